@@ -1,0 +1,1 @@
+"""The built-in handlers; each imports only `worker.sdk` and its own libraries, and is also an example."""

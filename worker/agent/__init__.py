@@ -1,0 +1,1 @@
+"""The agent: poll, claim, attempt, drain; a task goes straight down."""

@@ -1,0 +1,1 @@
+"""The wire of the Jobs API: models, one method per request, failure classes, retry policies."""

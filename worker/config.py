@@ -1,0 +1,53 @@
+"""The settings of the agent, as values; where they come from is the command line's matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct, field
+
+__all__ = ["AgentConfig", "ApiConfig"]
+
+
+class ApiConfig(Struct, frozen=True, kw_only=True):
+    """How to reach a Jobs API."""
+
+    url: str = "http://127.0.0.1:8077"
+    token: str | None = None
+    token_file: Path | None = None  # re-read when it changes; wins over `token`
+    org_id: str | None = None
+    ca_file: Path | None = None  # PEM bundle instead of the system's
+    client_cert: Path | None = None  # PEM, with client_key unless it holds the key too
+    client_key: Path | None = None
+    proxy: str | None = None  # http://[user:password@]host:port
+    wire: Literal["json", "strings"] = "json"  # "strings": every field of updateRunBody as a string
+
+
+class AgentConfig(Struct, frozen=True, kw_only=True):
+    """Everything the agent is told. Times in seconds."""
+
+    api: ApiConfig = field(default_factory=ApiConfig)
+    state_dir: Path
+    concurrency: int = 1  # slots
+    types: tuple[str, ...] = ()  # only these task types; empty: all that have a handler
+    handlers: tuple[str, ...] = ()  # modules, files or folders beside the entry points
+    labels: dict[str, str] = field(default_factory=dict)
+    artifacts: str | None = None  # a folder or URL; None: <state_dir>/artifacts
+    commands: tuple[str, ...] = ()  # programs that the `command` handler may run
+    poll_interval_s: float = 5.0
+    poll_max_s: float = 60.0
+    long_poll_s: float = 30.0  # 0: never asked for
+    report_interval_s: float = 2.0  # at most one report of progress in this time
+    heartbeat_s: float = 15.0  # at least one report in this time
+    drain_timeout_s: float = 30.0
+    claims: Literal["auto", "key", "election"] = "auto"
+    settle_s: float = 2.0  # how long lists may lag behind writes, for elections
+    request_timeout_s: float = 30.0
+    timeout_s: float | None = None  # wall limit of a run, agent-wide
+    exit_when_idle: bool = False
+    http_port: int = 0  # health; 0: off
+    zone: str | None = None  # facts that a person knows better
+    preemptible: bool | None = None
+    request_cpus: float | None = None
+    request_ram_bytes: int | None = None

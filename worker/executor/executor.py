@@ -1,0 +1,92 @@
+"""The executor as the agent sees it: one assignment in, events on the way, one outcome out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from worker.api.wire import ErrorKind
+from worker.executor.assignment import Assignment
+from worker.executor.outcome import Outcome
+from worker.usage.usage import Usage
+
+__all__ = ["Event", "EventSink", "Executor", "LogEvent", "ProgressEvent", "StopRequest", "UsageEvent"]
+
+
+class ProgressEvent(Struct, frozen=True):
+    """The handler told how far it is."""
+
+    ratio: float  # 0…1
+    message: str | None = None
+
+
+class LogEvent(Struct, frozen=True):
+    """One line that the handler logged or printed, already redacted and bounded."""
+
+    stream: str  # "log", "stdout" or "stderr"
+    line: str
+    level: str = "info"
+
+
+class UsageEvent(Struct, frozen=True):
+    """What the run consumed so far; sent about once a second."""
+
+    usage: Usage
+
+
+Event = ProgressEvent | LogEvent | UsageEvent
+EventSink = Callable[[Event], None]
+
+
+class StopRequest:
+    """Ask a run to stop, and tell why; the first reason stays, a nearer deadline replaces a later one.
+
+    Created by the attempt, watched by the executor. Must be used on the event loop's thread.
+    """
+
+    def __init__(self) -> None:
+        """Start without a request."""
+        self.kind: ErrorKind | None = None  # cancelled, drained, preempted, lost_claim, timeout …
+        self.message = ""
+        self.grace_s: float | None = None  # how long the handler may go on, from the request
+        self._changed = asyncio.Event()
+
+    @property
+    def is_requested(self) -> bool:
+        """Tell whether somebody asked."""
+        return self.kind is not None
+
+    def request(self, kind: ErrorKind, message: str, grace_s: float) -> None:
+        """Ask the run to stop within `grace_s` seconds; 0 kills it at once."""
+        if self.kind is None:
+            self.kind, self.message = kind, message
+        if self.grace_s is None or grace_s < self.grace_s:
+            self.grace_s = grace_s
+            self._changed.set()
+
+    async def changed(self) -> None:
+        """Wait for a first request, or for one with a nearer deadline than was seen here before."""
+        await self._changed.wait()
+        self._changed.clear()
+
+
+class Executor(Protocol):
+    """Run assignments in child processes.
+
+    Guarantee: when `execute` returns or raises, no process of the run's tree is left.
+    """
+
+    async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
+        """Run one assignment to its end; every failure is an outcome, never an exception.
+
+        A complete outcome of the handler that was received before the tree was killed wins over
+        a stop that was asked for later. Cancelling the call kills the tree, then raises.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End every child."""
+        ...

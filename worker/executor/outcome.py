@@ -1,0 +1,71 @@
+"""How a run ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from worker.api.wire import ErrorKind, ResultCode, format_error
+from worker.usage.usage import Usage
+
+__all__ = ["Artifact", "Outcome", "RunError"]
+
+
+class RunError(Struct, frozen=True, kw_only=True):
+    """Why a run failed; stands in `error` as ``kind: message`` and, whole, in `results.error`."""
+
+    kind: ErrorKind
+    message: str
+    retryable: bool = False
+    retry_after_s: float | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    traceback: str | None = None
+
+    def text(self) -> str:
+        """Return the run's `error`."""
+        return format_error(self.kind, self.message)
+
+    def as_results(self) -> dict[str, Any]:
+        """Return `results.error`."""
+        return {
+            "kind": str(self.kind),
+            "message": self.message,
+            "retryable": self.retryable,
+            "exitCode": self.exit_code,
+            "signal": self.signal,
+            "traceback": self.traceback,
+        }
+
+
+class Artifact(Struct, frozen=True, kw_only=True):
+    """A file that a run made, as it stands in `results.files`."""
+
+    name: str
+    url: str  # where it is stored: file:///… or s3://…
+    size_bytes: int
+    sha256: str
+    content_type: str
+
+    def as_results(self) -> dict[str, Any]:
+        """Return the entry of `results.files`."""
+        return {
+            "name": self.name,
+            "url": self.url,
+            "size": self.size_bytes,
+            "sha256": self.sha256,
+            "contentType": self.content_type,
+        }
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The end of one run: Success with a value, or Failed with an error; always with its bill."""
+
+    code: ResultCode
+    value: dict[str, Any] = field(default_factory=dict)  # what the handler returned
+    error: RunError | None = None
+    usage: Usage = field(default_factory=Usage)
+    artifacts: tuple[Artifact, ...] = ()
+    log_tail: str = ""
+    checkpoint: Any = None

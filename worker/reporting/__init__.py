@@ -1,0 +1,1 @@
+"""The durable record of what was promised and what was not yet told: journal and reporter."""

@@ -1,0 +1,1 @@
+"""What handler authors import: handler, Context, errors."""
