@@ -22,6 +22,7 @@ class ApiConfig(Struct, frozen=True, kw_only=True):
     client_key: Path | None = None
     proxy: str | None = None  # http://[user:password@]host:port
     wire: Literal["json", "strings"] = "json"  # "strings": every field of updateRunBody as a string
+    request_timeout_s: float = 30.0  # one request, its answer included
 
 
 class AgentConfig(Struct, frozen=True, kw_only=True):
@@ -43,10 +44,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = 30.0
     claims: Literal["auto", "key", "election"] = "auto"
     settle_s: float = 2.0  # how long lists may lag behind writes, for elections
-    request_timeout_s: float = 30.0
     timeout_s: float | None = None  # wall limit of a run, agent-wide
     exit_when_idle: bool = False
-    http_port: int = 0  # health; 0: off
     zone: str | None = None  # facts that a person knows better
     preemptible: bool | None = None
     request_cpus: float | None = None

@@ -6,7 +6,7 @@ absent both mean unknown, times are truncated to milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from msgspec import Struct
 from worker.api import wire
 from worker.api.wire import RunStatus
 
-__all__ = ["Identity", "Job", "Run", "Task"]
+__all__ = ["Identity", "Job", "Run", "Task", "most_recent", "recency"]
 
 
 class Identity(Struct, frozen=True):
@@ -134,10 +134,13 @@ class Run(Struct, frozen=True, kw_only=True):
     progress: float | None
     results: dict[str, Any]
     raw: dict[str, Any]
+    lease_s: float | None = None  # how long it may stay silent; None where the server gives no lease
+    scheduler_state: str | None = None  # of its job, where the server tells it with the run
 
     @classmethod
-    def read(cls, raw: dict[str, Any]) -> Self | None:
-        """Read a run; None where the object has no id."""
+    def read(cls, raw: dict[str, Any], headers: Mapping[str, str] | None = None) -> Self | None:
+        """Read a run, and what the answer's headers tell of it; None where the object has no id."""
+        headers = headers or {}
         if (id_ := wire.as_text(raw.get("id"))) is None:
             return None
         return cls(
@@ -153,6 +156,8 @@ class Run(Struct, frozen=True, kw_only=True):
             progress=wire.as_float(raw.get("progress")),
             results=wire.as_mapping(raw.get("results")),
             raw=raw,
+            lease_s=wire.as_float(headers.get(wire.LEASE_HEADER)),
+            scheduler_state=wire.as_text(headers.get(wire.SCHEDULER_STATE_HEADER)),
         )
 
     @property
@@ -179,10 +184,9 @@ class Run(Struct, frozen=True, kw_only=True):
         return self.error.partition(":")[0].strip() if self.error else None
 
 
-def most_recent(runs: Mapping[str, Run] | list[Run]) -> Run | None:
+def most_recent(runs: Sequence[Run]) -> Run | None:
     """Return the most recent run of a task: by `createdAt`, then `id`; None where there is none."""
-    values = list(runs.values()) if isinstance(runs, Mapping) else runs
-    return max(values, key=recency, default=None)
+    return max(runs, key=recency, default=None)
 
 
 def recency(run: Run) -> tuple[float, str]:

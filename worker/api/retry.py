@@ -1,0 +1,110 @@
+"""When a request is made again: the only place that knows. Each policy is bounded or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+import structlog
+from msgspec import Struct
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from worker.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unknown
+from worker.clock import Clock
+
+__all__ = ["DELIVER", "INTERACTIVE", "PATIENT", "READ", "Backoff", "Policy", "Retrier"]
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """How often and how long a request is repeated.
+
+    Waits grow from `base_s` to `cap_s`, each drawn between 0 and its bound (full jitter).
+    `attempts` and `limit_s` None: no bound; the caller ends it by cancelling.
+    """
+
+    base_s: float
+    cap_s: float
+    attempts: int | None = None
+    limit_s: float | None = None
+    on_denied: bool = False  # repeat on 401 and 403 too: the token may be renewed meanwhile
+
+
+# A person waits: tell soon.
+INTERACTIVE = Policy(base_s=0.2, cap_s=2.0, attempts=5, limit_s=15.0)
+# The agent looks something up and can go on without it.
+READ = Policy(base_s=0.2, cap_s=2.0, attempts=4, limit_s=20.0)
+# The agent must know before it goes on (what became of a claim); ended by the drain.
+PATIENT = Policy(base_s=0.2, cap_s=15.0, on_denied=True)
+# A finished result: for a week, across restarts; after that it stays in the journal for a person.
+DELIVER = Policy(base_s=0.5, cap_s=60.0, limit_s=7 * 86400.0, on_denied=True)
+
+
+class Backoff:
+    """Growing waits with full jitter; a server's `Retry-After` is obeyed, with jitter on top."""
+
+    def __init__(self, random: Random, base_s: float, cap_s: float) -> None:
+        """Start at `base_s`, end at `cap_s`."""
+        self._random = random
+        self._base_s = base_s
+        self._cap_s = cap_s
+        self._bound_s = base_s
+
+    def reset(self) -> None:
+        """Start over: something came."""
+        self._bound_s = self._base_s
+
+    def next_s(self, retry_after_s: float | None = None) -> float:
+        """Return how long to wait now, and let the next wait be longer."""
+        wait_s = self._random.uniform(0.0, self._bound_s)
+        self._bound_s = min(self._bound_s * 2.0, self._cap_s)
+        return wait_s if retry_after_s is None else retry_after_s + wait_s
+
+
+class Retrier:
+    """Repeat requests by a policy; randomness and clock are passed in."""
+
+    def __init__(self, random: Random, clock: Clock) -> None:
+        """Keep both."""
+        self._random = random
+        self._clock = clock
+
+    async def call(self, policy: Policy, request: Callable[[], Awaitable[T]]) -> T:
+        """Return the request's answer, asking again as the policy says.
+
+        Raises: the last error where the policy gives up, and at once an error that repeating
+        cannot mend.
+        """
+        backoff = Backoff(self._random, policy.base_s, policy.cap_s)
+        started_mono = self._clock.mono()
+
+        def wait(state: RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            wait_s = backoff.next_s(error.retry_after_s if isinstance(error, ApiError) else None)
+            log.debug(
+                "request.repeated", attempt=state.attempt_number, wait_s=round(wait_s, 3), error=str(error)
+            )
+            return wait_s
+
+        def stop(state: RetryCallState) -> bool:
+            over = policy.attempts is not None and state.attempt_number >= policy.attempts
+            late = policy.limit_s is not None and self._clock.mono() - started_mono >= policy.limit_s
+            return over or late
+
+        retrying = AsyncRetrying(
+            wait=wait,
+            stop=stop,
+            retry=retry_if_exception(lambda error: is_worth_repeating(error, policy)),
+            reraise=True,
+        )
+        return await retrying(request)
+
+
+def is_worth_repeating(error: BaseException, policy: Policy) -> bool:
+    """Tell whether the same request may fare better later."""
+    if isinstance(error, Unauthorized | Forbidden):
+        return policy.on_denied
+    return isinstance(error, Unknown | RateLimited)

@@ -1,0 +1,53 @@
+"""Where the token comes from: a value, or a file that is read again when it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["FileToken", "FixedToken", "TokenSource"]
+
+TOKEN_BYTES_MAX = 16 * 1024  # a file larger than this holds something else
+
+
+class TokenSource(Protocol):
+    """Give the token of the next request."""
+
+    def current(self) -> str | None:
+        """Return the token; None where there is none."""
+        ...
+
+
+class FixedToken:
+    """A token that never changes."""
+
+    def __init__(self, token: str | None) -> None:
+        """Keep the token; surrounding white space is not part of it."""
+        self._token = token.strip() or None if token else None
+
+    def current(self) -> str | None:
+        """Return the token."""
+        return self._token
+
+
+class FileToken:
+    """A token in a file, re-read when the file changes; the last good one stays while it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep the path; nothing is read before the first request."""
+        self._path = path
+        self._seen: tuple[int, int, int] | None = None
+        self._token: str | None = None
+
+    def current(self) -> str | None:
+        """Return the token that the file holds now."""
+        try:
+            stat = self._path.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            if seen != self._seen:
+                with self._path.open(encoding="utf-8") as file:
+                    self._token = file.read(TOKEN_BYTES_MAX).strip() or self._token
+                self._seen = seen
+        except (OSError, UnicodeDecodeError):
+            return self._token
+        return self._token
