@@ -1,0 +1,1 @@
+"""The built-in handlers and their sample models."""
