@@ -1,0 +1,104 @@
+"""The CPU of a tree, added up over births, deaths and adoptions: pure arithmetic on readings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from worker.usage.process import Key, ProcessReading
+
+__all__ = ["Cpu", "CpuLedger"]
+
+TICKS_OF_DOUBT_S = 0.02  # `cutime` and `cstime` are cut to whole ticks of 10 ms each
+
+
+class Cpu(NamedTuple):
+    """CPU seconds of a run so far."""
+
+    user_s: float
+    system_s: float
+
+
+class CpuLedger:
+    """Follow the sum of a tree's counters, relative to its first reading.
+
+    A child that ends moves its CPU to the parent that waits for it, so the sum stays. Where nobody in
+    the tree waits (an orphan, a parent that ignores SIGCHLD) the CPU would vanish from the sum: the last
+    reading of that child is kept. Neither the total nor a part ever goes down.
+    """
+
+    def __init__(self, first: dict[Key, ProcessReading]) -> None:
+        """Start at a first reading, which is not charged to the run."""
+        self._last = first
+        self._base_s, self._base_system_s = totals(first)
+        self._lost_s = 0.0
+        self._lost_system_s = 0.0
+        self.cpu = Cpu(0.0, 0.0)
+
+    @property
+    def known(self) -> tuple[Key, ...]:
+        """Return the processes of the last reading."""
+        return tuple(self._last)
+
+    @property
+    def last(self) -> dict[Key, ProcessReading]:
+        """Return the last reading."""
+        return self._last
+
+    def update(self, readings: dict[Key, ProcessReading]) -> Cpu:
+        """Take the next reading of the tree; return the CPU since the first."""
+        self._keep_lost(readings)
+        self._last = readings
+        total_s, system_s = totals(readings)
+        self.cpu = split(
+            self.cpu,
+            total_s + self._lost_s - self._base_s,
+            system_s + self._lost_system_s - self._base_system_s,
+        )
+        return self.cpu
+
+    def _keep_lost(self, readings: dict[Key, ProcessReading]) -> None:
+        ended: defaultdict[Key | None, list[ProcessReading]] = defaultdict(list)
+        for key, reading in self._last.items():
+            if key not in readings:
+                ended[self._heir(reading, readings)].append(reading)
+        for heir, dead in ended.items():
+            self._keep_shortfall(heir, dead, readings)
+
+    def _heir(self, dead: ProcessReading, readings: dict[Key, ProcessReading]) -> Key | None:
+        """Return the nearest ancestor that lives on, which is where the CPU went if all were waited for."""
+        by_pid = {key.pid: reading for key, reading in self._last.items()}
+        ancestor = by_pid.get(dead.parent_pid)
+        while ancestor is not None and ancestor.key not in readings:
+            ancestor = by_pid.get(ancestor.parent_pid)
+        return None if ancestor is None else ancestor.key
+
+    def _keep_shortfall(
+        self, heir: Key | None, dead: list[ProcessReading], readings: dict[Key, ProcessReading]
+    ) -> None:
+        gone_s = sum(reading.total_s for reading in dead)
+        inherited_s = 0.0
+        if heir is not None:
+            inherited_s = readings[heir].reaped_s - self._last[heir].reaped_s
+        missing_s = gone_s - inherited_s
+        if missing_s > (TICKS_OF_DOUBT_S if heir is not None else 0.0):
+            self._lost_s += missing_s
+            self._lost_system_s += sum(reading.total_system_s for reading in dead) * missing_s / gone_s
+
+
+def totals(readings: dict[Key, ProcessReading]) -> tuple[float, float]:
+    """Return total and system CPU seconds of a tree."""
+    return (
+        sum(reading.total_s for reading in readings.values()),
+        sum(reading.total_system_s for reading in readings.values()),
+    )
+
+
+def split(before: Cpu, total_s: float, system_s: float) -> Cpu:
+    """Return a total in its two parts, where no part is lower than before and the total is kept.
+
+    The total is exact, the system part comes in ticks; the rest is user time, as the kernel does it.
+    """
+    total_s = max(total_s, before.user_s + before.system_s)
+    system_s = max(min(system_s, total_s - before.user_s), before.system_s)
+    return Cpu(total_s - system_s, system_s)

@@ -1,0 +1,170 @@
+"""What one process has consumed, and the tree below it, read from Linux' /proc.
+
+Formats: proc(5), proc_pid_stat(5), proc_pid_status(5). A walk goes by `task/*/children`, so it costs
+by the size of the tree; psutil's `children(recursive=True)` reads every process of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+__all__ = ["Key", "ProcessReading", "read_process", "read_tree", "reset_peak", "vm_hwm_bytes"]
+
+MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
+
+
+class Key(NamedTuple):
+    """One process for good: a pid comes back, a pid with its start time does not."""
+
+    pid: int
+    started_ticks: int
+
+
+class ProcessReading(NamedTuple):
+    """The counters of one process at one moment. CPU in seconds since the process began."""
+
+    key: Key
+    parent_pid: int
+    threads: int
+    own_s: float  # user and system of all its threads, ended ones too
+    own_system_s: float
+    reaped_s: float  # user and system of the children it has waited for, and theirs
+    reaped_system_s: float
+    has_reaped: bool
+    rss_bytes: int | None
+    hwm_bytes: int | None  # the highest RSS since the process began, or since `reset_peak`
+    is_exact: bool  # own_s comes from the CPU clock (ns), not from ticks
+
+    @property
+    def total_s(self) -> float:
+        """Return what is charged to it: its own CPU and that of the children it has waited for."""
+        return self.own_s + self.reaped_s
+
+    @property
+    def total_system_s(self) -> float:
+        """Return the system part of `total_s`."""
+        return self.own_system_s + self.reaped_system_s
+
+
+def read_process(pid: int) -> ProcessReading | None:
+    """Read one process; None where it is gone. A zombie still has its CPU, but no memory."""
+    stat = stat_fields(pid)
+    if stat is None:
+        return None
+    tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+    user_s, system_s, reaped_user_s, reaped_system_s = (int(field) * tick_s for field in stat[11:15])
+    exact_s = cpu_clock_s(pid)
+    rss_bytes, hwm_bytes = memory_bytes(pid)
+    return ProcessReading(
+        key=Key(pid, int(stat[19])),
+        parent_pid=int(stat[1]),
+        threads=int(stat[17]),
+        own_s=user_s + system_s if exact_s is None else exact_s,
+        own_system_s=system_s,
+        reaped_s=reaped_user_s + reaped_system_s,
+        reaped_system_s=reaped_system_s,
+        has_reaped=any(int(field) for field in (stat[8], stat[10], stat[13], stat[14])),
+        rss_bytes=rss_bytes,
+        hwm_bytes=hwm_bytes,
+        is_exact=exact_s is not None,
+    )
+
+
+def read_tree(pid: int, known: Iterable[Key] = ()) -> dict[Key, ProcessReading]:
+    """Read a process, all below it, and those of `known` that live on elsewhere (orphans)."""
+    readings: dict[Key, ProcessReading] = {}
+    gather(pid, None, readings)
+    for key in known:
+        if key not in readings:
+            gather(key.pid, key, readings)
+    return readings
+
+
+def gather(pid: int, key: Key | None, readings: dict[Key, ProcessReading]) -> None:
+    """Add a process and all below it to `readings`, unless it is gone or no longer the one with `key`."""
+    root = read_process(pid)
+    waiting = [root] if root is not None and key in (None, root.key) else []
+    while waiting and len(readings) < MAX_PROCESSES:
+        reading = waiting.pop()
+        readings[reading.key] = reading
+        children = (read_process(child) for child in child_pids(reading.key.pid, reading.threads))
+        waiting += [child for child in children if child is not None and child.key not in readings]
+
+
+def child_pids(pid: int, threads: int) -> list[int]:
+    """Return the children of all threads of a process; empty where it is gone."""
+    try:
+        tids = [str(pid)] if threads == 1 else os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+    texts = [read_text(f"/proc/{pid}/task/{tid}/children") for tid in tids]
+    if tids and all(text is None for text in texts) and os.path.exists(f"/proc/{pid}/stat"):
+        return children_by_scan(pid)  # a kernel without CONFIG_PROC_CHILDREN
+    return [int(child) for text in texts if text for child in text.split()]
+
+
+def children_by_scan(pid: int) -> list[int]:
+    """Return the children of a process by asking every process for its parent."""
+    found = []
+    for name in os.listdir("/proc"):
+        stat = stat_fields(int(name)) if name.isdigit() else None
+        if stat is not None and int(stat[1]) == pid:
+            found.append(int(name))
+    return found
+
+
+def cpu_clock_s(pid: int) -> float | None:
+    """Return the CPU seconds of a process and all its threads, to the nanosecond.
+
+    The clock id is what clock_getcpuclockid(3) returns. `/proc/<pid>/schedstat` is as fine but
+    covers the first thread only; `stat` covers all threads but counts in ticks of 10 ms.
+    """
+    try:
+        return time.clock_gettime_ns((~pid << 3) | 2) / 1e9
+    except (OSError, AttributeError):
+        return None
+
+
+def stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of `/proc/<pid>/stat` from the third on (state), None where it is gone."""
+    text = read_text(f"/proc/{pid}/stat")
+    return text.rpartition(")")[2].split() if text else None
+
+
+def memory_bytes(pid: int) -> tuple[int | None, int | None]:
+    """Return RSS and its high-water mark; None for a zombie and for what is gone."""
+    text = read_text(f"/proc/{pid}/status") or ""
+    return kib_field(text, "VmRSS:"), kib_field(text, "VmHWM:")
+
+
+def vm_hwm_bytes(pid: int) -> int | None:
+    """Return the highest RSS that a process had, None where that cannot be read."""
+    return memory_bytes(pid)[1]
+
+
+def kib_field(text: str, name: str) -> int | None:
+    """Return one `Name:  123 kB` line of a status file in bytes."""
+    _, found, rest = text.partition("\n" + name)
+    return int(rest.split(None, 1)[0]) * 1024 if found else None
+
+
+def reset_peak(pid: int) -> str:
+    """Set VmHWM back to the present RSS; return "" or the reason why that was not possible."""
+    try:
+        with open(f"/proc/{pid}/clear_refs", "wb", buffering=0) as clear_refs:
+            clear_refs.write(b"5")
+    except OSError as exc:
+        return f"the peak of process {pid} could not be reset: {exc.strerror}"
+    return ""
+
+
+def read_text(path: str) -> str | None:
+    """Return a small file of /proc, None where it is gone or not ours to read."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(65_536).decode("utf-8", "replace")
+    except OSError:
+        return None

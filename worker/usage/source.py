@@ -1,0 +1,62 @@
+"""Where the counters of a process tree come from: /proc on Linux, psutil elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from worker.usage.process import Key, ProcessReading, read_tree
+
+__all__ = ["Source", "source_of_this_system"]
+
+
+class Source(NamedTuple):
+    """A way to read a tree of processes: the root first, empty where the root is gone."""
+
+    read_tree: Callable[[int, Iterable[Key]], dict[Key, ProcessReading]]
+    cpu_method: str  # with a CPU clock
+    coarse_cpu_method: str  # without
+
+
+def source_of_this_system(proc: Path = Path("/proc")) -> Source:
+    """Return /proc where the system has one, else psutil."""
+    if (proc / "self/stat").exists():
+        return Source(read_tree, "process_clock", "proc_stat")
+    return Source(read_tree_with_psutil, "psutil", "psutil")
+
+
+def read_tree_with_psutil(pid: int, known: Iterable[Key] = ()) -> dict[Key, ProcessReading]:
+    """Read a tree on systems without /proc: slower, in coarser steps, and blind to orphans."""
+    readings: dict[Key, ProcessReading] = {}
+    try:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            reading = read_with_psutil(process)
+            readings[reading.key] = reading
+    except psutil.Error:
+        return readings
+    return readings
+
+
+def read_with_psutil(process: psutil.Process) -> ProcessReading:
+    """Read one process through psutil."""
+    with process.oneshot():
+        cpu, memory = process.cpu_times(), process.memory_info()
+        reaped_user_s = getattr(cpu, "children_user", 0.0)
+        reaped_system_s = getattr(cpu, "children_system", 0.0)
+        return ProcessReading(
+            key=Key(process.pid, int(process.create_time() * 1000)),
+            parent_pid=process.ppid(),
+            threads=process.num_threads(),
+            own_s=cpu.user + cpu.system,
+            own_system_s=cpu.system,
+            reaped_s=reaped_user_s + reaped_system_s,
+            reaped_system_s=reaped_system_s,
+            has_reaped=True,
+            rss_bytes=memory.rss,
+            hwm_bytes=getattr(memory, "peak_wset", None),
+            is_exact=False,
+        )
