@@ -1,0 +1,224 @@
+"""What a handler is given beside its parameters: who it is, where it may write, how to tell and to ask."""
+
+# pathlib costs 8 ms to import:
+# ruff: noqa: PTH100, PTH110, PTH113, PTH119
+
+from __future__ import annotations
+
+import os
+import time
+
+from worker.sdk.errors import Cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Any, Protocol
+
+    class Sink(Protocol):
+        """Where a context's tellings go: the agent, or an author's unit test."""
+
+        def progress(self, ratio: float, message: str | None) -> None:
+            """Take the progress so far."""
+
+        def log(self, message: str, level: str, fields: dict[str, Any]) -> None:
+            """Take one line of the log."""
+
+        def artifact(self, path: str, name: str, content_type: str | None) -> None:
+            """Take a file that the run made."""
+
+        def checkpoint(self, value: Any) -> None:
+            """Take the token from which a later attempt may go on."""
+
+
+__all__ = ["Context", "StopSignal"]
+
+PROGRESS_INTERVAL_S = 0.1  # values in between are kept, not sent; people do not read faster
+LEVELS = ("debug", "info", "warning", "error")
+MAX_ARTIFACTS = 1000
+MAX_NAME_BYTES = 255  # of one part of an artifact's name: the limit of Linux file systems
+
+
+class StopSignal:
+    """Whether the run is asked to stop, why and by when. Set once, read from any thread."""
+
+    def __init__(self) -> None:
+        """Start without a request."""
+        self.kind: str | None = None
+        self.message = ""
+        self.deadline_mono: float | None = None
+
+    def set(self, kind: str, message: str, deadline_mono: float | None) -> None:
+        """Take a request; the first reason stays, a nearer deadline replaces a later one."""
+        if self.deadline_mono is None or (deadline_mono is not None and deadline_mono < self.deadline_mono):
+            self.deadline_mono = deadline_mono
+        if self.kind is None:
+            self.message = message
+            self.kind = kind
+
+
+class Context:
+    """One run as its handler sees it.
+
+    Attributes:
+        run_id, task_id, job_id, type, title: who the run is.
+        attempt: which attempt of the task this is, counted from 1.
+        parameters: the task's parameters as they came, without ``requires``.
+        task: the task's further fields as the server gave them.
+        workdir: an empty folder of this run, and its current directory; removed afterwards.
+        resume: what an earlier attempt gave to `checkpoint`, or None.
+        gpus: UUIDs of the GPUs that the run may use.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        task_id: str,
+        type: str,  # noqa: A002 - the word of the wire
+        workdir: Path,
+        sink: Sink,
+        job_id: str | None = None,
+        title: str | None = None,
+        attempt: int = 1,
+        parameters: Mapping[str, Any] | None = None,
+        task: Mapping[str, Any] | None = None,
+        resume: Any = None,
+        gpus: tuple[str, ...] = (),
+        stop: StopSignal | None = None,
+        limit_mono: float | None = None,
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Built by the child process, and by `worker.sdk.testing.make_context`."""
+        self.run_id = run_id
+        self.task_id = task_id
+        self.job_id = job_id
+        self.type = type
+        self.title = title
+        self.attempt = attempt
+        self.parameters = dict(parameters or {})
+        self.task = dict(task or {})
+        self.workdir = workdir
+        self.resume = resume
+        self.gpus = gpus
+        self._sink = sink
+        self._stop = stop or StopSignal()
+        self._limit_mono = limit_mono
+        self._mono = mono
+        self._ratio = 0.0
+        self._sent_mono = float("-inf")
+        self._unsent: tuple[float, str | None] | None = None
+        self._names: set[str] = set()
+
+    def progress(self, ratio: float, message: str | None = None) -> None:
+        """Tell how far the run is, from 0 to 1; cheap enough for an inner loop.
+
+        Values outside are clamped, and progress never goes back. At most ten values a second are
+        sent; the last one always is.
+        """
+        ratio = float(ratio)
+        if ratio - ratio == 0:  # infinity and "not a number" say nothing
+            self._ratio = max(self._ratio, min(ratio, 1.0))
+        self._unsent = (self._ratio, message)
+        if self._mono() - self._sent_mono >= PROGRESS_INTERVAL_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send the last progress if it was held back; done by itself within a moment."""
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None:
+            self._sent_mono = self._mono()
+            self._sink.progress(*unsent)
+
+    def log(self, message: object, level: str = "info", **fields: Any) -> None:
+        """Write one line to the run's log, with a level (debug, info, warning, error) and fields."""
+        self._sink.log(str(message), level if level in LEVELS else "info", fields)
+
+    def artifact(
+        self, path: str | os.PathLike[str], name: str | None = None, content_type: str | None = None
+    ) -> str:
+        """Hand over a file that the run made; it is stored after the handler's end.
+
+        Args:
+            path: an existing file, inside or outside of `workdir`; relative to the current directory.
+            name: its name in the run's results, unique there, with ``/`` for folders; by default
+                the file's own name.
+            content_type: its media type; by default guessed from the name.
+
+        Returns:
+            The name.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no regular file, or the name is taken or not usable.
+        """
+        where = os.path.abspath(path)
+        if not os.path.exists(where):
+            raise FileNotFoundError(f"artifact {where} does not exist")
+        if not os.path.isfile(where):
+            raise ValueError(f"artifact {where} is no regular file; pack a folder into an archive first")
+        name = artifact_name(os.path.basename(where) if name is None else name)
+        if name in self._names:
+            raise ValueError(f"artifact name {name!r} is taken in this run; pass another one as name=")
+        if len(self._names) >= MAX_ARTIFACTS:
+            raise ValueError(f"a run has at most {MAX_ARTIFACTS} artifacts; pack many files into an archive")
+        self._names.add(name)
+        self._sink.artifact(where, name, content_type)
+        return name
+
+    def input(self, source: str | os.PathLike[str], *, max_bytes: int = 16 * 1024**3) -> Path:
+        """Return an input as a local file that can be read.
+
+        Args:
+            source: a path or ``file://`` URL (used where it lies), an ``http(s)://`` URL (streamed
+                into `workdir`), or ``s3://``, ``gs://``, ``az://`` (with the extra ``storage``).
+            max_bytes: refuse a download that is larger.
+
+        Raises:
+            Fail: the input is missing, not readable or too large; the message says which and why.
+            Retry: the place it comes from has a passing problem.
+        """
+        from worker.sdk.inputs import fetch_input  # noqa: PLC0415 - costs 40 ms, few handlers need it
+
+        return fetch_input(os.fspath(source), self.workdir, max_bytes, self.check)
+
+    @property
+    def cancelled(self) -> bool:
+        """Tell whether the run is asked to stop: save what is needed and return or raise soon."""
+        return self._stop.kind is not None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the run is asked to stop: cancelled, drained, preempted, timeout, …; None if it is not."""
+        return self._stop.kind
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds until the run is killed, by a stop or by its time limit; None without a limit."""
+        limits = [at for at in (self._stop.deadline_mono, self._limit_mono) if at is not None]
+        return max(0.0, min(limits) - self._mono()) if limits else None
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the run is asked to stop; call it in long loops."""
+        if self._stop.kind is not None:
+            raise Cancelled(f"{self._stop.kind}: {self._stop.message}")
+
+    def checkpoint(self, value: Any) -> None:
+        """Save a JSON-able token of at most 256 KiB from which a later attempt goes on (`resume`)."""
+        self._sink.checkpoint(value)
+
+
+def artifact_name(name: str) -> str:
+    """Return the name, or raise ValueError where it could not be a relative path of plain parts."""
+    parts = name.split("/")
+    if (
+        any(part in ("", ".", "..") or len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts)
+        or len(parts) > 32
+        or not name.isprintable()
+        or "\\" in name
+    ):
+        raise ValueError(
+            f"{name!r} is no artifact name: parts joined by '/', none of them empty, '.' or '..'"
+        )
+    return name

@@ -1,0 +1,43 @@
+"""How a handler says that it cannot go on.
+
+::
+
+    Exception
+      Fail              failed for good: the message says why, no traceback is shown
+        InvalidParameters   the task's parameters do not fit the handler's signature
+      Retry             failed for now: another attempt may succeed
+    BaseException
+      Cancelled         the run is asked to stop; passes `except Exception`
+"""
+
+from __future__ import annotations
+
+__all__ = ["Cancelled", "Fail", "InvalidParameters", "Retry"]
+
+
+class Fail(Exception):  # noqa: N818 - a verb, as authors read it: raise Fail
+    """End the run as failed for good; the message is shown to people, without a traceback."""
+
+
+class InvalidParameters(Fail):
+    """The parameters do not fit; `problems` names each field and what is wrong with it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Take one sentence a field."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Retry(Exception):  # noqa: N818 - a verb
+    """End the run as failed for now; it may be tried again, not before `after_s` seconds."""
+
+    def __init__(self, message: str = "", after_s: float | None = None) -> None:
+        """Take a message for people, and the seconds to wait before the next attempt."""
+        super().__init__(message)
+        if after_s is not None and not 0 <= after_s < float("inf"):
+            raise ValueError(f"after_s must be a number of seconds from 0, not {after_s!r}")
+        self.after_s = after_s
+
+
+class Cancelled(BaseException):
+    """The run was asked to stop. Clean up, and let it pass."""

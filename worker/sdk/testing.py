@@ -1,0 +1,104 @@
+"""For handler authors' unit tests: a context that keeps what the handler told.
+
+::
+
+    def test_render_tells_its_progress(tmp_path):
+        ctx = make_context(tmp_path, parameters={"size": 64})
+        assert render(ctx, size=64) == {"pixels": 4096}
+        assert ctx.told.progress[-1] == (1.0, "done")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from worker.sdk.context import Context, StopSignal
+
+__all__ = ["Told", "ToldContext", "make_context"]
+
+
+@dataclass
+class Told:
+    """Everything that a handler told its context, in order."""
+
+    progress: list[tuple[float, str | None]] = field(default_factory=list)
+    logs: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)  # level, message, fields
+    artifacts: dict[str, Path] = field(default_factory=dict)  # by name
+    content_types: dict[str, str | None] = field(default_factory=dict)  # by name
+    checkpoints: list[Any] = field(default_factory=list)
+
+
+class KeepingSink:
+    """Keep every telling; see `Told`."""
+
+    def __init__(self) -> None:
+        self.told = Told()
+
+    def progress(self, ratio: float, message: str | None) -> None:
+        """Keep the progress."""
+        self.told.progress.append((ratio, message))
+
+    def log(self, message: str, level: str, fields: dict[str, Any]) -> None:
+        """Keep the line."""
+        self.told.logs.append((level, message, fields))
+
+    def artifact(self, path: str, name: str, content_type: str | None) -> None:
+        """Keep the file's path."""
+        self.told.artifacts[name] = Path(path)
+        self.told.content_types[name] = content_type
+
+    def checkpoint(self, value: Any) -> None:
+        """Keep the token."""
+        self.told.checkpoints.append(value)
+
+
+class ToldContext(Context):
+    """A context with `told`, and with `ask_to_stop` for tests of cancellation."""
+
+    def __init__(self, sink: KeepingSink, stop: StopSignal, **values: Any) -> None:
+        super().__init__(sink=sink, stop=stop, **values)
+        self.told = sink.told
+        self._signal = stop
+
+    def progress(self, ratio: float, message: str | None = None) -> None:
+        """Keep every value, also those that come too fast for the wire."""
+        super().progress(ratio, message)
+        self.flush()
+
+    def ask_to_stop(self, kind: str = "cancelled", message: str = "asked by the test") -> None:
+        """Set `cancelled`, as a stop of the run would."""
+        self._signal.set(kind, message, None)
+
+
+def make_context(
+    workdir: Path,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    type: str = "test",  # noqa: A002 - the word of the wire
+    attempt: int = 1,
+    resume: Any = None,
+    gpus: tuple[str, ...] = (),
+    task: Mapping[str, Any] | None = None,
+) -> ToldContext:
+    """Return a context to call a handler with; `told` holds what it tells.
+
+    Args:
+        workdir: an existing folder, as pytest's ``tmp_path``. It is not made the current directory.
+        parameters, type, attempt, resume, gpus, task: what the handler shall see.
+    """
+    return ToldContext(
+        KeepingSink(),
+        StopSignal(),
+        run_id="run-of-test",
+        task_id="task-of-test",
+        type=type,
+        workdir=workdir,
+        attempt=attempt,
+        parameters=parameters,
+        task=task,
+        resume=resume,
+        gpus=gpus,
+    )
