@@ -1,0 +1,51 @@
+# Each target makes its own set-up: Python >= 3.11 with pip, git and make are all that is needed.
+# PYTHON=/path/to/python3 chooses the interpreter of .venv.
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench lock wheel clean
+
+help: ## Show this list
+	@echo "millhand: a worker agent for the Jobs API"
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
+	@echo
+	@echo "Start with: make demo"
+
+setup: ## Make .venv with everything locked; the command is then .venv/bin/millhand
+	@scripts/setup.sh
+
+demo: setup ## Start server and agent, convert real models, show the table; ends by itself
+	@$(BIN)/millhand up --demo
+
+test: setup ## Run the whole suite; ARGS="-k journal" chooses
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## Format, lint, strict types, import direction, shell scripts, locks
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/python scripts/check_lock.py
+
+format: setup ## Put the code into its form
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup ## Measure the main path; ARGS="--quick" or "--json"
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: setup ## Pin and hash the requirements again; UPGRADE=1 takes the newest
+	@scripts/lock.sh
+
+wheel: setup ## Build dist/*.whl and try it on every Python 3.11 to 3.13 at hand
+	@scripts/wheel.sh
+
+clean: ## Remove .venv and everything that was built
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
