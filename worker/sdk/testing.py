@@ -87,7 +87,12 @@ def make_context(
 
     Args:
         workdir: an existing folder, as pytest's ``tmp_path``. It is not made the current directory.
-        parameters, type, attempt, resume, gpus, task: what the handler shall see.
+        parameters: what `Context.parameters` shall hold; it is not checked against a signature.
+        type: the task type.
+        attempt: which attempt it is, from 1.
+        resume: what an earlier attempt saved.
+        gpus: UUIDs of GPUs.
+        task: the task's further fields.
     """
     return ToldContext(
         KeepingSink(),
