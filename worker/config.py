@@ -44,6 +44,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = 30.0
     claims: Literal["auto", "key", "election"] = "auto"
     settle_s: float = 2.0  # how long lists may lag behind writes, for elections
+    max_attempts: int = 3  # of a task whose failures are worth another try
+    job_interval_s: float = 5.0  # how old the wanted state of a job may be
     timeout_s: float | None = None  # wall limit of a run, agent-wide
     exit_when_idle: bool = False
     zone: str | None = None  # facts that a person knows better

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
+from aiohttp import ClientError
+from httpx_aiohttp import AiohttpTransport
 from msgspec import Struct
 
 from worker.api.errors import TransportError
@@ -47,8 +49,6 @@ def build_client(config: ApiConfig, transport: httpx.AsyncBaseTransport | None =
 
 def aiohttp_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
     """Return the transport with the TLS and proxy settings of the configuration."""
-    from httpx_aiohttp import AiohttpTransport  # half a second; not paid by `--help`
-
     return AiohttpTransport(
         verify=tls_context(config),
         trust_env=False,
@@ -82,8 +82,6 @@ async def open_reply(
     `limit_s` bounds the whole, the reading of the body included.
     Raises: TransportError on every fault of the network, of TLS, or of time.
     """
-    from aiohttp import ClientError
-
     try:
         async with asyncio.timeout(limit_s):
             response = await client.send(request, stream=True)

@@ -1,0 +1,64 @@
+"""Which of the pending tasks this agent tries, and in which order. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable
+from itertools import groupby
+
+from msgspec import Struct
+
+from worker.api.models import Task
+
+__all__ = ["Choice", "choose", "spread"]
+
+
+class Choice(Struct, frozen=True):
+    """The tasks to try, and those that are left, with the reasons."""
+
+    candidates: list[Task]
+    left: list[tuple[Task, tuple[str, ...]]]
+    foreign: int = 0  # tasks of a type that has no handler here
+
+
+def choose(
+    tasks: Iterable[Task],
+    types: Collection[str],
+    unmet: Callable[[Task], tuple[str, ...]],
+    skip: Callable[[str], bool],
+) -> Choice:
+    """Choose from a list of pending tasks, keeping its order.
+
+    `unmet` names what the machine lacks for a task; `skip` tells whether a task (by id) is ours
+    already or was lost a moment ago. A task that a server lists although it is not pending is left out.
+    """
+    candidates: list[Task] = []
+    left: list[tuple[Task, tuple[str, ...]]] = []
+    foreign = 0
+    for task in tasks:
+        if task.run_status not in (None, "pending") or skip(task.id):
+            continue
+        if task.type not in types:
+            foreign += 1
+        elif reasons := unmet(task):
+            left.append((task, reasons))
+        else:
+            candidates.append(task)
+    return Choice(candidates, left, foreign)
+
+
+def spread(tasks: Iterable[Task], agent_id: str) -> list[Task]:
+    """Order equals differently on each agent, so that agents that see one list do not race.
+
+    Tasks keep their order by priority; among neighbours of the same priority the order is that of
+    a hash of agent and task (rendezvous hashing).
+    """
+    ordered: list[Task] = []
+    for _, equals in groupby(tasks, key=lambda task: task.priority):
+        ordered.extend(sorted(equals, key=lambda task: rank(agent_id, task.id)))
+    return ordered
+
+
+def rank(agent_id: str, task_id: str) -> bytes:
+    """Return the place of a task in an agent's own order."""
+    return hashlib.blake2b(f"{agent_id}:{task_id}".encode(), digest_size=8).digest()

@@ -1,0 +1,244 @@
+"""Claim a task: create the run that says it is ours, and know whether it is.
+
+A claim is never believed on a guess: a request without an answer is repeated until the server
+tells what became of it, and the intent stays in the journal until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import structlog
+from msgspec import Struct, field
+
+from worker.agent.claim_rules import (
+    Taken,
+    attempts_before,
+    checkpoint_of,
+    open_placeholders,
+    rule_probe,
+    rule_taken,
+)
+from worker.agent.election import Elections
+from worker.agent.identity import Identities
+from worker.agent.server_kind import ServerKind
+from worker.agent.wire_run import RunWire
+from worker.api.errors import (
+    Conflict,
+    Forbidden,
+    RateLimited,
+    Rejected,
+    ServerError,
+    Unauthorized,
+    Unknown,
+)
+from worker.api.ids import claim_run_id
+from worker.api.models import Identity, Run, Task
+from worker.api.retry import PATIENT
+from worker.reporting.journal import Journal
+
+__all__ = ["Claim", "Claimer"]
+
+# What our server says when a race is lost: nothing stands under our id, and nothing is wrong.
+RACE_LOST = frozenset({"task_not_pending", "job_not_active"})
+log = structlog.get_logger()
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A task that is ours: nobody else executes it."""
+
+    task: Task
+    run: Run
+    identity: Identity
+    attempt: int = 1  # this one, counted from 1
+    resume: Any = None  # the checkpoint of an earlier run
+    is_elected: bool = False  # the outcome must be checked to be what the task shows
+    known: tuple[Run, ...] = field(default=())  # the task's earlier runs, where they were listed
+
+
+class Claimer:
+    """Claim tasks by the ids that every agent computes alike, or by election where a server ignores ids."""
+
+    def __init__(
+        self,
+        runs: RunWire,
+        journal: Journal,
+        identities: Identities,
+        elections: Elections,
+        *,
+        kind: ServerKind,
+        on_kind: Callable[[ServerKind], None],
+    ) -> None:
+        """Start with what is known of the server; `on_kind` is told what is found out."""
+        self._runs = runs
+        self._journal = journal
+        self._identities = identities
+        self._elections = elections
+        self._on_kind = on_kind
+        self._kind = kind
+
+    @property
+    def kind(self) -> ServerKind:
+        """What the server does with ids that it knows; its own word counts most."""
+        if self._kind is ServerKind.UNKNOWN and self._runs.traits.claims_unique:
+            self._find(ServerKind.KEY)
+        return self._kind
+
+    async def claim(self, task: Task) -> Claim | None:
+        """Return the claim, or None where the task is left to others.
+
+        Raises: JournalFull where the intent cannot be written: nothing may be claimed then.
+        """
+        if self.kind.elects:
+            return await self._elect(task)
+        known: Sequence[Run] = ()
+        run_id = claim_run_id(task.id)
+        for _ in range(2):  # as a task never run; then, where that id is used up, by its placeholder
+            claim = await self._take(task, run_id, known)
+            if claim is not Taken.ENDED:
+                return claim
+            known = await self._runs.list_all(task.id, task.job_id)
+            placeholders = open_placeholders(known)
+            if not placeholders:
+                return None
+            run_id = claim_run_id(task.id, placeholders[-1].id)
+        return None
+
+    async def _take(
+        self, task: Task, run_id: str, known: Sequence[Run]
+    ) -> Claim | Literal[Taken.ENDED] | None:
+        """Try to create one run; `Taken.ENDED` where its id is used up."""
+        identity = self._identities.next()
+        body = self._runs.claim_body(task, run_id, identity)
+        await self._journal.intent(self._runs.entry(task, run_id, identity, body))
+        answer = await self._settle(task, run_id, identity, body)
+        if not isinstance(answer, Run):
+            await self._journal.close_entry(run_id)
+            return answer
+        if answer.id != run_id:
+            self._find(ServerKind.IGNORES)
+            return await self._elect(task, adopted=(run_id, answer, identity))
+        if self.kind is ServerKind.UNKNOWN and not await self._probe(answer, identity, body):
+            return await self._elect(task)
+        await self._runs.close_placeholders(open_placeholders(known), answer.id)
+        return Claim(
+            task=task,
+            run=answer,
+            identity=identity,
+            attempt=attempts_before(known, but=answer.id) + 1,
+            resume=checkpoint_of(known),
+            known=tuple(known),
+        )
+
+    async def _settle(
+        self, task: Task, run_id: str, identity: Identity, body: dict[str, Any]
+    ) -> Run | Literal[Taken.ENDED] | None:
+        """Post until it is known what became of it.
+
+        Returns our run; `Taken.ENDED` where the id is used up; None where the task is left.
+        """
+        if self.kind is ServerKind.UNKNOWN and (run := await self._runs.look(run_id)) is not None:
+            return self._taken(run, identity)
+        backoff = self._runs.backoff(PATIENT)
+        is_uncertain = False  # an earlier POST may have been done
+        while True:
+            try:
+                run = await self._runs.create(body)
+            except Unknown as error:
+                is_uncertain = True
+                log.warning("claim.unanswered", task_id=task.id, run_id=run_id, error=str(error))
+                await backoff.sleep(error)
+                found = await self._runs.look(run_id)
+                if found is not None:
+                    return self._taken(found, identity)
+            except (RateLimited, Unauthorized, Forbidden) as error:
+                if not is_uncertain:
+                    log.warning("claim.denied", task_id=task.id, error=str(error))
+                    raise
+                await backoff.sleep(error)
+            except Rejected as error:
+                return await self._after_refusal(task, run_id, identity, error)
+            else:
+                if run.id != run_id:
+                    return run if identity.owns(run) else None
+                return self._taken(run, identity)
+
+    async def _after_refusal(
+        self, task: Task, run_id: str, identity: Identity, error: Rejected
+    ) -> Run | Literal[Taken.ENDED] | None:
+        """Find out why: the id is taken, the race is lost, or the body is refused."""
+        if isinstance(error, Conflict) and error.code in RACE_LOST:
+            return None
+        if (run := await self._runs.look(run_id)) is not None:
+            return self._taken(run, identity)
+        log.error("claim.refused", task_id=task.id, type=task.type, error=str(error))
+        raise error
+
+    def _taken(self, run: Run, identity: Identity) -> Run | Literal[Taken.ENDED] | None:
+        taken = rule_taken(run, identity)
+        if taken is Taken.OURS:
+            return run
+        return Taken.ENDED if taken is Taken.ENDED else None
+
+    async def _probe(self, run: Run, identity: Identity, body: dict[str, Any]) -> bool:
+        """Post our own run once more under another identity, before anything runs in it.
+
+        Returns True where the server kept the first one: its key decides races. Where it replaced it,
+        that run is closed, and claims go by election from now on.
+        """
+        probe = self._identities.probe(identity)
+        await self._journal.mark(run.id, self._runs.probe_mark(probe))
+        if await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)}):
+            self._find(ServerKind.KEY)
+            return True
+        self._find(ServerKind.OVERWRITES)
+        await self._runs.close_lost(run.id, probe, "the server replaces runs that have the same id")
+        await self._journal.close_entry(run.id)
+        return False
+
+    async def _is_kept(self, run_id: str, identity: Identity, body: dict[str, Any]) -> bool:
+        backoff = self._runs.backoff(PATIENT)
+        while True:
+            try:
+                return rule_probe(await self._runs.create(body), identity)
+            except (RateLimited, Unauthorized, Forbidden) as error:
+                await backoff.sleep(error)
+            except Rejected:
+                return True
+            except ServerError as error:  # some servers answer 500 for a key that exists
+                found = await self._runs.look(run_id)
+                if found is not None:
+                    return rule_probe(found, identity)
+                await backoff.sleep(error)
+            except Unknown as error:
+                await backoff.sleep(error)
+
+    async def _elect(self, task: Task, adopted: tuple[str, Run, Identity] | None = None) -> Claim | None:
+        won = await self._elections.claim(task, adopted, overwrites=self._kind is ServerKind.OVERWRITES)
+        if won is None:
+            return None
+        run, identity, known = won
+        return Claim(
+            task=task,
+            run=run,
+            identity=identity,
+            attempt=attempts_before(known, but=run.id) + 1,
+            resume=checkpoint_of(known),
+            is_elected=True,
+            known=tuple(known),
+        )
+
+    def _find(self, kind: ServerKind) -> None:
+        if kind is self._kind:
+            return
+        self._kind = kind
+        self._on_kind(kind)
+        if kind.elects:
+            log.warning(
+                "server.claims_by_election",
+                kind=str(kind),
+                hint="this server does not keep run ids unique; claims take longer, see docs/protocol.md",
+            )
+        else:
+            log.info("server.claims_by_key")

@@ -1,0 +1,121 @@
+"""Claims on servers that ignore or overwrite run ids: the earliest live run of the list wins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from worker.agent.claim_rules import Election, Verdict, ours_among, rule_election
+from worker.agent.identity import Identities
+from worker.agent.wire_run import RunWire
+from worker.api.errors import Rejected, Unknown
+from worker.api.models import Identity, Run, Task
+from worker.api.retry import PATIENT
+from worker.reporting.journal import Journal
+
+__all__ = ["Elections"]
+
+UNSEEN_MAX = 20  # looks at a list that does not show our run before the run itself is asked for
+log = structlog.get_logger()
+
+
+class Elections:
+    """Post a run with a random id, wait until every list shows it, and see whose is the earliest."""
+
+    def __init__(
+        self,
+        runs: RunWire,
+        journal: Journal,
+        identities: Identities,
+        new_id: Callable[[], str],
+        settle_s: float,
+    ) -> None:
+        """`settle_s` is how long the server's lists may lag behind its writes."""
+        self._runs = runs
+        self._journal = journal
+        self._identities = identities
+        self._new_id = new_id
+        self._settle_s = settle_s + 0.001  # the reach of a list, and the resolution of its times
+
+    async def claim(
+        self, task: Task, adopted: tuple[str, Run, Identity] | None, *, overwrites: bool
+    ) -> tuple[Run, Identity, Sequence[Run]] | None:
+        """Return the winning run, its identity and the task's runs; None where somebody else won.
+
+        `adopted` is a run that the server made of a claim under another id (with the id that was
+        asked for, under which the journal knows it).
+        """
+        posted = await self._adopt(task, adopted) if adopted else await self._post(task)
+        if posted is None:
+            return None
+        run_id, identity = posted
+        election, runs = await self._decide(task, run_id, identity, overwrites)
+        for double in election.doubles:
+            await self._runs.close_lost(double.id, identity, "one claim that lost answers made several of")
+        run = election.run
+        if run is None or election.verdict is not Verdict.WON:
+            await self._runs.close_lost(
+                run.id if run else run_id, identity, "another run of the task was earlier"
+            )
+            await self._journal.close_entry(run_id)
+            return None
+        if run.id != run_id:
+            await self._rename(task, run_id, run, identity)
+        await self._runs.close_placeholders(election.placeholders, run.id)
+        return run, identity, runs
+
+    async def _adopt(self, task: Task, adopted: tuple[str, Run, Identity]) -> tuple[str, Identity]:
+        asked_id, run, identity = adopted
+        await self._rename(task, asked_id, run, identity)
+        return run.id, identity
+
+    async def _rename(self, task: Task, old_id: str, run: Run, identity: Identity) -> None:
+        """Let the journal know the run by the id that it has on the server."""
+        body = self._runs.claim_body(task, run.id, identity)
+        await self._journal.intent(self._runs.entry(task, run.id, identity, body))
+        await self._journal.close_entry(old_id)
+
+    async def _post(self, task: Task) -> tuple[str, Identity] | None:
+        """Post our candidate until the server or its list shows it; None where it is refused."""
+        run_id, identity = self._new_id(), self._identities.next()
+        body = self._runs.claim_body(task, run_id, identity)
+        await self._journal.intent(self._runs.entry(task, run_id, identity, body))
+        try:
+            run = await self._posted(task, body, identity)
+        except Rejected as error:
+            log.warning("claim.refused", task_id=task.id, error=str(error))
+            await self._journal.close_entry(run_id)
+            return None
+        if run.id != run_id:
+            await self._rename(task, run_id, run, identity)
+        return run.id, identity
+
+    async def _posted(self, task: Task, body: dict[str, Any], identity: Identity) -> Run:
+        """Post until the server answers, or its list shows our run."""
+        backoff = self._runs.backoff(PATIENT)
+        while True:
+            try:
+                return await self._runs.create(body)
+            except Unknown as error:
+                await backoff.sleep(error)
+                if found := ours_among(await self._runs.list_all(task.id, task.job_id), identity):
+                    return found[0]
+
+    async def _decide(
+        self, task: Task, run_id: str, identity: Identity, overwrites: bool
+    ) -> tuple[Election, Sequence[Run]]:
+        """Look at the list, again and again while it does not show our run."""
+        for _ in range(UNSEEN_MAX):
+            await asyncio.sleep(self._settle_s)
+            runs = await self._runs.list_all(task.id, task.job_id)
+            election = rule_election(runs, identity, task.id, overwrites=overwrites)
+            if election.verdict is not Verdict.UNSEEN:
+                return election, runs
+            run = await self._runs.look(run_id)
+            if run is not None and (run.raw.get("stoppedAt") or not identity.owns(run)):
+                break  # closed or replaced by somebody
+        log.warning("claim.unseen", task_id=task.id, run_id=run_id)
+        return Election(Verdict.LOST), ()

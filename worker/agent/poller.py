@@ -1,0 +1,160 @@
+"""Ask for pending tasks, while a slot is free: one request in flight, never hammering."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
+from random import Random
+from typing import TypeVar
+
+import structlog
+
+from worker.agent.candidates import Choice, choose, spread
+from worker.api.client import JobsApi
+from worker.api.errors import ApiError
+from worker.api.models import Task
+from worker.api.retry import Backoff
+from worker.clock import Clock
+
+__all__ = ["Poller"]
+
+PER_PAGE = 100  # of a server that does not hand tasks out; the most that the documented API gives
+PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
+FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
+SKIP_S = 3.0  # how long a task that was tried is left alone: lists may lag
+SKIP_MAX = 10_000  # tasks remembered as tried
+LEFT_LOGGED_MAX = 1_000  # tasks of which it was logged why they are left
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class Poller:
+    """The source of candidates: each one is handed out once, the freshest list first."""
+
+    def __init__(
+        self,
+        api: JobsApi,
+        clock: Clock,
+        random: Random,
+        *,
+        agent_id: str,
+        types: Collection[str],
+        unmet: Callable[[Task], tuple[str, ...]],
+        poll_interval_s: float,
+        poll_max_s: float,
+        long_poll_s: float,
+    ) -> None:
+        """`unmet` names what the machine lacks for a task; empty where it fits."""
+        self._api = api
+        self._clock = clock
+        self._agent_id = agent_id
+        self._types = sorted(types)
+        self._unmet = unmet
+        self._long_poll_s = long_poll_s
+        self._backoff = Backoff(random, poll_interval_s, poll_max_s)
+        self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
+        self._queue: deque[Task] = deque()
+        self._fresh_until_mono = 0.0
+        self._ahead = 1  # how many more than the free slots to ask for: tasks may be short
+        self._tried: OrderedDict[str, float] = OrderedDict()
+        self._left_logged: OrderedDict[str, None] = OrderedDict()
+        self.left: dict[str, tuple[str, ...]] = {}  # of the last poll: tasks that do not fit, and why
+        self.idle_polls = 0  # polls in a row that brought nothing to try
+
+    async def next(self, free: int) -> Task:
+        """Return the next task to try, polling as long as there is none; `free` slots can take one."""
+        while True:
+            if (task := await self.next_or_none(free)) is not None:
+                return task
+
+    async def next_or_none(self, free: int) -> Task | None:
+        """Return the next task to try; None where one more poll brought nothing."""
+        if (task := self._pop()) is not None:
+            return task
+        self._adapt()
+        await self._refill(free)
+        return self._pop()
+
+    def _pop(self) -> Task | None:
+        """Hand out the next candidate that is fresh and was not tried a moment ago."""
+        while self._queue and self._clock.mono() < self._fresh_until_mono:
+            task = self._queue.popleft()
+            if not self._is_tried(task.id):
+                self._try(task.id)
+                return task
+        return None
+
+    def leave(self, task_id: str) -> None:
+        """Leave a task alone for a moment: it is somebody else's, or just ended."""
+        self._try(task_id)
+
+    async def pause(self, retry_after_s: float | None = None) -> None:
+        """Wait, longer each time: claims are denied or cannot be written down."""
+        await asyncio.sleep(self._faults.next_s(retry_after_s))
+
+    def _adapt(self) -> None:
+        """Ask for more ahead while lists are used up before they are stale, for less when they are not."""
+        is_stale = self._clock.mono() >= self._fresh_until_mono
+        self._ahead = max(1, self._ahead // 2) if is_stale else min(PER_PAGE, self._ahead * 2)
+        self._queue.clear()
+
+    async def _refill(self, free: int) -> None:
+        """Poll once, and wait where that brought nothing."""
+        try:
+            has_waited = await self._poll(free)
+        except ApiError as error:
+            wait_s = self._faults.next_s(error.retry_after_s)
+            log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
+            await asyncio.sleep(wait_s)
+            return
+        self._faults.reset()
+        if self._queue:
+            self.idle_polls = 0
+            self._backoff.reset()
+            return
+        self.idle_polls += 1
+        if not has_waited:
+            await asyncio.sleep(self._backoff.next_s())
+
+    async def _poll(self, free: int) -> bool:
+        """Fill the queue; returns whether the server held the request until now."""
+        is_ours = self._api.traits.claims_unique  # it hands each task to one agent, in its own order
+        per_page = min(PER_PAGE, free + self._ahead) if is_ours else PER_PAGE
+        for page in range(1, PAGES_MAX + 1):
+            wait_s = self._long_poll_s if page == 1 else 0.0
+            poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
+            choice = choose(poll.tasks, self._types, self._unmet, self._is_tried)
+            self._tell_left(choice, page)
+            if choice.candidates:
+                found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
+                self._queue.extend(found)
+                self._fresh_until_mono = self._clock.mono() + FRESH_S
+                return False
+            if len(poll.tasks) < per_page:
+                return poll.waited and not poll.tasks
+        return False
+
+    def _tell_left(self, choice: Choice, page: int) -> None:
+        """Keep, and log once per task, why tasks are left to others."""
+        if page == 1:
+            self.left = {}
+        for task, reasons in choice.left:
+            self.left[task.id] = reasons
+            if task.id not in self._left_logged:
+                remember(self._left_logged, task.id, None, LEFT_LOGGED_MAX)
+                log.info("task.left", task_id=task.id, type=task.type, reasons=list(reasons))
+
+    def _is_tried(self, task_id: str) -> bool:
+        return self._tried.get(task_id, 0.0) > self._clock.mono()
+
+    def _try(self, task_id: str) -> None:
+        remember(self._tried, task_id, self._clock.mono() + SKIP_S, SKIP_MAX)
+
+
+def remember(memory: OrderedDict[str, T], key: str, value: T, bound: int) -> None:
+    """Keep a value as the newest one, and forget the oldest beyond the bound."""
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > bound:
+        memory.popitem(last=False)

@@ -1,0 +1,147 @@
+"""Runs as the agent writes them to server and journal; each method one errand, repeated as needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from random import Random
+from typing import Any, TypeVar
+
+import structlog
+
+from worker.api.client import JobsApi, ServerTraits
+from worker.api.errors import ApiError, NotFound, Rejected
+from worker.api.models import Identity, Run, Task
+from worker.api.retry import PATIENT, Backoff, Policy, Retrier
+from worker.api.wire import ErrorKind, ResultCode, format_error, format_instant
+from worker.clock import Clock
+from worker.reporting.records import Entry
+
+__all__ = ["RunWire"]
+
+PAGES_MAX = 100  # of 100 runs each: no task has had more attempts than that
+PER_PAGE = 100  # the most that the documented API gives
+T = TypeVar("T")
+log = structlog.get_logger()
+
+
+class SleepingBackoff(Backoff):
+    """A back-off that waits by itself."""
+
+    async def sleep(self, error: ApiError) -> None:
+        """Wait before the next try."""
+        await asyncio.sleep(self.next_s(error.retry_after_s))
+
+
+class RunWire:
+    """The requests about runs that claiming, reporting and recovery share."""
+
+    def __init__(
+        self,
+        api: JobsApi,
+        retrier: Retrier,
+        clock: Clock,
+        random: Random,
+        facts: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        """`facts` gives the machine's fields of a claim."""
+        self._api = api
+        self._retrier = retrier
+        self._clock = clock
+        self._random = random
+        self._facts = facts
+
+    @property
+    def traits(self) -> ServerTraits:
+        """What the server's answers told of it."""
+        return self._api.traits
+
+    def backoff(self, policy: Policy) -> SleepingBackoff:
+        """Return the waits between tries that are made by hand."""
+        return SleepingBackoff(self._random, policy.base_s, policy.cap_s)
+
+    def identity_fields(self, identity: Identity) -> dict[str, str]:
+        """Return the two fields that name a claim."""
+        return {"podId": identity.pod_id, "startedAt": format_instant(identity.started_at)}
+
+    def probe_mark(self, probe: Identity) -> str:
+        """Return what the journal notes of a probe, so that a recovery knows the identity."""
+        return f"probe|{format_instant(probe.started_at)}|{probe.pod_id}"
+
+    def claim_body(self, task: Task, run_id: str, identity: Identity) -> dict[str, Any]:
+        """Return the body of a claim: ids, identity, facts. `createdAt` is never sent."""
+        return {
+            "id": run_id,
+            "taskId": task.id,
+            "jobId": task.job_id,
+            "orgId": task.org_id,
+            "reportProgress": True,
+            "progress": 0,
+            **self.identity_fields(identity),
+            **{name: value for name, value in self._facts().items() if value is not None},
+        }
+
+    def entry(self, task: Task, run_id: str, identity: Identity, body: dict[str, Any]) -> Entry:
+        """Return the journal's entry of a claim that is about to be posted."""
+        return Entry(
+            run_id=run_id,
+            task_id=task.id,
+            job_id=task.job_id,
+            pod_id=identity.pod_id,
+            started_at=format_instant(identity.started_at),
+            intent=body,
+        )
+
+    async def create(self, body: Mapping[str, Any]) -> Run:
+        """Post a run, once."""
+        return await self._api.create_run(body)
+
+    async def look(self, run_id: str) -> Run | None:
+        """Read a run, asking until there is an answer; None where there is none (yet)."""
+        try:
+            return await self.patiently(lambda: self._api.get_run(run_id))
+        except NotFound:
+            return None
+
+    async def list_all(self, task_id: str, job_id: str | None) -> list[Run]:
+        """List all runs of a task, page by page, asking until there is an answer."""
+        found: dict[str, Run] = {}
+        for page in range(1, PAGES_MAX + 1):
+            runs = await self.patiently(lambda page=page: self._page(task_id, job_id, page))  # type: ignore[misc]
+            fresh = [run for run in runs if run.id not in found]
+            found.update((run.id, run) for run in fresh if run.task_id in (None, task_id))
+            if len(runs) < PER_PAGE or not fresh:  # a server that does not page sends all, every time
+                break
+        return list(found.values())
+
+    async def _page(self, task_id: str, job_id: str | None, page: int) -> list[Run]:
+        return await self._api.list_runs(job_id=job_id, task_id=task_id, page=page, per_page=PER_PAGE)
+
+    async def close_placeholders(self, placeholders: Iterable[Run], run_id: str) -> None:
+        """Close what only said that the task is pending again; our server does it with the claim."""
+        if self.traits.claims_unique:
+            return
+        for placeholder in placeholders:
+            error = format_error(ErrorKind.REQUEUED, f"continued as run {run_id}")
+            await self._close(placeholder.id, {}, error)
+
+    async def close_lost(self, run_id: str, identity: Identity, why: str) -> None:
+        """Stop a run of ours in which nothing was executed, without requeue."""
+        fields = {"startedAt": format_instant(identity.started_at)}
+        await self._close(run_id, fields, format_error(ErrorKind.LOST_CLAIM, why))
+
+    async def _close(self, run_id: str, fields: Mapping[str, str], error: str) -> None:
+        body = {
+            **fields,
+            "stoppedAt": format_instant(self._clock.now()),
+            "resultCode": str(ResultCode.FAILED),
+            "error": error,
+        }
+        try:
+            await self.patiently(lambda: self._api.update_run(run_id, body))
+        except Rejected as rejected:  # it is stopped, or somebody else's by now: both are fine
+            log.debug("run.not_closed", run_id=run_id, error=str(rejected))
+
+    async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Make a request until it is answered."""
+        return await self._retrier.call(PATIENT, request)

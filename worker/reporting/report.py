@@ -1,0 +1,114 @@
+"""What a report says: the bodies of the PUTs. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from worker.api.models import Identity
+from worker.api.wire import ResultCode, format_instant
+from worker.executor.executor import Event, LogEvent, ProgressEvent, UsageEvent
+from worker.executor.outcome import Outcome
+from worker.usage.usage import Usage
+
+__all__ = ["REDUCTIONS", "RunState", "reduced", "terminal_report"]
+
+LOG_LINES_MAX = 50  # in a report; the whole log stays with the run's files
+LOG_BYTES_MAX = 8 * 1024
+# The fields that the reference's updateRunBody has; a strict server refuses any other.
+DOCUMENTED: Final = frozenset(
+    {"startedAt", "stoppedAt", "resultCode", "error", "progress", "results", "machine"}
+)
+REDUCTIONS = 2  # how often a refused body can be cut down further
+
+
+class RunState:
+    """What is known of a run on its way: progress, the log's end, usage. Fed by the executor's events."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.progress = 0.0
+        self.message: str | None = None
+        self.usage: Usage | None = None
+        self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
+        self.version = 0  # counts what a report would tell anew; usage alone waits for the heartbeat
+
+    def note(self, event: Event) -> None:
+        """Keep what an event tells."""
+        if isinstance(event, ProgressEvent):
+            self.progress, self.message = max(self.progress, event.ratio), event.message or self.message
+        elif isinstance(event, LogEvent):
+            self._lines.append(event.line)
+        elif isinstance(event, UsageEvent):
+            self.usage = event.usage
+            return
+        self.version += 1
+
+    @property
+    def log_tail(self) -> str:
+        """The last lines of the log, bounded."""
+        return "\n".join(self._lines)[-LOG_BYTES_MAX:]
+
+    def report(self, identity: Identity) -> dict[str, Any]:
+        """Return the body of a report of a run that goes on."""
+        results = {"logTail": self.log_tail, "message": self.message}
+        body: dict[str, Any] = {
+            "startedAt": format_instant(identity.started_at),
+            "progress": round(self.progress, 6),
+            "results": {name: value for name, value in results.items() if value},
+        }
+        if self.usage is not None:
+            body |= {name: value for name, value in self.usage.as_run_fields().items() if value is not None}
+        return body
+
+
+def terminal_report(
+    outcome: Outcome, identity: Identity, stopped_at: datetime, progress: float
+) -> dict[str, Any]:
+    """Return the body that stops a run: how it ended, what it brought, what it cost."""
+    is_success = outcome.code is ResultCode.SUCCESS
+    body: dict[str, Any] = {
+        "startedAt": format_instant(identity.started_at),
+        "stoppedAt": format_instant(max(stopped_at, identity.started_at)),
+        "resultCode": str(outcome.code),
+        "progress": 1 if is_success else round(progress, 6),
+        "results": results_of(outcome),
+    }
+    if outcome.error is not None:
+        body["error"] = outcome.error.text()
+    body |= {name: value for name, value in outcome.usage.as_run_fields().items() if value is not None}
+    return body
+
+
+def results_of(outcome: Outcome) -> dict[str, Any]:
+    """Return `results`: the handler's own values, and beside them what we know of the run."""
+    results: dict[str, Any] = dict(outcome.value)
+    if outcome.artifacts:
+        results["files"] = [artifact.as_results() for artifact in outcome.artifacts]
+    if outcome.error is not None:
+        results["error"] = outcome.error.as_results()
+    if outcome.checkpoint is not None:
+        results["checkpoint"] = outcome.checkpoint
+    if outcome.log_tail:
+        results["logTail"] = outcome.log_tail[-LOG_BYTES_MAX:]
+    results["usage"] = outcome.usage.as_details()
+    return results
+
+
+def reduced(body: dict[str, Any], level: int, kept_at: str) -> dict[str, Any]:
+    """Return a terminal body for a server that refused it whole.
+
+    Level 0: as it is. 1: documented fields only (the usage stands in `results` all the same).
+    2: `results` cut down to a note of where the whole lies on disk, which `kept_at` names.
+    """
+    if level == 0:
+        return body
+    documented = {name: value for name, value in body.items() if name in DOCUMENTED}
+    if level == 1:
+        return documented
+    size = len(msgspec.json.encode(body.get("results")))
+    note = f"the results ({size} bytes) were refused by the server; they are kept in {kept_at}"
+    return {**documented, "results": {"note": note}}

@@ -1,0 +1,142 @@
+"""Tell the server how a run goes on, and learn from the answers whether it is still ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+
+import structlog
+
+from worker.api.client import JobsApi
+from worker.api.errors import ApiError, Conflict, NotFound
+from worker.api.models import Identity, Run
+from worker.clock import Clock
+from worker.executor.executor import Event
+from worker.reporting.report import RunState
+
+__all__ = ["Reporter", "Standing", "standing_of"]
+
+log = structlog.get_logger()
+
+
+class Standing(Enum):
+    """What an answer says of our run."""
+
+    OURS = "ours"
+    STOPPED = "stopped"
+    TAKEN = "taken"  # it is under another's identity
+
+
+def standing_of(run: Run, identity: Identity) -> Standing:
+    """Tell from a run as the server shows it whether it is still ours to execute.
+
+    A server that leaves the identity out of its answers has not given the run to somebody else.
+    """
+    if run.raw.get("stoppedAt"):
+        return Standing.STOPPED
+    if run.pod_id is not None and run.started_at is not None and not identity.owns(run):
+        return Standing.TAKEN
+    return Standing.OURS
+
+
+class Reporter:
+    """Report one run: at most once in a report interval, at least once in a heartbeat.
+
+    Progress in between is coalesced: only the newest is told.
+    """
+
+    def __init__(
+        self,
+        api: JobsApi,
+        clock: Clock,
+        run: Run,
+        identity: Identity,
+        *,
+        report_interval_s: float,
+        heartbeat_s: float,
+        lag_s: float,
+        on_answer: Callable[[Run], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """`on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more."""
+        self.state = RunState()
+        self.is_lost = False
+        self._api = api
+        self._clock = clock
+        self._run_id = run.id
+        self._identity = identity
+        self._report_interval_s = report_interval_s
+        self._heartbeat_s = max(heartbeat_s, report_interval_s)
+        self._lag_s = lag_s
+        self._on_answer = on_answer
+        self._on_lost = on_lost
+        self._news = asyncio.Event()
+
+    def note(self, event: Event) -> None:
+        """Keep an event of the executor for the next report."""
+        before = self.state.version
+        self.state.note(event)
+        if self.state.version != before:
+            self._news.set()
+
+    async def run(self) -> None:
+        """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
+        while not self.is_lost:
+            await asyncio.sleep(self._report_interval_s)
+            await self._wait_for_news(self._heartbeat_s - self._report_interval_s)
+            self._news.clear()
+            await self._report()
+
+    async def _wait_for_news(self, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _report(self) -> None:
+        try:
+            run = await self._api.update_run(self._run_id, self.state.report(self._identity))
+        except (Conflict, NotFound) as error:
+            await self._confirm_loss(error)
+        except ApiError as error:
+            self._news.set()  # what was not told is still news
+            log.warning("report.failed", run_id=self._run_id, error=str(error))
+        else:
+            self._weigh(run)
+
+    def _weigh(self, run: Run) -> None:
+        standing = standing_of(run, self._identity)
+        if standing is Standing.OURS:
+            self._on_answer(run)
+        else:
+            self._lose(f"the server shows the run {standing.value}")
+
+    async def _confirm_loss(self, error: ApiError) -> None:
+        """Believe that a run is gone only if the API itself says so, twice, further apart than it lags."""
+        if not error.is_documented:
+            log.warning("report.failed", run_id=self._run_id, error=str(error))
+            return
+        for look in range(2):
+            if look:
+                await asyncio.sleep(self._lag_s)
+            try:
+                run = await self._api.get_run(self._run_id)
+            except NotFound as missing:
+                if not missing.is_documented:
+                    return
+            except ApiError as fault:
+                log.warning("report.failed", run_id=self._run_id, error=str(fault))
+                return
+            else:
+                if standing_of(run, self._identity) is Standing.OURS:
+                    self._on_answer(run)
+                    return
+        self._lose(str(error))
+
+    def _lose(self, why: str) -> None:
+        if not self.is_lost:
+            self.is_lost = True
+            log.warning("run.lost", run_id=self._run_id, why=why)
+            self._on_lost(why)
