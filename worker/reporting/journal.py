@@ -1,0 +1,301 @@
+"""The agent's durable record: what it intends, what runs, what is not delivered yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Self
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from worker.clock import Clock, SystemClock
+from worker.reporting.bounds import EntryTooLarge, JournalError, JournalFull, Limits
+from worker.reporting.disk import JournalIO
+from worker.reporting.records import (
+    Child,
+    ClosedRecord,
+    Entry,
+    EntryRecord,
+    MarkRecord,
+    UsageRecord,
+    encode,
+)
+from worker.reporting.segments import Change, NoRoom, SegmentWriter, apply, recover
+from worker.usage.usage import Usage
+
+__all__ = ["EntryTooLarge", "Journal", "JournalError", "JournalFull", "Limits"]
+
+SLACK_BYTES: Final = 64 << 10  # room for marks and closings beside the reports
+RETRY_S: Final = 1.0  # how often what need not be durable asks a failing disk
+
+log = structlog.get_logger(__name__)
+
+
+class Write(Struct):
+    """One change on its way to disk."""
+
+    change: Change | None  # None: only a sync is wanted
+    block: bytes
+    is_durable: bool
+    done: asyncio.Future[None]
+    replaced: Entry | None = None  # by an intent; comes back where the intent is refused
+
+    @property
+    def is_intent(self) -> bool:
+        """Tell whether this may be refused for want of room."""
+        return isinstance(self.change, EntryRecord) and not self.is_durable
+
+    @property
+    def run_id(self) -> str:
+        """Return the run that an intent is about."""
+        return self.change.entry.run_id if isinstance(self.change, EntryRecord) else ""
+
+
+class Journal:
+    """Open entries in memory, and every change of them on disk. Used on one event loop.
+
+    Writes queue up while one is under way, and the next takes all of them with one sync, so that
+    hundreds of reports a second cost few syncs. A caller that is cancelled leaves its change in
+    place. Only intents and reports tell of a failing disk; checkpoints, marks and closings do not:
+    they count in memory at once, and the next segment carries them.
+    """
+
+    def __init__(self, writer: SegmentWriter, io: JournalIO, clock: Clock, limits: Limits) -> None:
+        """Start empty; use `open`."""
+        self._writer = writer
+        self._io = io
+        self._clock = clock
+        self._limits = limits
+        self._entries: dict[str, Entry] = {}
+        self._queue: list[Write] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._retry_at_mono = float("-inf")
+        self._is_closed = False
+
+    @classmethod
+    async def open(cls, io: JournalIO, clock: Clock | None = None, limits: Limits | None = None) -> Self:
+        """Recover what is open and start a segment with it.
+
+        A disk that can be read but not written gives a journal that is not healthy.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        limits = limits or Limits()
+        recovered = await recover(io)
+        writer = SegmentWriter(io, recovered, limits.io_timeout_s)
+        journal = cls(writer, io, clock or SystemClock(), limits)
+        journal._entries = recovered.entries
+        await journal._restart([])
+        return journal
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The open entries by run id: a live, read-only view."""
+        return MappingProxyType(self._entries)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Tell whether the last write held. While it did not, do not claim."""
+        return self._writer.is_open and not self._is_closed
+
+    async def intent(self, entry: Entry) -> None:
+        """Write down a claim before it is sent, and reserve the room for its report.
+
+        Not synced: it outlives the agent, not the machine (whose children die with it).
+
+        Raises:
+            JournalFull: no room on disk, or too many entries; the entry is forgotten.
+            EntryTooLarge: the entry is over `intent_bytes`.
+        """
+        if len(self._entries) >= self._limits.max_open and entry.run_id not in self._entries:
+            raise JournalFull(
+                f"journal refuses run {entry.run_id}: {len(self._entries)} entries are open already;"
+                " see what is not delivered, and why"
+            )
+        block = encode_bounded(entry, self._limits.intent_bytes)
+        await self._submit(EntryRecord(entry), block)
+
+    async def checkpoint(self, run_id: str, usage: Usage | None = None, child: Child | None = None) -> None:
+        """Write down what a run consumed so far, or its child. Not synced; skipped on a full disk."""
+        record = UsageRecord(run_id, usage, child)
+        await self._submit(record, encode(record))
+
+    async def terminal(self, run_id: str, report: dict[str, Any], requeue: bool = False) -> None:
+        """Write down how a run ended; on stable storage when this returns. May be repeated.
+
+        Raises:
+            JournalError: the disk refuses; the report is kept in memory, and this or any later
+                call tries again with a new segment.
+            EntryTooLarge: report and intent are over `reserve_bytes`; cut `results` down.
+            KeyError: no such entry is open.
+        """
+        entry = msgspec.structs.replace(self._entries[run_id], terminal=report, requeue=requeue)
+        block = encode_bounded(entry, self._limits.reserve_bytes)
+        await self._submit(EntryRecord(entry), block, is_durable=True)
+
+    async def mark(self, run_id: str, mark: str) -> None:
+        """Note a word about an entry, once. Not synced."""
+        record = MarkRecord(run_id, mark)
+        await self._submit(record, encode(record))
+
+    async def close_entry(self, run_id: str) -> None:
+        """Be done with an entry. Not synced: at worst it is looked up at the server again."""
+        record = ClosedRecord(run_id)
+        await self._submit(record, encode(record))
+
+    async def sync(self) -> None:
+        """Make everything so far durable; the way to try again after a failure.
+
+        Raises:
+            JournalError: the disk still refuses.
+        """
+        await self._submit(None, b"", is_durable=True)
+
+    async def aclose(self) -> None:
+        """Write what is queued, and close the files. Entries stay for the next start."""
+        self._is_closed = True
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        await self._io.aclose()
+
+    async def _submit(self, change: Change | None, block: bytes, is_durable: bool = False) -> None:
+        """Change the memory at once, queue the block, and wait until it is written."""
+        if self._is_closed:
+            raise JournalError("the journal is closed")
+        write = Write(change, block, is_durable, asyncio.get_running_loop().create_future())
+        write.replaced = self._entries.get(write.run_id)
+        if change is not None:
+            apply(self._entries, change)
+        self._queue.append(write)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="journal")
+        await write.done
+
+    async def _flush(self) -> None:
+        while batch := self._take():
+            try:
+                await self._write(batch)
+            except BaseException as exc:  # a caller must never wait for ever
+                settle(batch + self._take(), JournalError(f"the journal failed: {exc!r}"))
+                raise
+
+    def _take(self) -> list[Write]:
+        batch, self._queue = self._queue, []
+        return batch
+
+    async def _write(self, batch: list[Write]) -> None:
+        if not self._writer.is_open:
+            await self._restart(batch)
+            return
+        batch = await self._make_room(batch)
+        is_durable = any(write.is_durable for write in batch)
+        try:
+            await self._writer.append(b"".join(write.block for write in batch))
+            settle([write for write in batch if not write.is_durable])
+            if is_durable:
+                await self._writer.sync()
+        except OSError as exc:
+            log.warning("journal.write_failed", error=repr(exc))
+            await self._restart(batch)
+            return
+        settle(batch)
+        await self._rotate()
+
+    async def _make_room(self, batch: list[Write]) -> list[Write]:
+        """Return what may be written: without room, neither intents nor checkpoints.
+
+        Reports, marks and closings have room that was reserved before.
+        """
+        try:
+            await self._writer.reserve(sum(len(write.block) for write in batch) + self._room_bytes())
+        except OSError as exc:
+            self._refuse([write for write in batch if write.is_intent], exc)
+            settle([write for write in batch if isinstance(write.change, UsageRecord)])
+            return [write for write in batch if not write.done.done()]
+        return batch
+
+    def _refuse(self, intents: list[Write], exc: OSError) -> None:
+        """Forget intents that found no room; those whose callers went on already are kept."""
+        intents = [write for write in intents if not write.done.done()]
+        for write in intents:
+            self._entries.pop(write.run_id, None)
+            if write.replaced is not None:
+                self._entries[write.run_id] = write.replaced
+        why = exc.strerror or repr(exc)
+        settle(intents, JournalFull(f"no room in the journal for a report: {why}; free space on its disk"))
+
+    def _room_bytes(self) -> int:
+        """Return what the reports of all runs that have not ended may take."""
+        unreported = sum(entry.terminal is None for entry in self._entries.values())
+        return SLACK_BYTES + unreported * self._limits.reserve_bytes
+
+    async def _restart(self, batch: list[Write]) -> None:
+        """Write everything that is open into a new segment; that settles all that waits."""
+        batch += self._take()
+        must = any(write.is_durable for write in batch) or self._clock.mono() >= self._retry_at_mono
+        error: OSError = OSError("the disk failed a moment ago")
+        if must:
+            try:
+                await self._writer.start(self._entries.values(), self._room_bytes())
+                settle(batch)
+                return
+            except OSError as exc:
+                error = exc
+        self._refuse([write for write in batch if write.is_intent], error)
+        if must:
+            try:
+                await self._writer.start(self._entries.values(), 0)
+            except OSError as exc:
+                error = exc
+        self._retry_at_mono = self._clock.mono() + RETRY_S
+        self._settle_failed(batch, error)
+
+    def _settle_failed(self, batch: list[Write], error: OSError) -> None:
+        if self._writer.is_open:
+            settle(batch)
+            return
+        log.error("journal.failed", error=repr(error), open_entries=len(self._entries))
+        durable = [write for write in batch if write.is_durable]
+        why = error.strerror or repr(error)
+        settle(durable, JournalError(f"the journal cannot be written: {why}; see to its disk"))
+        settle(batch)
+
+    async def _rotate(self) -> None:
+        """Replace a segment that is mostly history; the one before goes on where there is no room."""
+        grown_bytes = self._writer.size_bytes - self._writer.base_bytes
+        is_due = grown_bytes >= max(self._limits.segment_bytes, self._writer.base_bytes)
+        if not is_due or self._clock.mono() < self._retry_at_mono:
+            return
+        try:
+            await self._writer.start(self._entries.values(), self._room_bytes())
+        except NoRoom as exc:
+            self._retry_at_mono = self._clock.mono() + RETRY_S
+            log.warning("journal.not_rotated", error=repr(exc))
+        except OSError:
+            await self._restart([])
+
+
+def encode_bounded(entry: Entry, limit_bytes: int) -> bytes:
+    """Return an entry as it stands on disk; raises EntryTooLarge beyond the limit."""
+    block = encode(EntryRecord(entry))
+    if len(block) > limit_bytes:
+        raise EntryTooLarge(
+            f"journal entry of run {entry.run_id} has {len(block)} bytes, {limit_bytes} are allowed;"
+            " cut its report down"
+        )
+    return block
+
+
+def settle(writes: list[Write], error: JournalError | None = None) -> None:
+    """Let the callers go on, those that still wait."""
+    for write in writes:
+        if write.done.done():
+            continue
+        if error is None:
+            write.done.set_result(None)
+        else:
+            write.done.set_exception(error)

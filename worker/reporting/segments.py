@@ -1,0 +1,285 @@
+"""The segments of the journal: reading all that are there, and writing the current one.
+
+A segment starts with everything open at that time, closed by a base record; what happens later
+is appended. So one segment is the whole truth, older ones are removed once a newer one is durable,
+and the disk use is bounded by what is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Iterable
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from worker.reporting.disk import JournalIO
+from worker.reporting.records import (
+    MAGIC,
+    BaseRecord,
+    ClosedRecord,
+    Entry,
+    EntryRecord,
+    Gap,
+    MarkRecord,
+    UsageRecord,
+    encode,
+    read_records,
+)
+
+__all__ = ["NoRoom", "Recovered", "SegmentWriter", "apply", "recover"]
+
+T = TypeVar("T")
+Change = EntryRecord | UsageRecord | MarkRecord | ClosedRecord
+
+SUFFIX: Final = ".seg"
+DAMAGED_SUFFIX: Final = ".damaged"
+DAMAGED_KEPT: Final = 4  # set-aside segments; the oldest go first
+CHUNK_BYTES: Final = 1 << 20  # a base is written in pieces of about this size
+STEP_BYTES: Final = 256 << 10  # room is reserved in such steps, to ask the file system less often
+
+log = structlog.get_logger(__name__)
+
+
+class NoRoom(OSError):  # noqa: N818 - a state of the disk
+    """The disk refused a new segment before anything was in it; the current one is still good."""
+
+
+class Segment(Struct):
+    """What one file said."""
+
+    name: str
+    entries: dict[str, Entry] = msgspec.field(default_factory=dict)
+    has_base: bool = False
+    gaps: list[Gap] = msgspec.field(default_factory=list)
+    has_damaged_base: bool = False
+
+
+class Recovered(Struct, frozen=True):
+    """The open entries, and the files that they were read from."""
+
+    entries: dict[str, Entry]
+    names: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    next_number: int = 1
+
+
+def apply(entries: dict[str, Entry], change: Change) -> None:
+    """Change the open entries as a record says; what is about an unknown run is ignored."""
+    if isinstance(change, EntryRecord):
+        entries[change.entry.run_id] = change.entry
+        return
+    if (entry := entries.get(change.run_id)) is None:
+        return
+    if isinstance(change, ClosedRecord):
+        del entries[change.run_id]
+    elif isinstance(change, MarkRecord):
+        if change.mark not in entry.marks:
+            marks = (*entry.marks, change.mark)
+            entries[change.run_id] = msgspec.structs.replace(entry, marks=marks)
+    else:
+        entries[change.run_id] = with_checkpoint(entry, change)
+
+
+def with_checkpoint(entry: Entry, change: UsageRecord) -> Entry:
+    """Return the entry with the usage or the child that a checkpoint brings."""
+    if change.usage is not None:
+        entry = msgspec.structs.replace(entry, usage=change.usage)
+    if (child := change.child) is not None:
+        entry = msgspec.structs.replace(
+            entry, pid=child.pid, pid_start=child.pid_start, boot_id=child.boot_id
+        )
+    return entry
+
+
+async def recover(io: JournalIO) -> Recovered:
+    """Read all segments; changes nothing, so that an onlooker may call it beside a live agent.
+
+    A torn tail is left out, a damaged record is skipped; both are logged as warnings.
+
+    Raises:
+        OSError: the folder or a file cannot be read.
+    """
+    names = await io.names()
+    segments = []
+    for name in sorted((n for n in names if number_of(n) is not None), key=lambda n: number_of(n) or 0):
+        with contextlib.suppress(FileNotFoundError):  # a live agent has just replaced it
+            segments.append(replay(name, await io.read(name)))
+    numbers = [number_of(name, SUFFIX) or number_of(name, DAMAGED_SUFFIX) or 0 for name in names]
+    return Recovered(
+        entries=merge(segments),
+        names=tuple(segment.name for segment in segments),
+        damaged=tuple(segment.name for segment in segments if segment.gaps),
+        next_number=max(numbers, default=0) + 1,
+    )
+
+
+def number_of(name: str, suffix: str = SUFFIX) -> int | None:
+    """Return a segment's number; None for any other file."""
+    stem = name.removesuffix(suffix)
+    return int(stem) if stem != name and stem.isascii() and stem.isdigit() else None
+
+
+def replay(name: str, content: bytes) -> Segment:
+    """Read one segment."""
+    segment = Segment(name)
+    for record in read_records(content):
+        if isinstance(record, Gap):
+            segment.gaps.append(record)
+            log.warning(
+                "journal.torn" if record.is_tail else "journal.damaged",
+                segment=name,
+                offset=record.offset,
+                length_bytes=record.length_bytes,
+            )
+        elif isinstance(record, BaseRecord):
+            segment.has_base = True
+            segment.has_damaged_base = record.count != len(segment.entries)
+        else:
+            apply(segment.entries, record)
+    return segment
+
+
+def merge(segments: Iterable[Segment]) -> dict[str, Entry]:
+    """Return what is open, from segments in order.
+
+    A whole base makes older segments void. An unfinished or damaged one adds what is unknown: an
+    entry too many is looked up at the server, an entry too few is a lost result.
+    """
+    entries: dict[str, Entry] = {}
+    for segment in segments:
+        if segment.has_base and not segment.has_damaged_base:
+            entries = dict(segment.entries)
+        elif segment.has_base:
+            entries |= segment.entries
+        else:
+            for run_id, entry in segment.entries.items():
+                known = entries.get(run_id)
+                if known is None or (known.terminal is None and entry.terminal is not None):
+                    entries[run_id] = entry
+    return entries
+
+
+class SegmentWriter:
+    """The current segment. After any failed write or sync it is given up: `is_open` is False.
+
+    A failed fsync may leave pages that count as clean and never reach the disk, so a second try
+    on the same file proves nothing; only a new segment with everything in it does.
+    """
+
+    def __init__(self, io: JournalIO, recovered: Recovered, io_timeout_s: float) -> None:
+        """Start without a segment; `start` makes one."""
+        self._io = io
+        self._io_timeout_s = io_timeout_s
+        self._names = set(recovered.names)  # all that may lie on disk
+        self._damaged = set(recovered.damaged)
+        self._number = recovered.next_number
+        self._name: str | None = None
+        self._allocated_bytes = 0
+        self.size_bytes = 0
+        self.base_bytes = 0  # of `size_bytes`, what was open when the segment was started
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the current segment can be trusted with more."""
+        return self._name is not None
+
+    async def start(self, entries: Iterable[Entry], room_bytes: int) -> None:
+        """Start a new segment with everything that is open; durable on return, older ones removed.
+
+        Raises:
+            NoRoom: nothing was written; the segment before, if any, goes on.
+            OSError: the segment before is given up too.
+        """
+        chunks = chunks_of(entries)
+        size_bytes = sum(map(len, chunks))
+        name, self._number = f"{self._number:08d}{SUFFIX}", self._number + 1
+        allocated_bytes = await self._create(name, size_bytes + room_bytes)
+        self._name = None
+        self._names.add(name)
+        await self._write(name, chunks)
+        self._name, self._allocated_bytes = name, allocated_bytes
+        self.size_bytes = self.base_bytes = size_bytes
+        await self._sweep()
+
+    async def append(self, block: bytes) -> None:
+        """Write at the end, unsynced: it outlives the process, not the machine's power."""
+        name, self._name = self._current(), None
+        await self._limited(self._io.append(name, self.size_bytes, block))
+        self._name = name
+        self.size_bytes += len(block)
+
+    async def sync(self) -> None:
+        """Make everything that was appended durable."""
+        name, self._name = self._current(), None
+        await self._limited(self._io.fdatasync(name))
+        self._name = name
+
+    async def reserve(self, room_bytes: int) -> None:
+        """Make sure that so many bytes can still be appended; a refusal leaves all as it was."""
+        needed_bytes = self.size_bytes + room_bytes
+        if needed_bytes > self._allocated_bytes:
+            needed_bytes = -(-needed_bytes // STEP_BYTES) * STEP_BYTES
+            await self._limited(self._io.allocate(self._current(), needed_bytes))
+            self._allocated_bytes = needed_bytes
+
+    def _current(self) -> str:
+        if self._name is None:
+            raise OSError("no segment of the journal is open")
+        return self._name
+
+    async def _create(self, name: str, size_bytes: int) -> int:
+        try:
+            await self._limited(self._io.create(name))
+            await self._limited(self._io.allocate(name, size_bytes))
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                await self._limited(self._io.remove(name))
+            raise NoRoom(*exc.args) from exc
+        return size_bytes
+
+    async def _write(self, name: str, chunks: list[bytes]) -> None:
+        offset = 0
+        for chunk in chunks:
+            await self._limited(self._io.append(name, offset, chunk))
+            offset += len(chunk)
+        await self._limited(self._io.fdatasync(name))
+
+    async def _sweep(self) -> None:
+        """Remove what the current segment replaces; what cannot be removed is tried again later."""
+        for name in sorted(self._names - {self._name}):
+            with contextlib.suppress(OSError):
+                if name in self._damaged:
+                    await self._set_aside(name)
+                else:
+                    await self._limited(self._io.remove(name))
+                self._names.discard(name)
+
+    async def _set_aside(self, name: str) -> None:
+        """Keep a damaged segment for a person, a few of them."""
+        kept = name.removesuffix(SUFFIX) + DAMAGED_SUFFIX
+        await self._limited(self._io.rename(name, kept))
+        log.warning("journal.set_aside", segment=kept)
+        names = sorted(n for n in await self._limited(self._io.names()) if n.endswith(DAMAGED_SUFFIX))
+        for old in names[:-DAMAGED_KEPT]:
+            await self._limited(self._io.remove(old))
+
+    async def _limited(self, call: Awaitable[T]) -> T:
+        async with asyncio.timeout(self._io_timeout_s):  # its TimeoutError is an OSError
+            return await call
+
+
+def chunks_of(entries: Iterable[Entry]) -> list[bytes]:
+    """Return the start of a segment, in pieces of bounded size."""
+    chunks, chunk, count = [], bytearray(MAGIC), 0
+    for entry in entries:
+        chunk += encode(EntryRecord(entry))
+        count += 1
+        if len(chunk) >= CHUNK_BYTES:
+            chunks.append(bytes(chunk))
+            chunk = bytearray()
+    chunk += encode(BaseRecord(count))
+    return [*chunks, bytes(chunk)]
