@@ -1,0 +1,1 @@
+"""Which machine may serve which task."""
