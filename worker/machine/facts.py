@@ -1,3 +1,4 @@
+# ruff: noqa: N815 - field names are those of `createRunBody`
 """Facts with provenance: a value and its source, or no value and the reason."""
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ class Source(NamedTuple):
     coarse_cpu_method: str  # without
 
 
-def source_of_this_system(proc: Path = Path("/proc")) -> Source:
+def source_of_this_system() -> Source:
     """Return /proc where the system has one, else psutil."""
-    if (proc / "self/stat").exists():
+    if Path("/proc/self/stat").exists():
         return Source(read_tree, "process_clock", "proc_stat")
     return Source(read_tree_with_psutil, "psutil", "psutil")
 

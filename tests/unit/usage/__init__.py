@@ -1,0 +1,1 @@
+"""The bill of a run: against real processes that burn CPU and memory."""

@@ -1,0 +1,95 @@
+"""A real child that does what it is told, one line at a time, so that no test waits by sleeping."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+__all__ = ["Burner"]
+
+SCRIPT = """
+import os, subprocess, sys, threading, time, resource
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+def children(n):
+    for _ in range(n):
+        pid = os.fork()
+        if pid == 0:
+            burn(0.02)
+            os._exit(0)
+        os.waitpid(pid, 0)
+    use = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return use.ru_utime + use.ru_stime
+def hold(mebibytes):
+    block = bytearray(mebibytes << 20)
+    return len(block)
+def thread(seconds):
+    one = threading.Thread(target=burn, args=(seconds,))
+    one.start()
+    one.join()
+def nursery(seconds):
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        burn(seconds)
+        os.write(write, b"x")
+        time.sleep(60)
+    os.read(read, 1)
+    return pid
+print("ready", flush=True)
+for line in sys.stdin:
+    print(eval(line), flush=True)
+"""
+
+
+class Burner:
+    """A warm child: each order runs in it and answers with a line."""
+
+    def __enter__(self) -> Self:
+        """Start the child and wait until it listens."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._answer()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Leave no process and no pipe."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait(timeout=10)
+
+    @property
+    def pid(self) -> int:
+        """Return the child's pid."""
+        return self._process.pid
+
+    def order(self, expression: str) -> str:
+        """Have an expression evaluated in the child; return its text once it is done."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(expression + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def end(self) -> resource.struct_rusage:
+        """End the child and return what wait4 says of it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        _, status, rusage = os.wait4(self.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        return rusage
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
