@@ -1,0 +1,170 @@
+"""Every setting, once. Flag, variable and key of the file follow from the name (see `setting`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+import click
+from msgspec import structs
+
+from worker.cli import paths
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.setting import Setting, with_settings
+from worker.cli.values import BYTES, DURATION
+from worker.config import AgentConfig, ApiConfig
+
+__all__ = [
+    "AGENT_SETTINGS",
+    "ALL_SETTINGS",
+    "API_SETTINGS",
+    "LOG_SETTINGS",
+    "SERVER_SETTINGS",
+    "STORE_SETTING",
+    "agent_settings",
+    "api_settings",
+    "server_settings",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+API: Final = {field.name: field.default for field in structs.fields(ApiConfig)}
+AGENT: Final = {field.name: field.default for field in structs.fields(AgentConfig)}
+
+API_SETTINGS: Final = (
+    Setting(name="api_url", default=API["url"], metavar="URL", help="Where the Jobs API answers."),
+    Setting(name="token", metavar="TOKEN", help="Token of the API; as a flag, every user here sees it."),
+    Setting(name="token_file", type=FILE, metavar="FILE",
+            help="File that holds the token; read again when it changes; wins over the token itself."),
+    Setting(name="org_id", metavar="ID", help="Only this organisation."),
+    Setting(name="ca_file", type=FILE, metavar="FILE", help="PEM file of the authorities to trust."),
+    Setting(name="client_cert", type=FILE, metavar="FILE", help="PEM certificate to show to the API."),
+    Setting(name="client_key", type=FILE, metavar="FILE", help="Its PEM key, if in a file of its own."),
+    Setting(name="proxy", metavar="URL", help="HTTP proxy on the way to the API."),
+    Setting(name="wire", type=click.Choice(["json", "strings"]), default=API["wire"],
+            help="How bodies of runs are written: JSON values, or every field as a string."),
+    Setting(name="request_timeout", type=DURATION, default=API["request_timeout_s"], metavar="TIME",
+            help="Limit of one request, its answer included."),
+)  # fmt: skip
+
+STORE_SETTING: Final = Setting(
+    name="store", metavar="FOLDER|URL", default_text="<state>/artifacts",
+    help="Where files of tasks are kept: a folder that every machine sees, or s3://bucket/prefix.",
+)  # fmt: skip
+
+AGENT_SETTINGS: Final = (
+    Setting(name="concurrency", type=click.IntRange(1, 1024), default=AGENT["concurrency"], metavar="N",
+            help="Slots: how many tasks run at once."),
+    Setting(name="types", kind="words", metavar="TYPE,…", default_text="all that have a handler",
+            help="Only tasks of these types."),
+    Setting(name="handlers", kind="words", metavar="PATH,…",
+            help="Modules, files or folders with handlers, beside those that are installed."),
+    Setting(name="labels", kind="pairs", metavar="KEY=VALUE",
+            help="Labels of this machine, for tasks that require them."),
+    Setting(name="commands", kind="words", metavar="PROGRAM,…", default_text="none",
+            help="Programs that the `command` handler may run."),
+    Setting(name="state_dir", type=FOLDER, metavar="FOLDER", default_text="$XDG_STATE_HOME/millhand/agent",
+            help="The agent's durable state: identity, journal, files of runs."),
+    STORE_SETTING,
+    Setting(name="poll_interval", type=DURATION, default=AGENT["poll_interval_s"], metavar="TIME",
+            help="Between two polls while nothing comes; base of the back-off."),
+    Setting(name="poll_max", type=DURATION, default=AGENT["poll_max_s"], metavar="TIME",
+            help="The longest that the back-off grows to."),
+    Setting(name="long_poll", type=DURATION, default=AGENT["long_poll_s"], metavar="TIME",
+            help="How long a server that knows how may hold a poll; 0: never asked for."),
+    Setting(name="report_interval", type=DURATION, default=AGENT["report_interval_s"], metavar="TIME",
+            help="At most one report of progress per run in this time."),
+    Setting(name="heartbeat", type=DURATION, default=AGENT["heartbeat_s"], metavar="TIME",
+            help="At least one report per run in this time."),
+    Setting(name="drain_timeout", type=DURATION, default=AGENT["drain_timeout_s"], metavar="TIME",
+            help="How long runs may go on after the agent was told to stop."),
+    Setting(name="timeout", type=DURATION, metavar="TIME", default_text="none",
+            help="Wall time limit of every run."),
+    Setting(name="claims", type=click.Choice(["auto", "key", "election"]), default=AGENT["claims"],
+            help="Who decides a race for a task; auto finds it out once per server."),
+    Setting(name="settle", type=DURATION, default=AGENT["settle_s"], metavar="TIME",
+            help="How long the server's lists may lag behind its writes (elections)."),
+    Setting(name="exit_when_idle", kind="flag", default=AGENT["exit_when_idle"],
+            help="Exit when no task is left to do."),
+    Setting(name="zone", metavar="ZONE", default_text="asked of the cloud", help="Zone of this machine."),
+    Setting(name="preemptible", kind="flag", default_text="asked of the cloud",
+            help="Whether this machine may be taken away."),
+    Setting(name="request_cpus", type=click.FloatRange(0, min_open=True), metavar="CPUS",
+            help="CPUs that were requested for the agent, where nothing on the machine tells."),
+    Setting(name="request_ram", type=BYTES, metavar="SIZE",
+            help="Memory that was requested for the agent, where nothing on the machine tells."),
+)  # fmt: skip
+
+SERVER_SETTINGS: Final = (
+    Setting(name="server_host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on."),
+    Setting(name="server_port", type=click.IntRange(0, 65535), default=8077, metavar="PORT",
+            help="Port to listen on; 0 takes a free one."),
+    Setting(name="server_db", default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db", metavar="URL",
+            help="Database: sqlite:///relative.db, sqlite:////absolute.db, or :memory:."),
+    Setting(name="server_token", metavar="TOKEN",
+            help="A token with every right in the default organisation."),
+    Setting(name="server_token_file", type=FILE, metavar="FILE", help="File that holds this token."),
+)  # fmt: skip
+
+LOG_SETTINGS: Final = (
+    Setting(name="log_level", type=click.Choice(["debug", "info", "warning", "error"]), default="info",
+            help="The least that is logged."),
+    Setting(name="log_format", type=click.Choice(["auto", "text", "json"]), default="auto",
+            help="How it is logged to stderr; auto: text on a terminal, else JSON lines."),
+)  # fmt: skip
+
+ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETTINGS
+
+WITH_UNIT: Final = frozenset(
+    {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
+    | {"drain_timeout", "timeout", "settle"}
+)
+
+
+def field_name(setting: str) -> str:
+    """Return the field of the configuration that a setting fills."""
+    if setting in WITH_UNIT:
+        return setting + "_s"
+    return {"api_url": "url", "store": "artifacts", "request_ram": "request_ram_bytes"}.get(setting, setting)
+
+
+def api_settings(function: F) -> F:
+    """Give a command the settings of the API, as `api: ApiConfig`."""
+    return with_settings("Jobs API", API_SETTINGS, build_api, "api")(function)
+
+
+def agent_settings(function: F) -> F:
+    """Give a command the settings of the agent, as `agent`: a function from `ApiConfig` to `AgentConfig`."""
+    return with_settings("Agent", AGENT_SETTINGS, build_agent, "agent")(function)
+
+
+def server_settings(function: F) -> F:
+    """Give a command the settings of the server, as `server`: a mapping by the setting's name."""
+    return with_settings("Server", SERVER_SETTINGS, dict, "server")(function)
+
+
+def build_api(given: Mapping[str, Any]) -> ApiConfig:
+    """Return how to reach the API.
+
+    Raises: CliError where the address is none.
+    """
+    url = given["api_url"]
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise CliError(
+            f"{url!r} is not the address of a Jobs API",
+            "set --api-url or MILLHAND_API_URL to something like http://127.0.0.1:8077",
+            code=ExitCode.CONFIGURATION,
+        )
+    return ApiConfig(**{field_name(name): value for name, value in given.items()})
+
+
+def build_agent(given: Mapping[str, Any]) -> Callable[[ApiConfig], AgentConfig]:
+    """Return the function that completes the agent's configuration by the API's."""
+    fields = {field_name(name): value for name, value in given.items()}
+    fields["state_dir"] = fields["state_dir"] or paths.agent_state_dir()
+    return lambda api: AgentConfig(api=api, **fields)

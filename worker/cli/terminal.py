@@ -1,0 +1,106 @@
+"""Where output goes and in which form: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from worker.cli.setting import CommonOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["Output", "no_color", "output_options", "print_json"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLAIN_WIDTH = 120  # columns of tables that do not go to a terminal
+
+
+class Output(Struct, frozen=True):
+    """How a command shows its result."""
+
+    is_json: bool
+    is_terminal: bool
+    has_color: bool
+
+    def console(self, *, stderr: bool = False) -> Console:
+        """Return the console of rich for stdout, or for what stands beside the result."""
+        from rich.console import Console
+
+        stream = sys.stderr if stderr else sys.stdout
+        width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+        return Console(
+            file=stream, no_color=not self.has_color, width=width, highlight=False, soft_wrap=False
+        )
+
+    def json(self, value: Any) -> None:
+        """Write one JSON document to stdout."""
+        print_json(value)
+
+    def table(self, table: Table) -> None:
+        """Write a table to stdout."""
+        self.console().print(table)
+
+    def say(self, line: str) -> None:
+        """Write a line for people to stderr; nothing where a program reads."""
+        if not self.is_json:
+            click.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Write one JSON document on stdout: indented for a terminal, else one line."""
+    indent = 2 if sys.stdout.isatty() else None
+    click.echo(json.dumps(value, indent=indent, ensure_ascii=False, default=jsonable))
+
+
+def jsonable(value: object) -> Any:
+    """Return what JSON has no form for, as text."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
+
+
+def no_color(asked: bool) -> bool:
+    """Tell whether colours are off: by flag, by NO_COLOR (https://no-color.org), or by a dumb terminal."""
+    return asked or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def output_options(function: F) -> F:
+    """Give a command `--json/--no-json` and `--no-color`, as `out: Output`."""
+    from functools import wraps
+
+    @wraps(function)
+    def wrapper(as_json: bool | None, no_colour: bool, **given: Any) -> Any:
+        is_terminal = sys.stdout.isatty()
+        is_json = not is_terminal if as_json is None else as_json
+        out = Output(is_json, is_terminal, is_terminal and not no_color(no_colour))
+        return function(out=out, **given)
+
+    command: Any = wrapper
+    command = click.option(
+        "--no-color",
+        "no_colour",
+        cls=CommonOption,
+        is_flag=True,
+        help="No colours; NO_COLOR=1 does the same.",
+    )(command)
+    command = click.option(
+        "--json/--no-json", "as_json", cls=CommonOption, default=None,
+        help="JSON or a table; by itself JSON where stdout is not a terminal.",
+    )(command)  # fmt: skip
+    result: F = command
+    return result

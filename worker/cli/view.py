@@ -1,0 +1,112 @@
+"""Tables for people: columns of a list, names and values of one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from worker.api.models import Job, Run, Task
+from worker.cli import human
+
+if TYPE_CHECKING:
+    from worker.cli.terminal import Output
+
+__all__ = ["Bill", "jobs_table", "record", "result_text", "runs_table", "status_text", "table", "tasks_table"]
+
+STYLES: Final = {
+    "Success": "green", "ok": "green", "measured": "green", "active": "", "stopped": "",
+    "Failed": "red", "fail": "bold red", "cancelled": "red", "broken": "red",
+    "running": "cyan", "warn": "yellow", "paused": "yellow", "unknown": "yellow",
+    "pending": "dim", "absent": "dim", "requeued": "dim",
+}  # fmt: skip
+
+
+def table(*columns: str, numbers: Iterable[str] = (), title: str | None = None) -> Table:
+    """Return an empty table; columns of numbers stand to the right."""
+    made = Table(box=SIMPLE_HEAD, header_style="bold", title=title, title_justify="left", pad_edge=False)
+    right = set(numbers)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def record(out: Output, title: str, pairs: Sequence[tuple[str, object]]) -> None:
+    """Write one thing: a title and its values by name; values that are unknown as a dash."""
+    made = Table(box=None, show_header=False, pad_edge=False, title=title, title_justify="left")
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, value if isinstance(value, Text) else Text(human.text(value)))
+    out.table(made)
+
+
+def status_text(word: str | None) -> Text:
+    """Return a status or state in its colour."""
+    return Text(human.text(word), style=STYLES.get(word or "", ""))
+
+
+def result_text(task: Task) -> Text:
+    """Return how a task stands: its result once it has one, else its status."""
+    return status_text(task.run_result if task.run_status == "stopped" else task.run_status)
+
+
+def jobs_table(jobs: Iterable[Job], now: datetime | None = None) -> Table:
+    """Return jobs, one a row."""
+    now = now or datetime.now(UTC)
+    made = table("job", "title", "type", "state", "status", "done", "failed", "tasks", "progress", "created",
+                 numbers=("done", "failed", "tasks", "progress"))  # fmt: skip
+    for job in jobs:
+        made.add_row(
+            job.id, Text(human.text(job.title)), Text(human.text(job.type)), status_text(job.scheduler_state),
+            status_text(job.status), human.text(job.task_status_stopped), failures(job),
+            human.text(job.task_count), human.percent(job.task_progress), human.ago(job.created_at, now),
+        )  # fmt: skip
+    return made
+
+
+def failures(job: Job) -> Text:
+    """Return the number of failed tasks, red where there are some."""
+    return Text(human.text(job.task_result_failures), style="red" if job.task_result_failures else "")
+
+
+def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
+    """Return tasks, one a row."""
+    now = now or datetime.now(UTC)
+    made = table("task", "title", "type", "status", "result", "progress", "created", numbers=("progress",))
+    for task in tasks:
+        made.add_row(
+            task.id, Text(human.text(task.title)), Text(human.text(task.type)), status_text(task.run_status),
+            status_text(task.run_result), human.percent(task.run_progress), human.ago(task.created_at, now),
+        )  # fmt: skip
+    return made
+
+
+def runs_table(runs: Iterable[Run]) -> Table:
+    """Return runs, one a row, with their bill."""
+    made = table("run", "status", "result", "started", "wall", "CPU", "peak RAM", "error",
+                 numbers=("wall", "CPU", "peak RAM"))  # fmt: skip
+    for run in runs:
+        bill = Bill(run)
+        made.add_row(
+            run.id, status_text(str(run.status)), status_text(run.result_code), human.instant(run.started_at),
+            bill.wall, bill.cpu, bill.ram, Text(human.shorten(run.error or "", 60)),
+        )  # fmt: skip
+    return made
+
+
+class Bill:
+    """The usage of a run in words."""
+
+    def __init__(self, run: Run) -> None:
+        """Read the fields of the wire."""
+        from worker.api import wire
+
+        self.wall = human.duration(wire.as_float(run.raw.get("wallClockTime")))
+        self.cpu = human.duration(wire.as_float(run.raw.get("CPUTime")))
+        self.gpu = human.duration(wire.as_float(run.raw.get("GPUTime")))
+        self.ram = human.size(wire.as_float(run.raw.get("RAMUsage")))

@@ -1,0 +1,141 @@
+"""Structured logs on stderr: readable on a terminal, JSON lines otherwise, without secrets.
+
+Events are dotted facts in the past, values are fields. Lines of libraries that use `logging` come
+out in the same form.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Collection, MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+__all__ = ["REDACTED", "configure", "redacted_text"]
+
+REDACTED: Final = "[redacted]"
+VALUE_CHARS_MAX: Final = 8 * 1024  # one value of one line; the rest is cut, and it says so
+SECRET_CHARS_MIN: Final = 6  # shorter "secrets" would blank out ordinary words
+
+SECRET_KEYS: Final = re.compile(
+    r"(?i)(^|[_-])(token|secret|password|passwd|api_?key|authorization|cookie)$|^bearer"
+)
+SECRET_TEXTS: Final = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 " + REDACTED),
+    (re.compile(r"(?i)\b(bearer_token|access_token|token|api_key|password)=[^&\s\"']+"), r"\1=" + REDACTED),
+    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/@\s]+@"), r"\1" + REDACTED + "@"),
+)
+
+EventDict = MutableMapping[str, Any]
+Format = Literal["auto", "text", "json"]
+
+
+def configure(
+    level: str = "info",
+    form: Format = "auto",
+    *,
+    secrets: Collection[str] = (),
+    stream: TextIO | None = None,
+    color: bool | None = None,
+) -> None:
+    """Set up the logs of this process; called once, by the command line.
+
+    Args:
+        level: the least that is logged: debug, info, warning, error.
+        form: text, json, or auto (text where the stream is a terminal).
+        secrets: texts that never come out, such as the token.
+        stream: where to; stderr by default.
+        color: colours in text; by default on a terminal without NO_COLOR.
+    """
+    stream = sys.stderr if stream is None else stream
+    is_text = stream.isatty() if form == "auto" else form == "text"
+    if color is None:
+        color = stream.isatty() and not os.environ.get("NO_COLOR")
+    number = logging.getLevelNamesMapping()[level.upper()]
+    before: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    after = [*rendered_exceptions(is_text), Redactor(secrets), renderer(is_text, color)]
+    structlog.configure(
+        processors=[*before, *after],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=True,
+    )
+    adopt_logging([*before, *after], stream, max(number, logging.WARNING))
+
+
+def rendered_exceptions(is_text: bool) -> list[Any]:
+    """Return what turns an exception into text, before secrets are taken out of it."""
+    return [structlog.processors.format_exc_info] if is_text else [structlog.processors.dict_tracebacks]
+
+
+def renderer(is_text: bool, color: bool) -> Any:
+    """Return what writes the line."""
+    if not is_text:
+        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+    from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415 - imports rich
+
+    return ConsoleRenderer(
+        colors=color, timestamp_key="at", exception_formatter=plain_traceback, pad_event_to=24
+    )
+
+
+class Redactor:
+    """Take secrets out of every value, and cut values that are too long."""
+
+    def __init__(self, secrets: Collection[str]) -> None:
+        """Keep the known secrets, the longest first: one may hold another."""
+        self._secrets = sorted((s for s in secrets if len(s) >= SECRET_CHARS_MIN), key=len, reverse=True)
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
+        """Return the event with each value cleaned."""
+        for key, value in event.items():
+            event[key] = REDACTED if SECRET_KEYS.search(key) and value is not None else self._clean(value)
+        return event
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return redacted_text(value, self._secrets)
+        if isinstance(value, dict):
+            return {
+                key: REDACTED if SECRET_KEYS.search(str(key)) and part is not None else self._clean(part)
+                for key, part in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self._clean(part) for part in value]
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return redacted_text(str(value), self._secrets)
+
+
+def redacted_text(value: str, secrets: Collection[str] = ()) -> str:
+    """Return a text without known secrets and without what looks like one, cut to its bound."""
+    for secret in secrets:
+        value = value.replace(secret, REDACTED)
+    for pattern, replacement in SECRET_TEXTS:
+        value = pattern.sub(replacement, value)
+    if len(value) > VALUE_CHARS_MAX:
+        return f"{value[:VALUE_CHARS_MAX]}… ({len(value) - VALUE_CHARS_MAX} more characters)"
+    return value
+
+
+def adopt_logging(processors: list[Any], stream: TextIO, level: int) -> None:
+    """Let lines of libraries come out in the same form; theirs count from warnings on."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *processors]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    logging.captureWarnings(True)
