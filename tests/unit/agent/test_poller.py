@@ -1,0 +1,155 @@
+"""How the agent asks for tasks: in virtual time, against a stub."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.unit.agent.stub_api import Answer, Request, StubApi
+from tests.virtual import VirtualClock, run_virtual
+from worker.agent.poller import Poller
+from worker.api.models import Task
+
+UNIQUE = {"Millhand-Claims": "unique"}
+
+
+def poller(stub: StubApi, **settings: Any) -> Poller:
+    """Return a poller with usual settings."""
+    given: dict[str, Any] = {
+        "agent_id": "a", "types": ["noop"], "unmet": lambda _: (),
+        "poll_interval_s": 5.0, "poll_max_s": 60.0, "long_poll_s": 30.0,
+    }  # fmt: skip
+    return Poller(stub.api, VirtualClock(), Random(1), **(given | settings))
+
+
+def pending(*ids: str, **fields: Any) -> dict[str, Any]:
+    """Return a list of pending tasks."""
+    return {
+        "tasks": [{"id": id_, "type": "noop", "jobId": "j", "runStatus": "pending"} | fields for id_ in ids]
+    }
+
+
+def test_an_idle_server_is_asked_ever_less_often() -> None:
+    """Back-off with full jitter: an hour of nothing costs few requests, and never more than one at once."""
+    stub = StubApi(lambda _: (200, {"tasks": []}))
+
+    async def main() -> None:
+        try:
+            async with asyncio.timeout(3600):
+                await poller(stub).next(1)
+        except TimeoutError:
+            return
+
+    run_virtual(main())
+    assert 60 <= len(stub.requests) <= 300
+
+
+def test_a_server_that_holds_polls_is_asked_again_at_once() -> None:
+    """`Preference-Applied` tells that the wait was done at the server."""
+    stub = StubApi(lambda _: (200, {"tasks": []}, {"Preference-Applied": "wait=30"}))
+
+    async def main() -> float:
+        one = poller(stub)
+        for _ in range(10):
+            assert await one.next_or_none(1) is None
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) == 0.0
+    assert all(request.headers["prefer"] == "wait=30" for request in stub.requests)
+
+
+def test_retry_after_is_obeyed() -> None:
+    """A server that says when is not asked before."""
+    answers: list[Answer] = [(429, {}, {"Retry-After": "120"}), (200, pending("t1"))]
+    stub = StubApi(lambda _: answers.pop(0))
+
+    async def main() -> tuple[Task, float]:
+        return await poller(stub).next(1), asyncio.get_running_loop().time()
+
+    task, passed_s = run_virtual(main())
+    assert task.id == "t1"
+    assert passed_s >= 120.0
+
+
+def test_faults_of_any_kind_are_survived() -> None:
+    """No answer, HTML, a failing server: the poller goes on."""
+    answers: list[Answer] = [
+        httpx.ReadError("reset"),
+        (200, "<html>"),
+        (500, {}),
+        (401, {}),
+        (200, pending("t1")),
+    ]
+    stub = StubApi(lambda _: answers.pop(0))
+
+    async def main() -> Task:
+        return await poller(stub).next(1)
+
+    assert run_virtual(main()).id == "t1"
+
+
+def test_pages_of_tasks_for_others_do_not_hide_ours() -> None:
+    """A server that does not filter by type may list thousands of foreign tasks first."""
+
+    def answer(request: Request) -> Answer:
+        if request.query["page"] == "3":
+            return 200, pending("ours")
+        return 200, pending(*(f"f{request.query['page']}-{at}" for at in range(100)), type="foreign")
+
+    stub = StubApi(answer)
+
+    async def main() -> Task:
+        return await poller(stub).next(1)
+
+    assert run_virtual(main()).id == "ours"
+    assert len(stub.requests) == 3
+
+
+def test_each_task_is_handed_out_once_while_lists_lag() -> None:
+    """A list that still shows a task that was just tried does not bring it back at once."""
+    stub = StubApi(lambda _: (200, pending("t1"), UNIQUE))
+
+    async def main() -> float:
+        one = poller(stub)
+        assert (await one.next(1)).id == "t1"
+        assert (await one.next(1)).id == "t1"
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) >= 3.0
+
+
+def test_only_as_many_tasks_are_asked_for_as_can_be_taken_soon() -> None:
+    """Our server keeps listed tasks from others for a moment: do not hoard them."""
+    ids = iter(range(1000))
+
+    def answer(request: Request) -> Answer:
+        return 200, pending(*(f"t{next(ids)}" for _ in range(int(request.query["perPage"])))), UNIQUE
+
+    stub = StubApi(answer)
+
+    async def main() -> None:
+        one = poller(stub)
+        await one.next(4)
+        for _ in range(400):  # short tasks: lists are used up before they are stale
+            await one.next(4)
+
+    run_virtual(main())
+    sizes = [int(request.query["perPage"]) for request in stub.requests]
+    assert sizes[0] == 100  # nothing is known of the server yet
+    assert sizes[1] < 10
+    assert sizes == [sizes[0], *sorted(sizes[1:])]
+
+
+def test_why_a_task_is_left_is_kept_for_a_person() -> None:
+    """`doctor` and the log tell what this agent does not take."""
+    stub = StubApi(lambda _: (200, pending("t1", parameters={"requires": {"gpus": 8}})))
+
+    async def main() -> dict[str, tuple[str, ...]]:
+        one = poller(stub, unmet=lambda _: ("needs 8 GPUs, this machine has 0",))
+        assert await one.next_or_none(1) is None
+        return one.left
+
+    assert run_virtual(main()) == {"t1": ("needs 8 GPUs, this machine has 0",)}

@@ -1,0 +1,73 @@
+"""What the bodies of reports say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from worker.api.models import Identity
+from worker.api.wire import ErrorKind, ResultCode
+from worker.executor.outcome import Artifact, Outcome, RunError
+from worker.reporting.report import reduced, terminal_report
+from worker.usage.usage import Usage
+
+STARTED = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
+STOPPED = datetime(2026, 1, 1, 0, 0, 9, 123456, tzinfo=UTC)
+OURS = Identity("pod/a", STARTED)
+USAGE = Usage(
+    wall_s=8.1, cpu_user_s=4.0, cpu_system_s=1.0, ram_peak_bytes=1024, gpu_allocated_s=0.0, complete=True
+)
+
+
+def test_a_success_says_what_it_brought_and_what_it_cost() -> None:
+    """Numbers are numbers, results an object; the handler's own values stand at its top."""
+    artifact = Artifact(
+        name="a.stl", url="file:///x/a.stl", size_bytes=3, sha256="00", content_type="model/stl"
+    )
+    outcome = Outcome(code=ResultCode.SUCCESS, value={"faces": 12}, usage=USAGE, artifacts=(artifact,))
+    body = terminal_report(outcome, OURS, STOPPED, 0.3)
+    assert body["resultCode"] == "Success"
+    assert body["progress"] == 1
+    assert (body["startedAt"], body["stoppedAt"]) == ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:09.123Z")
+    assert (body["wallClockTime"], body["CPUTime"], body["GPUTime"], body["RAMUsage"]) == (
+        8.1,
+        5.0,
+        0.0,
+        1024,
+    )
+    assert body["results"]["faces"] == 12
+    assert body["results"]["files"][0]["name"] == "a.stl"
+    assert body["results"]["usage"]["complete"] is True
+    assert "error" not in body
+
+
+def test_a_failure_says_why_twice() -> None:
+    """As text in `error`, structured in `results.error`; unknown figures are left out."""
+    failure = RunError(kind=ErrorKind.CRASHED, message="killed by SIGSEGV", signal="SIGSEGV")
+    outcome = Outcome(code=ResultCode.FAILED, error=failure, checkpoint={"frame": 7}, log_tail="last words")
+    body = terminal_report(outcome, OURS, STOPPED, 0.25)
+    assert body["error"] == "crashed: killed by SIGSEGV"
+    assert body["results"]["error"]["signal"] == "SIGSEGV"
+    assert body["results"]["checkpoint"] == {"frame": 7}
+    assert body["results"]["logTail"] == "last words"
+    assert body["progress"] == 0.25
+    assert "CPUTime" not in body
+
+
+def test_a_clock_that_went_back_does_not_stop_a_run_before_it_began() -> None:
+    """`stoppedAt` is never earlier than `startedAt`."""
+    body = terminal_report(Outcome(code=ResultCode.SUCCESS), OURS, datetime(2025, 1, 1, tzinfo=UTC), 1.0)
+    assert body["stoppedAt"] == body["startedAt"]
+
+
+def test_a_refused_body_is_cut_down_to_what_the_reference_documents_then_to_a_note() -> None:
+    """The usage survives inside `results`; then the note tells where the whole lies."""
+    outcome = Outcome(code=ResultCode.SUCCESS, value={"faces": 12}, usage=USAGE)
+    whole = terminal_report(outcome, OURS, STOPPED, 1.0)
+    first = reduced(whole, 1, "/state/journal")
+    assert "CPUTime" not in first
+    assert first["results"]["usage"]["cpuUserSeconds"] == 4.0
+    second = reduced(whole, 2, "/state/journal")
+    assert list(second["results"]) == ["note"]
+    assert "/state/journal" in second["results"]["note"]
+    assert second["resultCode"] == "Success"
+    assert reduced(whole, 0, "") == whole

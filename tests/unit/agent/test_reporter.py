@@ -1,0 +1,162 @@
+"""How a run is reported on: in virtual time, against a stub."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.agent.stub_api import Answer, Request, StubApi, error, run
+from tests.virtual import VirtualClock, run_virtual
+from worker.api.models import Identity, Run
+from worker.executor.executor import LogEvent, ProgressEvent, UsageEvent
+from worker.reporting.reporter import Reporter
+from worker.usage.usage import Usage
+
+AT = "2026-01-01T00:00:01.000Z"
+OURS = Identity("pod/a", datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
+LIVE = {"id": "r", "podId": "pod/a", "startedAt": AT, "stoppedAt": None}
+
+
+class Desk:
+    """A reporter and what it told."""
+
+    def __init__(self, stub: StubApi) -> None:
+        """Report every 2 s at most and every 15 s at least."""
+        self.answers: list[Run] = []
+        self.lost: list[str] = []
+        self.reporter = Reporter(
+            stub.api,
+            VirtualClock(),
+            run("r"),
+            OURS,
+            report_interval_s=2.0,
+            heartbeat_s=15.0,
+            lag_s=3.0,
+            on_answer=self.answers.append,
+            on_lost=self.lost.append,
+        )
+
+    async def live(self, limit_s: float) -> None:
+        """Let it report for a while."""
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.reporter.run()
+        except TimeoutError:
+            return
+
+
+def reported(answer: Any, limit_s: float = 60.0) -> tuple[Desk, StubApi]:
+    """Report for a while on a run about which nothing happens."""
+    stub = StubApi(answer if callable(answer) else lambda _: answer)
+
+    async def main() -> Desk:
+        desk = Desk(stub)
+        await desk.live(limit_s)
+        return desk
+
+    return run_virtual(main()), stub
+
+
+def test_a_silent_run_is_reported_once_in_a_heartbeat() -> None:
+    """Never less: the server may give a silent run away."""
+    desk, stub = reported((200, LIVE), limit_s=61.0)
+    assert len(stub.requests) == 4
+    assert len(desk.answers) == 4
+    assert stub.requests[0].body["startedAt"] == AT
+
+
+def test_a_thousand_progress_reports_become_one_in_an_interval() -> None:
+    """Only the newest progress is told, with usage and the log's end."""
+    stub = StubApi(lambda _: (200, LIVE))
+
+    async def main() -> None:
+        desk = Desk(stub)
+
+        async def work() -> None:
+            for step in range(1000):
+                desk.reporter.note(ProgressEvent(step / 1000, f"step {step}"))
+                desk.reporter.note(LogEvent("stdout", f"line {step}"))
+                desk.reporter.note(UsageEvent(Usage(wall_s=step / 100, cpu_user_s=1.0, cpu_system_s=0.5)))
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(desk.live(11.0), work())
+
+    run_virtual(main())
+    assert 4 <= len(stub.requests) <= 6
+    last = stub.requests[-1].body
+    assert last["progress"] == 0.999
+    assert last["results"]["logTail"].splitlines()[-1] == "line 999"
+    assert len(last["results"]["logTail"].splitlines()) == 50
+    assert last["CPUTime"] == 1.5
+    assert "RAMUsage" not in last  # unknown is left out, never 0
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {**LIVE, "stoppedAt": AT},
+        {**LIVE, "podId": "pod/b"},
+        {**LIVE, "startedAt": "2026-01-01T00:00:02.000Z"},
+    ],
+)
+def test_an_answer_that_shows_the_run_stopped_or_taken_ends_the_attempt(shown: dict[str, Any]) -> None:
+    """One answer of the API itself is enough, and nothing more is written to the run."""
+    desk, stub = reported((200, shown))
+    assert len(desk.lost) == 1
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, "run_not_found"), (409, "run_stopped"), (410, "gone")])
+def test_a_documented_refusal_that_a_look_confirms_ends_the_attempt(status: int, code: str) -> None:
+    """It must persist for longer than the server's reads lag."""
+
+    def answer(request: Request) -> Answer:
+        if request.method == "PUT":
+            return status, error(code)
+        return 200, {**LIVE, "stoppedAt": AT}
+
+    desk, stub = reported(answer)
+    assert len(desk.lost) == 1
+    assert len(stub.asked("GET")) == 2
+
+
+def test_a_refusal_that_a_look_does_not_confirm_changes_nothing() -> None:
+    """A replica that lags behind says 404 for a moment."""
+    desk, _ = reported(
+        lambda request: (404, error("run_not_found")) if request.method == "PUT" else (200, LIVE)
+    )
+    assert desk.lost == []
+    assert desk.answers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (404, {"message": "no such route"}),
+        (404, "<html>not here</html>"),
+        (409, {}),
+        (502, {}),
+        (500, error("run_not_found")),
+        (401, error("users_service_unavailable")),
+        (429, {}),
+        (200, "<html>"),
+        (200, []),
+        httpx.ReadTimeout("silence"),
+        httpx.ConnectError("refused"),
+    ],
+)
+def test_what_the_api_itself_did_not_say_never_ends_a_run(answer: Answer) -> None:
+    """An ingress, a time-out, a failing server: the run goes on, and is reported again."""
+    desk, stub = reported(lambda _: answer)
+    assert desk.lost == []
+    assert len(stub.asked("PUT")) >= 3
+
+
+def test_a_server_that_leaves_out_the_identity_has_not_taken_the_run() -> None:
+    """Absent means unknown."""
+    desk, _ = reported((200, {"id": "r"}))
+    assert desk.lost == []
