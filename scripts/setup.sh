@@ -62,13 +62,20 @@ is_current() {
     [ -f "$2" ] && [ "$(cat "$2")" = "$1" ]
 }
 
-# Put pip into .venv with the outer pip. `--target` works with every pip and with Debian's, which refuses the
-# system; the settings named here would turn it elsewhere.
+pip_install() {
+    $venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check "$@"
+}
+
+# Put pip into .venv with the outer pip. `--target` works with every pip, and with Debian's, which refuses to touch
+# the system; the settings named here would turn it elsewhere. It makes no commands for .venv/bin, so pip then
+# installs itself.
 bootstrap_pip() {
     awk '/^[^ ]/ { wanted = /^pip==/ } wanted' requirements/dev.txt >$venv/pip.txt
     site=$($venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 "$1" -m pip install --quiet --quiet --disable-pip-version-check \
-        --no-warn-script-location --require-hashes --target "$site" -r $venv/pip.txt
+        --no-warn-script-location --require-hashes --target "$site" -r $venv/pip.txt \
+        && rm -rf "${site:?}/bin" \
+        && pip_install --force-reinstall --require-hashes -r $venv/pip.txt
 }
 
 make_venv() {
@@ -79,10 +86,6 @@ make_venv() {
     rm -rf $venv
     "$python" -m venv --without-pip $venv
     bootstrap_pip "$python" || fail "pip could not be installed into .venv; see above (is the package index in reach?)"
-}
-
-pip_install() {
-    $venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check "$@"
 }
 
 if ! is_current "$(libraries_key)" $libraries_stamp || ! is_venv_usable; then

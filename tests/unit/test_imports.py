@@ -1,0 +1,36 @@
+"""What an import costs: SDK and children start light, and the agent's parts stay out of a child."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+HEAVY = {
+    "aiohttp", "httpx", "numpy", "obstore", "psutil", "pynvml", "rich", "starlette", "structlog", "tenacity",
+    "trimesh", "typer", "uvicorn",
+}  # fmt: skip
+LIST_MODULES = "import sys, json; print(json.dumps(sorted(sys.modules)))"
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\n{LIST_MODULES}"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(json.loads(answer.stdout))
+
+
+def test_author_who_imports_the_sdk_loads_nothing_heavy() -> None:
+    """`from worker import handler, Context` loads no library beside the standard one, and no event loop."""
+    loaded = modules_after("from worker import handler, Context")
+    assert "worker.sdk.handler" in loaded
+    assert not loaded & (HEAVY | {"asyncio", "msgspec", "worker.api", "worker.agent", "worker.executor"})
+
+
+def test_command_line_that_starts_loads_no_http_stack() -> None:
+    """`millhand --help` pays neither for HTTP nor logs, meshes or the server."""
+    loaded = modules_after("import worker.cli.main")
+    assert not loaded & (HEAVY - {"rich", "typer"})
+    assert not any(name.startswith(("server", "worker.agent", "worker.api.client")) for name in loaded)
