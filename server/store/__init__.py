@@ -1,0 +1,1 @@
+"""What the server remembers: commands and queries in, records out; one folder per database."""

@@ -1,0 +1,64 @@
+"""Queries: which records to list, in which order, which page."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["JobQuery", "Page", "ReportQuery", "RunQuery", "Sort", "TaskQuery"]
+
+
+class Sort(Struct, frozen=True):
+    """An order by one field of the wire; ties go by `createdAt`, then `id`."""
+
+    field: str
+    descending: bool = False
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """A part of a list: `number` counts from 1."""
+
+    number: int = 1
+    size: int = 30
+    sort: Sort | None = None  # None: the list's own order
+
+    @property
+    def offset(self) -> int:
+        """Return how many records lie before the page."""
+        return (self.number - 1) * self.size
+
+
+class JobQuery(Struct, frozen=True, kw_only=True):
+    """Jobs of an organisation; an empty filter lets everything through."""
+
+    org_id: str
+    statuses: tuple[str, ...] = ()
+    page: Page = Page()
+
+
+class TaskQuery(Struct, frozen=True, kw_only=True):
+    """Tasks of an organisation. A pending task of an inactive job does not match ``pending``.
+
+    Only pending ones, and no sort asked for: by priority (highest first), `createdAt`, `id`.
+    """
+
+    org_id: str
+    job_ids: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    page: Page = Page()
+
+
+class RunQuery(Struct, frozen=True, kw_only=True):
+    """Runs of an organisation."""
+
+    org_id: str
+    job_ids: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
+    page: Page = Page()
+
+
+class ReportQuery(Struct, frozen=True, kw_only=True):
+    """Started runs of an organisation."""
+
+    org_id: str
+    page: Page = Page()

@@ -1,0 +1,88 @@
+"""Opening the database: from URL to connections."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+__all__ = ["DatabaseError", "database_path", "open_reader", "open_writer"]
+
+BUSY_TIMEOUT_S: Final = 5.0  # another process (a backup, the sqlite3 shell) may hold the write lock
+OLDEST_SQLITE: Final = (3, 24, 0)  # upsert
+
+
+class DatabaseError(Exception):
+    """The database cannot be used: what it is, why, and what to do."""
+
+
+def database_path(url: str) -> Path | None:
+    """Return the file that a URL names; None for a database in memory (``sqlite://``).
+
+    ``sqlite:///name`` is relative to the working directory, ``sqlite:////name`` absolute.
+
+    Raises:
+        DatabaseError: it is no SQLite URL.
+    """
+    if url in ("sqlite://", "sqlite:///:memory:", "sqlite://:memory:"):
+        return None
+    prefix = "sqlite:///"
+    if not url.startswith(prefix) or len(url) == len(prefix):
+        raise DatabaseError(
+            f"not a database URL: {url!r}; give sqlite:///relative/file, sqlite:////absolute/file,"
+            " or sqlite:// for one in memory"
+        )
+    return Path(unquote(url[len(prefix) :]))
+
+
+def open_writer(path: Path | None) -> sqlite3.Connection:
+    """Open the one connection that writes, durable at each commit (WAL, synchronous=FULL).
+
+    Raises:
+        DatabaseError: it cannot be opened.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.24 or newer is needed")
+    try:
+        connection = _connect(":memory:" if path is None else str(path))
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.Error as exc:
+        raise DatabaseError(_cannot_open(path, exc)) from exc
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that only reads; it sees every commit and never waits for the writer.
+
+    Raises:
+        DatabaseError: it cannot be opened.
+    """
+    try:
+        connection = _connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as exc:
+        raise DatabaseError(_cannot_open(path, exc)) from exc
+    return connection
+
+
+def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    # The thread check is off because opening and closing happen in another thread than the use;
+    # no connection is used by two threads at once.
+    connection = sqlite3.connect(
+        name,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+        uri=uri,
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _cannot_open(path: Path | None, exc: sqlite3.Error) -> str:
+    where = "in memory" if path is None else str(path)
+    return f"the database {where} cannot be opened: {exc}; does its folder exist, and may it be written?"

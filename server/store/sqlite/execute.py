@@ -1,0 +1,54 @@
+"""Which function does which command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from server.store.commands import (
+    Command,
+    CreateJob,
+    CreateRun,
+    CreateTask,
+    CreateToken,
+    DeleteToken,
+    EnsureOrganisation,
+    UpdateJob,
+    UpdateRun,
+    UpdateTask,
+)
+from server.store.sqlite.job_commands import create_job, update_job
+from server.store.sqlite.run_commands import create_run, update_run
+from server.store.sqlite.task_commands import create_task, update_task
+from server.store.sqlite.token_commands import create_token, delete_token, ensure_organisation
+from server.store.sqlite.transaction import Transaction
+
+__all__ = ["Probe", "execute"]
+
+
+class Probe(Command[None], frozen=True):
+    """Write something that changes nothing: is the database writable?"""
+
+
+def probe(tx: Transaction, _command: Probe) -> None:
+    """Touch a row, so that the commit has something to make durable."""
+    tx.db.execute("UPDATE schema_version SET name = name WHERE version = 1")
+
+
+FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
+    CreateJob: create_job,
+    CreateRun: create_run,
+    CreateTask: create_task,
+    CreateToken: create_token,
+    DeleteToken: delete_token,
+    EnsureOrganisation: ensure_organisation,
+    Probe: probe,
+    UpdateJob: update_job,
+    UpdateRun: update_run,
+    UpdateTask: update_task,
+}
+
+
+def execute(tx: Transaction, command: Command[Any]) -> Any:
+    """Do a command within an open transaction and return its answer."""
+    return FUNCTIONS[type(command)](tx, command)

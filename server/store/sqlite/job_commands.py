@@ -1,0 +1,127 @@
+"""Commands on jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET
+
+from server.store.changes import TasksPending
+from server.store.commands import CreateJob, UpdateJob
+from server.store.records import JobRecord
+from server.store.refusal import Reason, Refused
+from server.store.rules import ACTIVE, MILLION, is_closed
+from server.store.sqlite.rows import JOB, job_record
+from server.store.sqlite.task_state import SERVER, cancelled_error
+from server.store.sqlite.transaction import Transaction
+from worker.api.wire import ResultCode
+
+__all__ = ["create_job", "update_job"]
+
+
+def create_job(tx: Transaction, command: CreateJob) -> JobRecord:
+    """Make a job without tasks."""
+    id = command.id or tx.new_id()
+    if tx.one("SELECT 1 FROM jobs WHERE org_id = ? AND id = ?", command.org_id, id):
+        raise Refused(Reason.CONFLICT, "job_exists", f"A job {id} exists already")
+    tx.insert(
+        "jobs",
+        org_id=command.org_id,
+        id=id,
+        created_by=command.created_by,
+        title=command.title,
+        type=command.type,
+        scheduler_state=command.scheduler_state,
+        priority=command.priority,
+        parameters=command.parameters,
+        status="pending",
+        created_at=tx.now_ms,
+        updated_at=tx.now_ms,
+    )
+    return _answer(tx, command.org_id, id)
+
+
+def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
+    """Change a job, and its tasks as far as they follow it."""
+    org_id, id = command.org_id, command.id
+    before = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, id)
+    if before is None:
+        raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {id}")
+    changed = {name: value for name in CHANGEABLE if (value := getattr(command, name)) is not UNSET}
+    tx.update("jobs", org_id, id, **changed, updated_at=tx.now_ms)
+    if "priority" in changed:
+        _reorder_tasks(tx, org_id, id, changed["priority"])
+    if changed.get("scheduler_state", before["scheduler_state"]) != before["scheduler_state"]:
+        _follow_state(tx, org_id, id, changed["scheduler_state"])
+    return _answer(tx, org_id, id)
+
+
+CHANGEABLE = ("title", "scheduler_state", "priority", "parameters")
+
+
+def _answer(tx: Transaction, org_id: str, id: str) -> JobRecord:
+    row = tx.one(JOB, org_id, id)
+    assert row is not None  # noqa: S101 - written a moment ago in this transaction
+    return job_record(row)
+
+
+def _reorder_tasks(tx: Transaction, org_id: str, job_id: str, priority: int) -> None:
+    tx.db.execute(
+        "UPDATE tasks SET priority = ? WHERE org_id = ? AND job_id = ? AND own_priority IS NULL",
+        (priority, org_id, job_id),
+    )
+
+
+def _follow_state(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
+    if is_closed(state):
+        _cancel_pending(tx, org_id, job_id, state)
+        return
+    tx.db.execute(
+        "UPDATE tasks SET job_is_active = ? WHERE org_id = ? AND job_id = ? AND run_status = 'pending'",
+        (state == ACTIVE, org_id, job_id),
+    )
+    if state == ACTIVE:
+        rows = tx.db.execute(
+            "SELECT type, count(*) FROM tasks WHERE org_id = ? AND job_id = ? AND run_status = 'pending'"
+            " GROUP BY type",
+            (org_id, job_id),
+        )
+        tx.changes.extend(TasksPending(org_id, type_, count) for type_, count in rows)
+
+
+def _cancel_pending(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
+    """Stop all pending tasks at once: a job may have a million of them.
+
+    A pending task has no run at all, or its most recent one is a placeholder.
+    """
+    values: dict[str, Any] = {
+        "org": org_id,
+        "job": job_id,
+        "now": tx.now_ms,
+        "failed": ResultCode.FAILED,
+        "error": cancelled_error(job_id, state),
+        "server": SERVER,
+        "million": MILLION,
+    }
+    for statement in CANCEL_PENDING:
+        tx.db.execute(statement, values)
+    tx.set_job_status(org_id, job_id)
+
+
+CANCEL_PENDING = (
+    """UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
+    WHERE org_id = :org AND job_id = :job AND started_at IS NULL AND stopped_at IS NULL
+      AND (SELECT run_status FROM tasks t WHERE t.org_id = :org AND t.id = task_id) = 'pending'""",
+    """INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
+                         result_code, error, report_progress)
+    SELECT org_id, new_id(), id, job_id, :server, :now, :now, :now, :failed, :error, 1
+    FROM tasks WHERE org_id = :org AND job_id = :job AND run_status = 'pending'
+      AND current_run_id IS NULL""",
+    """UPDATE job_counters SET stopped = stopped + pending, failures = failures + pending,
+        progress = progress + pending * :million, pending = 0, updated_at = :now
+    WHERE org_id = :org AND job_id = :job AND pending > 0""",
+    """UPDATE tasks SET run_status = 'stopped', run_result = :failed, job_is_active = 0, updated_at = :now,
+        current_run_id = (SELECT r.id FROM runs r WHERE r.org_id = :org AND r.task_id = tasks.id
+                          ORDER BY r.created_at DESC LIMIT 1)
+    WHERE org_id = :org AND job_id = :job AND run_status = 'pending'""",
+)

@@ -1,0 +1,142 @@
+"""Lists: from a query to a statement, its order from an allow-list."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
+from server.store.sqlite.rows import REPORT, RUN, TASK, jobs_with_counters
+
+__all__ = [
+    "JOB_ORDER",
+    "REPORT_ORDER",
+    "RUN_ORDER",
+    "TASK_ORDER",
+    "Statement",
+    "select_jobs",
+    "select_reports",
+    "select_runs",
+    "select_tasks",
+]
+
+Statement = tuple[str, list[object]]
+
+# When a job or one of its tasks was last written.
+JOB_UPDATED: Final = (
+    "max(j.updated_at, coalesce((SELECT max(u.updated_at) FROM job_counters u"
+    " WHERE u.org_id = j.org_id AND u.job_id = j.id), 0))"
+)
+
+# Fields of the wire that lists can be sorted by -> what they are in the statement.
+JOB_ORDER: Final = {
+    "createdAt": "j.created_at",
+    "updatedAt": JOB_UPDATED,
+    "priority": "j.priority",
+    "title": "j.title",
+    "type": "j.type",
+    "status": "j.status",
+    "schedulerState": "j.scheduler_state",
+    "id": "j.id",
+}
+TASK_ORDER: Final = {
+    "createdAt": "t.created_at",
+    "updatedAt": "t.updated_at",
+    "priority": "t.priority",
+    "title": "t.title",
+    "type": "t.type",
+    "runStatus": "t.run_status",
+    "id": "t.id",
+}
+RUN_ORDER: Final = {
+    "createdAt": "r.created_at",
+    "updatedAt": "r.updated_at",
+    "startedAt": "r.started_at",
+    "stoppedAt": "r.stopped_at",
+    "progress": "r.progress",
+    "id": "r.id",
+}
+REPORT_ORDER: Final = {
+    "createdAt": "r.created_at",
+    "startedAt": "r.started_at",
+    "stoppedAt": "r.stopped_at",
+    "progress": "r.progress",
+}
+BY_CREATION: Final = Sort("createdAt")
+
+
+def select_jobs(query: JobQuery) -> Statement:
+    """Return the statement for a page of jobs."""
+    where, values = _where("j", query.org_id, {"status": query.statuses})
+    order = _order(JOB_ORDER, query.page, "j")
+    page, limits = _limit(query.page)
+    inner = f"SELECT j.* FROM jobs j WHERE {where} ORDER BY {order} {page}"  # noqa: S608
+    return f"{jobs_with_counters(inner)} ORDER BY {order}", values + limits
+
+
+def select_tasks(query: TaskQuery) -> Statement:
+    """Return the statement for a page of tasks."""
+    filters = {"job_id": query.job_ids, "type": query.types}
+    where, values = _where("t", query.org_id, filters)
+    order = _order(TASK_ORDER, query.page, "t")
+    if query.statuses:
+        status, more = _status(query.statuses)
+        where, values = f"{where} AND {status}", values + more
+    if query.statuses == ("pending",) and query.page.sort is None:
+        order = "t.priority DESC, t.created_at, t.id"
+    page, limits = _limit(query.page)
+    return f"{TASK} WHERE {where} ORDER BY {order} {page}", values + limits
+
+
+def select_runs(query: RunQuery) -> Statement:
+    """Return the statement for a page of runs."""
+    where, values = _where("r", query.org_id, {"job_id": query.job_ids, "task_id": query.task_ids})
+    page, limits = _limit(query.page)
+    return f"{RUN} WHERE {where} ORDER BY {_order(RUN_ORDER, query.page, 'r')} {page}", values + limits
+
+
+def select_reports(query: ReportQuery) -> Statement:
+    """Return the statement for a page of reports."""
+    order = _order(REPORT_ORDER, query.page, "r")
+    page, limits = _limit(query.page)
+    where = "r.org_id = ? AND r.started_at IS NOT NULL"
+    return f"{REPORT} WHERE {where} ORDER BY {order} {page}", [query.org_id, *limits]
+
+
+# Written exactly as in the partial indexes, else SQLite does not use them.
+CLAIMABLE: Final = "(t.run_status = 'pending' AND t.job_is_active = 1)"
+
+
+def _status(statuses: tuple[str, ...]) -> Statement:
+    if statuses == ("pending",):
+        return CLAIMABLE, []
+    others = [status for status in statuses if status != "pending"]
+    condition = f"t.run_status IN ({_marks(others)})"
+    return (f"({condition} OR {CLAIMABLE})" if "pending" in statuses else condition), list(others)
+
+
+def _where(alias: str, org_id: str, filters: dict[str, tuple[str, ...]]) -> Statement:
+    terms, values = [f"{alias}.org_id = ?"], list[object]([org_id])
+    for column, allowed in filters.items():
+        if len(allowed) == 1:
+            terms.append(f"{alias}.{column} = ?")  # keeps the order of the index
+        elif allowed:
+            terms.append(f"{alias}.{column} IN ({_marks(allowed)})")
+        values += allowed
+    return " AND ".join(terms), values
+
+
+def _marks(values: list[str] | tuple[str, ...]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _order(allowed: dict[str, str], page: Page, alias: str) -> str:
+    sort = page.sort or BY_CREATION
+    direction = "DESC" if sort.descending else "ASC"
+    ties = ("created_at", "id") if sort.field != "createdAt" else ("id",)
+    return ", ".join(
+        [f"{allowed[sort.field]} {direction}", *(f"{alias}.{column} {direction}" for column in ties)]
+    )
+
+
+def _limit(page: Page) -> Statement:
+    return "LIMIT ? OFFSET ?", [page.size, page.offset]

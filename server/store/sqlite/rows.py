@@ -1,0 +1,158 @@
+"""From rows to records: which columns are read, and how they look on the wire."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from server.store.records import JobRecord, ReportRecord, RunAnswer, RunRecord, TaskAnswer, TaskRecord
+from server.store.rules import MILLION
+from server.times import instant_of
+
+__all__ = [
+    "JOB",
+    "REPORT",
+    "RUN",
+    "TASK",
+    "job_record",
+    "jobs_with_counters",
+    "report_record",
+    "run_answer",
+    "task_answer",
+]
+
+
+def jobs_with_counters(jobs: str) -> str:
+    """Return the statement that adds up the counters of the jobs that another statement selects.
+
+    The jobs come first, so that a page costs the counters of its jobs only.
+    """
+    return f"""
+SELECT j.*, sum(c.pending) AS pending, sum(c.running) AS running, sum(c.stopped) AS stopped,
+       sum(c.failures) AS failures, sum(c.successes) AS successes, sum(c.progress) AS progress,
+       max(j.updated_at, coalesce(max(c.updated_at), 0)) AS changed_at
+FROM ({jobs}) j LEFT JOIN job_counters c ON c.org_id = j.org_id AND c.job_id = j.id
+GROUP BY j.org_id, j.id"""  # noqa: S608 - built from constants
+
+
+JOB: Final = jobs_with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ?")
+
+TASK: Final = "SELECT * FROM tasks t"
+
+RUN: Final = """
+SELECT r.*, b.body AS results, j.scheduler_state
+FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
+JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+
+REPORT: Final = """
+SELECT r.created_by, r.org_id, r.progress, r.started_at, r.stopped_at, r.created_at,
+       t.title, t.type, j.title AS job_title
+FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
+JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+
+
+def job_record(row: sqlite3.Row) -> JobRecord:
+    """Read a row of `JOB`."""
+    pending, running, stopped = (row[name] or 0 for name in ("pending", "running", "stopped"))
+    count = pending + running + stopped
+    return JobRecord(
+        id=row["id"],
+        created_by=row["created_by"],
+        title=row["title"],
+        org_id=row["org_id"],
+        scheduler_state=row["scheduler_state"],
+        type=row["type"],
+        created_at=_instant(row["created_at"]),
+        updated_at=_instant(row["changed_at"]),
+        parameters=Raw(row["parameters"]),
+        task_status_pending=pending,
+        task_status_running=running,
+        task_status_stopped=stopped,
+        task_progress=_ratio(row["progress"] or 0, count * MILLION) if count else 0,
+        task_result_failures=row["failures"] or 0,
+        task_result_successes=row["successes"] or 0,
+        task_count=count,
+        priority=row["priority"],
+        status=row["status"],
+    )
+
+
+def task_answer(row: sqlite3.Row) -> TaskAnswer:
+    """Read a row of `TASK`."""
+    record = TaskRecord(
+        id=row["id"],
+        created_by=row["created_by"],
+        title=row["title"],
+        org_id=row["org_id"],
+        type=row["type"],
+        job_id=row["job_id"],
+        created_at=_instant(row["created_at"]),
+        updated_at=_instant(row["updated_at"]),
+        parameters=Raw(row["parameters"]),
+        priority=row["priority"],
+        run_status=row["run_status"],
+        run_result=row["run_result"],
+        run_progress=_progress(row["run_progress"]),
+        report_progress=bool(row["report_progress"]),
+    )
+    return TaskAnswer(record, row["extra"])
+
+
+# Columns of runs that go to the wire as they are.
+PLAIN: Final = tuple(
+    """id task_id job_id created_by result_code result_message error gpu_time cpu_time machine_type
+    cpu_platform gpu_type instance_id limit_cpus request_cpus node_cpus limit_ram request_ram node_ram
+    org_id pod_id ram_usage wall_clock_time zone""".split()
+)
+
+
+def run_answer(row: sqlite3.Row) -> RunAnswer:
+    """Read a row of `RUN`."""
+    record = RunRecord(
+        **{name: row[name] for name in PLAIN},
+        created_at=_instant(row["created_at"]),
+        updated_at=_instant(row["updated_at"]),
+        started_at=instant_of(row["started_at"]),
+        stopped_at=instant_of(row["stopped_at"]),
+        progress=_progress(row["progress"]),
+        results=_raw(row["results"]),
+        machine=_raw(row["machine"]),
+        preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
+        report_progress=bool(row["report_progress"]),
+    )
+    return RunAnswer(record, row["scheduler_state"])
+
+
+def report_record(row: sqlite3.Row) -> ReportRecord:
+    """Read a row of `REPORT`."""
+    return ReportRecord(
+        created_by=row["created_by"],
+        job_title=row["job_title"],
+        org_id=row["org_id"],
+        progress=_progress(row["progress"]),
+        started_at=instant_of(row["started_at"]),
+        stopped_at=instant_of(row["stopped_at"]),
+        title=row["title"],
+        type=row["type"],
+    )
+
+
+def _instant(at_ms: int) -> str:
+    return instant_of(at_ms) or ""
+
+
+def _raw(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else Raw(text)
+
+
+def _progress(millionths: int | None) -> float | None:
+    return None if millionths is None else _ratio(millionths, MILLION)
+
+
+def _ratio(part: int, whole: int) -> float:
+    # A whole 0 or 1 goes out without a fraction, as the reference shows it.
+    ratio = part / whole
+    return int(ratio) if ratio in (0, 1) else ratio

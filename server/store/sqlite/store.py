@@ -1,0 +1,146 @@
+"""`Store` on SQLite: writes by the writer's thread, reads on the event loop.
+
+Reads are short and use an index, and in WAL mode they never wait for the writer; a trip through
+another thread would cost more than most of them take. A database in memory has one connection for
+both, so there a read waits for the group that is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from typing import TypeVar, cast
+
+from server.ids import IdSource
+from server.store.changes import Listener
+from server.store.commands import Command
+from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
+from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
+from server.store.sqlite import reads, rows
+from server.store.sqlite.database import DatabaseError, database_path, open_reader, open_writer
+from server.store.sqlite.execute import Probe
+from server.store.sqlite.migrate import migrate, migrations
+from server.store.sqlite.writer import Writer
+from server.times import to_ms
+from worker.clock import Clock
+
+__all__ = ["SqliteStore"]
+
+AnswerT = TypeVar("AnswerT")
+
+
+class SqliteStore:
+    """The store in one SQLite file, or in memory; one process at a time."""
+
+    def __init__(self, url: str, clock: Clock, new_id: IdSource) -> None:
+        """Prepare; `start` opens."""
+        self._url = url
+        self._clock = clock
+        self._new_id = new_id
+        self._write_lock = threading.Lock()
+        self._read_lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        self._open_writer: Writer | None = None
+        self._open_reader: sqlite3.Connection | None = None
+        self._connections: list[sqlite3.Connection] = []
+
+    async def start(self, listener: Listener) -> None:
+        """Open the database, bring its schema up to date, start the writer."""
+        try:
+            db = await asyncio.to_thread(self._open)
+        except BaseException:
+            self._close_connections()
+            raise
+        self._open_writer = Writer(db, self._write_lock, self._clock, self._new_id, listener)
+        self._open_writer.start()
+
+    def _open(self) -> sqlite3.Connection:
+        path = database_path(self._url)
+        db = open_writer(path)
+        self._connections.append(db)
+        db.create_function("new_id", 0, self._new_id)
+        migrate(db, migrations(), to_ms(self._clock.now()))
+        if path is None:
+            self._open_reader, self._read_lock = db, self._write_lock
+        else:
+            self._open_reader = open_reader(path)
+            self._connections.append(self._open_reader)
+        return db
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the files."""
+        if self._open_writer is not None:
+            await self._open_writer.stop()
+        await asyncio.to_thread(self._close_connections)
+
+    def _close_connections(self) -> None:
+        self._open_reader = None
+        while self._connections:
+            self._connections.pop().close()
+
+    async def apply(self, command: Command[AnswerT]) -> AnswerT:
+        """Do a command and return its answer, durable."""
+        if self._open_writer is None:
+            raise DatabaseError("the store was not started")
+        return cast(AnswerT, await self._open_writer.submit(command))
+
+    async def check_writable(self) -> None:
+        """Write something that changes nothing."""
+        await self.apply(Probe())
+
+    async def principal(self, sha256: str) -> Principal | None:
+        """Return who the token of that hash speaks for."""
+        row = self._one("SELECT * FROM tokens WHERE sha256 = ?", sha256)
+        if row is None or (row["expires_at"] is not None and row["expires_at"] <= to_ms(self._clock.now())):
+            return None
+        return Principal(token_id=row["id"], org_id=row["org_id"], scopes=frozenset(row["scopes"].split()))
+
+    async def has_tokens(self) -> bool:
+        """Tell whether there is a token that has not expired."""
+        now_ms = to_ms(self._clock.now())
+        return (
+            self._one("SELECT 1 FROM tokens WHERE coalesce(expires_at, ?) > ?", now_ms + 1, now_ms)
+            is not None
+        )
+
+    async def job(self, org_id: str, id: str) -> JobRecord | None:
+        """Return a job."""
+        row = self._one(rows.JOB, org_id, id)
+        return None if row is None else rows.job_record(row)
+
+    async def task(self, org_id: str, id: str) -> TaskAnswer | None:
+        """Return a task."""
+        row = self._one(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", org_id, id)
+        return None if row is None else rows.task_answer(row)
+
+    async def run(self, org_id: str, id: str) -> RunAnswer | None:
+        """Return a run, with its job's state."""
+        row = self._one(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", org_id, id)
+        return None if row is None else rows.run_answer(row)
+
+    async def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return a page of jobs."""
+        return [rows.job_record(row) for row in self._all(*reads.select_jobs(query))]
+
+    async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
+        """Return a page of tasks."""
+        return [rows.task_answer(row) for row in self._all(*reads.select_tasks(query))]
+
+    async def runs(self, query: RunQuery) -> list[RunAnswer]:
+        """Return a page of runs."""
+        return [rows.run_answer(row) for row in self._all(*reads.select_runs(query))]
+
+    async def reports(self, query: ReportQuery) -> list[ReportRecord]:
+        """Return a page of reports."""
+        return [rows.report_record(row) for row in self._all(*reads.select_reports(query))]
+
+    def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
+        found = self._all(sql, list(values))
+        return found[0] if found else None
+
+    def _all(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+        if self._open_reader is None:
+            raise DatabaseError("the store is not open")
+        with self._read_lock:
+            return self._open_reader.execute(sql, values).fetchall()

@@ -1,0 +1,97 @@
+"""Commands on tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from server.store.commands import CreateTask, UpdateTask
+from server.store.records import TaskAnswer
+from server.store.refusal import Reason, Refused
+from server.store.rules import ACTIVE, TaskState, is_closed
+from server.store.sqlite.rows import TASK, task_answer
+from server.store.sqlite.task_state import find_task, settle
+from server.store.sqlite.transaction import Transaction
+
+__all__ = ["create_task", "update_task"]
+
+
+def create_task(tx: Transaction, command: CreateTask) -> TaskAnswer:
+    """Make a pending task; in a closed job it stops at once."""
+    job = tx.one(
+        "SELECT type, priority, scheduler_state FROM jobs WHERE org_id = ? AND id = ?",
+        command.org_id,
+        command.job_id,
+    )
+    if job is None:
+        raise _invalid(f"jobId: no job {command.job_id}")
+    id, type_ = command.id or tx.new_id(), command.type or job["type"]
+    if type_ is None:
+        raise _invalid("type: missing, and the job has none either")
+    if tx.one("SELECT 1 FROM tasks WHERE org_id = ? AND id = ?", command.org_id, id):
+        raise Refused(Reason.CONFLICT, "task_exists", f"A task {id} exists already")
+    _insert(tx, command, id, type_, job["priority"], job["scheduler_state"])
+    return _answer(tx, command.org_id, id)
+
+
+def _insert(tx: Transaction, command: CreateTask, id: str, type_: str, job_priority: int, state: str) -> None:
+    tx.insert(
+        "tasks",
+        org_id=command.org_id,
+        id=id,
+        job_id=command.job_id,
+        created_by=command.created_by,
+        title=command.title,
+        type=type_,
+        own_priority=command.priority,
+        priority=job_priority if command.priority is None else command.priority,
+        parameters=command.parameters,
+        extra=_merged(None, command.extra),
+        report_progress=command.report_progress,
+        created_at=tx.now_ms,
+        updated_at=tx.now_ms,
+        run_status="pending",
+        job_is_active=state == ACTIVE,
+    )
+    tx.count(command.org_id, command.job_id, id, None, TaskState())
+    tx.tell(command.org_id, id, type_, was=False, claimable=state == ACTIVE)
+    if is_closed(state) and (task := find_task(tx, command.org_id, id)):
+        settle(tx, task)
+
+
+def update_task(tx: Transaction, command: UpdateTask) -> TaskAnswer:
+    """Change a task's own fields; its runs are not touched."""
+    row = tx.one("SELECT extra FROM tasks WHERE org_id = ? AND id = ?", command.org_id, command.id)
+    if row is None:
+        raise Refused(Reason.NOT_FOUND, "task_not_found", f"Task not found: {command.id}")
+    changed: dict[str, Any] = {}
+    if command.priority is not UNSET:
+        changed |= {"own_priority": command.priority, "priority": command.priority}
+    for name in ("title", "parameters"):
+        if (value := getattr(command, name)) is not UNSET:
+            changed[name] = value
+    if command.extra:
+        changed["extra"] = _merged(row["extra"], command.extra)
+    changed["updated_at"] = tx.now_ms if command.updated_at is UNSET else command.updated_at
+    tx.update("tasks", command.org_id, command.id, **changed)
+    return _answer(tx, command.org_id, command.id)
+
+
+def _merged(old: str | None, new: dict[str, str]) -> str | None:
+    if not new:
+        return old
+    fields = msgspec.json.decode(old, type=dict[str, Raw]) if old else {}
+    fields |= {name: Raw(value) for name, value in new.items()}
+    return msgspec.json.encode(fields).decode()
+
+
+def _answer(tx: Transaction, org_id: str, id: str) -> TaskAnswer:
+    row = tx.one(f"{TASK} WHERE org_id = ? AND id = ?", org_id, id)
+    assert row is not None  # noqa: S101 - written a moment ago in this transaction
+    return task_answer(row)
+
+
+def _invalid(message: str) -> Refused:
+    return Refused(Reason.INVALID, "create_task_error", message)

@@ -1,0 +1,106 @@
+"""Keep a task in line with its runs: its current run, its job's counters, who waits for it."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from server.store.rules import ACTIVE, TaskState, current_run, is_closed, task_state
+from server.store.sqlite.transaction import Transaction
+from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
+
+__all__ = ["SERVER", "cancelled_error", "close_placeholders", "find_task", "settle"]
+
+FIND: Final = """
+SELECT t.id, t.org_id, t.job_id, t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress,
+       t.job_is_active, j.scheduler_state
+FROM tasks t JOIN jobs j ON j.org_id = t.org_id AND j.id = t.job_id
+WHERE t.org_id = ? AND t.id = ?"""
+
+
+def find_task(tx: Transaction, org_id: str, id: str) -> sqlite3.Row | None:
+    """Return what the rules look at in a task, with its job's state."""
+    return tx.one(FIND, org_id, id)
+
+
+def settle(tx: Transaction, task: sqlite3.Row) -> None:
+    """After a write to a task's runs: derive what it shows, count it, tell waiters.
+
+    Args:
+        tx: the transaction of the write.
+        task: the task as `find_task` returned it before the write.
+    """
+    state = _derive(tx, task)
+    if state.status == RunStatus.PENDING and is_closed(task["scheduler_state"]):
+        _cancel(tx, task)
+        state = _derive(tx, task)
+    _store(tx, task, state)
+
+
+def _derive(tx: Transaction, task: sqlite3.Row) -> TaskState:
+    key = (task["org_id"], task["id"])
+    return task_state(current_run(tx.live_run(*key), tx.latest_run(*key)))
+
+
+def _store(tx: Transaction, task: sqlite3.Row, state: TaskState) -> None:
+    before = TaskState(
+        current_run_id=task["current_run_id"],
+        status=task["run_status"],
+        result=task["run_result"],
+        progress=task["run_progress"],
+    )
+    is_active = task["scheduler_state"] == ACTIVE
+    tx.update(
+        "tasks",
+        task["org_id"],
+        task["id"],
+        current_run_id=state.current_run_id,
+        run_status=state.status,
+        run_result=state.result,
+        run_progress=state.progress,
+        job_is_active=is_active,
+        updated_at=tx.now_ms,
+    )
+    tx.count(task["org_id"], task["job_id"], task["id"], before, state)
+    was = before.status == RunStatus.PENDING and bool(task["job_is_active"])
+    claimable = state.status == RunStatus.PENDING and is_active
+    tx.tell(task["org_id"], task["id"], task["type"], was=was, claimable=claimable)
+
+
+def close_placeholders(tx: Transaction, org_id: str, task_id: str, error: str, *, but: str = "") -> None:
+    """Stop every placeholder of a task, except one."""
+    tx.db.execute(
+        "UPDATE runs SET stopped_at = ?, updated_at = ?, result_code = ?, error = ?"
+        " WHERE org_id = ? AND task_id = ? AND started_at IS NULL AND stopped_at IS NULL AND id <> ?",
+        (tx.now_ms, tx.now_ms, ResultCode.FAILED, error, org_id, task_id, but),
+    )
+
+
+def _cancel(tx: Transaction, task: sqlite3.Row) -> None:
+    """Stop a pending task of a closed job: its placeholders, or else by a run that never started."""
+    error = cancelled_error(task["job_id"], task["scheduler_state"])
+    if task_has_runs := tx.latest_run(task["org_id"], task["id"]) is not None:
+        close_placeholders(tx, task["org_id"], task["id"], error)
+    if not task_has_runs:
+        tx.insert(
+            "runs",
+            org_id=task["org_id"],
+            id=tx.new_id(),
+            task_id=task["id"],
+            job_id=task["job_id"],
+            created_by=SERVER,
+            created_at=tx.now_ms,
+            updated_at=tx.now_ms,
+            stopped_at=tx.now_ms,
+            result_code=ResultCode.FAILED,
+            error=error,
+            report_progress=True,
+        )
+
+
+SERVER: Final = "server"  # createdBy of runs that the server makes
+
+
+def cancelled_error(job_id: str, scheduler_state: str) -> str:
+    """Return the `error` of a run that stops a task because of its job."""
+    return format_error(ErrorKind.CANCELLED, f"job {job_id} was set to {scheduler_state}")

@@ -1,0 +1,41 @@
+"""Commands on organisations and their tokens."""
+
+from __future__ import annotations
+
+from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
+from server.store.records import Principal
+from server.store.sqlite.transaction import Transaction
+
+__all__ = ["create_token", "delete_token", "ensure_organisation"]
+
+
+def ensure_organisation(tx: Transaction, command: EnsureOrganisation) -> str:
+    """Find an organisation by id or name, else make it."""
+    row = tx.one("SELECT id FROM organisations WHERE id = ? OR name = ?", command.id, command.name)
+    if row is not None:
+        return str(row["id"])
+    id = command.id or tx.new_id()
+    tx.insert("organisations", id=id, name=command.name, created_at=tx.now_ms)
+    return id
+
+
+def create_token(tx: Transaction, command: CreateToken) -> Principal:
+    """Store a token; whatever had its id or its hash before is gone."""
+    id = command.id or tx.new_id()
+    tx.db.execute(
+        "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            id,
+            command.sha256,
+            command.org_id,
+            " ".join(sorted(command.scopes)),
+            tx.now_ms,
+            command.expires_at,
+        ),
+    )
+    return Principal(token_id=id, org_id=command.org_id, scopes=command.scopes)
+
+
+def delete_token(tx: Transaction, command: DeleteToken) -> None:
+    """Forget a token."""
+    tx.db.execute("DELETE FROM tokens WHERE id = ?", (command.id,))

@@ -1,0 +1,117 @@
+"""What a command works with while it runs: the connection, the time, ids, and what to tell."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from server.ids import IdSource
+from server.store.changes import Change, TasksPending, TaskTaken
+from server.store.rules import JobTotals, RunState, TaskState, job_status
+
+__all__ = ["SHARDS", "Transaction", "shard_of"]
+
+SHARDS: Final = 4  # one writer needs one; the schema is ready for more writers
+
+RUN_STATE: Final = "id, created_at, started_at, stopped_at, result_code, progress"
+
+
+def shard_of(task_id: str) -> int:
+    """Return the shard of a task's job counters; the same in every process (unlike `hash`)."""
+    return sum(task_id.encode()) % SHARDS
+
+
+class Transaction:
+    """The statements that commands share, within a transaction that somebody else opened."""
+
+    def __init__(self, db: sqlite3.Connection, now_ms: int, new_id: IdSource) -> None:
+        """Work on an open transaction at one point in time."""
+        self.db = db
+        self.now_ms = now_ms
+        self.new_id = new_id
+        self.changes: list[Change] = []
+
+    def one(self, sql: str, *values: object) -> sqlite3.Row | None:
+        """Return the first row, or None."""
+        row: sqlite3.Row | None = self.db.execute(sql, values).fetchone()
+        return row
+
+    def insert(self, table: str, **columns: Any) -> None:
+        """Insert a row."""
+        names = ", ".join(columns)
+        marks = ", ".join("?" * len(columns))
+        self.db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - names are ours
+
+    def update(self, table: str, org_id: str, id: str, **columns: Any) -> None:
+        """Change columns of the row with that key."""
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        self.db.execute(
+            f"UPDATE {table} SET {sets} WHERE org_id = ? AND id = ?",  # noqa: S608 - names are ours
+            (*columns.values(), org_id, id),
+        )
+
+    def live_run(self, org_id: str, task_id: str) -> RunState | None:
+        """Return the task's started and not stopped run."""
+        row = self.one(
+            f"SELECT {RUN_STATE} FROM runs WHERE org_id = ? AND task_id = ?"  # noqa: S608
+            " AND started_at IS NOT NULL AND stopped_at IS NULL",
+            org_id,
+            task_id,
+        )
+        return None if row is None else RunState(**dict(row))
+
+    def latest_run(self, org_id: str, task_id: str) -> RunState | None:
+        """Return the task's most recent run by `createdAt`."""
+        row = self.one(
+            f"SELECT {RUN_STATE} FROM runs WHERE org_id = ? AND task_id = ?"  # noqa: S608
+            " ORDER BY created_at DESC LIMIT 1",
+            org_id,
+            task_id,
+        )
+        return None if row is None else RunState(**dict(row))
+
+    def count(
+        self, org_id: str, job_id: str, task_id: str, before: TaskState | None, after: TaskState
+    ) -> None:
+        """Move a task from one state to another in its job's counters and status."""
+        delta = [new - old for new, old in zip(_share(after), _share(before), strict=True)]
+        self.db.execute(
+            "INSERT INTO job_counters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (org_id, job_id, shard) DO UPDATE SET pending = pending + excluded.pending,"
+            " running = running + excluded.running, stopped = stopped + excluded.stopped,"
+            " failures = failures + excluded.failures, successes = successes + excluded.successes,"
+            " progress = progress + excluded.progress, updated_at = excluded.updated_at",
+            (org_id, job_id, shard_of(task_id), *delta, self.now_ms),
+        )
+        if any(delta[:3]):
+            self.set_job_status(org_id, job_id)
+
+    def set_job_status(self, org_id: str, job_id: str) -> None:
+        """Bring a job's status in line with its counters."""
+        row = self.one(
+            "SELECT sum(pending), sum(running), sum(stopped) FROM job_counters WHERE org_id = ? AND job_id = ?",
+            org_id,
+            job_id,
+        )
+        status = job_status(JobTotals(*(value or 0 for value in row or (0, 0, 0))))
+        self.db.execute(
+            "UPDATE jobs SET status = ? WHERE org_id = ? AND id = ? AND status <> ?",
+            (status, org_id, job_id, status),
+        )
+
+    def tell(self, org_id: str, task_id: str, task_type: str, *, was: bool, claimable: bool) -> None:
+        """Note for waiters that a task became claimable, or is not any more."""
+        if claimable and not was:
+            self.changes.append(TasksPending(org_id, task_type))
+        elif was and not claimable:
+            self.changes.append(TaskTaken(org_id, task_id))
+
+
+def _share(state: TaskState | None) -> tuple[int, ...]:
+    """Return what a task adds to pending, running, stopped, failures, successes, progress."""
+    if state is None:
+        return (0,) * 6
+    stopped = state.status == "stopped"
+    success = stopped and state.result == "Success"
+    counts = (state.status == "pending", state.status == "running", stopped, stopped and not success, success)
+    return (*map(int, counts), state.weight)

@@ -1,0 +1,162 @@
+"""The one thread that writes: it takes all commands that wait and commits them together.
+
+One fsync then serves many callers (group commit), which makes durability cost little under load and
+nothing but the fsync without. Each command has a savepoint, so one that is refused undoes no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+
+from server.ids import IdSource
+from server.store.changes import Change, Listener
+from server.store.commands import Command
+from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.sqlite.execute import execute
+from server.store.sqlite.transaction import Transaction
+from server.times import to_ms
+from worker.clock import Clock
+
+__all__ = ["Writer", "apply_all"]
+
+MOST_WAITING: Final = 4096  # commands; beyond that callers are told to come back
+MOST_IN_GROUP: Final = 256  # commands; bounds how long one caller waits for the others
+
+log = structlog.get_logger(__name__)
+
+Result = Any  # an answer, or the exception that the caller gets
+
+
+class Waiting(Struct, frozen=True):
+    """A command and who waits for its answer."""
+
+    command: Command[Any]
+    future: asyncio.Future[Any]
+
+
+class Writer:
+    """Owns the connection that writes."""
+
+    def __init__(
+        self, db: sqlite3.Connection, lock: threading.Lock, clock: Clock, new_id: IdSource, listener: Listener
+    ) -> None:
+        """Prepare; `start` begins. The lock is held while a group is written."""
+        self._db = db
+        self._lock = lock
+        self._clock = clock
+        self._new_id = new_id
+        self._listener = listener
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._waiting = 0  # only touched on the event loop
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Start the thread; answers go to the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Finish what waits, then end the thread. Nothing may be submitted afterwards."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def submit(self, command: Command[Any]) -> Any:
+        """Wait until the command is durable and return its answer; see `Store.apply`."""
+        if self._loop is None or not self._thread.is_alive():
+            raise StoreFailed("The store is closed")
+        if self._waiting >= MOST_WAITING:
+            raise StoreBusy(f"{self._waiting} writes wait already")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting += 1
+        self._queue.put(Waiting(command, future))
+        # A caller that goes away does not take its command back: it may be in a commit already.
+        return await future
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group, is_last = self._take_waiting(first)
+            results, changes = self._write([waiting.command for waiting in group])
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                assert self._loop is not None  # noqa: S101 - set by start
+                self._loop.call_soon_threadsafe(self._deliver, group, results, changes)
+            if is_last:
+                return
+
+    def _take_waiting(self, first: Waiting) -> tuple[list[Waiting], bool]:
+        group = [first]
+        with contextlib.suppress(Empty):
+            while len(group) < MOST_IN_GROUP:
+                if (waiting := self._queue.get_nowait()) is None:
+                    return group, True
+                group.append(waiting)
+        return group, False
+
+    def _write(self, commands: Sequence[Command[Any]]) -> tuple[list[Result], list[Change]]:
+        try:
+            with self._lock:
+                return apply_all(self._db, commands, self._clock, self._new_id)
+        except Exception as exc:
+            log.exception("store.commit_failed", commands=len(commands))
+            failed = StoreFailed(f"The database could not make the write durable: {exc}")
+            return [failed] * len(commands), []
+
+    def _deliver(self, group: list[Waiting], results: list[Result], changes: list[Change]) -> None:
+        self._waiting -= len(group)
+        if changes:
+            self._listener(changes)
+        for waiting, result in zip(group, results, strict=True):
+            if waiting.future.done():
+                continue
+            if isinstance(result, Exception):
+                waiting.future.set_exception(result)
+            else:
+                waiting.future.set_result(result)
+
+
+def apply_all(
+    db: sqlite3.Connection, commands: Sequence[Command[Any]], clock: Clock, new_id: IdSource
+) -> tuple[list[Result], list[Change]]:
+    """Do all commands in one transaction; return an answer or an exception for each, and what changed.
+
+    Raises:
+        sqlite3.Error: the transaction could not be committed; none of the commands happened.
+    """
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        results, changes = [], list[Change]()
+        for command in commands:
+            tx = Transaction(db, to_ms(clock.now()), new_id)
+            results.append(_apply_one(tx, command))
+            changes += tx.changes
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    return results, changes
+
+
+def _apply_one(tx: Transaction, command: Command[Any]) -> Result:
+    tx.db.execute("SAVEPOINT command")
+    try:
+        result = execute(tx, command)
+    except Exception as exc:
+        if not tx.db.in_transaction:  # SQLite gave the whole transaction up (disk full, I/O error)
+            raise
+        tx.db.execute("ROLLBACK TO command")
+        tx.changes.clear()
+        if not isinstance(exc, Refused):
+            log.exception("store.command_failed", command=type(command).__name__)
+        result = exc
+    tx.db.execute("RELEASE command")
+    return result

@@ -1,0 +1,91 @@
+"""The store as the routes see it; each database has its own folder beside this file."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from server.store.changes import Listener
+from server.store.commands import Command
+from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
+from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
+
+__all__ = ["Store"]
+
+AnswerT = TypeVar("AnswerT")
+
+
+class Store(Protocol):
+    """Commands and answers, queries and records.
+
+    `apply` returns only what is durable. Commands of many callers are committed in groups, but
+    each stands alone: one that is refused undoes no other. What a query returns includes every
+    command that was answered before.
+    """
+
+    async def start(self, listener: Listener) -> None:
+        """Open the database and bring its schema up to date.
+
+        The listener is told on the event loop, after each commit, what changed for waiters.
+
+        Raises:
+            DatabaseError: it cannot be opened, is none of ours, or is newer than this program.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what is queued and close the database."""
+        ...
+
+    async def apply(self, command: Command[AnswerT]) -> AnswerT:
+        """Do a command and return its answer, durable.
+
+        Raises:
+            Refused: the state of things does not allow it; nothing changed.
+            StoreBusy: too many commands wait already.
+            StoreFailed: the database failed; nothing changed.
+        """
+        ...
+
+    async def principal(self, sha256: str) -> Principal | None:
+        """Return who the token of that hash speaks for; None where there is none, or it expired."""
+        ...
+
+    async def has_tokens(self) -> bool:
+        """Tell whether anybody can be let in at all."""
+        ...
+
+    async def job(self, org_id: str, id: str) -> JobRecord | None:
+        """Return a job."""
+        ...
+
+    async def task(self, org_id: str, id: str) -> TaskAnswer | None:
+        """Return a task."""
+        ...
+
+    async def run(self, org_id: str, id: str) -> RunAnswer | None:
+        """Return a run, with its job's state."""
+        ...
+
+    async def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return a page of jobs."""
+        ...
+
+    async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
+        """Return a page of tasks."""
+        ...
+
+    async def runs(self, query: RunQuery) -> list[RunAnswer]:
+        """Return a page of runs."""
+        ...
+
+    async def reports(self, query: ReportQuery) -> list[ReportRecord]:
+        """Return a page of reports."""
+        ...
+
+    async def check_writable(self) -> None:
+        """Write something and take it back.
+
+        Raises:
+            StoreBusy, StoreFailed: as `apply`.
+        """
+        ...

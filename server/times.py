@@ -1,0 +1,28 @@
+"""Times as the store keeps them, whole milliseconds since 1970 in UTC, and as the wire shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from worker.api import wire
+
+__all__ = ["from_ms", "instant_of", "to_ms"]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def to_ms(at: datetime) -> int:
+    """Return an aware time as whole milliseconds since 1970, truncated; exact, no floats."""
+    return (at - EPOCH) // MILLISECOND
+
+
+def from_ms(at_ms: int) -> datetime:
+    """Return the aware UTC time of whole milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=at_ms)
+
+
+def instant_of(at_ms: int | None) -> str | None:
+    """Return the text of the wire for a stored time; None stays None."""
+    return None if at_ms is None else wire.format_instant(from_ms(at_ms))
