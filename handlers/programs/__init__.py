@@ -1,0 +1,1 @@
+"""What the `command` handler is made of: which programs, their progress, their files, their process."""

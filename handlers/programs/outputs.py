@@ -1,0 +1,46 @@
+"""Which files a program made shall be kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from worker import Fail
+
+__all__ = ["check_patterns", "find_outputs"]
+
+MAX_OUTPUTS = 1000
+
+
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Refuse patterns that could leave the run's folder; raise Fail before anything is started."""
+    for pattern in patterns:
+        parts = PurePosixPath(pattern).parts
+        if not parts or pattern.startswith("/") or ".." in parts or "\0" in pattern:
+            raise Fail(
+                f"outputs: {pattern[:200]!r} must be a pattern below the run's folder, as renders/*.png"
+            )
+
+
+def find_outputs(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the regular files below the folder that match, each once, sorted.
+
+    Raises:
+        Fail: a pattern matches no file, or too many are matched.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        matched = {path for path in folder.glob(pattern) if is_inside(path, folder)}
+        if not matched:
+            raise Fail(f"outputs: the program made no file that matches {pattern!r}")
+        found |= matched
+    if len(found) > MAX_OUTPUTS:
+        raise Fail(f"outputs: {len(found)} files match, {MAX_OUTPUTS} are allowed; pack them into an archive")
+    return sorted(found)
+
+
+def is_inside(path: Path, folder: Path) -> bool:
+    """Tell whether a path is a file of the folder; links that lead outside are not."""
+    real = Path(os.path.realpath(path))
+    return real.is_file() and real.is_relative_to(os.path.realpath(folder))

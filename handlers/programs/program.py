@@ -1,0 +1,159 @@
+"""One program that runs: started, read line by line, stopped with everything that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from handlers.programs.lines import LineCutter
+from worker import Context, Fail
+
+__all__ = ["run_program"]
+
+OnLine = Callable[[str, str, bool], None]  # stream, text, whether it was meant to be overwritten
+ReadSome = Callable[[], bool]  # read what is there; whether there was something
+
+POLL_S = 0.02  # how late a request to stop is seen at most
+READ_BYTES = 65536
+QUIET_S = 0.5  # how long nothing is printed, after the program's end, until reading stops
+REST_S = 10.0  # how long the rest is read at most: somebody who left the group may print for ever
+TERM_GRACE_S = 5.0  # between SIGTERM and SIGKILL where the run has no deadline
+KILL_MARGIN_S = 0.5  # SIGKILL comes so much before the run's deadline, to end in order
+REAP_S = 10.0  # SIGKILL cannot be refused; only a stuck disk keeps a process longer
+
+
+def run_program(
+    ctx: Context, argv: Sequence[str], environment: Mapping[str, str], cwd: Path, on_line: OnLine
+) -> int:
+    """Run a program to its end and return its exit code (negative: the signal that ended it).
+
+    It has a process group of its own. When this returns or raises, nothing of that group is left.
+
+    Raises:
+        Fail: it could not be started.
+        Cancelled: the run was asked to stop, and the program was stopped.
+    """
+    process = start(argv, environment, cwd)
+    try:
+        if follow(ctx, process, on_line):
+            ctx.check()  # a program that had ended by itself before is not thrown away
+    finally:
+        kill(process)
+    return process.returncode
+
+
+def start(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
+    """Start it without a shell, with closed input, and with an environment of its own."""
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+    except (OSError, ValueError) as exc:  # not executable, arguments too long, a NUL in one of them
+        raise Fail(f"{argv[0]} could not be started: {exc}") from exc
+
+
+def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine) -> bool:
+    """Read both streams until the program and what it started have ended; tell whether it was asked to."""
+    cutters = {"stdout": LineCutter(), "stderr": LineCutter()}
+    with streams_of(process) as selector:
+        was_asked = read_until_the_end(ctx, process, lambda: read(selector, cutters, on_line))
+        signal_group(process, signal.SIGKILL)  # what it left in the background ends with it
+        read_the_rest(selector, lambda: read(selector, cutters, on_line))
+    for name, cutter in cutters.items():
+        for line in cutter.end():
+            on_line(name, *line)
+    return was_asked
+
+
+def read_until_the_end(ctx: Context, process: subprocess.Popen[bytes], read_some: ReadSome) -> bool:
+    """Read until the program has ended, or was asked to and has had its time; tell whether it was asked.
+
+    Reading goes on while it ends: a program that is stuck in a full pipe could not clean up.
+    """
+    asked_mono = math.inf
+    while not has_ended(process) and not is_out_of_time(ctx, asked_mono):
+        if ctx.cancelled and asked_mono == math.inf:
+            asked_mono = time.monotonic()
+            ctx.log("asked the program to end (SIGTERM)", reason=ctx.stop_reason)
+            signal_group(process, signal.SIGTERM)
+        read_some()
+    return asked_mono < math.inf
+
+
+def read_the_rest(selector: selectors.BaseSelector, read_some: ReadSome) -> None:
+    """Read what is still in the pipes: to their end, or until nobody has written for a while.
+
+    Somebody may hold a pipe who has left the program's group.
+    """
+    limit_mono = time.monotonic() + REST_S
+    quiet_mono = time.monotonic() + QUIET_S
+    while selector.get_map() and time.monotonic() < min(limit_mono, quiet_mono):
+        if read_some():
+            quiet_mono = time.monotonic() + QUIET_S
+
+
+def streams_of(process: subprocess.Popen[bytes]) -> selectors.BaseSelector:
+    """Return a selector over the program's output streams."""
+    selector = selectors.DefaultSelector()
+    for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+        if pipe is not None:
+            selector.register(pipe, selectors.EVENT_READ, name)
+    return selector
+
+
+def read(selector: selectors.BaseSelector, cutters: Mapping[str, LineCutter], on_line: OnLine) -> bool:
+    """Read what is there, or wait a moment for it; tell whether there was something."""
+    ready = selector.select(POLL_S)
+    for key, _ in ready:
+        chunk = os.read(key.fd, READ_BYTES)
+        if not chunk:
+            selector.unregister(key.fileobj)
+        for line in cutters[key.data].feed(chunk):
+            on_line(key.data, *line)
+    return bool(ready)
+
+
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether the program has ended, without reaping it: its id stays taken until `kill` is done."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def is_out_of_time(ctx: Context, asked_mono: float) -> bool:
+    """Tell whether a program that was asked to end has had its time."""
+    if asked_mono == math.inf:
+        return False
+    if ctx.deadline is None:
+        return time.monotonic() > asked_mono + TERM_GRACE_S
+    return ctx.deadline <= KILL_MARGIN_S
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the program's group, then reap the program."""
+    signal_group(process, signal.SIGKILL)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    process.wait(timeout=REAP_S)
+
+
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the program and what it started.
+
+    The program is not reaped before the last signal, so its id cannot belong to anybody else. Who has
+    become another user is out of reach here; the end of the run's whole tree gets them.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
