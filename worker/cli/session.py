@@ -17,7 +17,7 @@ from worker import log
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unknown
-from worker.api.retry import INTERACTIVE, Retrier
+from worker.api.retry import INTERACTIVE, Policy, Retrier
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.local import token_of_up
 from worker.clock import SystemClock
@@ -40,13 +40,13 @@ class Session:
         self.config = config
         self._retrier = retrier
 
-    async def ask(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, request: Callable[[], Awaitable[T]], policy: Policy = INTERACTIVE) -> T:
         """Return the answer, asking a few times while the server cannot."""
 
         async def attempt() -> T:  # tenacity awaits coroutine functions only, and callers pass lambdas
             return await request()
 
-        return await self._retrier.call(INTERACTIVE, attempt)
+        return await self._retrier.call(policy, attempt)
 
     async def pages(self, list_page: Callable[[int, int], Awaitable[list[M]]], limit: int | None) -> list[M]:
         """Return up to `limit` entries of a list, page by page; None: all.
@@ -72,8 +72,7 @@ def with_session(config: ApiConfig, work: Callable[[Session], Awaitable[T]]) -> 
 
     Raises: CliError for everything that a request can meet.
     """
-
-    log.configure(os.environ.get("MILLHAND_LOG_LEVEL", "warning"))
+    log.configure("debug" if os.environ.get("MILLHAND_LOG_LEVEL") == "debug" else "warning")
 
     async def run() -> T:
         async with session(config) as opened:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["Output", "no_color", "output_options", "print_json"]
+__all__ = ["Output", "no_color", "output_options", "print_json", "text_output_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,27 +81,32 @@ def no_color(asked: bool) -> bool:
 
 
 def output_options(function: F) -> F:
-    """Give a command `--json/--no-json` and `--no-color`, as `out: Output`."""
-    from functools import wraps
+    """Give a command `--json/--no-json` and `--no-color`, as `out: Output`; JSON by itself for programs."""
+    return with_output(function, lambda is_terminal: not is_terminal)
+
+
+def text_output_options(function: F) -> F:
+    """The same for a command that writes for people unless JSON is asked for."""
+    return with_output(function, lambda is_terminal: False)
+
+
+def with_output(function: F, json_by_itself: Callable[[bool], bool]) -> F:
+    """Give a command its output."""
 
     @wraps(function)
-    def wrapper(as_json: bool | None, no_colour: bool, **given: Any) -> Any:
+    def wrapper(*, as_json: bool | None, no_colour: bool, **given: Any) -> Any:
         is_terminal = sys.stdout.isatty()
-        is_json = not is_terminal if as_json is None else as_json
-        out = Output(is_json, is_terminal, is_terminal and not no_color(no_colour))
-        return function(out=out, **given)
+        is_json = json_by_itself(is_terminal) if as_json is None else as_json
+        return function(out=Output(is_json, is_terminal, is_terminal and not no_color(no_colour)), **given)
 
     command: Any = wrapper
     command = click.option(
-        "--no-color",
-        "no_colour",
-        cls=CommonOption,
-        is_flag=True,
+        "--no-color", "no_colour", cls=CommonOption, is_flag=True,
         help="No colours; NO_COLOR=1 does the same.",
-    )(command)
-    command = click.option(
-        "--json/--no-json", "as_json", cls=CommonOption, default=None,
-        help="JSON or a table; by itself JSON where stdout is not a terminal.",
     )(command)  # fmt: skip
+    auto = "; by itself JSON where stdout is not a terminal" if json_by_itself(False) else ""
+    command = click.option(
+        "--json/--no-json", "as_json", cls=CommonOption, default=None, help=f"JSON, or text{auto}."
+    )(command)
     result: F = command
     return result

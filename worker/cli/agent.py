@@ -1,0 +1,46 @@
+"""`millhand agent`: the worker agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from worker.cli.command import command as make_command
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.settings import agent_settings, api_settings
+from worker.config import AgentConfig, ApiConfig
+
+__all__ = ["command"]
+
+
+@make_command(
+    "agent",
+    logs=True,
+    examples="""
+MILLHAND_TOKEN_FILE=token millhand agent                     # http://127.0.0.1:8077, one slot
+millhand agent --api-url https://jobs.example.com --concurrency 4
+millhand agent --handlers my_handlers.py --types render,convert
+millhand agent --labels room=lab --labels scanner=yes        # for tasks that require them
+""",
+)
+@agent_settings
+@api_settings
+def command(
+    *, agent: Callable[[ApiConfig], AgentConfig], api: ApiConfig, log_level: str, log_format: Any
+) -> int:
+    """Work: poll for tasks, claim them, run their handlers, and report until every run has stopped.
+
+    SIGTERM or Ctrl-C drains: nothing new is claimed, what runs may finish, everything is reported. A second
+    one means now.
+    """
+    from worker import log
+    from worker.agent.main import run
+    from worker.cli.session import with_token
+
+    config = agent(with_token(api))
+    log.configure(log_level, log_format, secrets=[api.token] if api.token else [])
+    try:
+        return asyncio.run(run(config))
+    except (OSError, ValueError) as exc:
+        raise CliError(str(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc

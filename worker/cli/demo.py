@@ -1,0 +1,169 @@
+"""`millhand up --demo`: real tasks on real models, checked to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Final
+from uuid import uuid4
+
+from msgspec import Struct, structs
+
+from handlers import models
+from worker.api.errors import ApiError
+from worker.cli import human
+from worker.cli.demo_check import problems
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.follow import follow
+from worker.cli.local import keep_token
+from worker.cli.mill import Layout, Mill, check_port, ended_early, free_port
+from worker.cli.outcomes import TaskOutcome, outcome_table, read_outcomes
+from worker.cli.session import explain, session
+from worker.cli.stopping import stopping_on_signals
+from worker.cli.submission import Plan, submit
+from worker.cli.terminal import Output
+
+__all__ = ["demo_plan", "run_demo"]
+
+FORMATS: Final = ("stl", "ply", "obj")
+BROKEN_FORMAT: Final = "stl"
+LIMIT_S: Final = 600.0  # of the whole; it takes some ten seconds
+TAIL: Final = 15  # lines of each child's log that a failure shows
+
+
+class Shown(Struct, frozen=True):
+    """What the demo came to."""
+
+    outcomes: list[TaskOutcome]
+    problems: list[str]
+    wall_s: float
+
+
+def run_demo(
+    folder: Path | None, port: int | None, keep: bool, variables: Mapping[str, str], out: Output
+) -> int:
+    """Run the demo and return the exit code: 0 only if everything went as announced."""
+    if port is not None:
+        check_port(port)
+    with workplace(folder, keep) as place:
+        layout = Layout(
+            folder=place, port=port or free_port(), token_file=keep_token(place), store=str(place / "outputs")
+        )
+        shown = asyncio.run(play(layout, variables, out))
+        if shown is None:
+            out.say("interrupted; nothing is left running")
+            return ExitCode.INTERRUPTED
+        return conclude(shown, layout, folder is not None or keep, out)
+
+
+@contextmanager
+def workplace(folder: Path | None, keep: bool) -> Iterator[Path]:
+    """Give the folder of the demo; a temporary one is removed, unless it is kept."""
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        yield Path(tempfile.mkdtemp(prefix="demo-", dir=folder.absolute()))
+        return
+    place = Path(tempfile.mkdtemp(prefix="millhand-demo-"))
+    try:
+        yield place
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Shown | None:
+    """Start everything, let it work, and stop it; None where somebody interrupted."""
+    mill = Mill(layout, {**variables, "MILLHAND_STORE": layout.store}, lambda name, line: None)
+    out.say(f"starting server and agent on {layout.url}")
+    with stopping_on_signals(mill.kill) as stopping:
+        async with mill:
+            work = asyncio.create_task(do_work(layout, out))
+            end = asyncio.create_task(mill.first_end())
+            asked = asyncio.create_task(stopping.asked())
+            try:
+                await asyncio.wait({work, end, asked}, return_when=asyncio.FIRST_COMPLETED, timeout=LIMIT_S)
+                if stopping.signal is not None:
+                    return None
+                if not work.done():
+                    raise ended_early(await end) if end.done() else too_long(mill)
+                shown = work.result()
+            finally:
+                for task in (work, end, asked):
+                    task.cancel()
+                await asyncio.wait({work, end, asked})
+                await mill.stop()
+            return shown if not shown.problems else explained(shown, mill)
+
+
+async def do_work(layout: Layout, out: Output) -> Shown:
+    """Submit the tasks, follow them, and check what came out."""
+    plan = demo_plan()
+    started = monotonic()
+    async with session(layout.api) as opened:
+        try:
+            done = await submit(opened, plan)
+            out.say(announcement(plan))
+            await follow(opened, done.job.id, out, total=len(plan.parameters))
+            outcomes = await read_outcomes(opened, done.job.id)
+        except ApiError as exc:
+            raise explain(exc, layout.api) from exc
+    return Shown(outcomes, problems(outcomes, len(plan.parameters), plan.titles[-1]), monotonic() - started)
+
+
+def demo_plan() -> Plan:
+    """Return the tasks: every model in every format, and last the broken one."""
+    pairs = [(path, format_) for path in models.paths() for format_ in FORMATS]
+    pairs.append((models.folder() / models.BROKEN, BROKEN_FORMAT))
+    return Plan(
+        key=str(uuid4()),
+        type="mesh-convert",
+        title="millhand demo",
+        parameters=[{"input": path.as_uri(), "format": format_} for path, format_ in pairs],
+        titles=[f"{path.name} → {format_}" for path, format_ in pairs],
+    )
+
+
+def announcement(plan: Plan) -> str:
+    """Say what will happen."""
+    return (
+        f"submitted {len(plan.parameters) - 1} conversions of {len(models.paths())} models to"
+        f" {', '.join(FORMATS)}, and one of a broken model that must fail"
+    )
+
+
+def too_long(mill: Mill) -> CliError:
+    """Return the error of a demo that does not come to its end."""
+    lines = "\n  ".join(f"{name} | {line}" for name, line in mill.tails(TAIL))
+    return CliError(f"the demo is not done after {LIMIT_S:.0f} s", f"the last that was said:\n  {lines}")
+
+
+def explained(shown: Shown, mill: Mill) -> Shown:
+    """Add what server and agent said to what went wrong."""
+    said = [f"{name} | {line}" for name, line in mill.tails(TAIL)]
+    return structs.replace(shown, problems=[*shown.problems, *said])
+
+
+def conclude(shown: Shown, layout: Layout, is_kept: bool, out: Output) -> int:
+    """Show the table and the verdict; return the exit code."""
+    broken = next((one for one in shown.outcomes if one.result == "Failed"), None)
+    if out.is_json:
+        tasks = [one.as_json() for one in shown.outcomes]
+        out.json({"ok": not shown.problems, "problems": shown.problems, "tasks": tasks})
+    else:
+        out.table(outcome_table(shown.outcomes))
+    if broken is not None:
+        out.say(f"{broken.task.title} failed, as announced:\n  {broken.error}")
+    where = f"kept in {layout.store}" if is_kept else "checked and removed (--keep keeps them)"
+    out.say(f"output files: {where}")
+    if shown.problems:
+        raise CliError("the demo did not go as announced", "\n  ".join(shown.problems))
+    out.say(
+        f"everything went as announced: {len(shown.outcomes) - 1} files are there and whole,"
+        f" 1 broken model was refused, {human.duration(shown.wall_s)}"
+    )
+    return ExitCode.OK

@@ -1,0 +1,94 @@
+"""How the tasks of a job ended: a row per task with result, bill and files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from rich.text import Text
+
+from worker.api.models import Run, Task, most_recent
+from worker.cli import human
+from worker.cli.view import Bill, status_text, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worker.cli.session import Session
+
+__all__ = ["TaskOutcome", "files_of", "outcome_table", "read_outcomes"]
+
+ROWS_MAX = 100  # of a table on the screen; failures come first
+ERROR_CHARS = 200
+
+
+class TaskOutcome(Struct, frozen=True):
+    """A task and its most recent run."""
+
+    task: Task
+    run: Run | None
+
+    @property
+    def result(self) -> str | None:
+        """Success or Failed; None while it is not stopped."""
+        return self.run.result_code if self.run is not None else self.task.run_result
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Tell whether the task is done and well."""
+        return self.result == "Success"
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed."""
+        return self.run.error if self.run is not None else None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as one document."""
+        return {"task": self.task.raw, "run": self.run.raw if self.run is not None else None}
+
+
+async def read_outcomes(session: Session, job_id: str) -> list[TaskOutcome]:
+    """Read every task of a job with its most recent run, in the order of the server's list."""
+    tasks = await session.pages(
+        lambda page, per_page: session.api.list_tasks(job_id=job_id, page=page, per_page=per_page), None
+    )
+    runs = await session.pages(
+        lambda page, per_page: session.api.list_runs(job_id=job_id, page=page, per_page=per_page), None
+    )
+    by_task: dict[str | None, list[Run]] = {}
+    for run in runs:
+        by_task.setdefault(run.task_id, []).append(run)
+    return [TaskOutcome(task, most_recent(by_task.get(task.id, []))) for task in tasks]
+
+
+def files_of(run: Run | None) -> list[dict[str, Any]]:
+    """Return `results.files` of a run, as far as they are files of ours: with name and URL."""
+    files = run.results.get("files") if run is not None else None
+    if not isinstance(files, list):
+        return []
+    return [file for file in files if isinstance(file, dict) and file.get("name") and file.get("url")]
+
+
+def outcome_table(outcomes: Iterable[TaskOutcome]) -> Table:
+    """Return the table: task, result, wall, CPU seconds, peak RAM, output file or error."""
+    made = table("task", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
+    rows = sorted(outcomes, key=lambda one: one.has_succeeded)
+    shown = rows[:ROWS_MAX] if len(rows) > ROWS_MAX else list(outcomes)
+    for one in shown:
+        bill = Bill(one.run) if one.run is not None else None
+        made.add_row(
+            Text(one.task.title or one.task.id), status_text(one.result),
+            *((bill.wall, bill.cpu, bill.ram) if bill else (human.DASH,) * 3), last_column(one),
+        )  # fmt: skip
+    if len(rows) > len(shown):
+        made.caption = f"{len(rows) - len(shown)} more; `millhand tasks --job … --all` lists them"
+    return made
+
+
+def last_column(one: TaskOutcome) -> Text:
+    """Return what came out: the names of the files, or the error."""
+    if one.error and not one.has_succeeded:
+        return Text(human.shorten(one.error, ERROR_CHARS), style="red")
+    return Text(", ".join(str(file["name"]) for file in files_of(one.run)) or human.DASH)

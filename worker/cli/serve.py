@@ -1,0 +1,77 @@
+"""`millhand serve`: the Jobs API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from worker.cli import paths
+from worker.cli.command import command as make_command
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.settings import server_settings
+
+__all__ = ["command"]
+
+
+@make_command(
+    "serve",
+    logs=True,
+    examples="""
+MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
+millhand serve --server-db sqlite:////var/lib/millhand/jobs.db --server-host 0.0.0.0
+curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
+""",
+)
+@server_settings
+def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> int:
+    """Serve the Jobs API until SIGTERM or Ctrl-C. What it answers with 200 is durable.
+
+    Without --server-token or --server-token-file only the tokens in the database are accepted.
+    """
+    token = token_of(server)
+    from worker import log
+
+    log.configure(log_level, log_format, secrets=[token] if token else [])
+    try:
+        from server.serve import ServeConfig, run
+    except ImportError as exc:
+        raise CliError(
+            f"the server cannot be loaded: {exc}",
+            "pip install 'millhand[server]'",
+            code=ExitCode.CONFIGURATION,
+        ) from exc
+    return run(
+        ServeConfig(host=server["server_host"], port=server["server_port"], db=db_of(server), token=token)
+    )
+
+
+def db_of(server: Mapping[str, Any]) -> str:
+    """Return the database's URL; the default's folder is made."""
+    if given := server["server_db"]:
+        return str(given)
+    folder = paths.state_home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise CliError(
+            f"state folder {folder}: {exc.strerror}", "give --server-db", code=ExitCode.CONFIGURATION
+        ) from exc
+    return f"sqlite:///{folder / 'server.db'}"
+
+
+def token_of(server: Mapping[str, Any]) -> str | None:
+    """Return the server's token; a file wins over a value.
+
+    Raises: CliError where the file cannot be read or is empty.
+    """
+    path: Path | None = server["server_token_file"]
+    if path is None:
+        return server["server_token"] or None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise CliError(f"token file {path} cannot be read: {exc}", code=ExitCode.CONFIGURATION) from exc
+    if not token:
+        raise CliError(f"token file {path} is empty", code=ExitCode.CONFIGURATION)
+    return token

@@ -1,0 +1,181 @@
+"""`millhand submit`: a job with a task per file and set of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import click
+from msgspec import Struct
+
+from worker.cli import human
+from worker.cli.command import command as make_command
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.setting import with_settings
+from worker.cli.settings import STORE_SETTING, api_settings
+from worker.cli.terminal import Output, output_options
+from worker.cli.values import PAIR
+from worker.config import ApiConfig
+
+if TYPE_CHECKING:
+    from worker.cli.session import Session
+    from worker.cli.submission import Plan, Submitted
+
+__all__ = ["command"]
+
+TITLE_CHARS = 200
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What was typed."""
+
+    type: str
+    files: tuple[str, ...]
+    pairs: tuple[tuple[str, str], ...]
+    param_file: Path | None
+    requires: tuple[tuple[str, str], ...]
+    title: str | None
+    priority: int | None
+    key: str | None
+    store: str | None
+
+
+@make_command(
+    "submit",
+    examples="""
+millhand submit mesh-convert a.glb b.glb -p format=stl --wait   # a task per file; exit 0 if all succeeded
+millhand submit mesh-convert *.glb -p format=stl -p format=ply  # a task per file and format
+millhand submit render scene.blend -p frame=1..240              # a task per frame; 1..240..10: every tenth
+millhand submit sleep -p seconds=3 --requires cpus=2 --requires memory=4GiB --requires labels=zone=a
+millhand submit render --param-file shots.json                  # a list of objects: a task each
+millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # twice a day is once
+""",
+)
+@click.argument("type_", metavar="TYPE")
+@click.argument("files", metavar="[FILE|URL]…", nargs=-1)
+@click.option(
+    "-p", "--param", "pairs", multiple=True, type=PAIR, metavar="KEY=VALUE",
+    help="A parameter: JSON where it is JSON (64, true, '\"1.10\"'), else text. 1..240, and a parameter"
+    " that is given several times, make a task for each value.",
+)  # fmt: skip
+@click.option(
+    "--param-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Parameters from a file: a JSON object, a JSON list of objects (a task each), or TOML.",
+)  # fmt: skip
+@click.option(
+    "--requires", multiple=True, type=PAIR, metavar="KEY=VALUE",
+    help="What a machine must have: gpus, gpuType, gpuMemory, cpus, memory, labels=key=value.",
+)  # fmt: skip
+@click.option("--title", metavar="TEXT", help="Title of the job.  [default: the type and the first file]")
+@click.option("--priority", type=int, metavar="N", help="Higher comes first; not every server knows it.")
+@click.option("--wait", is_flag=True, help="Follow it to its end; exit 0 if every task succeeded, else 1.")
+@click.option(
+    "--idempotency-key", "key", metavar="KEY",
+    help="Name this submit: the same key again is the same job, and completes one that was cut off.",
+)  # fmt: skip
+@output_options
+@with_settings("Files", (STORE_SETTING,), lambda given: given["store"], "store")
+@api_settings
+def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any) -> int:
+    """Create a job of TYPE with a task for each FILE and each combination of parameters.
+
+    A file reaches the handler as the parameter `input`. It stays where it is when the server is on this
+    machine; for a server elsewhere it goes to the store (--store), because workers could not read it here.
+    """
+    from worker.cli.session import with_session
+    from worker.cli.submission import submit
+
+    order = Order(type=type_, **given)
+    plan = plan_of(order, api.url)
+
+    async def work(session: Session) -> int:
+        with counter(out, len(plan.parameters)) as on_task:
+            done = await submit(session, plan, on_task)
+        tell(out, plan.job_id, order.key, done)
+        return await wait_for(session, done, out) if wait else report(out, done)
+
+    return with_session(api, work)
+
+
+def report(out: Output, done: Submitted) -> int:
+    """Write what was made: the job's id, or everything for a program."""
+    if out.is_json:
+        out.json({"job": done.job.raw, "taskIds": done.task_ids, "created": done.created})
+    else:
+        click.echo(done.job.id)
+        out.say(f"follow it: millhand watch {done.job.id}")
+    return 0
+
+
+def plan_of(order: Order, api_url: str) -> Plan:
+    """Return what is to be created; the files are where workers read them then.
+
+    Raises: CliError where something that was typed makes no sense.
+    """
+    from worker.cli.inputs import place_inputs
+    from worker.cli.parameters import check_count, combinations, read_param_file, read_requires
+    from worker.cli.submission import Plan
+
+    if order.files and any(name == "input" for name, _ in order.pairs):
+        raise CliError(
+            "files and -p input=… were both given", "files are the parameter `input`", code=ExitCode.USAGE
+        )
+    base = read_param_file(order.param_file) if order.param_file else [{}]
+    sets = combinations(order.pairs, base)
+    check_count(len(sets) * max(len(order.files), 1))
+    if requires := read_requires(order.requires):
+        sets = [{**one, "requires": requires} for one in sets]
+    varied = sorted({name for name in sets[0] if any(one.get(name) != sets[0].get(name) for one in sets)})
+    inputs = place_inputs(order.files, api_url, order.store)
+    named = [(Path(file).name, {"input": url}) for file, url in zip(order.files, inputs, strict=True)]
+    each = [(name, {**given, **one}) for name, given in named or [("", {})] for one in sets]
+    return Plan(
+        key=order.key or str(uuid4()),
+        type=order.type,
+        title=order.title or " ".join([order.type, *(Path(file).name for file in order.files[:1])]),
+        priority=order.priority,
+        parameters=[parameters for _, parameters in each],
+        titles=[task_title(order.type, name, parameters, varied) for name, parameters in each],
+    )
+
+
+def task_title(type_: str, file: str, parameters: dict[str, Any], varied: list[str]) -> str:
+    """Return what tells a task from the others of its job: its file, and what varies."""
+    parts = [file or type_, *(f"{name}={parameters.get(name)}" for name in varied)]
+    return " ".join(parts)[:TITLE_CHARS]
+
+
+@contextmanager
+def counter(out: Output, total: int) -> Iterator[Callable[[], None]]:
+    """Show on a terminal how many tasks are created; give what counts one."""
+    if not out.is_terminal or total < 50:
+        yield lambda: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=out.console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("creating tasks", total=total)
+        yield lambda: progress.advance(bar)
+
+
+def tell(out: Output, expected_id: str, key: str | None, done: Submitted) -> None:
+    """Say what was made, and what could not be promised."""
+    tasks = human.count(len(done.task_ids), "task")
+    if done.created == len(done.task_ids):
+        out.say(f"job {done.job.id} with {tasks}")
+    else:
+        out.say(f"job {done.job.id} with {tasks}, {len(done.task_ids) - done.created} of them from before")
+    if key and done.job.id != expected_id:
+        click.echo(
+            "warning: this server gives ids of its own; the same key again would make another job", err=True
+        )
+
+
+async def wait_for(session: Session, done: Submitted, out: Output) -> int:
+    """Follow the job to its end, show how each task ended, and return the exit code."""
+    from worker.cli.watch import follow_to_end
+
+    return await follow_to_end(session, done.job.id, out, total=len(done.task_ids))
