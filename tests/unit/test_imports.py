@@ -8,7 +8,7 @@ import sys
 
 HEAVY = {
     "aiohttp", "httpx", "numpy", "obstore", "psutil", "pynvml", "rich", "starlette", "structlog", "tenacity",
-    "trimesh", "typer", "uvicorn",
+    "trimesh", "uvicorn",
 }  # fmt: skip
 LIST_MODULES = "import sys, json; print(json.dumps(sorted(sys.modules)))"
 
@@ -32,5 +32,5 @@ def test_author_who_imports_the_sdk_loads_nothing_heavy() -> None:
 def test_command_line_that_starts_loads_no_http_stack() -> None:
     """`millhand --help` pays neither for HTTP nor logs, meshes or the server."""
     loaded = modules_after("import worker.cli.main")
-    assert not loaded & (HEAVY - {"rich", "typer"})
+    assert not loaded & (HEAVY - {"rich"})
     assert not any(name.startswith(("server", "worker.agent", "worker.api.client")) for name in loaded)
