@@ -1,0 +1,84 @@
+"""The servers under test: ours, and a foreign one, so that the suite tests the reference."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.contract.caller import Caller
+from tests.foreign import foreign_server
+
+BOTH = ("ours", "foreign")
+
+
+@contextlib.contextmanager
+def served(kind: str) -> Iterator[Any]:
+    """Serve one of the two; what comes has `url` and `token`."""
+    if kind == "foreign":
+        with foreign_server() as server:
+            yield server
+        return
+    testing = pytest.importorskip("server.testing")
+    with testing.running_server() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def calling(kind: str, url: str, token: str | None) -> Iterator[Caller]:
+    """Call a server until the block ends."""
+    caller = Caller(kind, url, token)
+    try:
+        yield caller
+    finally:
+        caller.http.close()
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def target(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+    """A server for all tests of a module: its kind, and what serves it."""
+    with served(request.param) as server:
+        yield request.param, server
+
+
+@pytest.fixture
+def api(target: tuple[str, Any]) -> Iterator[Caller]:
+    """A caller with a token."""
+    with calling(target[0], target[1].url, target[1].token) as caller:
+        yield caller
+
+
+@pytest.fixture
+def nobody(target: tuple[str, Any]) -> Iterator[Caller]:
+    """A caller without a token."""
+    with calling(target[0], target[1].url, None) as caller:
+        yield caller
+
+
+@pytest.fixture
+def token(target: tuple[str, Any]) -> str:
+    """The token of the server."""
+    return str(target[1].token)
+
+
+@pytest.fixture(params=BOTH)
+def fresh_api(request: pytest.FixtureRequest) -> Iterator[Caller]:
+    """A caller of a server that nobody has used before."""
+    with served(request.param) as server, calling(request.param, server.url, server.token) as caller:
+        yield caller
+
+
+@pytest.fixture(scope="module")
+def our_server() -> Iterator[Any]:
+    """Our server alone, for what the reference leaves open."""
+    with served("ours") as server:
+        yield server
+
+
+@pytest.fixture
+def ours(our_server: Any) -> Iterator[Caller]:
+    """A caller of our server."""
+    with calling("ours", our_server.url, our_server.token) as caller:
+        yield caller
