@@ -1,0 +1,1 @@
+"""The facts of a machine: on recorded machines, and on this one."""

@@ -1,0 +1,95 @@
+"""Detect every fact of the machine, all at once, within one time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from worker.machine.cpu import cpu_facts
+from worker.machine.facts import Fact, Facts
+from worker.machine.gpu import PROBE, gpu_facts
+from worker.machine.kubernetes import kubernetes_facts
+from worker.machine.memory import memory_facts
+from worker.machine.place import place_facts
+
+__all__ = ["as_machine", "detect"]
+
+LIMIT_S = 2.0  # of all facts together; an agent starts without those that take longer
+GPU_MARGIN_S = 0.3  # so that a hanging NVML is named as such, before the whole limit ends
+
+Detector = Callable[[], dict[str, Fact]]
+
+
+async def detect(
+    environment: Mapping[str, str],
+    *,
+    zone: str | None = None,
+    preemptible: bool | None = None,
+    request_cpus: float | None = None,
+    request_ram_bytes: int | None = None,
+    root: Path = Path("/"),
+    limit_s: float = LIMIT_S,
+    gpu_probe: Sequence[str] = PROBE,
+) -> Facts:
+    """Return what this machine is, after `limit_s` at most; what was not found out by then is unknown.
+
+    Args:
+        environment: the environment variables; only those named in `docs/facts.md` are looked at.
+        zone: where the machine is, as a person configured it; so the next three, and they win.
+        preemptible: whether the provider may take the machine away at any time.
+        request_cpus: the vCPUs that were asked for.
+        request_ram_bytes: the memory that was asked for.
+        root: stands for `/`, for recorded machines.
+        limit_s: for all of it, in seconds.
+        gpu_probe: the command that asks NVML.
+    """
+    hostname = socket.gethostname()
+    detectors: list[tuple[Detector, tuple[str, ...]]] = [
+        (lambda: cpu_facts(root, affinity=affinity(), logical=psutil.cpu_count()),
+         ("limitCPUs", "nodeCPUs", "cpuPlatform")),
+        (lambda: memory_facts(root, total_bytes=psutil.virtual_memory().total), ("limitRAM", "nodeRAM")),
+        (lambda: place_facts(root, hostname=hostname, zone=zone, preemptible=preemptible),
+         ("machineType", "instanceID", "zone", "preemptible", "hostname", "os")),
+        (lambda: kubernetes_facts(
+            environment, hostname=hostname, request_cpus=request_cpus, request_ram_bytes=request_ram_bytes
+         ), ("requestCPUs", "requestRAM", "podId")),
+        (lambda: gpu_facts(root, environment, limit_s=max(limit_s - GPU_MARGIN_S, 0.1), probe=gpu_probe),
+         ("gpuType", "gpus", "gpuDriver")),
+    ]  # fmt: skip
+    groups = await asyncio.gather(*(within(limit_s, *detector) for detector in detectors))
+    return Facts(**{name: fact for group in groups for name, fact in group.items()})
+
+
+async def within(limit_s: float, detector: Detector, names: Sequence[str]) -> dict[str, Fact]:
+    """Run one detector beside the others; late or broken, its facts are unknown with the reason."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await asyncio.to_thread(detector)
+    except TimeoutError:
+        return dict.fromkeys(names, Fact.unknown(f"not found out within {limit_s:g} s"))
+    except Exception as exc:  # noqa: BLE001 - a strange machine must not keep an agent from its work
+        return dict.fromkeys(names, Fact.unknown(f"{type(exc).__name__}: {exc}"))
+
+
+def affinity() -> int | None:
+    """Return on how many CPUs this process may run; None where the system has no such call."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def as_machine(facts: Facts) -> dict[str, Any]:
+    """Return every fact as JSON: its state, with value and source, or with the reason."""
+    return {name: shown(fact) for name, fact in facts.items()}
+
+
+def shown(fact: Fact) -> dict[str, Any]:
+    """Return one fact as JSON."""
+    if fact.state == "unknown":
+        return {"state": fact.state, "value": None, "reason": fact.reason}
+    return {"state": fact.state, "value": msgspec.to_builtins(fact.value), "source": fact.source}
