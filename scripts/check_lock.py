@@ -1,4 +1,4 @@
-"""Tell whether the locks are in step with what pyproject.toml and dev.in ask for; needs no network.
+"""Tell whether the locks are in step with what pyproject.toml and *.in ask for; needs no network.
 
 A lock is in step when each wanted requirement is pinned to a version that it allows, every pin has a hash,
 and no line names a place (an index, a host, a folder).
@@ -27,13 +27,22 @@ def wanted_by_project() -> list[Requirement]:
     return [Requirement(text) for group in (project["dependencies"], *extras) for text in group]
 
 
-def wanted_by_development() -> list[Requirement]:
-    """Return what building, testing and checking need besides."""
-    backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+def wanted_by(file: str) -> list[Requirement]:
+    """Return what a requirements/*.in names, and the files that it includes."""
     lines = (
-        line.partition("#")[0].strip() for line in (ROOT / "requirements/dev.in").read_text().splitlines()
+        line.partition("#")[0].strip() for line in (ROOT / "requirements" / file).read_text().splitlines()
     )
-    return [Requirement(text) for text in (*backend, *lines) if text]
+    found: list[Requirement] = []
+    for line in filter(None, lines):
+        included = line.removeprefix("-r ")
+        found += wanted_by(included) if included != line else [Requirement(line)]
+    return found
+
+
+def wanted_by_build() -> list[Requirement]:
+    """Return what building the wheel needs."""
+    backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+    return [*map(Requirement, backend), *wanted_by("build.in")]
 
 
 def faults(lock: str, wanted: list[Requirement]) -> list[str]:
@@ -52,15 +61,19 @@ def faults(lock: str, wanted: list[Requirement]) -> list[str]:
 
 
 def main() -> int:
-    """Check both locks; return the exit code."""
-    project = wanted_by_project()
-    expected = {"dev.txt": [*project, *wanted_by_development()], "image.txt": project}
+    """Check every lock; return the exit code."""
+    project, build = wanted_by_project(), wanted_by_build()
+    expected = {"dev.txt": [*project, *build, *wanted_by("dev.in")], "image.txt": project, "build.txt": build}
     wrong = [
         f"requirements/{name} {fault}"
         for name, wanted in expected.items()
         for fault in faults((ROOT / "requirements" / name).read_text(), wanted)
     ]
-    print("\n".join([*wrong, "run: make lock"]) if wrong else "locks: in step with pyproject.toml and dev.in")
+    print(
+        "\n".join([*wrong, "run: make lock"])
+        if wrong
+        else "locks: in step with pyproject.toml and requirements/*.in"
+    )
     return 1 if wrong else 0
 
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Pin and hash every requirement: dev.txt for development and tests, image.txt for the container.
+# Pin and hash every requirement: dev.txt for development and tests, image.txt for the container, build.txt for the
+# stage that builds it.
 #
 # Resolve with the oldest Python that is supported, so that the pins hold on all of them. Pins that still fit
 # stay; UPGRADE=1 takes the newest. No address of an index gets into the files.
@@ -22,4 +23,5 @@ compile() {
 compile dev.txt --all-extras pyproject.toml requirements/dev.in
 # The image gets the same versions that the tests ran with.
 compile image.txt --all-extras --constraint requirements/dev.txt pyproject.toml
+compile build.txt --constraint requirements/dev.txt requirements/build.in
 $python scripts/check_lock.py
