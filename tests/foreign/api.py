@@ -9,40 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
+from tests.foreign.fields import JOB_BODY, PUT_RUN_BODY, RUN_BODY, RUN_FIELDS, TASK_BODY
 from tests.foreign.shelf import Item, Shelf
 from tests.foreign.switches import Switches
 
 __all__ = ["Api", "Refusal"]
-
-JOB_BODY = {"createdBy", "title", "type", "orgId", "id", "schedulerState"}
-TASK_BODY = {"createdBy", "title", "type", "orgId", "id", "jobId", "parameters"}
-MACHINE_FIELDS = [
-    "requestCPUs",
-    "limitCPUs",
-    "nodeCPUs",
-    "requestRAM",
-    "limitRAM",
-    "nodeRAM",
-    "cpuPlatform",
-    "machineType",
-    "gpuType",
-    "instanceID",
-    "zone",
-    "preemptible",
-    "podId",
-]
-RUN_BODY = {
-    *("createdBy", "orgId", "taskId", "id", "jobId", "reportProgress", "progress", "startedAt", "createdAt"),
-    *MACHINE_FIELDS,
-}
-PUT_RUN_BODY = {"startedAt", "stoppedAt", "resultCode", "error", "progress", "results", "machine"}
-USAGE_FIELDS = ("GPUTime", "CPUTime", "RAMUsage", "wallClockTime")
-RUN_FIELDS = (
-    *("id", "taskId", "jobId", "orgId", "createdBy", "createdAt", "updatedAt", "startedAt", "stoppedAt"),
-    *("results", "resultCode", "resultMessage", "error", "progress", "machine", "reportProgress"),
-    *USAGE_FIELDS,
-    *MACHINE_FIELDS,
-)
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault

@@ -41,7 +41,7 @@ class Write(Struct):
     block: bytes
     is_durable: bool
     done: asyncio.Future[None]
-    replaced: Entry | None = None  # by an intent; comes back where the intent is refused
+    replaced: Entry | None = None  # comes back where the intent is refused
 
     @property
     def is_intent(self) -> bool:
@@ -70,7 +70,7 @@ class Journal:
         self._clock = clock
         self._limits = limits
         self._entries: dict[str, Entry] = {}
-        self._queue: list[Write] = []
+        self._queue: list[Write] = []  # as many as callers wait
         self._flushing: asyncio.Task[None] | None = None
         self._retry_at_mono = float("-inf")
         self._is_closed = False
@@ -85,10 +85,10 @@ class Journal:
             OSError: the folder cannot be read.
         """
         limits = limits or Limits()
-        recovered = await recover(io)
-        writer = SegmentWriter(io, recovered, limits.io_timeout_s)
+        found = await recover(io)
+        writer = SegmentWriter(io, found, limits.io_timeout_s)
         journal = cls(writer, io, clock or SystemClock(), limits)
-        journal._entries = recovered.entries
+        journal._entries = found.entries
         await journal._restart([])
         return journal
 
@@ -237,7 +237,7 @@ class Journal:
         """Write everything that is open into a new segment; that settles all that waits."""
         batch += self._take()
         must = any(write.is_durable for write in batch) or self._clock.mono() >= self._retry_at_mono
-        error: OSError = OSError("the disk failed a moment ago")
+        error = OSError("the disk failed a moment ago")
         if must:
             try:
                 await self._writer.start(self._entries.values(), self._room_bytes())
@@ -260,15 +260,14 @@ class Journal:
             return
         log.error("journal.failed", error=repr(error), open_entries=len(self._entries))
         durable = [write for write in batch if write.is_durable]
-        why = error.strerror or repr(error)
-        settle(durable, JournalError(f"the journal cannot be written: {why}; see to its disk"))
+        settle(durable, JournalError(f"the journal cannot be written: {error!r}; see to its disk"))
         settle(batch)
 
     async def _rotate(self) -> None:
         """Replace a segment that is mostly history; the one before goes on where there is no room."""
         grown_bytes = self._writer.size_bytes - self._writer.base_bytes
-        is_due = grown_bytes >= max(self._limits.segment_bytes, self._writer.base_bytes)
-        if not is_due or self._clock.mono() < self._retry_at_mono:
+        due_bytes = max(self._limits.segment_bytes, self._writer.base_bytes)
+        if grown_bytes < due_bytes or self._clock.mono() < self._retry_at_mono:
             return
         try:
             await self._writer.start(self._entries.values(), self._room_bytes())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -198,25 +198,23 @@ class SegmentWriter:
         size_bytes = sum(map(len, chunks))
         name, self._number = f"{self._number:08d}{SUFFIX}", self._number + 1
         allocated_bytes = await self._create(name, size_bytes + room_bytes)
-        self._name = None
         self._names.add(name)
-        await self._write(name, chunks)
+        with self._given_up_on_failure():
+            await self._write(name, chunks)
         self._name, self._allocated_bytes = name, allocated_bytes
         self.size_bytes = self.base_bytes = size_bytes
         await self._sweep()
 
     async def append(self, block: bytes) -> None:
         """Write at the end, unsynced: it outlives the process, not the machine's power."""
-        name, self._name = self._current(), None
-        await self._limited(self._io.append(name, self.size_bytes, block))
-        self._name = name
+        with self._given_up_on_failure():
+            await self._limited(self._io.append(self._current(), self.size_bytes, block))
         self.size_bytes += len(block)
 
     async def sync(self) -> None:
         """Make everything that was appended durable."""
-        name, self._name = self._current(), None
-        await self._limited(self._io.fdatasync(name))
-        self._name = name
+        with self._given_up_on_failure():
+            await self._limited(self._io.fdatasync(self._current()))
 
     async def reserve(self, room_bytes: int) -> None:
         """Make sure that so many bytes can still be appended; a refusal leaves all as it was."""
@@ -225,6 +223,14 @@ class SegmentWriter:
             needed_bytes = -(-needed_bytes // STEP_BYTES) * STEP_BYTES
             await self._limited(self._io.allocate(self._current(), needed_bytes))
             self._allocated_bytes = needed_bytes
+
+    @contextlib.contextmanager
+    def _given_up_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._name = None
+            raise
 
     def _current(self) -> str:
         if self._name is None:
