@@ -52,8 +52,9 @@ API_SETTINGS: Final = (
 )  # fmt: skip
 
 STORE_SETTING: Final = Setting(
-    name="store", metavar="FOLDER|URL", default_text="<state>/artifacts",
-    help="Where files of tasks are kept: a folder that every machine sees, or s3://bucket/prefix.",
+    name="store", metavar="FOLDER|URL",
+    help="Where files of tasks are kept: a folder that every machine sees, or s3://bucket/prefix."
+    " Without it an agent keeps them in its state folder.",
 )  # fmt: skip
 
 AGENT_SETTINGS: Final = (
@@ -88,6 +89,10 @@ AGENT_SETTINGS: Final = (
             help="Who decides a race for a task; auto finds it out once per server."),
     Setting(name="settle", type=DURATION, default=AGENT["settle_s"], metavar="TIME",
             help="How long the server's lists may lag behind its writes (elections)."),
+    Setting(name="max_attempts", type=click.IntRange(1), default=AGENT["max_attempts"], metavar="N",
+            help="Attempts at a task whose failures are worth another one."),
+    Setting(name="job_interval", type=DURATION, default=AGENT["job_interval_s"], metavar="TIME",
+            help="How old may be what is known of a job's wanted state (paused, cancelled)."),
     Setting(name="exit_when_idle", kind="flag", default=AGENT["exit_when_idle"],
             help="Exit when no task is left to do."),
     Setting(name="zone", metavar="ZONE", default_text="asked of the cloud", help="Zone of this machine."),
@@ -121,7 +126,7 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
-    | {"drain_timeout", "timeout", "settle"}
+    | {"drain_timeout", "timeout", "settle", "job_interval"}
 )
 
 

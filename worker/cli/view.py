@@ -28,7 +28,10 @@ STYLES: Final = {
 
 def table(*columns: str, numbers: Iterable[str] = (), title: str | None = None) -> Table:
     """Return an empty table; columns of numbers stand to the right."""
-    made = Table(box=SIMPLE_HEAD, header_style="bold", title=title, title_justify="left", pad_edge=False)
+    made = Table(
+        box=SIMPLE_HEAD, header_style="bold", title=title, title_justify="left",
+        pad_edge=False, show_edge=False,
+    )  # fmt: skip
     right = set(numbers)
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")

@@ -1,0 +1,47 @@
+"""A command line that knows nothing of the machine's own settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from worker.cli import main
+
+
+class Ran(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty home, and no MILLHAND_* variable."""
+    for name in list(os.environ):
+        if name.startswith(("MILLHAND_", "XDG_", "STATE_DIRECTORY", "NO_COLOR")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run a command line in this process; stdout is not a terminal there."""
+
+    def run(*args: str) -> Ran:
+        code = int(main.run(list(args)))
+        captured = capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run

@@ -1,0 +1,162 @@
+"""Settings: flags over variables over the file over defaults, each described once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from msgspec import structs
+
+from tests.unit.cli.conftest import Cli
+from worker.cli.command import command
+from worker.cli.config_file import read_config
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.settings import (
+    AGENT_SETTINGS,
+    ALL_SETTINGS,
+    API_SETTINGS,
+    agent_settings,
+    api_settings,
+    field_name,
+)
+from worker.config import AgentConfig, ApiConfig
+
+
+@pytest.fixture
+def config_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return what a command gets as its configuration."""
+
+    def run(*args: str) -> AgentConfig:
+        got: list[AgentConfig] = []
+
+        @command("probe")
+        @agent_settings
+        @api_settings
+        def probe(*, agent: Any, api: ApiConfig) -> int:
+            got.append(agent(api))
+            return 0
+
+        probe.main(list(args), standalone_mode=False)
+        return got[0]
+
+    return run
+
+
+def test_every_field_of_the_configuration_has_a_setting() -> None:
+    """Nothing that the agent is told can only be set in code."""
+    api = {field.name for field in structs.fields(ApiConfig)}
+    agent = {field.name for field in structs.fields(AgentConfig)} - {"api"}
+    assert {field_name(setting.name) for setting in API_SETTINGS} == api
+    assert {field_name(setting.name) for setting in AGENT_SETTINGS} == agent
+
+
+def test_names_are_unique_and_every_setting_is_described() -> None:
+    """One name is one flag, one variable and one key."""
+    names = [setting.name for setting in ALL_SETTINGS]
+    assert len(names) == len(set(names))
+    assert all(setting.help.endswith(".") for setting in ALL_SETTINGS)
+
+
+def test_defaults_are_those_of_the_configuration(config_of: Any) -> None:
+    """No default is written twice."""
+    config: AgentConfig = config_of()
+    assert structs.replace(config, state_dir=Path("x")) == AgentConfig(state_dir=Path("x"))
+
+
+def test_flags_win_over_variables_over_the_file(
+    config_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest to the person wins."""
+    path = tmp_path / "m.toml"
+    path.write_text('concurrency = 2\npoll_interval = "3s"\nzone = "file"\napi_url = "http://file:1"\n')
+    monkeypatch.setenv("MILLHAND_CONFIG", str(path))
+    monkeypatch.setenv("MILLHAND_CONCURRENCY", "3")
+    monkeypatch.setenv("MILLHAND_ZONE", "variable")
+    config = config_of("--zone", "flag")
+    assert (config.zone, config.concurrency, config.poll_interval_s) == ("flag", 3, 3.0)
+    assert config.api.url == "http://file:1"
+
+
+def test_lists_and_labels_come_from_everywhere(
+    config_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list is commas in a variable, a list in the file, and a repeated flag."""
+    path = tmp_path / "m.toml"
+    path.write_text('types = ["a", "b"]\nhandlers = "one.py,two.py"\n[labels]\nroom = "lab"\nfloor = 3\n')
+    config = config_of("--config", str(path))
+    assert config.types == ("a", "b")
+    assert config.handlers == ("one.py", "two.py")
+    assert config.labels == {"room": "lab", "floor": "3"}
+    monkeypatch.setenv("MILLHAND_TYPES", "c,d e")
+    monkeypatch.setenv("MILLHAND_LABELS", "k=v,x=y")
+    config = config_of("--config", str(path), "--handlers", "a.py,b.py", "--handlers", "c.py")
+    assert config.types == ("c", "d e")
+    assert config.labels == {"k": "v", "x": "y"}
+    assert config.handlers == ("a.py", "b.py", "c.py")
+
+
+def test_the_file_in_the_home_is_found(config_of: Any, own_home: Path) -> None:
+    """Nobody has to name the usual place."""
+    folder = own_home / ".config" / "millhand"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("concurrency = 7\n")
+    assert config_of().concurrency == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("concurency = 2", "did you mean 'concurrency'"),
+        ("[agent]\nconcurrency = 2", "no setting"),
+        ("concurrency = [1]", "list"),
+        ("concurrency = ", "not valid TOML"),
+    ],
+)
+def test_a_file_with_a_mistake_is_an_error_that_names_it(tmp_path: Path, content: str, said: str) -> None:
+    """A misspelt key is never silently ignored."""
+    path = tmp_path / "m.toml"
+    path.write_text(content)
+    with pytest.raises(CliError) as caught:
+        read_config(path)
+    assert str(path) in caught.value.message
+    assert said in caught.value.message + caught.value.todo
+    assert caught.value.code is ExitCode.CONFIGURATION
+
+
+def test_a_wrong_value_says_where_it_came_from(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong flag is a usage error; a wrong variable or file is a configuration error."""
+    ran = cli("jobs", "--request-timeout", "soon")
+    assert (ran.code, "--request-timeout" in ran.err) == (2, True)
+    monkeypatch.setenv("MILLHAND_REQUEST_TIMEOUT", "soon")
+    ran = cli("jobs", "--json")
+    assert ran.code == 5
+    assert "MILLHAND_REQUEST_TIMEOUT" in ran.err
+    assert json.loads(ran.out)["error"]["exitCode"] == 5
+    monkeypatch.delenv("MILLHAND_REQUEST_TIMEOUT")
+    path = tmp_path / "m.toml"
+    path.write_text('request_timeout = "soon"')
+    ran = cli("jobs", "--config", str(path))
+    assert ran.code == 5
+    assert str(path) in ran.err
+
+
+def test_an_address_that_is_none_is_a_configuration_error(cli: Cli) -> None:
+    """The message says what an address looks like."""
+    ran = cli("jobs", "--api-url", "localhost:8077")
+    assert ran.code == 5
+    assert "http://127.0.0.1:8077" in ran.err
+
+
+def test_help_names_variable_and_default_of_each_setting(cli: Cli) -> None:
+    """Nobody has to look into the code."""
+    text = " ".join(cli("agent", "--help").out.split())
+    for setting in (*API_SETTINGS, *AGENT_SETTINGS):
+        assert setting.variable in text
+        assert setting.flag in text
+    assert "default: 5.0" in text
+    assert click.unstyle(text) == text
