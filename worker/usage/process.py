@@ -76,9 +76,13 @@ def read_process(pid: int) -> ProcessReading | None:
 
 
 def read_tree(pid: int, known: Iterable[Key] = ()) -> dict[Key, ProcessReading]:
-    """Read a process, all below it, and those of `known` that live on elsewhere (orphans)."""
+    """Read a process, all below it, and those of `known` that live on elsewhere (orphans).
+
+    Where `known` holds the process, another one that came to its pid is not taken for it.
+    """
     readings: dict[Key, ProcessReading] = {}
-    gather(pid, None, readings)
+    known = tuple(known)
+    gather(pid, next((key for key in known if key.pid == pid), None), readings)
     for key in known:
         if key not in readings:
             gather(key.pid, key, readings)

@@ -37,8 +37,9 @@ def read_tree_with_psutil(pid: int, known: Iterable[Key] = ()) -> dict[Key, Proc
             reading = read_with_psutil(process)
             readings[reading.key] = reading
     except psutil.Error:
-        return readings
-    return readings
+        pass  # what ended meanwhile is missing, as it is in /proc
+    expected = [key for key in known if key.pid == pid]
+    return readings if not expected or expected[0] in readings else {}
 
 
 def read_with_psutil(process: psutil.Process) -> ProcessReading:
