@@ -140,6 +140,10 @@ class Attempts:
 
         try:
             return await self._executor.execute(assignment_of(claim), stop, on_event)
+        except Exception as error:
+            log.error("agent.fault", exc_info=error)  # a run must end, whatever we did wrong
+            message = f"the agent failed to run it: {type(error).__name__}: {error}"
+            return Outcome(code=ResultCode.FAILED, error=RunError(kind=ErrorKind.INTERNAL, message=message))
         finally:
             if notes:
                 await asyncio.gather(*notes, return_exceptions=True)

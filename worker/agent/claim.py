@@ -126,7 +126,7 @@ class Claimer:
             task=task,
             run=answer,
             identity=identity,
-            attempt=attempts_before(known, but=answer.id) + 1,
+            attempt=attempts_before(known) + 1,
             resume=checkpoint_of(known),
             known=tuple(known),
         )
@@ -223,7 +223,7 @@ class Claimer:
             task=task,
             run=run,
             identity=identity,
-            attempt=attempts_before(known, but=run.id) + 1,
+            attempt=attempts_before(known) + 1,
             resume=checkpoint_of(known),
             is_elected=True,
             known=tuple(known),

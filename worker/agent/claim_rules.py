@@ -65,10 +65,12 @@ def open_placeholders(runs: Sequence[Run]) -> list[Run]:
     return sorted((run for run in runs if run.is_placeholder), key=recency)
 
 
-def attempts_before(runs: Sequence[Run], but: str | None = None) -> int:
-    """Count the attempts that a task has had: its started runs, lost claims and the run `but` not counted."""
+def attempts_before(runs: Sequence[Run]) -> int:
+    """Count the attempts that a task has had: its started runs that ended, lost claims not counted."""
     return sum(
-        1 for run in runs if run.raw.get("startedAt") and run.error_kind != "lost_claim" and run.id != but
+        1
+        for run in runs
+        if run.raw.get("startedAt") and run.raw.get("stoppedAt") and run.error_kind != "lost_claim"
     )
 
 

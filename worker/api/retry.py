@@ -94,13 +94,16 @@ class Retrier:
             late = policy.limit_s is not None and self._clock.mono() - started_mono >= policy.limit_s
             return over or late
 
+        async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
+            return await request()
+
         retrying = AsyncRetrying(
             wait=wait,
             stop=stop,
             retry=retry_if_exception(lambda error: is_worth_repeating(error, policy)),
             reraise=True,
         )
-        return await retrying(request)
+        return await retrying(once)
 
 
 def is_worth_repeating(error: BaseException, policy: Policy) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -13,7 +14,7 @@ from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, U
 from worker.api.ids import requeue_run_id
 from worker.api.models import Identity, Run, most_recent
 from worker.api.retry import DELIVER, PATIENT, READ, Retrier
-from worker.api.wire import parse_instant
+from worker.api.wire import ErrorKind, parse_instant
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
 from worker.reporting.report import REDUCTIONS, reduced
@@ -21,6 +22,7 @@ from worker.reporting.report import REDUCTIONS, reduced
 __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
+LOOKS_MAX = 20  # at a task whose most recent run is a claim that has not seen yet that it lost
 log = structlog.get_logger()
 
 
@@ -37,9 +39,17 @@ class Delivery:
     """Send terminal reports: first the placeholder of a requeue, then the stop, then close the entry."""
 
     def __init__(
-        self, api: JobsApi, journal: Journal, retrier: Retrier, *, new_id: Callable[[], str], kept_at: str
+        self,
+        api: JobsApi,
+        journal: Journal,
+        retrier: Retrier,
+        *,
+        new_id: Callable[[], str],
+        lag_s: float,
+        kept_at: str,
     ) -> None:
-        """`kept_at` names the journal for a person who has to look."""
+        """`lag_s` is how long lists may lag; `kept_at` names the journal for a person who has to look."""
+        self._lag_s = lag_s
         self._api = api
         self._journal = journal
         self._retrier = retrier
@@ -143,19 +153,32 @@ class Delivery:
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
         """Let the task show the outcome where a lost claim is more recent than the run that has it."""
-        try:
-            runs = await self._retrier.call(
-                PATIENT, lambda: self._api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
-            )
-            latest = most_recent(runs)
-            if latest is None or latest.id == entry.run_id or latest.error_kind != "lost_claim":
+        for _ in range(LOOKS_MAX):
+            await asyncio.sleep(self._lag_s)  # what was posted last must be seen, and be closed by who lost
+            try:
+                latest = most_recent(await self._runs_of(entry))
+                if latest is None or latest.id == entry.run_id:
+                    return
+                if latest.error_kind == ErrorKind.LOST_CLAIM:
+                    await self._echo(entry, report)
+                    return
+                if not latest.is_live:
+                    return
+            except ApiError as error:
+                log.warning("outcome.not_most_recent", run_id=entry.run_id, error=str(error))
                 return
-            body = {**entry.intent, **report, "id": self._new_id()}
-            run = await self._api.create_run(body)
-            if not run.raw.get("stoppedAt"):
-                await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
-        except ApiError as error:
-            log.warning("outcome.not_most_recent", run_id=entry.run_id, error=str(error))
+
+    async def _runs_of(self, entry: Entry) -> list[Run]:
+        return await self._retrier.call(
+            PATIENT, lambda: self._api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
+        )
+
+    async def _echo(self, entry: Entry, report: dict[str, Any]) -> None:
+        """Post one more run that carries the outcome."""
+        body = {**entry.intent, **report, "id": self._new_id()}
+        run = await self._api.create_run(body)
+        if not run.raw.get("stoppedAt"):
+            await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
 
 
 def is_our_report(run: Run, entry: Entry, report: dict[str, Any]) -> bool:

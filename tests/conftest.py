@@ -1,0 +1,15 @@
+"""What every test has: logs as plain lines, shown where a test fails."""
+
+from __future__ import annotations
+
+import structlog
+
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+    ],
+    cache_logger_on_first_use=False,
+)

@@ -1,0 +1,145 @@
+"""A server of the documented API in virtual time, on a network that loses, delays and repeats.
+
+Small and independent of ours: no extension, no lease, no uniqueness of live runs. It sits behind
+httpx's transport, so that the real client speaks to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from random import Random
+from typing import Any, Literal
+
+import httpx
+
+from tests.virtual import VirtualClock
+from worker.api.wire import format_instant
+
+Item = dict[str, Any]
+Reply = tuple[int, Any]
+Ids = Literal["key", "ignore", "overwrite"]
+
+
+class VirtualServer:
+    """Jobs, tasks and runs in memory; `ids` tells what becomes of a run's id that is known."""
+
+    def __init__(self, clock: VirtualClock, random: Random, ids: Ids = "key", lag_s: float = 0.0) -> None:
+        """`lag_s`: lists show the state of so long ago."""
+        self.clock, self.random, self.ids, self.lag_s = clock, random, ids, lag_s
+        self.tasks: dict[str, Item] = {}
+        self.runs: dict[str, Item] = {}
+        self.job_state = "active"
+        self._seen: list[tuple[float, list[Item]]] = []  # versions of all runs, for lists that lag
+
+    def add_task(self, id_: str) -> None:
+        """Add a pending task."""
+        self.tasks[id_] = {"id": id_, "jobId": "job", "type": "noop", "parameters": {}}
+
+    def runs_of(self, task_id: str, runs: list[Item] | None = None) -> list[Item]:
+        """Return the runs of a task, oldest first."""
+        among = self.runs.values() if runs is None else runs
+        return sorted(
+            (one for one in among if one["taskId"] == task_id), key=lambda one: (one["createdAt"], one["id"])
+        )
+
+    def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
+        """Answer one request."""
+        parts = path.strip("/").split("/")[2:]
+        if not parts or parts[0] not in ("tasks", "runs"):
+            return 200, [{"id": "job", "schedulerState": self.job_state}]
+        if parts[0] == "tasks":
+            return 200, {
+                "tasks": page([task for task in self.tasks.values() if self._is_pending(task)], query)
+            }
+        if method == "POST":
+            return self._create(body)
+        if len(parts) == 1:
+            return 200, {"runs": page(self.runs_of(query["taskId"], self._shown()), query)}
+        if (run := self.runs.get(parts[1])) is None:
+            return 404, {"error": {"code": "run_not_found", "message": "Run not found"}}
+        return self._update(run, body) if method == "PUT" else (200, dict(run))
+
+    def _is_pending(self, task: Item) -> bool:
+        runs = self.runs_of(task["id"], self._shown())
+        return not runs or not (runs[-1].get("startedAt") or runs[-1].get("stoppedAt"))
+
+    def _create(self, body: Item) -> Reply:
+        id_ = body["id"]
+        if self.ids == "ignore":
+            id_ = f"server-{self.random.getrandbits(64):016x}"
+        elif id_ in self.runs and self.ids == "key":
+            return 409, {"error": {"code": "create_run_error", "message": "id exists"}}
+        run = {"podId": None, "startedAt": None, "stoppedAt": None, **body, "id": id_}
+        self.runs[id_] = {**run, "createdAt": format_instant(self.clock.now())}
+        self._keep()
+        return 200, dict(self.runs[id_])
+
+    def _update(self, run: Item, body: Item) -> Reply:
+        if run["stoppedAt"]:
+            return 409, {"error": {"code": "run_stopped", "message": "stopped"}}
+        run.update(body)
+        self._keep()
+        return 200, dict(run)
+
+    def _keep(self) -> None:
+        if self.lag_s:
+            self._seen.append((self.clock.mono(), [dict(run) for run in self.runs.values()]))
+
+    def _shown(self) -> list[Item]:
+        """Return the runs as lists show them."""
+        if not self.lag_s:
+            return list(self.runs.values())
+        old = [runs for at, runs in self._seen if at <= self.clock.mono() - self.lag_s]
+        return old[-1] if old else []
+
+
+def page(items: list[Item], query: dict[str, str]) -> list[Item]:
+    """Return one page."""
+    size = int(query.get("perPage", 30))
+    start = (int(query.get("page", 1)) - 1) * size
+    return [dict(item) for item in items[start : start + size]]
+
+
+class FaultyNetwork(httpx.AsyncBaseTransport):
+    """Bring requests to the server; lose them, or their answers, delay them, bring them twice."""
+
+    def __init__(self, server: VirtualServer, random: Random, fault_ratio: float = 0.0) -> None:
+        """`fault_ratio` is the share of requests to which something happens, while `is_faulty`."""
+        self.server, self.random, self.fault_ratio = server, random, fault_ratio
+        self.is_faulty = True
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry one request."""
+        await asyncio.sleep(self.random.uniform(0.001, 0.02))
+        fault = self.random.random() < self.fault_ratio and self.is_faulty
+        what = self.random.choice(["lost", "answer lost", "late", "twice", "502"]) if fault else "fine"
+        if what == "lost":
+            raise httpx.ReadTimeout("lost")
+        if what == "502":
+            return httpx.Response(502, text="bad gateway")
+        if what == "late":
+            self._later(request, self.random.uniform(0.1, 20.0))
+            raise httpx.ReadTimeout("late")
+        if what == "twice":
+            self._later(request, self.random.uniform(0.1, 20.0))
+        reply = self._bring(request)
+        if what == "answer lost":
+            raise httpx.RemoteProtocolError("answer lost")
+        await asyncio.sleep(self.random.uniform(0.001, 0.02))
+        return reply
+
+    def _later(self, request: httpx.Request, delay_s: float) -> None:
+        async def arrive() -> None:
+            await asyncio.sleep(delay_s)
+            self._bring(request)
+
+        task = asyncio.get_running_loop().create_task(arrive())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    def _bring(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content) if request.content else {}
+        status, value = self.server.handle(request.method, request.url.path, dict(request.url.params), body)
+        return httpx.Response(status, json=value)

@@ -1,0 +1,142 @@
+"""The one place that wires the agent; every part that touches the world is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from worker.agent.attempt import Attempts, AttemptTimes
+from worker.agent.claim import Claimer
+from worker.agent.drain import Drain
+from worker.agent.election import Elections
+from worker.agent.identity import Identities
+from worker.agent.job_states import JobStates
+from worker.agent.poller import Poller
+from worker.agent.recovery import Recovery
+from worker.agent.server_kind import ServerKind
+from worker.agent.supervisor import Supervisor
+from worker.agent.wire_run import RunWire
+from worker.api.client import JobsApi
+from worker.api.models import Task
+from worker.api.retry import Retrier
+from worker.api.wire import parse_instant
+from worker.clock import Clock
+from worker.config import AgentConfig
+from worker.executor.executor import Executor
+from worker.reporting.delivery import Delivery
+from worker.reporting.journal import Journal
+
+__all__ = ["Agent", "Parts", "assemble"]
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What an agent is made of: on a real machine, or in a simulation."""
+
+    clock: Clock
+    random: Random
+    poll_api: JobsApi  # connections of their own for each purpose, so that none starves another
+    claim_api: JobsApi
+    report_api: JobsApi
+    executor: Executor
+    journal: Journal
+    pod_id: str  # the identity: <pod uid or host>/<agent id>
+    types: Collection[str]  # that have a handler here
+    facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
+    unmet: Callable[[Task], tuple[str, ...]]  # what the machine lacks for a task
+    kind: ServerKind
+    on_kind: Callable[[ServerKind], None]
+
+
+class Agent(Struct, frozen=True):
+    """An agent that is ready to work."""
+
+    supervisor: Supervisor
+    recovery: Recovery
+    drain: Drain
+
+    async def run(self) -> int:
+        """Work until drained; returns the exit code."""
+        return await self.supervisor.run(self.recovery)
+
+
+def assemble(parts: Parts, config: AgentConfig) -> Agent:
+    """Wire an agent."""
+    drain = Drain(parts.clock, config.drain_timeout_s)
+    retrier = Retrier(parts.random, parts.clock)
+    jobs = JobStates(parts.claim_api, parts.clock, config.job_interval_s)
+    delivery = Delivery(
+        parts.report_api,
+        parts.journal,
+        retrier,
+        new_id=lambda: random_id(parts.random),
+        lag_s=config.settle_s,
+        kept_at=str(config.state_dir / "journal"),
+    )
+    runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
+    supervisor: Supervisor
+    attempts = Attempts(
+        claimer=claimer_of(parts, config, runs),
+        executor=parts.executor,
+        api=parts.report_api,
+        journal=parts.journal,
+        jobs=jobs,
+        drain=drain,
+        clock=parts.clock,
+        times=AttemptTimes(
+            report_interval_s=config.report_interval_s,
+            heartbeat_s=config.heartbeat_s,
+            lag_s=config.settle_s,
+        ),
+        max_attempts=config.max_attempts,
+        on_ended=lambda entry: supervisor.deliver(entry),
+    )
+    supervisor = Supervisor(
+        poller=poller_of(parts, config),
+        attempts=attempts,
+        delivery=delivery,
+        journal=parts.journal,
+        jobs=jobs,
+        drain=drain,
+        slots=config.concurrency,
+        exit_when_idle=config.exit_when_idle,
+    )
+    recovery = Recovery(runs, parts.journal, parts.clock, kind=parts.kind, deliver=supervisor.deliver)
+    return Agent(supervisor, recovery, drain)
+
+
+def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:
+    """Return what claims; its identities go on after the last one that the journal knows."""
+    used = [at for entry in parts.journal.entries.values() if (at := parse_instant(entry.started_at))]
+    identities = Identities(parts.pod_id, parts.clock, not_before=max(used, default=None))
+    elections = Elections(
+        runs,
+        parts.journal,
+        identities,
+        new_id=lambda: random_id(parts.random),
+        settle_s=config.settle_s,
+    )
+    return Claimer(runs, parts.journal, identities, elections, kind=parts.kind, on_kind=parts.on_kind)
+
+
+def poller_of(parts: Parts, config: AgentConfig) -> Poller:
+    """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
+    return Poller(
+        parts.poll_api,
+        parts.clock,
+        parts.random,
+        agent_id=parts.pod_id,
+        types=parts.types,
+        unmet=parts.unmet,
+        poll_interval_s=config.poll_interval_s,
+        poll_max_s=config.poll_max_s,
+        long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,
+    )
+
+
+def random_id(random: Random) -> str:
+    """Return a random UUID from the randomness that was passed in."""
+    return str(UUID(int=random.getrandbits(128), version=4))
