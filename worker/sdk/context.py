@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock  # `threading` would cost 2 ms
 
 from worker.sdk.errors import Cancelled
 
@@ -108,7 +109,8 @@ class Context:
         self._mono = mono
         self._ratio = 0.0
         self._sent_mono = float("-inf")
-        self._unsent: tuple[float, str | None] | None = None
+        self._unsent: list[tuple[float, str | None]] = []  # one at most
+        self._flushing = allocate_lock()
         self._names: set[str] = set()
 
     def progress(self, ratio: float, message: str | None = None) -> None:
@@ -120,16 +122,16 @@ class Context:
         ratio = float(ratio)
         if ratio - ratio == 0:  # infinity and "not a number" say nothing
             self._ratio = max(self._ratio, min(ratio, 1.0))
-        self._unsent = (self._ratio, message)
+        self._unsent[:] = [(self._ratio, message)]
         if self._mono() - self._sent_mono >= PROGRESS_INTERVAL_S:
             self.flush()
 
     def flush(self) -> None:
         """Send the last progress if it was held back; done by itself within a moment."""
-        unsent, self._unsent = self._unsent, None
-        if unsent is not None:
-            self._sent_mono = self._mono()
-            self._sink.progress(*unsent)
+        with self._flushing:
+            if self._unsent:
+                self._sent_mono = self._mono()
+                self._sink.progress(*self._unsent.pop())
 
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
         """Write one line to the run's log, with a level (debug, info, warning, error) and fields."""

@@ -18,6 +18,7 @@ __all__ = ["HandlerSpec", "handler", "spec_of"]
 
 MARK = "__millhand__"  # the attribute of a decorated function that holds its spec
 MAX_TYPE_CHARS = 128
+RESULT_BOUND_BYTES = 8 * 1024 * 1024  # half a frame of the channel; larger results are artifacts
 
 
 class HandlerSpec:
@@ -133,8 +134,8 @@ def check_options(
             raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
     if isolation not in ("warm", "fresh"):
         raise ValueError(f"isolation is 'warm' or 'fresh', not {isolation!r}")
-    if max_result_bytes < 1:
-        raise ValueError(f"max_result_bytes must be above 0, not {max_result_bytes!r}")
+    if not 1 <= max_result_bytes <= RESULT_BOUND_BYTES:
+        raise ValueError(f"max_result_bytes is 1 to {RESULT_BOUND_BYTES}, not {max_result_bytes!r}")
 
 
 def clean_doc(doc: str | None) -> str:

@@ -1,0 +1,128 @@
+"""Frames over a stream socket: four bytes of length (big endian), then JSON.
+
+The agent's side is an asyncio protocol, the child's side blocks. A frame larger than the bound, or
+one that cannot be read, breaks the channel: what follows could not be trusted.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from worker.executor.frames import Down, Frame, Up
+
+__all__ = ["MAX_FRAME_BYTES", "BlockingChannel", "ChannelError", "FrameReader", "encode_frame", "up_reader"]
+
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024  # parameters and results are far smaller; logs are cut
+READ_BYTES: Final = 64 * 1024
+LENGTH: Final = struct.Struct(">I")
+
+T = TypeVar("T")
+
+
+class ChannelError(Exception):
+    """The channel is broken: a frame was too large or could not be read."""
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Return a frame as bytes.
+
+    Raises:
+        ChannelError: it is too large, or holds what JSON cannot.
+    """
+    try:
+        body = msgspec.json.encode(frame)
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise ChannelError(f"{type(frame).__name__} cannot be written as JSON: {exc}") from exc
+    if len(body) > MAX_FRAME_BYTES:
+        raise ChannelError(f"{type(frame).__name__} has {len(body)} bytes, more than {MAX_FRAME_BYTES}")
+    return LENGTH.pack(len(body)) + body
+
+
+class FrameReader(Generic[T]):
+    """Cut a stream of bytes into frames; holds at most one unfinished frame."""
+
+    def __init__(self, decoder: msgspec.json.Decoder[T]) -> None:
+        self._decoder = decoder
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[T]:
+        """Yield every frame that is whole now.
+
+        Raises:
+            ChannelError: a frame is too large or not readable.
+        """
+        self._bytes += data
+        while len(self._bytes) >= LENGTH.size:
+            (size_bytes,) = LENGTH.unpack_from(self._bytes)
+            if size_bytes > MAX_FRAME_BYTES:
+                raise ChannelError(
+                    f"a frame of {size_bytes} bytes was announced; {MAX_FRAME_BYTES} are allowed"
+                )
+            end = LENGTH.size + size_bytes
+            if len(self._bytes) < end:
+                return
+            body = bytes(self._bytes[LENGTH.size : end])
+            del self._bytes[:end]
+            yield self._decode(body)
+
+    def _decode(self, body: bytes) -> T:
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError) as exc:
+            raise ChannelError(f"a frame of {len(body)} bytes could not be read: {exc}") from exc
+
+
+def up_reader() -> FrameReader[Up]:
+    """Return a reader of what a child says."""
+    return FrameReader(UP_DECODER)
+
+
+class BlockingChannel:
+    """The child's side. Any thread may send; one thread receives."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._reader: FrameReader[Down] = FrameReader(DOWN_DECODER)
+        self._frames: list[Down] = []
+        self._sending = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    def send(self, frame: Up) -> None:
+        """Send a whole frame; blocks while the agent is behind.
+
+        Raises:
+            OSError: the agent is gone.
+            ChannelError: the frame is too large.
+        """
+        encoded = encode_frame(frame)
+        with self._sending:
+            self._socket.sendall(encoded)
+
+    def receive(self) -> Down | None:
+        """Wait for the next frame; None when the agent closed the channel.
+
+        Raises:
+            OSError, ChannelError: the channel is broken.
+        """
+        while not self._frames:
+            data = self._socket.recv(READ_BYTES)
+            if not data:
+                return None
+            self._frames.extend(self._reader.feed(data))
+        return self._frames.pop(0)
+
+    def wait(self, timeout_ms: int | None) -> bool:
+        """Wait until `receive` has something to read; tell whether it has."""
+        return bool(self._frames) or bool(self._poll.poll(timeout_ms))
+
+
+DOWN_DECODER: Final = msgspec.json.Decoder(Down)
+UP_DECODER: Final = msgspec.json.Decoder(Up)

@@ -1,0 +1,169 @@
+"""The child process: import one handler, serve assignments one after another.
+
+Started by `worker.executor.spawn` as ``python -P -m worker.executor.child <fd>`` with a socket to
+the agent at that descriptor. It knows neither token nor URL of the API.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from worker.executor.channel import BlockingChannel, ChannelError
+from worker.executor.child_run import LoadedHandler, clean_up, end_of, make_run_context
+from worker.executor.child_sink import ChannelSink
+from worker.executor.frames import Assign, Down, Ended, Load, NotLoaded, Ready, Stop
+from worker.executor.interrupt import Interrupt
+from worker.executor.linux import become_subreaper, die_with_parent
+from worker.executor.loading import LoadError, load_handler
+from worker.sdk.context import Context, StopSignal
+from worker.sdk.parameters import read_signature
+
+__all__ = ["main"]
+
+FLUSH_INTERVAL_MS = 250  # progress that was held back goes out within this time
+
+
+class Child:
+    """The state of this process: the handler, and the run that goes on."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self._inbox: queue.SimpleQueue[Assign | None] = queue.SimpleQueue()
+        self._interrupt = Interrupt()
+        self._context: Context | None = None
+        self._run_id = ""
+        self._stop = StopSignal()
+        self._is_urgent = False
+        self._cancel: Callable[[], None] | None = None  # of an async handler
+
+    def serve(self, loaded: LoadedHandler) -> None:
+        """Run what comes until the agent closes the channel."""
+        self._interrupt.install()
+        threading.Thread(target=self._listen, name="millhand-channel", daemon=True).start()
+        while (assign := self._inbox.get()) is not None:
+            self._channel.send(self._run(assign, loaded))
+
+    def _run(self, assign: Assign, loaded: LoadedHandler) -> Ended:
+        """Run one assignment on this, the main thread."""
+        os.chdir(assign.workdir)
+        sink = ChannelSink(self._channel, self._interrupt)
+        context = self._context = make_run_context(assign, sink, self._stop)
+        try:
+            ended = end_of(loaded, context, self._call)
+            context.flush()
+            sink.close()
+        finally:
+            self._interrupt.disarm()
+            self._context, self._cancel, self._run_id = None, None, ""
+        clean_up()
+        return ended
+
+    def _call(self, loaded: LoadedHandler, context: Context, arguments: dict[str, Any]) -> Any:
+        """Call the handler, open to interrupts for exactly as long as it runs."""
+        function = loaded.spec.function
+        self._interrupt.arm(self._stop)
+        try:
+            value = function(context, **arguments)
+            return self._complete(value) if inspect.iscoroutine(value) else value
+        finally:
+            self._interrupt.disarm()
+
+    def _complete(self, coroutine: Any) -> Any:
+        """Run an async handler in a loop of its own; a stop cancels it."""
+        import asyncio  # noqa: PLC0415 - 50 ms that a sync handler does not need
+
+        async def cancellable() -> Any:
+            task, loop = asyncio.current_task(), asyncio.get_running_loop()
+            assert task is not None
+            self._cancel = lambda: void(loop.call_soon_threadsafe(task.cancel))
+            if self._stop.kind is not None and self._is_urgent:
+                task.cancel()
+            return await coroutine
+
+        return asyncio.run(cancellable())
+
+    def _listen(self) -> None:
+        """Take frames; on a thread of its own, so that a stop is seen while the handler computes."""
+        try:
+            while (frame := self._next()) is not None:
+                self._take(frame)
+        except (OSError, ChannelError):
+            pass  # as if it were closed: without the agent nothing may go on
+        if self._run_id:
+            os.killpg(0, signal.SIGKILL)  # the agent is gone in the middle of a run
+        self._inbox.put(None)
+
+    def _next(self) -> Down | None:
+        """Wait for a frame; send progress that was held back meanwhile."""
+        while not self._channel.wait(FLUSH_INTERVAL_MS if self._run_id else None):
+            if (context := self._context) is not None:
+                context.flush()
+        return self._channel.receive()
+
+    def _take(self, frame: Down) -> None:
+        if isinstance(frame, Assign):
+            self._stop, self._is_urgent = StopSignal(), False
+            self._run_id = frame.assignment.run_id
+            self._inbox.put(frame)
+        elif isinstance(frame, Stop) and frame.run_id == self._run_id:
+            self._stop.set(frame.kind, frame.message, time.monotonic() + frame.grace_s)
+            self._is_urgent = self._is_urgent or frame.is_urgent
+            if frame.is_urgent and (cancel := self._cancel) is not None:
+                cancel()
+
+
+def void(_value: object) -> None:
+    """Forget a value."""
+
+
+def load(frame: Load) -> LoadedHandler | NotLoaded:
+    """Import the handler and read its signature."""
+    try:
+        spec = load_handler(frame.type, frame.target)
+        return LoadedHandler(spec, read_signature(spec.function))
+    except LoadError as exc:
+        return NotLoaded(str(exc), exc.traceback)
+    except TypeError as exc:
+        return NotLoaded(str(exc))
+
+
+def ready(loaded: LoadedHandler) -> Ready:
+    """Tell the options of the handler and where it lies."""
+    spec = loaded.spec
+    source = inspect.unwrap(spec.function).__code__.co_filename
+    mtime_ns = Path(source).stat().st_mtime_ns if Path(source).exists() else None
+    return Ready(spec.timeout_s, spec.no_progress_s, spec.isolation, source, mtime_ns)
+
+
+def main(descriptor: int) -> int:
+    """Serve the agent at the other end of a socket; return the exit status."""
+    die_with_parent()
+    become_subreaper()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    channel = BlockingChannel(socket.socket(fileno=descriptor))
+    os.set_inheritable(descriptor, False)
+    frame = channel.receive()
+    if not isinstance(frame, Load) or os.getppid() != frame.parent_pid:
+        return 1  # the agent ended before the kernel was told to end us with it
+    loaded = load(frame)
+    if isinstance(loaded, NotLoaded):
+        channel.send(loaded)
+        return 1
+    channel.send(ready(loaded))
+    Child(channel).serve(loaded)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

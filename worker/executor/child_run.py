@@ -1,0 +1,116 @@
+"""Run one assignment in the child, from its folder to its receipt."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec import Raw
+
+from worker.executor.child_sink import ChannelSink, clean
+from worker.executor.frames import Assign, Ended
+from worker.executor.linux import flush_c_streams
+from worker.executor.loading import author_traceback
+from worker.sdk.context import Context, StopSignal
+from worker.sdk.errors import Cancelled, Fail, InvalidParameters, Retry
+from worker.sdk.handler import HandlerSpec
+from worker.sdk.parameters import Signature
+from worker.sdk.result import NotAResult, encode_result
+
+__all__ = ["LoadedHandler", "end_of", "make_run_context"]
+
+MAX_MESSAGE_CHARS = 4096
+Cancel = Callable[[], None]
+
+
+class LoadedHandler:
+    """A handler ready to run: its spec and what it takes."""
+
+    def __init__(self, spec: HandlerSpec, signature: Signature) -> None:
+        self.spec = spec
+        self.signature = signature
+        self.is_async = inspect.iscoroutinefunction(spec.function)
+
+
+def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal) -> Context:
+    """Return the context of an assignment."""
+    given = assign.assignment
+    return Context(
+        run_id=given.run_id,
+        task_id=given.task_id,
+        job_id=given.job_id,
+        type=given.type,
+        title=given.title,
+        attempt=given.attempt,
+        parameters={name: value for name, value in given.parameters.items() if name != "requires"},
+        task=given.task,
+        resume=given.resume,
+        gpus=given.gpus,
+        workdir=Path(assign.workdir),
+        sink=sink,
+        stop=stop,
+        limit_mono=None if assign.limit_s is None else time.monotonic() + assign.limit_s,
+    )
+
+
+def end_of(
+    loaded: LoadedHandler, context: Context, call: Callable[[LoadedHandler, Context, dict[str, Any]], Any]
+) -> Ended:
+    """Call the handler and return the receipt; nothing that it raises passes."""
+    try:
+        arguments = loaded.signature.check(context.parameters)
+        value = call(loaded, context, arguments)
+        encoded = encode_result(value, loaded.spec.max_result_bytes)
+        return Ended(context.run_id, "returned", Raw(encoded), is_stop_seen=context.cancelled)
+    except BaseException as exc:  # noqa: BLE001 - also SystemExit: only a receipt ends a run
+        return end_by(exc, context)
+
+
+def end_by(exc: BaseException, context: Context) -> Ended:
+    """Return the receipt for what the handler raised."""
+    how, message, traceback = account_of(exc)
+    return Ended(
+        context.run_id,
+        how,
+        message=clean(message, MAX_MESSAGE_CHARS),
+        traceback=None if traceback is None else clean(traceback, len(traceback)),
+        retry_after_s=exc.after_s if isinstance(exc, Retry) else None,
+        is_stop_seen=context.cancelled,
+    )
+
+
+def account_of(exc: BaseException) -> tuple[str, str, str | None]:
+    """Return how the handler ended, the message, and the traceback where people need one."""
+    match exc:
+        case InvalidParameters():
+            return "invalid_parameters", str(exc), None
+        case Fail():
+            return "fail", str(exc) or "the handler failed without a message", None
+        case Retry():
+            return "retry", str(exc) or "the handler asked for another attempt", None
+        case NotAResult():
+            return "not_a_result", str(exc), None
+        case Cancelled():
+            return "raised", str(exc) or "Cancelled", None
+        case SystemExit():
+            return "raised", f"the handler called sys.exit({exc.code!r})", author_traceback(exc)
+    text = str(exc)
+    return "raised", f"{type(exc).__name__}: {text}" if text else type(exc).__name__, author_traceback(exc)
+
+
+def clean_up() -> None:
+    """Leave nothing of a run behind in this process: text that was not written, its folder, zombies."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the handler closed it
+            stream.flush()
+    flush_c_streams()
+    os.chdir("/")
+    with contextlib.suppress(ChildProcessError):  # there are none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

@@ -1,0 +1,48 @@
+"""What of the agent's environment a child may see: an allow-list, and never a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = ["TREE_MARK", "child_environment"]
+
+TREE_MARK: Final = "MILLHAND_TREE"  # names a child's process tree, so that orphans of it are found
+
+ALLOWED: Final = frozenset({
+    "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER",
+    "VIRTUAL_ENV", "MILLHAND_COMMANDS", "MILLHAND_LOG_LEVEL",
+    "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX",
+    "PYTHONUTF8", "PYTHONWARNINGS",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE",
+})  # fmt: skip
+ALLOWED_PREFIXES: Final = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "NVIDIA_")
+SECRET_PREFIXES: Final = ("MILLHAND_TOKEN", "MILLHAND_SERVER_TOKEN", "MILLHAND_CLIENT_KEY")
+
+
+def child_environment(
+    ours: Mapping[str, str], *, gpus: tuple[str, ...], mark: str, also: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return the environment of a child.
+
+    Args:
+        ours: the agent's environment.
+        gpus: UUIDs of the GPUs that it may use; without one, CUDA shows it none.
+        mark: names its process tree.
+        also: further names that the operator lets through; names of tokens never pass.
+    """
+    extra = frozenset(also)
+    passed = {
+        name: value
+        for name, value in ours.items()
+        if (name in ALLOWED or name in extra or name.startswith(ALLOWED_PREFIXES))
+        and not name.startswith(SECRET_PREFIXES)
+    }
+    visible = ",".join(gpus)
+    return passed | {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": visible,
+        "NVIDIA_VISIBLE_DEVICES": visible or "void",
+        TREE_MARK: mark,
+    }

@@ -1,0 +1,119 @@
+"""What agent and child say to each other, frame by frame.
+
+Down (agent → child): `Load` once, then `Assign` and, while it runs, `Stop`.
+Up (child → agent): `Ready` or `NotLoaded` once; then for each assignment any number of `Told…`
+and one `Ended`, the receipt without which no run is a success.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from worker.executor.assignment import Assignment
+
+__all__ = [
+    "Assign",
+    "Down",
+    "Ended",
+    "Load",
+    "NotLoaded",
+    "Ready",
+    "Stop",
+    "ToldArtifact",
+    "ToldCheckpoint",
+    "ToldLog",
+    "ToldProgress",
+    "Up",
+]
+
+
+class Load(Struct, frozen=True, tag_field="frame", tag="load"):
+    """Import the handler of a type; the first frame."""
+
+    type: str
+    target: str  # "module:attribute" or "/path/file.py:attribute"; no attribute: the one of the type
+    parent_pid: int  # who must live; the child ends with it
+
+
+class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
+    """Run this, in that folder."""
+
+    assignment: Assignment
+    workdir: str
+    limit_s: float | None = None  # what `Context.deadline` counts down from
+
+
+class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):
+    """Tell the handler to stop."""
+
+    run_id: str
+    kind: str
+    message: str
+    grace_s: float
+    is_urgent: bool  # an async handler is cancelled at once; else when the grace is nearly over
+
+
+class Ready(Struct, frozen=True, tag_field="frame", tag="ready"):
+    """The handler is imported."""
+
+    timeout_s: float | None
+    no_progress_s: float | None
+    isolation: str
+    source: str | None = None  # the file that holds the handler
+    source_mtime_ns: int | None = None
+
+
+class NotLoaded(Struct, frozen=True, tag_field="frame", tag="not_loaded"):
+    """The handler could not be imported; the child ends."""
+
+    message: str
+    traceback: str | None = None
+
+
+class ToldProgress(Struct, frozen=True, tag_field="frame", tag="progress"):
+    """The handler told how far it is."""
+
+    ratio: float
+    message: str | None = None
+
+
+class ToldLog(Struct, frozen=True, tag_field="frame", tag="log"):
+    """The handler logged a line."""
+
+    message: str
+    level: str
+
+
+class ToldArtifact(Struct, frozen=True, tag_field="frame", tag="artifact"):
+    """The handler handed over a file."""
+
+    path: str
+    name: str
+    content_type: str | None
+
+
+class ToldCheckpoint(Struct, frozen=True, tag_field="frame", tag="checkpoint"):
+    """The handler saved a token."""
+
+    value: Raw
+
+
+class Ended(Struct, frozen=True, tag_field="frame", tag="ended"):
+    """The receipt: how the handler ended, complete.
+
+    `how`: "returned", "fail", "retry", "invalid_parameters", "raised" (its own exception),
+    "not_a_result" (what it returned cannot be sent).
+    """
+
+    run_id: str
+    how: str
+    value: Raw = Raw(b"{}")
+    message: str = ""
+    traceback: str | None = None
+    retry_after_s: float | None = None
+    is_stop_seen: bool = False  # the handler was asked to stop before it ended
+
+
+Down = Load | Assign | Stop
+Up = Ready | NotLoaded | ToldProgress | ToldLog | ToldArtifact | ToldCheckpoint | Ended
+Frame = Down | Up

@@ -1,0 +1,197 @@
+"""The agent's end of one child: its channel, its output, its life and its death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from typing import Final, Protocol
+
+from worker.executor import tree
+from worker.executor.channel import ChannelError, encode_frame, up_reader
+from worker.executor.evidence import Exit
+from worker.executor.frames import Down, Ready, Up
+from worker.executor.spawn import Spawned
+
+__all__ = ["ChildLink", "Listener"]
+
+READ_BYTES: Final = 64 * 1024
+DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
+LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
+
+
+class Listener(Protocol):
+    """Who hears what a child says; must not block."""
+
+    def on_frame(self, frame: Up) -> None:
+        """Take a frame."""
+
+    def on_output(self, stream: str, data: bytes) -> None:
+        """Take what was printed to stdout or stderr."""
+
+    def on_change(self) -> None:
+        """Look at the link again: the child ended, or its channel broke or closed."""
+
+
+class ChildLink:
+    """One child. Use it on the event loop's thread only; `end` must be awaited once at last."""
+
+    def __init__(self, spawned: Spawned) -> None:
+        self.pid = spawned.pid
+        self.listener: Listener | None = None
+        self.ready: Ready | None = None
+        self.runs = 0
+        self.is_dead = False  # it ended; `exit` tells how once it is reaped
+        self.is_closed_by_child = False
+        self.channel_error: str | None = None
+        self.exit: Exit | None = None
+        self._mark = spawned.mark
+        self._socket = spawned.channel
+        self._outputs = {spawned.stdout_fd: "stdout", spawned.stderr_fd: "stderr"}
+        self._reader = up_reader()
+        self._unsent = bytearray()
+        self._died = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._pid_fd = -1
+
+    def open(self) -> None:
+        """Begin to listen."""
+        self._pid_fd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pid_fd, self._on_death)
+        self._loop.add_reader(self._socket, self._on_channel)
+        for descriptor in self._outputs:
+            self._loop.add_reader(descriptor, self._on_output, descriptor)
+
+    def send(self, frame: Down) -> None:
+        """Send a frame; what the socket does not take at once follows by itself.
+
+        Raises:
+            ChannelError: the frame is too large.
+        """
+        self._unsent += encode_frame(frame)
+        self._write()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the child alone."""
+        if not self.is_dead:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pid_fd, number)
+
+    def drain(self) -> None:
+        """Read what has come: everything that the child said and printed before it ended is there."""
+        while not self.is_closed_by_child and self.channel_error is None and self._on_channel():
+            pass
+        for descriptor in list(self._outputs):
+            taken_bytes = 0
+            while taken_bytes < DRAIN_BYTES and (size := self._on_output(descriptor)):
+                taken_bytes += size
+
+    async def leave(self) -> None:
+        """Let an idle child end by itself; end it if it does not."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._died.wait()
+        await self.end()
+
+    async def end(self) -> None:
+        """Kill the whole tree and reap the child. Not undone by a cancellation of who waits."""
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end(), name=f"end-child-{self.pid}")
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        if not self.is_dead:
+            # Stopped it starts nothing new, and living it keeps every orphan of its tree in sight.
+            self.signal(signal.SIGSTOP)
+            await tree.end_descendants(self.pid, None)
+            self.signal(signal.SIGKILL)
+            await self._died.wait()
+        await tree.end_descendants(self.pid, self._mark)
+        self.drain()
+        self.exit = reap(self.pid)
+        self._close()
+
+    def _close(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        for descriptor in (self._pid_fd, *self._outputs):
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._outputs.clear()
+
+    def _on_death(self) -> None:
+        self._loop.remove_reader(self._pid_fd)
+        self.is_dead = True
+        self._died.set()
+        self._tell_change()
+
+    def _on_channel(self) -> bool:
+        """Read once; tell whether there was something."""
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:  # reset: it died before it read what we sent
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._socket)
+            self.is_closed_by_child = True
+            self._tell_change()
+            return False
+        try:
+            for frame in self._reader.feed(data):
+                self._take(frame)
+        except ChannelError as exc:
+            self._loop.remove_reader(self._socket)
+            self.channel_error = str(exc)
+            self._tell_change()
+        return True
+
+    def _take(self, frame: Up) -> None:
+        if isinstance(frame, Ready):
+            self.ready = frame
+        if self.listener is not None:
+            self.listener.on_frame(frame)
+
+    def _on_output(self, descriptor: int) -> int:
+        """Read once; return how much there was."""
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(descriptor)
+        elif self.listener is not None:
+            self.listener.on_output(self._outputs[descriptor], data)
+        return len(data)
+
+    def _write(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it is dead or dying, which its own event tells
+            sent = len(self._unsent)
+        del self._unsent[:sent]
+        if self._unsent:
+            self._loop.add_writer(self._socket, self._write)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    def _tell_change(self) -> None:
+        if self.listener is not None:
+            self.listener.on_change()
+
+
+def reap(pid: int) -> Exit:
+    """Reap a child that ended, which does not block."""
+    _, status, rusage = os.wait4(pid, 0)
+    return Exit.read(status, rusage)

@@ -1,0 +1,128 @@
+"""Import a handler in the child: from a module, or from a file that is no module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Final
+
+from worker.sdk.handler import HandlerSpec, spec_of
+
+__all__ = ["LoadError", "author_traceback", "handlers_of", "load_handler", "load_module", "split_target"]
+
+MAX_TRACEBACK_CHARS: Final = 16 * 1024
+OUR_FOLDERS: Final = tuple(str(Path(__file__).parent.parent / name) + "/" for name in ("executor", "sdk"))
+
+
+class LoadError(Exception):
+    """A handler could not be had from its target; `traceback` is its author's, if code of theirs ran."""
+
+    def __init__(self, message: str, traceback: str | None = None) -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+def load_handler(type_: str, target: str) -> HandlerSpec:
+    """Return the handler of a type from ``module:attribute`` or ``/path/file.py[:attribute]``.
+
+    Raises:
+        LoadError: the import failed, or there is no handler of that type.
+    """
+    where, attribute = split_target(target)
+    module = load_module(where)
+    if attribute is None:
+        return one_of_type(type_, handlers_of(module), where)
+    value: object = module
+    for name in attribute.split("."):
+        try:
+            value = getattr(value, name)
+        except AttributeError as exc:
+            raise LoadError(f"{where} has no {attribute!r}") from exc
+    if (spec := spec_of(value)) is None:
+        raise LoadError(f"{target} is not decorated with @handler")
+    return spec
+
+
+def one_of_type(type_: str, specs: list[HandlerSpec], where: str) -> HandlerSpec:
+    """Return the handler of a type among those of a module; the last one wins, as in Python."""
+    found = [spec for spec in specs if spec.type == type_]
+    if not found:
+        others = ", ".join(sorted(spec.type for spec in specs)) or "no handler at all"
+        raise LoadError(f"{where} has no handler of type {type_!r}; it has {others}")
+    return found[-1]
+
+
+def load_module(where: str) -> ModuleType:
+    """Import a module by its name, or a ``.py`` file by its path.
+
+    A file's folder goes to the *end* of the import path: files beside it can be imported, and never
+    stand in the way of an installed package.
+
+    Raises:
+        LoadError: with the author's traceback.
+    """
+    try:
+        return load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except LoadError:
+        raise
+    except BaseException as exc:  # a module may also call sys.exit
+        message = f"{where} could not be imported: {type(exc).__name__}: {exc}"
+        raise LoadError(message, author_traceback(exc)) from exc
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import a file under a name that no installed module has."""
+    if not path.is_file():
+        raise LoadError(f"{path} does not exist")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    name = f"millhand_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickle and dataclasses look modules up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def handlers_of(module: ModuleType) -> list[HandlerSpec]:
+    """Return the handlers that a module defines, not those that it imported from elsewhere."""
+    specs = [spec for value in vars(module).values() if (spec := spec_of(value)) is not None]
+    return [spec for spec in specs if spec.function.__module__ == module.__name__]
+
+
+def split_target(target: str) -> tuple[str, str | None]:
+    """Return module or path, and the attribute or None."""
+    where, colon, attribute = target.rpartition(":")
+    return (where, attribute) if colon and where and "/" not in attribute else (target, None)
+
+
+def author_traceback(exc: BaseException) -> str:
+    """Return a traceback without our own frames at its top, without locals, bounded."""
+    shown = traceback.TracebackException(type(exc), exc, below_ours(exc.__traceback__), compact=True)
+    text = "".join(shown.format()).rstrip()
+    if len(text) <= MAX_TRACEBACK_CHARS:
+        return text
+    half = MAX_TRACEBACK_CHARS // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def below_ours(frames: TracebackType | None) -> TracebackType | None:
+    """Skip the frames of ours, of importlib and of asyncio's runner that led to the author's code."""
+    while frames is not None and is_ours(frames.tb_frame.f_code.co_filename):
+        frames = frames.tb_next
+    return frames
+
+
+def is_ours(filename: str) -> bool:
+    """Tell whether code is part of what calls handlers."""
+    return (
+        filename.startswith((*OUR_FOLDERS, "<frozen importlib"))
+        or "/asyncio/" in filename
+        or ("/importlib/" in filename)
+    )

@@ -1,0 +1,68 @@
+"""Idle children, kept for the next task of their type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from worker.executor.link import ChildLink
+
+__all__ = ["ChildKey", "WarmChildren"]
+
+
+class ChildKey(NamedTuple):
+    """What a child is good for: a handler, with these GPUs (CUDA reads them once, at its start)."""
+
+    type: str
+    target: str
+    gpus: tuple[str, ...]
+
+
+class WarmChildren:
+    """At most `bound` idle children, the most recently used last."""
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._idle: list[tuple[ChildKey, ChildLink]] = []
+
+    def take(self, key: ChildKey) -> tuple[ChildLink | None, list[ChildLink]]:
+        """Return a child for the key, and those that turned out to be useless and must go."""
+        useless = [(one, link) for one, link in self._idle if is_useless(link)]
+        self._idle = [pair for pair in self._idle if pair not in useless]
+        found = None
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._idle[index][0] == key:
+                found = self._idle.pop(index)[1]
+                break
+        return found, [link for _, link in useless]
+
+    def put(self, key: ChildKey, link: ChildLink) -> list[ChildLink]:
+        """Keep a child; return those for which there is no room any more."""
+        self._idle.append((key, link))
+        too_many = max(0, len(self._idle) - self._bound)
+        gone, self._idle = self._idle[:too_many], self._idle[too_many:]
+        return [link for _, link in gone]
+
+    def remove(self, link: ChildLink) -> bool:
+        """Forget a child; tell whether it was here."""
+        kept = [pair for pair in self._idle if pair[1] is not link]
+        was_here = len(kept) < len(self._idle)
+        self._idle = kept
+        return was_here
+
+    def take_all(self) -> list[ChildLink]:
+        """Return every child; none is kept."""
+        links, self._idle = [link for _, link in self._idle], []
+        return links
+
+
+def is_useless(link: ChildLink) -> bool:
+    """Tell whether a child ended meanwhile, or its handler's file changed since it was imported."""
+    if link.is_dead or link.is_closed_by_child or link.channel_error is not None:
+        return True
+    if link.ready is None or link.ready.source is None:
+        return False
+    try:
+        return Path(link.ready.source).stat().st_mtime_ns != link.ready.source_mtime_ns
+    except OSError:  # not a file: a frozen or zipped module
+        return link.ready.source_mtime_ns is not None
