@@ -27,7 +27,7 @@ __all__ = [
     "UpdateTask",
 ]
 
-AnswerT = TypeVar("AnswerT")
+AnswerT = TypeVar("AnswerT", covariant=True)
 
 
 class Command(Struct, Generic[AnswerT], frozen=True):

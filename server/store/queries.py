@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
-__all__ = ["JobQuery", "Page", "ReportQuery", "RunQuery", "Sort", "TaskQuery"]
+__all__ = [
+    "JOB_SORTS",
+    "REPORT_SORTS",
+    "RUN_SORTS",
+    "TASK_SORTS",
+    "JobQuery",
+    "Page",
+    "ReportQuery",
+    "RunQuery",
+    "Sort",
+    "TaskQuery",
+]
+
+# Fields of the wire that lists can be sorted by.
+JOB_SORTS: Final = ("createdAt", "updatedAt", "priority", "title", "type", "status", "schedulerState", "id")
+TASK_SORTS: Final = ("createdAt", "updatedAt", "priority", "title", "type", "runStatus", "id")
+RUN_SORTS: Final = ("createdAt", "updatedAt", "startedAt", "stoppedAt", "progress", "id")
+REPORT_SORTS: Final = ("createdAt", "startedAt", "stoppedAt", "progress")
 
 
 class Sort(Struct, frozen=True):

@@ -1,0 +1,112 @@
+"""The Jobs API as an ASGI application: the one place where its parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.http.answer import failure
+from server.http.failure import ApiError
+from server.http.operation import Endpoint, Services
+from server.ids import IdSource, ordered_ids
+from server.pending.desk import Desk
+from server.routes.operations import OPERATIONS
+from server.routes.site import site_routes
+from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
+from server.store.sqlite.store import SqliteStore
+from server.store.store import Store
+from server.tokens import DEFAULT_ORG_ID, DEFAULT_ORG_NAME, FULL, SERVER_TOKEN_ID, hash_token
+from worker.api.wire import CLAIMS_HEADER
+from worker.clock import Clock, SystemClock
+
+__all__ = ["MAX_BODY_BYTES", "App", "create_app"]
+
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024  # of a request; results and logs of a run fit, files do not
+
+
+class App(Starlette):
+    """The application with what its surroundings need to reach."""
+
+    store: Store
+    desk: Desk
+
+
+def create_app(
+    db: str = "sqlite://",
+    *,
+    token: str | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    clock: Clock | None = None,
+    new_id: IdSource | None = None,
+) -> App:
+    """Put the server together; nothing is opened before its lifespan begins.
+
+    Args:
+        db: URL of the database, ``sqlite:///file`` or ``sqlite://`` for one in memory.
+        token: a token with full scope for the default organisation; one of an earlier start that
+            is not given again is not valid any more.
+        max_body_bytes: larger bodies are refused with 422.
+        clock: where time comes from.
+        new_id: where ids come from.
+    """
+    clock = clock or SystemClock()
+    store = SqliteStore(db, clock, new_id or ordered_ids(clock))
+    desk = Desk(store)
+    services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes)
+    app = App(
+        routes=[*_api_routes(services), *site_routes(store)],
+        lifespan=_lifespan(store, desk, token),
+        exception_handlers={HTTPException: _http_failure},
+    )
+    app.store, app.desk = store, desk
+    return app
+
+
+def _api_routes(services: Services) -> list[Route]:
+    return [
+        Route(operation.path, Endpoint(operation, services), methods=[operation.method])
+        for operation in OPERATIONS
+    ]
+
+
+def _lifespan(
+    store: Store, desk: Desk, token: str | None
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await store.start(desk.on_changes)
+        try:
+            await _register(store, token)
+            yield
+        finally:
+            desk.close()
+            await store.close()
+
+    return lifespan
+
+
+async def _register(store: Store, token: str | None) -> None:
+    """Make the default organisation, and let the configured token, and no earlier one, be valid."""
+    org_id = await store.apply(EnsureOrganisation(id=DEFAULT_ORG_ID, name=DEFAULT_ORG_NAME))
+    if token is None:
+        await store.apply(DeleteToken(id=SERVER_TOKEN_ID))
+        return
+    await store.apply(
+        CreateToken(id=SERVER_TOKEN_ID, org_id=org_id, sha256=hash_token(token), scopes=frozenset({FULL}))
+    )
+
+
+async def _http_failure(_request: Request, exc: Exception) -> Response:
+    """Answer unknown paths and wrong methods with the documented error body."""
+    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
+    code = {404: "not_found", 405: "method_not_allowed"}.get(exc.status_code, "http_error")
+    answer = failure(ApiError(exc.status_code, code, exc.detail))
+    headers = {**(exc.headers or {}), CLAIMS_HEADER: "unique"}
+    return Response(answer.body, answer.status, headers=headers, media_type=answer.content_type)

@@ -1,0 +1,1 @@
+"""How requests are read and answered: declared once, validated and documented from that."""

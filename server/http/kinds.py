@@ -1,0 +1,148 @@
+"""Kinds of values in requests: how each is read, and its schema.
+
+Numbers and booleans may come as strings, as the reference types them. A reader takes the JSON text
+of a value and returns what the store keeps; it raises `ValueError` with what it wants instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from server.store.rules import MILLION
+from server.times import to_ms
+from worker.api import wire
+
+__all__ = [
+    "BOOLEAN",
+    "ID",
+    "INSTANT",
+    "JOB_ID",
+    "NUMBER",
+    "OBJECT",
+    "OBJECT_OR_TEXT",
+    "PRIORITY",
+    "PROGRESS",
+    "TEXT",
+    "Kind",
+]
+
+MOST_CHARACTERS_OF_ID: Final = 255
+LARGEST_PRIORITY: Final = 2**31 - 1
+
+# Nothing that a path, a query string or a log line would take apart.
+ID_PATTERN: Final = re.compile(r"[^\s/?#%\\\x00-\x20\x7f]{1,255}")
+PATHS_BESIDE_JOBS: Final = frozenset({"tasks", "runs", "reports"})
+
+
+class Kind(Struct, frozen=True):
+    """A kind of value."""
+
+    read: Callable[[bytes], Any]
+    schema: dict[str, Any]
+
+
+def _value(json: bytes) -> Any:
+    try:
+        return msgspec.json.decode(json)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise ValueError("must be JSON of reasonable depth and size of numbers") from exc
+
+
+def _text(json: bytes) -> str:
+    value = _value(json)
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
+def _id(json: bytes) -> str:
+    value = _text(json)
+    if not ID_PATTERN.fullmatch(value):
+        raise ValueError(f"must be 1 to {MOST_CHARACTERS_OF_ID} characters without spaces, / ? # % or \\")
+    return value
+
+
+def _job_id(json: bytes) -> str:
+    value = _id(json)
+    if value in PATHS_BESIDE_JOBS:
+        raise ValueError(f"must not be {value!r}, which is a path of the API")
+    return value
+
+
+def _number(json: bytes) -> float:
+    value = _value(json)
+    number = wire.as_float(value)
+    if number is None or number < 0:
+        raise ValueError("must be a number, not negative")
+    return int(number) if number.is_integer() else number
+
+
+def _priority(json: bytes) -> int:
+    number = wire.as_float(_value(json))
+    if number is None or not number.is_integer() or abs(number) > LARGEST_PRIORITY:
+        raise ValueError(f"must be a whole number between -{LARGEST_PRIORITY} and {LARGEST_PRIORITY}")
+    return int(number)
+
+
+def _progress(json: bytes) -> int:
+    number = wire.as_float(_value(json))
+    if number is None:
+        raise ValueError("must be a number between 0 and 1")
+    return round(min(max(number, 0.0), 1.0) * MILLION)
+
+
+def _boolean(json: bytes) -> bool:
+    value = wire.as_bool(_value(json))
+    if value is None:
+        raise ValueError("must be true or false")
+    return value
+
+
+def _instant(json: bytes) -> int:
+    at = wire.parse_instant(_value(json))
+    if at is None:
+        raise ValueError("must be a time like 2020-03-18T21:29:15.899Z")
+    return to_ms(at)
+
+
+def _object(json: bytes) -> str:
+    if not isinstance(_value(json), dict):
+        raise ValueError("must be an object")
+    return json.decode()
+
+
+def _object_or_text(json: bytes) -> str:
+    value = _value(json)
+    if isinstance(value, dict):
+        return json.decode()
+    if not isinstance(value, str):
+        raise ValueError("must be an object, or a string that holds one")
+    return _object_within(value)
+
+
+def _object_within(text: str) -> str:
+    try:
+        return _object(text.encode())
+    except ValueError:
+        return msgspec.json.encode({"text": text}).decode()
+
+
+def _or_text(kind: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [kind, {"type": "string"}]}
+
+
+TEXT: Final = Kind(_text, {"type": "string"})
+ID: Final = Kind(_id, {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS_OF_ID})
+JOB_ID: Final = Kind(_job_id, ID.schema)
+NUMBER: Final = Kind(_number, _or_text({"type": "number", "minimum": 0}))
+PRIORITY: Final = Kind(_priority, _or_text({"type": "integer"}))
+PROGRESS: Final = Kind(_progress, _or_text({"type": "number", "minimum": 0, "maximum": 1}))
+BOOLEAN: Final = Kind(_boolean, _or_text({"type": "boolean"}))
+INSTANT: Final = Kind(_instant, {"type": "string", "format": "date-time"})
+OBJECT: Final = Kind(_object, {"type": "object"})
+OBJECT_OR_TEXT: Final = Kind(_object_or_text, _or_text({"type": "object"}))

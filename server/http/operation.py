@@ -1,0 +1,129 @@
+"""Operations: what an endpoint takes and gives, declared once; served and documented from that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from server.http import query
+from server.http.answer import Answer, failure
+from server.http.authentication import authenticate
+from server.http.body import Body, Fields, read_bytes
+from server.http.failure import ApiError, from_refusal
+from server.http.query import Parameter
+from server.pending.desk import Desk
+from server.store.records import Principal
+from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.store import Store
+from worker.clock import Clock
+
+__all__ = ["Call", "Endpoint", "Operation", "Services"]
+
+RETRY_AFTER_S: Final = 1  # a full queue of writes empties within a moment
+
+log = structlog.get_logger(__name__)
+
+
+class Services(Struct, frozen=True, kw_only=True):
+    """What handlers work with."""
+
+    store: Store
+    desk: Desk
+    clock: Clock
+    max_body_bytes: int
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A request that was let in and read."""
+
+    request: Request
+    services: Services
+    principal: Principal
+    query: dict[str, Any]
+    body: Fields
+    operation: Operation
+
+    @property
+    def org_id(self) -> str:
+        """Return the token's organisation."""
+        return self.principal.org_id
+
+    @property
+    def narrows_to_nothing(self) -> bool:
+        """Tell whether the request names another organisation than the token's."""
+        return self.query.get("orgId") not in (None, self.org_id)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One method of one path."""
+
+    method: str
+    path: str
+    name: str  # operationId, and in the code of errors about its query
+    summary: str
+    handler: Handler
+    answer: type  # the record in its answer
+    wrapping: str | None = None  # the name of a list, "" for a list of one, None: bare
+    query: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    refusals: dict[int, str] = {}  # status beyond 401, 403 -> when
+    description: str = ""
+
+
+class Endpoint:
+    """The ASGI application that serves an operation."""
+
+    def __init__(self, operation: Operation, services: Services) -> None:
+        """Serve the operation with these."""
+        self._operation = operation
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every failure has the documented error body."""
+        request = Request(scope, receive)
+        answer = await answer_safely(lambda: self._answer(request), request)
+        await answer.send(send)
+
+    async def _answer(self, request: Request) -> Answer:
+        operation, services = self._operation, self._services
+        given = query.parse(request.scope["query_string"])
+        principal = await authenticate(request, given, services.store)
+        fields = Fields({}, {})
+        if operation.body is not None:
+            content = await read_bytes(request, operation.body, services.max_body_bytes)
+            fields = operation.body.read(content)
+        return await operation.handler(
+            Call(
+                request=request,
+                services=services,
+                principal=principal,
+                query=query.read_all(operation.query, given, f"{operation.name}_error"),
+                body=fields,
+                operation=operation,
+            )
+        )
+
+
+async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Request) -> Answer:
+    """Return the answer, or the one that says what went wrong."""
+    try:
+        return await answer()
+    except ApiError as exc:
+        return failure(exc)
+    except Refused as exc:
+        return failure(from_refusal(exc))
+    except (StoreBusy, StoreFailed) as exc:
+        log.warning("request.not_served", path=request.url.path, reason=str(exc))
+        retry = {"Retry-After": str(RETRY_AFTER_S)}
+        return failure(ApiError(503, "unavailable", f"Not stored, try again: {exc}", retry))
+    except Exception:
+        log.exception("request.failed", method=request.method, path=request.url.path)
+        return failure(ApiError(500, "internal_error", "The server failed; its log says why"))

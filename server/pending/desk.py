@@ -1,0 +1,111 @@
+"""The desk that hands out pending tasks: at once, or after waiting in line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from server.pending.line import Line, Waiter
+from server.pending.reservations import Reservations
+from server.store.changes import Change, TasksPending, TaskTaken
+from server.store.queries import Page, TaskQuery
+from server.store.records import TaskAnswer
+from server.store.store import Store
+
+__all__ = ["Desk"]
+
+MOST_RESERVED_AT_ONCE: Final = 32  # tasks of one list; an agent takes as many as it has slots
+
+
+class Desk:
+    """Lists claimable tasks so that agents neither race nor poll.
+
+    Nothing runs while nothing happens: waiters are woken by commits, and a reservation that ends
+    unused wakes one more.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Hand out the tasks of a store; give `on_changes` to it as listener."""
+        self._store = store
+        self._line = Line()
+        self._reservations = Reservations(self._call)
+
+    def on_changes(self, changes: Sequence[Change]) -> None:
+        """Hear what was committed."""
+        came = Counter[tuple[str, str]]()
+        for change in changes:
+            if isinstance(change, TaskTaken):
+                self._reservations.taken(change.org_id, change.task_id)
+            elif isinstance(change, TasksPending):
+                came[change.org_id, change.type] += change.count
+        for (org_id, task_type), tasks in came.items():
+            self._line.call(org_id, task_type, tasks)
+
+    def close(self) -> None:
+        """Answer everybody who waits with an empty list, now and from now on."""
+        self._line.close()
+        self._reservations.close()
+
+    async def look(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
+        """Return a page of claimable tasks, without waiting."""
+        found = await self._visible(query, agent)
+        if agent is not None:
+            self._reserve(query.org_id, found, agent)
+        return found
+
+    async def wait(self, query: TaskQuery, agent: str | None, wait_s: float) -> list[TaskAnswer]:
+        """Return a page of claimable tasks as soon as there are any; empty after the time."""
+        if self._line.is_full or not self._line.is_open:
+            return await self.look(query, agent)
+        waiter = self._line.join(query.org_id, query.types)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._served(waiter, query, agent)
+        except TimeoutError:
+            return []
+        finally:
+            self._line.leave(waiter)
+
+    async def _served(self, waiter: Waiter, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
+        # In the line before the first look: what comes in between is not missed.
+        while not (found := await self._visible(query, agent)):
+            self._give_up_call(waiter, query)
+            if not self._line.is_open:
+                return []
+            await waiter.called()
+        found = self._share(found)
+        waiter.use_call()
+        self._reserve(query.org_id, found, agent)
+        return found
+
+    def _give_up_call(self, waiter: Waiter, query: TaskQuery) -> None:
+        """Nothing here for this waiter; one that looks at a part only lets the next one look."""
+        task_type = waiter.called_for
+        waiter.use_call()
+        if task_type is not None and (query.job_ids or query.page.number > 1):
+            self._line.call(waiter.org_id, task_type, after=waiter.place)
+
+    def _share(self, found: list[TaskAnswer]) -> list[TaskAnswer]:
+        """Leave some for the others in line, who were called for the same tasks."""
+        waiting = self._line.length(found[0].task.org_id)
+        return found[: -(-len(found) // waiting)]
+
+    async def _visible(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
+        hidden = self._reservations.hidden_from(query.org_id, agent)
+        if not hidden:
+            return await self._store.tasks(query)
+        wider = Page(number=1, size=query.page.offset + query.page.size + len(hidden), sort=query.page.sort)
+        found = await self._store.tasks(msgspec.structs.replace(query, page=wider))
+        visible = [answer for answer in found if answer.task.id not in hidden]
+        return visible[query.page.offset : query.page.offset + query.page.size]
+
+    def _reserve(self, org_id: str, found: list[TaskAnswer], agent: str | None) -> None:
+        shown = ((answer.task.id, answer.task.type) for answer in found[:MOST_RESERVED_AT_ONCE])
+        self._reservations.reserve(org_id, shown, agent)
+
+    def _call(self, org_id: str, task_type: str) -> None:
+        self._line.call(org_id, task_type)

@@ -1,0 +1,96 @@
+"""The line of those who wait for tasks: first come, first called, no more of them than tasks came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from itertools import count
+from typing import Final
+
+__all__ = ["MOST_WAITING", "Line", "Waiter"]
+
+MOST_WAITING: Final = 10_000  # requests; further ones are answered at once
+
+
+class Waiter:
+    """One request in the line. It is called when a task came, and keeps its place until it leaves."""
+
+    def __init__(self, place: int, org_id: str, types: frozenset[str]) -> None:
+        """Wait for tasks of these types; of any, if there are none."""
+        self.place = place
+        self.org_id = org_id
+        self.types = types
+        self.called_for: str | None = None  # a task type, until that call is used
+        self._bell = asyncio.Event()
+
+    def fits(self, task_type: str) -> bool:
+        """Tell whether a task of that type is of use here."""
+        return not self.types or task_type in self.types
+
+    def ring(self, task_type: str | None) -> None:
+        """Wake it: for a task of a type, or because nothing more will come."""
+        self.called_for = task_type
+        self._bell.set()
+
+    async def called(self) -> None:
+        """Wait for the next call."""
+        await self._bell.wait()
+        self._bell.clear()
+
+    def use_call(self) -> None:
+        """Take the call as answered: nobody else needs to be called for that task."""
+        self.called_for = None
+
+
+class Line:
+    """Waiters by organisation, in the order in which they came."""
+
+    def __init__(self) -> None:
+        """Begin empty and open."""
+        self.is_open = True
+        self._places = count()
+        self._waiters: dict[str, dict[int, Waiter]] = {}
+        self._length = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether nobody more can join."""
+        return self._length >= MOST_WAITING
+
+    def join(self, org_id: str, types: Iterable[str]) -> Waiter:
+        """Stand at the end of the line."""
+        waiter = Waiter(next(self._places), org_id, frozenset(types))
+        self._waiters.setdefault(org_id, {})[waiter.place] = waiter
+        self._length += 1
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """Go; a call that was not used goes to the next one."""
+        line = self._waiters.get(waiter.org_id, {})
+        if line.pop(waiter.place, None) is None:
+            return
+        self._length -= 1
+        if not line:
+            del self._waiters[waiter.org_id]
+        if waiter.called_for is not None:
+            self.call(waiter.org_id, waiter.called_for)
+
+    def call(self, org_id: str, task_type: str, tasks: int = 1, *, after: int = -1) -> None:
+        """Call as many waiters as tasks came, from the front of the line or after a place."""
+        for waiter in self._waiters.get(org_id, {}).values():
+            if tasks <= 0:
+                return
+            if waiter.place > after and waiter.called_for is None and waiter.fits(task_type):
+                waiter.ring(task_type)
+                tasks -= 1
+
+    def length(self, org_id: str) -> int:
+        """Return how many wait in an organisation."""
+        return len(self._waiters.get(org_id, ()))
+
+    def close(self) -> None:
+        """Send everybody away: the server stops."""
+        self.is_open = False
+        for line in self._waiters.values():
+            for waiter in line.values():
+                waiter.ring(None)

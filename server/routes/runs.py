@@ -1,0 +1,196 @@
+"""Endpoints of runs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from server.http.answer import Answer, run_shown, wrapped
+from server.http.body import Body, BodyField
+from server.http.failure import ApiError
+from server.http.kinds import BOOLEAN, ID, INSTANT, NUMBER, OBJECT_OR_TEXT, PROGRESS, TEXT
+from server.http.operation import Call, Operation
+from server.http.query import page_of, paging, several
+from server.routes.shared import ORG_ID, check_org, creator
+from server.store.commands import CreateRun, RunFields, UpdateRun
+from server.store.queries import RUN_SORTS, RunQuery
+from server.store.records import RunAnswer, RunRecord
+from worker.api.wire import AGENT_HEADER
+
+__all__ = ["OPERATIONS"]
+
+# What both a new run and a report may say.
+SAID_BY_BOTH: Final = (
+    BodyField("startedAt", "started_at", INSTANT, "Time when the run started; none makes a placeholder"),
+    BodyField("stoppedAt", "stopped_at", INSTANT, "Time when the run stopped; final"),
+    BodyField("resultCode", "result_code", TEXT, "Success, or anything else for a failure"),
+    BodyField("resultMessage", "result_message", TEXT, "The content of the result (extension)"),
+    BodyField("error", "error", TEXT, "Error produced by the run"),
+    BodyField("progress", "progress", PROGRESS, "Progress of the run; kept between 0 and 1"),
+    BodyField("results", "results", OBJECT_OR_TEXT, "The results of the run"),
+    BodyField("machine", "machine", OBJECT_OR_TEXT, "The machine used for the run"),
+    BodyField("reportProgress", "report_progress", BOOLEAN, "Whether to show progress"),
+    BodyField("requestCPUs", "request_cpus", NUMBER, "CPU request in vCPUs"),
+    BodyField("limitCPUs", "limit_cpus", NUMBER, "CPU limit in vCPUs"),
+    BodyField("nodeCPUs", "node_cpus", NUMBER, "Number of CPUs in the node"),
+    BodyField("requestRAM", "request_ram", NUMBER, "Memory request in bytes"),
+    BodyField("limitRAM", "limit_ram", NUMBER, "Memory limit in bytes"),
+    BodyField("nodeRAM", "node_ram", NUMBER, "Memory of the node in bytes"),
+    BodyField("cpuPlatform", "cpu_platform", TEXT, "CPU architecture"),
+    BodyField("machineType", "machine_type", TEXT, "Type of machine"),
+    BodyField("gpuType", "gpu_type", TEXT, "Type of GPU, if present"),
+    BodyField("instanceID", "instance_id", TEXT, "ID of the cloud instance"),
+    BodyField("zone", "zone", TEXT, "Zone where the run is performed"),
+    BodyField("preemptible", "preemptible", BOOLEAN, "Whether the machine may be taken away"),
+    BodyField("podId", "pod_id", TEXT, "Pod ID; with startedAt the identity of a claim"),
+    BodyField("GPUTime", "gpu_time", NUMBER, "GPU seconds allocated (extension)"),
+    BodyField("CPUTime", "cpu_time", NUMBER, "CPU seconds used (extension)"),
+    BodyField("RAMUsage", "ram_usage", NUMBER, "Peak memory in bytes (extension)"),
+    BodyField("wallClockTime", "wall_clock_time", NUMBER, "Seconds from start to now (extension)"),
+)
+NEW_RUN: Final = Body(
+    name="createRunBody",
+    code="create_run_error",
+    fields=(
+        BodyField("createdBy", "created_by", TEXT, "ID of user who created the run; by default the token's"),
+        BodyField("orgId", "org_id", TEXT, "Organization that owns the run; the token's"),
+        BodyField("taskId", "task_id", ID, "ID of the related task", is_required=True),
+        BodyField("id", "id", ID, "ID of the run; by default a new one"),
+        BodyField("jobId", "job_id", ID, "ID of the associated job"),
+        BodyField("createdAt", None, INSTANT, "Not used: the server's clock orders the runs of a task"),
+        *SAID_BY_BOTH,
+    ),
+)
+REPORT: Final = Body(name="updateRunBody", code="update_run_error", fields=SAID_BY_BOTH)
+
+CONFLICTS_OF_A_CLAIM: Final = "task_not_pending, job_not_active"
+
+
+def not_found(id: str) -> ApiError:
+    """Return the answer for an id that names no run of this organisation."""
+    return ApiError(404, "run_not_found", f"Run not found: {id}")
+
+
+async def list_runs(call: Call) -> Answer:
+    """Answer with a page of runs."""
+    runs = list[RunAnswer]()
+    if not call.narrows_to_nothing:
+        query = RunQuery(
+            org_id=call.org_id,
+            job_ids=call.query["jobId"],
+            task_ids=call.query["taskId"],
+            page=page_of(call.query),
+        )
+        runs = await call.services.store.runs(query)
+    return wrapped("runs", (msgspec.json.encode(answer.run) for answer in runs))
+
+
+ABOUT_THE_RUN: Final = frozenset({"org_id", "created_by", "task_id", "id", "job_id"})
+
+
+def _run_fields(values: dict[str, Any]) -> RunFields:
+    return RunFields(**{name: value for name, value in values.items() if name not in ABOUT_THE_RUN})
+
+
+async def create_run(call: Call) -> Answer:
+    """Claim a task, requeue it, or add a run that has stopped."""
+    check_org(call)
+    values = call.body.values
+    command = CreateRun(
+        org_id=call.org_id,
+        created_by=creator(call),
+        task_id=values["task_id"],
+        id=values.get("id"),
+        job_id=values.get("job_id"),
+        fields=_run_fields(values),
+    )
+    return run_shown(await call.services.store.apply(command))
+
+
+async def get_run(call: Call) -> Answer:
+    """Answer with a run."""
+    id = call.request.path_params["runId"]
+    run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, id)
+    if run is None:
+        raise not_found(id)
+    return run_shown(run)
+
+
+async def update_run(call: Call) -> Answer:
+    """Take a report on a run."""
+    id = call.request.path_params["runId"]
+    if call.narrows_to_nothing:
+        raise not_found(id)
+    agent = call.request.headers.get(AGENT_HEADER)
+    fields = _run_fields(call.body.values)
+    command = UpdateRun(org_id=call.org_id, id=id, agent=agent, fields=fields)
+    return run_shown(await call.services.store.apply(command))
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/api/jobs/runs",
+        name="list_runs",
+        summary="List runs",
+        handler=list_runs,
+        answer=RunRecord,
+        wrapping="runs",
+        query=(
+            ORG_ID,
+            several("jobId", "ID of a job"),
+            several("taskId", "ID of a task"),
+            *paging(RUN_SORTS),
+        ),
+        refusals={422: "A query parameter is not as described"},
+    ),
+    Operation(
+        method="POST",
+        path="/api/jobs/runs",
+        name="create_run",
+        summary="Create a run",
+        description=(
+            "With `startedAt` a claim: the task must be pending and its job active. Without, a placeholder:"
+            " the task is pending again, once no run of it is live. The same run (`id`, `taskId`, `podId`,"
+            " `startedAt`) sent twice is answered with the first one."
+        ),
+        handler=create_run,
+        answer=RunRecord,
+        query=(ORG_ID,),
+        body=NEW_RUN,
+        refusals={
+            409: f"run_conflict, {CONFLICTS_OF_A_CLAIM}",
+            422: "create_run_error: the message names the field",
+        },
+    ),
+    Operation(
+        method="GET",
+        path="/api/jobs/runs/{runId}",
+        name="get_run",
+        summary="Retrieve a run",
+        handler=get_run,
+        answer=RunRecord,
+        query=(ORG_ID,),
+        refusals={404: "run_not_found"},
+    ),
+    Operation(
+        method="PUT",
+        path="/api/jobs/runs/{runId}",
+        name="update_run",
+        summary="Modify an incomplete run",
+        description=(
+            f"`{AGENT_HEADER}`, if sent, must be the run's `podId`, and `startedAt` the run's. A stopped run"
+            " cannot be changed; its last report sent again is answered with 200."
+        ),
+        handler=update_run,
+        answer=RunRecord,
+        query=(ORG_ID,),
+        body=REPORT,
+        refusals={
+            404: "run_not_found",
+            409: f"run_stopped, not_your_run, {CONFLICTS_OF_A_CLAIM}",
+            422: "update_run_error: the message names the field",
+        },
+    ),
+)

@@ -1,0 +1,207 @@
+"""Endpoints of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from server.http.answer import Answer, wrapped
+from server.http.body import Body, BodyField
+from server.http.failure import ApiError
+from server.http.kinds import BOOLEAN, ID, INSTANT, OBJECT, PRIORITY, TEXT
+from server.http.operation import Call, Operation
+from server.http.query import choice, page_of, paging, several
+from server.routes.jobs import STATUSES
+from server.routes.shared import ORG_ID, check_org, creator
+from server.store.commands import CreateTask, UpdateTask
+from server.store.queries import TASK_SORTS, TaskQuery
+from server.store.records import TaskAnswer, TaskRecord
+from worker.api.wire import AGENT_HEADER, RunStatus
+
+__all__ = ["OPERATIONS"]
+
+MOST_WAIT_S: Final = 60  # proxies give up on idle requests not much later
+
+# Fields that the server derives; a client that sends a task back as it got it may hold them.
+DERIVED: Final = frozenset(
+    """id orgId jobId createdBy createdAt updatedAt runStatus runResult runProgress type reportProgress
+    extra""".split()
+)
+NEW_TASK: Final = Body(
+    name="createTaskBody",
+    code="create_task_error",
+    keeps_extra=True,
+    ignored=DERIVED,
+    fields=(
+        BodyField("createdBy", "created_by", TEXT, "ID of user who created the task; by default the token's"),
+        BodyField("title", "title", TEXT, "Title of the task"),
+        BodyField("type", "type", TEXT, "Type of the task; by default the job's"),
+        BodyField("orgId", "org_id", TEXT, "Organization that owns the task; the token's"),
+        BodyField("id", "id", ID, "ID of the task; by default a new one"),
+        BodyField("jobId", "job_id", ID, "ID of the associated job", is_required=True),
+        BodyField("parameters", "parameters", OBJECT, "Metadata of the task"),
+        BodyField("reportProgress", "report_progress", BOOLEAN, "Whether to report progress"),
+        BodyField("priority", "priority", PRIORITY, "By default the job's (extension)"),
+    ),
+)
+TASK_CHANGE: Final = Body(
+    name="updateTaskBody",
+    code="update_task_error",
+    keeps_extra=True,
+    ignored=DERIVED,
+    fields=(
+        BodyField("parameters", "parameters", OBJECT, "Metadata of the task"),
+        BodyField("updatedAt", "updated_at", INSTANT, "Time when the task was last updated; by default now"),
+        BodyField("title", "title", TEXT, "Title of the task (extension)"),
+        BodyField("priority", "priority", PRIORITY, "Priority of the task (extension)"),
+    ),
+)
+
+
+def not_found(id: str) -> ApiError:
+    """Return the answer for an id that names no task of this organisation."""
+    return ApiError(404, "task_not_found", f"Task not found: {id}")
+
+
+async def list_tasks(call: Call) -> Answer:
+    """Answer with a page of tasks; wait for pending ones if that is preferred."""
+    query = TaskQuery(
+        org_id=call.org_id,
+        job_ids=call.query["jobId"],
+        statuses=call.query["runStatus"],
+        types=call.query["type"],
+        page=page_of(call.query),
+    )
+    if call.narrows_to_nothing:
+        return _shown([])
+    if query.statuses != (RunStatus.PENDING,):
+        return _shown(await call.services.store.tasks(query))
+    return await _list_pending(call, query)
+
+
+async def _list_pending(call: Call, query: TaskQuery) -> Answer:
+    agent = call.request.headers.get(AGENT_HEADER)
+    wait_s = _preferred_wait_s(call.request)
+    if not wait_s:
+        return _shown(await call.services.desk.look(query, agent))
+    waiting = call.services.desk.wait(query, agent, wait_s)
+    return _shown(await _unless_gone(call.request, waiting), {"Preference-Applied": f"wait={wait_s}"})
+
+
+def _shown(tasks: list[TaskAnswer], headers: dict[str, str] | None = None) -> Answer:
+    return wrapped("tasks", (task.as_json() for task in tasks), headers)
+
+
+WAIT: Final = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
+
+
+def _preferred_wait_s(request: Request) -> int:
+    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), bounded; 0 where it is not asked for."""
+    found = WAIT.search(",".join(request.headers.getlist("prefer")))
+    return min(int(found[1]), MOST_WAIT_S) if found else 0
+
+
+async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, list[TaskAnswer]]) -> list[TaskAnswer]:
+    """Wait, but stop when the client goes away: its place and its call are of use to others."""
+    tasks = {asyncio.create_task(waiting), asyncio.create_task(_gone(request))}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return next((found for task in done if (found := task.result()) is not None), [])
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def create_task(call: Call) -> Answer:
+    """Make a task."""
+    check_org(call)
+    fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call)}
+    task = await call.services.store.apply(CreateTask(**fields, extra=call.body.extra))
+    return Answer(task.as_json())
+
+
+async def get_task(call: Call) -> Answer:
+    """Answer with a task."""
+    id = call.request.path_params["taskId"]
+    task = None if call.narrows_to_nothing else await call.services.store.task(call.org_id, id)
+    if task is None:
+        raise not_found(id)
+    return Answer(task.as_json())
+
+
+async def update_task(call: Call) -> Answer:
+    """Change a task."""
+    id = call.request.path_params["taskId"]
+    if call.narrows_to_nothing:
+        raise not_found(id)
+    command = UpdateTask(org_id=call.org_id, id=id, **call.body.values, extra=call.body.extra)
+    return Answer((await call.services.store.apply(command)).as_json())
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path="/api/jobs/tasks",
+        name="list_tasks",
+        summary="List tasks",
+        description=(
+            "With `runStatus=pending` only tasks of active jobs are listed, by priority (highest first),"
+            " `createdAt` and `id`. Such a request may say `Prefer: wait=N`: it is held until a task comes,"
+            f" {MOST_WAIT_S} s at most. One that carries `{AGENT_HEADER}` hides the listed tasks from"
+            " other agents' lists for a moment."
+        ),
+        handler=list_tasks,
+        answer=TaskRecord,
+        wrapping="tasks",
+        query=(
+            ORG_ID,
+            several("jobId", "ID of a job"),
+            choice("runStatus", "Status of the task's current run", STATUSES),
+            several("type", "Type of the task (extension)"),
+            *paging(TASK_SORTS),
+        ),
+        refusals={422: "A query parameter is not as described"},
+    ),
+    Operation(
+        method="POST",
+        path="/api/jobs/tasks",
+        name="create_task",
+        summary="Create a task",
+        handler=create_task,
+        answer=TaskRecord,
+        query=(ORG_ID,),
+        body=NEW_TASK,
+        refusals={409: "task_exists", 422: "create_task_error: the message names the field"},
+    ),
+    Operation(
+        method="GET",
+        path="/api/jobs/tasks/{taskId}",
+        name="get_task",
+        summary="Retrieve a task",
+        handler=get_task,
+        answer=TaskRecord,
+        query=(ORG_ID,),
+        refusals={404: "task_not_found"},
+    ),
+    Operation(
+        method="PUT",
+        path="/api/jobs/tasks/{taskId}",
+        name="update_task",
+        summary="Modify a task",
+        handler=update_task,
+        answer=TaskRecord,
+        query=(ORG_ID,),
+        body=TASK_CHANGE,
+        refusals={404: "task_not_found", 422: "update_task_error: the message names the field"},
+    ),
+)
