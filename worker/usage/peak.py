@@ -8,7 +8,7 @@ __all__ = ["RamPeak"]
 
 
 class RamPeak:
-    """Keep the highest RSS seen since the start; each source sees at most the truth, so the highest wins.
+    """Keep the highest RSS seen since the start; each source may miss a peak, so the highest wins.
 
     - ``vm_hwm``: the kernel's own high-water mark of one process; misses nothing, but counts one process.
     - ``tree_rss_sampled``: the sum over the tree at a sample; pages shared by two processes count twice.

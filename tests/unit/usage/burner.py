@@ -33,6 +33,12 @@ def thread(seconds):
     one = threading.Thread(target=burn, args=(seconds,))
     one.start()
     one.join()
+def child_holds(mebibytes):
+    pid = os.fork()
+    if pid == 0:
+        hold(mebibytes)
+        os._exit(0)
+    os.waitpid(pid, 0)
 def nursery(seconds):
     read, write = os.pipe()
     pid = os.fork()

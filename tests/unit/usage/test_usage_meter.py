@@ -156,6 +156,19 @@ def test_a_peak_inherited_from_a_big_parent_is_not_the_childs() -> None:
     assert usage.ram_peak_bytes < 40 * MIB
 
 
+def test_the_peak_of_an_earlier_runs_grandchild_is_not_this_runs() -> None:
+    """ru_maxrss keeps the largest child ever waited for; after one, it says nothing of the run at hand."""
+    big = peak_of(os.getpid()) // MIB + 64
+    with Burner() as burner:
+        burner.order(f"child_holds({big})")
+        meter = started(burner)
+        rusage = burner.end()
+        usage = meter.finish(rusage)
+    assert rusage.ru_maxrss * 1024 >= big * MIB
+    assert usage.ram_peak_bytes is not None
+    assert usage.ram_peak_bytes < 40 * MIB
+
+
 def test_living_grandchildren_are_in_cpu_and_in_the_sum_of_memory() -> None:
     """A process below the child counts while it lives, and stays counted when nobody waits for it."""
     with Burner() as burner:
