@@ -41,9 +41,11 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
             "pip install 'millhand[server]'",
             code=ExitCode.CONFIGURATION,
         ) from exc
-    return run(
-        ServeConfig(host=server["server_host"], port=server["server_port"], db=db_of(server), token=token)
+    config = ServeConfig(
+        host=server["server_host"], port=server["server_port"], db=db_of(server), token=token
     )
+    code = run(config)
+    return ExitCode.CONFIGURATION if code == ExitCode.USAGE else code
 
 
 def db_of(server: Mapping[str, Any]) -> str:

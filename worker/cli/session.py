@@ -147,8 +147,18 @@ def explain(exc: ApiError, config: ApiConfig) -> CliError:
         todo = (
             "is the server up, and is MILLHAND_API_URL (or --api-url) right? `millhand doctor` looks closer"
         )
-        return CliError(f"{where}: {exc}", todo, code=ExitCode.UNREACHABLE)
+        return CliError(f"{where}: {reason(exc)}", todo, code=ExitCode.UNREACHABLE)
     return CliError(f"{where}: {exc}", code=ExitCode.REFUSED)
+
+
+def reason(exc: ApiError) -> str:
+    """Return why there was no answer, in the words of the system where it has some."""
+    cause: BaseException | None = exc
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        cause = cause.__cause__
+    if isinstance(cause, OSError) and cause.errno:
+        return f"no connection: {os.strerror(cause.errno).lower() if cause.errno > 0 else cause.strerror}"
+    return str(exc)
 
 
 def shown(url: str) -> str:

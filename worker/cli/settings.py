@@ -109,7 +109,7 @@ SERVER_SETTINGS: Final = (
     Setting(name="server_port", type=click.IntRange(0, 65535), default=8077, metavar="PORT",
             help="Port to listen on; 0 takes a free one."),
     Setting(name="server_db", default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db", metavar="URL",
-            help="Database: sqlite:///relative.db, sqlite:////absolute.db, or :memory:."),
+            help="Database: sqlite:///relative.db, sqlite:////absolute.db; sqlite:// keeps it in memory."),
     Setting(name="server_token", metavar="TOKEN",
             help="A token with every right in the default organisation."),
     Setting(name="server_token_file", type=FILE, metavar="FILE", help="File that holds this token."),

@@ -1,0 +1,99 @@
+"""Checks of this machine: the state folder, control groups, GPUs, facts that are not known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Final
+
+from worker.cli import human
+from worker.cli.checks import Check, fail, ok, warn
+
+if TYPE_CHECKING:
+    from worker.machine.facts import Facts
+
+__all__ = ["check_cgroup", "check_facts", "check_gpus", "check_state_dir"]
+
+FREE_BYTES_MIN: Final = 1024**3  # below it the journal and files of runs soon have no room
+TODO_STATE: Final = "choose a folder that you may write: --state-dir or MILLHAND_STATE_DIR"
+
+
+def check_state_dir(path: Path) -> Check:
+    """Look whether the agent can write there, whether one does, and how much room is left. Makes nothing."""
+    if not path.exists():
+        return check_future_dir(path)
+    try:
+        with TemporaryFile(dir=path) as probe:
+            probe.write(b"probe")
+            os.fsync(probe.fileno())
+    except OSError as exc:
+        return fail("state folder", f"{path}: {exc.strerror}", TODO_STATE)
+    free_bytes = shutil.disk_usage(path).free
+    if free_bytes < FREE_BYTES_MIN:
+        return warn(
+            "state folder", f"{path} has {human.size(free_bytes)} free", "make room; results are kept there"
+        )
+    return ok("state folder", f"{path}, {human.size(free_bytes)} free, {user_of(path)}")
+
+
+def check_future_dir(path: Path) -> Check:
+    """Look whether a folder that is not there yet could be made."""
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return fail("state folder", f"{path} cannot be made: {parent} may not be written", TODO_STATE)
+    return ok("state folder", f"{path} will be made at the first start")
+
+
+def user_of(path: Path) -> str:
+    """Say whether an agent uses the folder now; the lock is tried and given back at once."""
+    from worker.agent.statedir import StateDir, StateDirBusy
+
+    try:
+        StateDir.acquire(path).release()
+    except StateDirBusy:
+        return "an agent uses it now"
+    except OSError as exc:
+        return f"its lock cannot be tried: {exc.strerror}"
+    return "no agent uses it now"
+
+
+def check_cgroup(root: Path = Path("/sys/fs/cgroup")) -> Check:
+    """Look which control groups there are: they make usage exact and killing complete."""
+    if (root / "cgroup.controllers").is_file():
+        own = own_group(root)
+        if own is not None and os.access(own / "cgroup.procs", os.W_OK) and os.access(own, os.W_OK):
+            return ok("control groups", f"version 2, {own} can be written")
+        return ok("control groups", "version 2, read only: usage is measured by the process tree")
+    if (root / "memory").is_dir():
+        return ok("control groups", "version 1: usage is measured by the process tree")
+    return warn("control groups", "none are mounted: limits of memory are not known", "mount /sys/fs/cgroup")
+
+
+def own_group(root: Path) -> Path | None:
+    """Return the control group of this process."""
+    try:
+        line = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip().splitlines()[-1]
+    except (OSError, IndexError):
+        return None
+    return root / line.rpartition(":")[2].lstrip("/")
+
+
+def check_gpus(facts: Facts) -> Check:
+    """Look whether NVML tells of GPUs."""
+    fact = facts.gpus
+    if fact.state == "unknown":
+        return warn("GPU", f"not known: {fact.reason}", "tasks that require a GPU are left; check the driver")
+    if not fact.value:
+        return ok("GPU", f"none ({fact.source})")
+    names = ", ".join(f"{gpu.name} ({human.size(gpu.memory_bytes)})" for gpu in fact.value)
+    return ok("GPU", f"{human.count(len(fact.value), 'GPU')}: {names}")
+
+
+def check_facts(facts: Facts) -> Check:
+    """Tell which facts are not known; runs carry null for them."""
+    unknown = [name for name, fact in facts.items() if fact.state == "unknown"]
+    if unknown:
+        return ok("facts", f"not known: {', '.join(unknown)} (`millhand facts` says why)")
+    return ok("facts", "all known")
