@@ -105,7 +105,7 @@ async def _register(store: Store, token: str | None) -> None:
 
 async def _http_failure(_request: Request, exc: Exception) -> Response:
     """Answer unknown paths and wrong methods with the documented error body."""
-    assert isinstance(exc, HTTPException)  # noqa: S101 - registered for nothing else
+    assert isinstance(exc, HTTPException)
     code = {404: "not_found", 405: "method_not_allowed"}.get(exc.status_code, "http_error")
     answer = failure(ApiError(exc.status_code, code, exc.detail))
     headers = {**(exc.headers or {}), CLAIMS_HEADER: "unique"}

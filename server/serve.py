@@ -154,7 +154,7 @@ async def _serve(config: ServeConfig, listening: socket.socket) -> None:
     async with app.router.lifespan_context(app):
         await _check_tokens(app, listening)
         url = url_of(listening)
-        await server.serve_on(listening, lambda: log.info(f"listening on {url}", url=url))
+        await server.serve_on(listening, lambda: log.info("listening on %s", url))
 
 
 async def _check_tokens(app: App, listening: socket.socket) -> None:

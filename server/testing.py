@@ -80,7 +80,7 @@ class RunningServer:
         try:
             with self._listening, self._loop as runner:
                 runner.run(self._serve())
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - raised again in the test's thread
             self._failure = exc
         finally:
             self._ready.set()

@@ -11,7 +11,7 @@ __all__ = ["DEFAULT_ORG_ID", "DEFAULT_ORG_NAME", "FULL", "READ", "SERVER_TOKEN_I
 # The organisation and the id of the token that the server's configuration gives; drawn once at random.
 DEFAULT_ORG_ID: Final = "6d1c1f5e-8f1b-4d7e-9a57-2f6b1c0e4a31"
 DEFAULT_ORG_NAME: Final = "default"
-SERVER_TOKEN_ID: Final = "b3f0a6c2-51d4-4c8e-8a0f-7e9d2c64f5b8"
+SERVER_TOKEN_ID: Final = "b3f0a6c2-51d4-4c8e-8a0f-7e9d2c64f5b8"  # noqa: S105 - an id, no secret
 
 # Scopes of a token.
 FULL: Final = "full"  # everything

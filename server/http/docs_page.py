@@ -33,7 +33,8 @@ def docs_page(document: dict[str, Any]) -> bytes:
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{title}</h1>'
         '<p>For programs: <a href="openapi.json">openapi.json</a>. Send the token as'
         " <code>Authorization: Bearer …</code>, or as <code>bearer_token</code> in the query."
-        " Every error has the body <code>{&quot;error&quot;: {&quot;code&quot;, &quot;message&quot;}}</code>.</p>"
+        " Every error has the body <code>{&quot;error&quot;: {&quot;code&quot;,"
+        " &quot;message&quot;}}</code>.</p>"
         f"{''.join(sections)}</html>"
     ).encode()
 

@@ -53,9 +53,9 @@ JOB_CHANGE: Final = Body(
 STATUSES: Final = tuple(status.value for status in RunStatus)
 
 
-def not_found(id: str) -> ApiError:
+def not_found(job_id: str) -> ApiError:
     """Return the answer for an id that names no job of this organisation."""
-    return ApiError(404, "job_not_found", f"Job not found: {id}")
+    return ApiError(404, "job_not_found", f"Job not found: {job_id}")
 
 
 async def list_jobs(call: Call) -> Answer:
@@ -76,19 +76,19 @@ async def create_job(call: Call) -> Answer:
 
 async def get_job(call: Call) -> Answer:
     """Answer with a job."""
-    id = call.request.path_params["jobId"]
-    job = None if call.narrows_to_nothing else await call.services.store.job(call.org_id, id)
+    job_id = call.request.path_params["jobId"]
+    job = None if call.narrows_to_nothing else await call.services.store.job(call.org_id, job_id)
     if job is None:
-        raise not_found(id)
+        raise not_found(job_id)
     return one_of_list(job)
 
 
 async def update_job(call: Call) -> Answer:
     """Change a job."""
-    id = call.request.path_params["jobId"]
+    job_id = call.request.path_params["jobId"]
     if call.narrows_to_nothing:
-        raise not_found(id)
-    command = UpdateJob(org_id=call.org_id, id=id, **call.body.values)
+        raise not_found(job_id)
+    command = UpdateJob(org_id=call.org_id, id=job_id, **call.body.values)
     return one_of_list(await call.services.store.apply(command))
 
 

@@ -67,9 +67,9 @@ REPORT: Final = Body(name="updateRunBody", code="update_run_error", fields=SAID_
 CONFLICTS_OF_A_CLAIM: Final = "task_not_pending, job_not_active"
 
 
-def not_found(id: str) -> ApiError:
+def not_found(run_id: str) -> ApiError:
     """Return the answer for an id that names no run of this organisation."""
-    return ApiError(404, "run_not_found", f"Run not found: {id}")
+    return ApiError(404, "run_not_found", f"Run not found: {run_id}")
 
 
 async def list_runs(call: Call) -> Answer:
@@ -110,21 +110,21 @@ async def create_run(call: Call) -> Answer:
 
 async def get_run(call: Call) -> Answer:
     """Answer with a run."""
-    id = call.request.path_params["runId"]
-    run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, id)
+    run_id = call.request.path_params["runId"]
+    run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, run_id)
     if run is None:
-        raise not_found(id)
+        raise not_found(run_id)
     return run_shown(run)
 
 
 async def update_run(call: Call) -> Answer:
     """Take a report on a run."""
-    id = call.request.path_params["runId"]
+    run_id = call.request.path_params["runId"]
     if call.narrows_to_nothing:
-        raise not_found(id)
+        raise not_found(run_id)
     agent = call.request.headers.get(AGENT_HEADER)
     fields = _run_fields(call.body.values)
-    command = UpdateRun(org_id=call.org_id, id=id, agent=agent, fields=fields)
+    command = UpdateRun(org_id=call.org_id, id=run_id, agent=agent, fields=fields)
     return run_shown(await call.services.store.apply(command))
 
 

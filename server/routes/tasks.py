@@ -28,8 +28,20 @@ MOST_WAIT_S: Final = 60  # proxies give up on idle requests not much later
 
 # Fields that the server derives; a client that sends a task back as it got it may hold them.
 DERIVED: Final = frozenset(
-    """id orgId jobId createdBy createdAt updatedAt runStatus runResult runProgress type reportProgress
-    extra""".split()
+    [
+        "id",
+        "orgId",
+        "jobId",
+        "createdBy",
+        "createdAt",
+        "updatedAt",
+        "runStatus",
+        "runResult",
+        "runProgress",
+        "type",
+        "reportProgress",
+        "extra",
+    ]
 )
 NEW_TASK: Final = Body(
     name="createTaskBody",
@@ -62,9 +74,9 @@ TASK_CHANGE: Final = Body(
 )
 
 
-def not_found(id: str) -> ApiError:
+def not_found(task_id: str) -> ApiError:
     """Return the answer for an id that names no task of this organisation."""
-    return ApiError(404, "task_not_found", f"Task not found: {id}")
+    return ApiError(404, "task_not_found", f"Task not found: {task_id}")
 
 
 async def list_tasks(call: Call) -> Answer:
@@ -132,19 +144,19 @@ async def create_task(call: Call) -> Answer:
 
 async def get_task(call: Call) -> Answer:
     """Answer with a task."""
-    id = call.request.path_params["taskId"]
-    task = None if call.narrows_to_nothing else await call.services.store.task(call.org_id, id)
+    task_id = call.request.path_params["taskId"]
+    task = None if call.narrows_to_nothing else await call.services.store.task(call.org_id, task_id)
     if task is None:
-        raise not_found(id)
+        raise not_found(task_id)
     return Answer(task.as_json())
 
 
 async def update_task(call: Call) -> Answer:
     """Change a task."""
-    id = call.request.path_params["taskId"]
+    task_id = call.request.path_params["taskId"]
     if call.narrows_to_nothing:
-        raise not_found(id)
-    command = UpdateTask(org_id=call.org_id, id=id, **call.body.values, extra=call.body.extra)
+        raise not_found(task_id)
+    command = UpdateTask(org_id=call.org_id, id=task_id, **call.body.values, extra=call.body.extra)
     return Answer((await call.services.store.apply(command)).as_json())
 
 

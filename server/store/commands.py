@@ -27,10 +27,10 @@ __all__ = [
     "UpdateTask",
 ]
 
-AnswerT = TypeVar("AnswerT", covariant=True)
+AnswerT_co = TypeVar("AnswerT_co", covariant=True)
 
 
-class Command(Struct, Generic[AnswerT], frozen=True):
+class Command(Struct, Generic[AnswerT_co], frozen=True):
     """A change that is done whole or not at all; done means durable."""
 
 
@@ -132,8 +132,10 @@ class CreateRun(Command[RunAnswer], frozen=True, kw_only=True):
 
 
 class UpdateRun(Command[RunAnswer], frozen=True, kw_only=True):
-    """Report on a run. Refused: ``run_not_found``, ``run_stopped``, ``not_your_run``; starting a
-    placeholder is refused as a claim is.
+    """Report on a run.
+
+    Refused: ``run_not_found``, ``run_stopped``, ``not_your_run``; starting a placeholder is refused
+    as a claim is.
     """
 
     org_id: str

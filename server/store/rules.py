@@ -32,7 +32,7 @@ from msgspec import UNSET, Struct
 from server.store.commands import RunFields
 from server.store.refusal import Reason, Refused
 from server.times import instant_of
-from worker.api.wire import ResultCode, RunStatus
+from worker.api.wire import RunStatus
 
 __all__ = [
     "ACTIVE",

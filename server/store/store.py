@@ -54,15 +54,15 @@ class Store(Protocol):
         """Tell whether anybody can be let in at all."""
         ...
 
-    async def job(self, org_id: str, id: str) -> JobRecord | None:
+    async def job(self, org_id: str, job_id: str) -> JobRecord | None:
         """Return a job."""
         ...
 
-    async def task(self, org_id: str, id: str) -> TaskAnswer | None:
+    async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
         """Return a task."""
         ...
 
-    async def run(self, org_id: str, id: str) -> RunAnswer | None:
+    async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
         ...
 

@@ -21,13 +21,13 @@ __all__ = ["create_job", "update_job"]
 
 def create_job(tx: Transaction, command: CreateJob) -> JobRecord:
     """Make a job without tasks."""
-    id = command.id or tx.new_id()
-    if tx.one("SELECT 1 FROM jobs WHERE org_id = ? AND id = ?", command.org_id, id):
-        raise Refused(Reason.CONFLICT, "job_exists", f"A job {id} exists already")
+    job_id = command.id or tx.new_id()
+    if tx.one("SELECT 1 FROM jobs WHERE org_id = ? AND id = ?", command.org_id, job_id):
+        raise Refused(Reason.CONFLICT, "job_exists", f"A job {job_id} exists already")
     tx.insert(
         "jobs",
         org_id=command.org_id,
-        id=id,
+        id=job_id,
         created_by=command.created_by,
         title=command.title,
         type=command.type,
@@ -38,30 +38,30 @@ def create_job(tx: Transaction, command: CreateJob) -> JobRecord:
         created_at=tx.now_ms,
         updated_at=tx.now_ms,
     )
-    return _answer(tx, command.org_id, id)
+    return _answer(tx, command.org_id, job_id)
 
 
 def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
     """Change a job, and its tasks as far as they follow it."""
-    org_id, id = command.org_id, command.id
-    before = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, id)
+    org_id, job_id = command.org_id, command.id
+    before = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, job_id)
     if before is None:
         raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {id}")
     changed = {name: value for name in CHANGEABLE if (value := getattr(command, name)) is not UNSET}
-    tx.update("jobs", org_id, id, **changed, updated_at=tx.now_ms)
+    tx.update("jobs", org_id, job_id, **changed, updated_at=tx.now_ms)
     if "priority" in changed:
-        _reorder_tasks(tx, org_id, id, changed["priority"])
+        _reorder_tasks(tx, org_id, job_id, changed["priority"])
     if changed.get("scheduler_state", before["scheduler_state"]) != before["scheduler_state"]:
-        _follow_state(tx, org_id, id, changed["scheduler_state"])
-    return _answer(tx, org_id, id)
+        _follow_state(tx, org_id, job_id, changed["scheduler_state"])
+    return _answer(tx, org_id, job_id)
 
 
 CHANGEABLE = ("title", "scheduler_state", "priority", "parameters")
 
 
-def _answer(tx: Transaction, org_id: str, id: str) -> JobRecord:
-    row = tx.one(JOB, org_id, id)
-    assert row is not None  # noqa: S101 - written a moment ago in this transaction
+def _answer(tx: Transaction, org_id: str, job_id: str) -> JobRecord:
+    row = tx.one(JOB, org_id, job_id)
+    assert row is not None
     return job_record(row)
 
 
@@ -112,7 +112,7 @@ CANCEL_PENDING = (
     """UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
     WHERE org_id = :org AND job_id = :job AND started_at IS NULL AND stopped_at IS NULL
       AND (SELECT run_status FROM tasks t WHERE t.org_id = :org AND t.id = task_id) = 'pending'""",
-    """INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
+    """INSERT INTO runs (org_id, job_id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
                          result_code, error, report_progress)
     SELECT org_id, new_id(), id, job_id, :server, :now, :now, :now, :failed, :error, 1
     FROM tasks WHERE org_id = :org AND job_id = :job AND run_status = 'pending'

@@ -102,10 +102,31 @@ def task_answer(row: sqlite3.Row) -> TaskAnswer:
 
 
 # Columns of runs that go to the wire as they are.
-PLAIN: Final = tuple(
-    """id task_id job_id created_by result_code result_message error gpu_time cpu_time machine_type
-    cpu_platform gpu_type instance_id limit_cpus request_cpus node_cpus limit_ram request_ram node_ram
-    org_id pod_id ram_usage wall_clock_time zone""".split()
+PLAIN: Final = (
+    "id",
+    "task_id",
+    "job_id",
+    "created_by",
+    "result_code",
+    "result_message",
+    "error",
+    "gpu_time",
+    "cpu_time",
+    "machine_type",
+    "cpu_platform",
+    "gpu_type",
+    "instance_id",
+    "limit_cpus",
+    "request_cpus",
+    "node_cpus",
+    "limit_ram",
+    "request_ram",
+    "node_ram",
+    "org_id",
+    "pod_id",
+    "ram_usage",
+    "wall_clock_time",
+    "zone",
 )
 
 

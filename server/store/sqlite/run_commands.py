@@ -31,11 +31,11 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
         raise _invalid(f"taskId: no task {command.task_id}")
     if command.job_id not in (None, task["job_id"]):
         raise _invalid(f"jobId: task {command.task_id} is of another job than {command.job_id}")
-    id = command.id or tx.new_id()
-    created_at = _make_room(tx, task, command.fields, id)
-    _insert(tx, command, id, task["job_id"], created_at)
+    run_id = command.id or tx.new_id()
+    created_at = _make_room(tx, task, command.fields, run_id)
+    _insert(tx, command, run_id, task["job_id"], created_at)
     settle(tx, task)
-    return _answer(tx, command.org_id, id)
+    return _answer(tx, command.org_id, run_id)
 
 
 def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
@@ -50,7 +50,7 @@ def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
     )
 
 
-def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, id: str) -> int:
+def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: str) -> int:
     """Check the rules for a new run, close placeholders if it takes them, return its `createdAt`.
 
     `createdAt` grows strictly within a task, whatever the clock does, so the order of runs is sure.
@@ -64,17 +64,17 @@ def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, id: str) -
     if latest is None:
         return tx.now_ms
     if fields.stopped_at is not UNSET or fields.started_at is not UNSET:
-        close_placeholders(tx, *key, _continued_as(id))
+        close_placeholders(tx, *key, _continued_as(run_id))
     return max(tx.now_ms, latest.created_at + 1)
 
 
-def _insert(tx: Transaction, command: CreateRun, id: str, job_id: str, created_at: int) -> None:
+def _insert(tx: Transaction, command: CreateRun, run_id: str, job_id: str, created_at: int) -> None:
     columns = _columns(command.fields)
     columns.setdefault("report_progress", True)
     tx.insert(
         "runs",
         org_id=command.org_id,
-        id=id,
+        id=run_id,
         task_id=command.task_id,
         job_id=job_id,
         created_by=command.created_by,
@@ -82,8 +82,8 @@ def _insert(tx: Transaction, command: CreateRun, id: str, job_id: str, created_a
         updated_at=created_at,
         **columns,
     )
-    _store_results(tx, command.org_id, id, command.fields)
-    add_sample(tx, command.org_id, id, command.fields)
+    _store_results(tx, command.org_id, run_id, command.fields)
+    add_sample(tx, command.org_id, run_id, command.fields)
 
 
 def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
@@ -96,7 +96,7 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
         _check_repetition(command.fields, run)
         return run_answer(run)
     task = find_task(tx, command.org_id, run["task_id"])
-    assert task is not None  # noqa: S101 - a foreign key says so
+    assert task is not None
     if run["started_at"] is None:
         _check_start(tx, task, command)
     tx.update("runs", command.org_id, command.id, **_columns(command.fields), updated_at=tx.now_ms)
@@ -160,27 +160,27 @@ def _columns(fields: RunFields) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(fields, name)) is not UNSET}
 
 
-def _store_results(tx: Transaction, org_id: str, id: str, fields: RunFields) -> None:
+def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
     if fields.results is not UNSET:
         tx.db.execute(
             "INSERT INTO results VALUES (?, ?, ?)"
             " ON CONFLICT (org_id, run_id) DO UPDATE SET body = excluded.body",
-            (org_id, id, fields.results),
+            (org_id, run_id, fields.results),
         )
 
 
-def _find(tx: Transaction, org_id: str, id: str) -> sqlite3.Row | None:
-    return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, id)
+def _find(tx: Transaction, org_id: str, run_id: str) -> sqlite3.Row | None:
+    return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
 
 
-def _answer(tx: Transaction, org_id: str, id: str) -> RunAnswer:
-    row = _find(tx, org_id, id)
-    assert row is not None  # noqa: S101 - written a moment ago in this transaction
+def _answer(tx: Transaction, org_id: str, run_id: str) -> RunAnswer:
+    row = _find(tx, org_id, run_id)
+    assert row is not None
     return run_answer(row)
 
 
-def _continued_as(id: str) -> str:
-    return format_error(ErrorKind.REQUEUED, f"continued as run {id}")
+def _continued_as(run_id: str) -> str:
+    return format_error(ErrorKind.REQUEUED, f"continued as run {run_id}")
 
 
 def _invalid(message: str) -> Refused:

@@ -104,19 +104,19 @@ class SqliteStore:
             is not None
         )
 
-    async def job(self, org_id: str, id: str) -> JobRecord | None:
+    async def job(self, org_id: str, job_id: str) -> JobRecord | None:
         """Return a job."""
-        row = self._one(rows.JOB, org_id, id)
+        row = self._one(rows.JOB, org_id, job_id)
         return None if row is None else rows.job_record(row)
 
-    async def task(self, org_id: str, id: str) -> TaskAnswer | None:
+    async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
         """Return a task."""
-        row = self._one(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", org_id, id)
+        row = self._one(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", org_id, task_id)
         return None if row is None else rows.task_answer(row)
 
-    async def run(self, org_id: str, id: str) -> RunAnswer | None:
+    async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
-        row = self._one(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", org_id, id)
+        row = self._one(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
         return None if row is None else rows.run_answer(row)
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:

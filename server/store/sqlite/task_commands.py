@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import msgspec
@@ -27,26 +28,27 @@ def create_task(tx: Transaction, command: CreateTask) -> TaskAnswer:
     )
     if job is None:
         raise _invalid(f"jobId: no job {command.job_id}")
-    id, type_ = command.id or tx.new_id(), command.type or job["type"]
+    task_id, type_ = command.id or tx.new_id(), command.type or job["type"]
     if type_ is None:
         raise _invalid("type: missing, and the job has none either")
-    if tx.one("SELECT 1 FROM tasks WHERE org_id = ? AND id = ?", command.org_id, id):
-        raise Refused(Reason.CONFLICT, "task_exists", f"A task {id} exists already")
-    _insert(tx, command, id, type_, job["priority"], job["scheduler_state"])
-    return _answer(tx, command.org_id, id)
+    if tx.one("SELECT 1 FROM tasks WHERE org_id = ? AND id = ?", command.org_id, task_id):
+        raise Refused(Reason.CONFLICT, "task_exists", f"A task {task_id} exists already")
+    _insert(tx, command, task_id, type_, job)
+    return _answer(tx, command.org_id, task_id)
 
 
-def _insert(tx: Transaction, command: CreateTask, id: str, type_: str, job_priority: int, state: str) -> None:
+def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job: sqlite3.Row) -> None:
+    state = job["scheduler_state"]
     tx.insert(
         "tasks",
         org_id=command.org_id,
-        id=id,
+        id=task_id,
         job_id=command.job_id,
         created_by=command.created_by,
         title=command.title,
         type=type_,
         own_priority=command.priority,
-        priority=job_priority if command.priority is None else command.priority,
+        priority=job["priority"] if command.priority is None else command.priority,
         parameters=command.parameters,
         extra=_merged(None, command.extra),
         report_progress=command.report_progress,
@@ -55,9 +57,9 @@ def _insert(tx: Transaction, command: CreateTask, id: str, type_: str, job_prior
         run_status="pending",
         job_is_active=state == ACTIVE,
     )
-    tx.count(command.org_id, command.job_id, id, None, TaskState())
-    tx.tell(command.org_id, id, type_, was=False, claimable=state == ACTIVE)
-    if is_closed(state) and (task := find_task(tx, command.org_id, id)):
+    tx.count(command.org_id, command.job_id, task_id, None, TaskState())
+    tx.tell(command.org_id, task_id, type_, was=False, claimable=state == ACTIVE)
+    if is_closed(state) and (task := find_task(tx, command.org_id, task_id)):
         settle(tx, task)
 
 
@@ -87,9 +89,9 @@ def _merged(old: str | None, new: dict[str, str]) -> str | None:
     return msgspec.json.encode(fields).decode()
 
 
-def _answer(tx: Transaction, org_id: str, id: str) -> TaskAnswer:
-    row = tx.one(f"{TASK} WHERE org_id = ? AND id = ?", org_id, id)
-    assert row is not None  # noqa: S101 - written a moment ago in this transaction
+def _answer(tx: Transaction, org_id: str, task_id: str) -> TaskAnswer:
+    row = tx.one(f"{TASK} WHERE org_id = ? AND id = ?", org_id, task_id)
+    assert row is not None
     return task_answer(row)
 
 

@@ -18,9 +18,9 @@ FROM tasks t JOIN jobs j ON j.org_id = t.org_id AND j.id = t.job_id
 WHERE t.org_id = ? AND t.id = ?"""
 
 
-def find_task(tx: Transaction, org_id: str, id: str) -> sqlite3.Row | None:
+def find_task(tx: Transaction, org_id: str, task_id: str) -> sqlite3.Row | None:
     """Return what the rules look at in a task, with its job's state."""
-    return tx.one(FIND, org_id, id)
+    return tx.one(FIND, org_id, task_id)
 
 
 def settle(tx: Transaction, task: sqlite3.Row) -> None:

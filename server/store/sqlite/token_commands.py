@@ -14,18 +14,18 @@ def ensure_organisation(tx: Transaction, command: EnsureOrganisation) -> str:
     row = tx.one("SELECT id FROM organisations WHERE id = ? OR name = ?", command.id, command.name)
     if row is not None:
         return str(row["id"])
-    id = command.id or tx.new_id()
-    tx.insert("organisations", id=id, name=command.name, created_at=tx.now_ms)
-    return id
+    org_id = command.id or tx.new_id()
+    tx.insert("organisations", id=org_id, name=command.name, created_at=tx.now_ms)
+    return org_id
 
 
 def create_token(tx: Transaction, command: CreateToken) -> Principal:
     """Store a token; whatever had its id or its hash before is gone."""
-    id = command.id or tx.new_id()
+    token_id = command.id or tx.new_id()
     tx.db.execute(
         "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?)",
         (
-            id,
+            token_id,
             command.sha256,
             command.org_id,
             " ".join(sorted(command.scopes)),
@@ -33,7 +33,7 @@ def create_token(tx: Transaction, command: CreateToken) -> Principal:
             command.expires_at,
         ),
     )
-    return Principal(token_id=id, org_id=command.org_id, scopes=command.scopes)
+    return Principal(token_id=token_id, org_id=command.org_id, scopes=command.scopes)
 
 
 def delete_token(tx: Transaction, command: DeleteToken) -> None:

@@ -42,12 +42,12 @@ class Transaction:
         marks = ", ".join("?" * len(columns))
         self.db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - names are ours
 
-    def update(self, table: str, org_id: str, id: str, **columns: Any) -> None:
+    def update(self, table: str, org_id: str, key: str, **columns: Any) -> None:
         """Change columns of the row with that key."""
         sets = ", ".join(f"{name} = ?" for name in columns)
         self.db.execute(
             f"UPDATE {table} SET {sets} WHERE org_id = ? AND id = ?",  # noqa: S608 - names are ours
-            (*columns.values(), org_id, id),
+            (*columns.values(), org_id, key),
         )
 
     def live_run(self, org_id: str, task_id: str) -> RunState | None:
@@ -89,7 +89,8 @@ class Transaction:
     def set_job_status(self, org_id: str, job_id: str) -> None:
         """Bring a job's status in line with its counters."""
         row = self.one(
-            "SELECT sum(pending), sum(running), sum(stopped) FROM job_counters WHERE org_id = ? AND job_id = ?",
+            "SELECT sum(pending), sum(running), sum(stopped) FROM job_counters"
+            " WHERE org_id = ? AND job_id = ?",
             org_id,
             job_id,
         )

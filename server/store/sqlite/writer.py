@@ -87,7 +87,7 @@ class Writer:
             group, is_last = self._take_waiting(first)
             results, changes = self._write([waiting.command for waiting in group])
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                assert self._loop is not None  # noqa: S101 - set by start
+                assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._deliver, group, results, changes)
             if is_last:
                 return
