@@ -1,0 +1,80 @@
+"""Measure the main path: `python -m tests.bench [--quick] [--json] [--save]`.
+
+Starts the real server and real agents as processes, gives them tasks, and prints what it cost. Leaves nothing
+behind, unless --save puts the figures into docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.bench.figure import Figure
+from tests.bench.host import describe_host, measure_help, measure_sync
+from tests.bench.pickup import measure_idle_agent
+from tests.bench.report import DURABILITY, as_json, as_table, save
+from tests.bench.throughput import measure_throughput
+from tests.bench.world import BenchError, running_server
+
+__all__ = ["main"]
+
+SLOTS: Final = (1, 2, 8)
+BUILD: Final = Path(__file__).resolve().parents[2] / "build"  # on a real disk, where /tmp may be memory
+
+
+def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return what was asked for."""
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="Measure the main path.")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the work: is it alive, roughly how fast"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--save", action="store_true", help="add the figures to docs/benchmarks.md")
+    return parser.parse_args(arguments)
+
+
+def say(text: str) -> None:
+    """Tell how far it is, beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
+    """Do everything, one measurement after the other, on one server with a fresh database."""
+    say("bench: start-up and disk …")
+    figures = [measure_help(), measure_sync(folder)]
+    with running_server(folder) as (server, caller):
+        say("bench: an idle agent …")
+        counts = (20, 3.0) if is_quick else (200, 30.0)
+        figures += measure_idle_agent(server, caller, folder, tasks=counts[0], idle_s=counts[1])
+        for slots in SLOTS:
+            say(f"bench: throughput with {slots} slots …")
+            figures += measure_throughput(
+                server, caller, folder, slots=slots, tasks=200 if is_quick else 2000
+            )
+    return figures
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; return the exit code."""
+    options = read_arguments(arguments)
+    host = describe_host()
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
+        try:
+            figures = measure(Path(folder), is_quick=options.quick)
+        except BenchError as error:
+            say(f"bench: {error}")
+            return 1
+    print(as_json(host, figures) if options.json else f"{host}\n{DURABILITY}\n\n{as_table(figures)}")
+    if options.save:
+        say(f"bench: saved to {save(shlex.join(['python', '-m', 'tests.bench', *arguments]), host, figures)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

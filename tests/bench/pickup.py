@@ -1,0 +1,100 @@
+"""How long a task waits for an idle agent, and what an idle agent costs."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from tests.bench.caller import Caller
+from tests.bench.figure import Figure, percentile
+from tests.bench.proc import cpu_of_tree_s, pss_of_tree_bytes, tree
+from tests.bench.world import Agent, Server, running_agent
+
+__all__ = ["measure_idle_agent"]
+
+TYPE: Final = "bench-stamp"
+WARM_UP: Final = 5  # tasks whose times are not counted
+SLOTS: Final = 2
+LONGEST_S: Final = 60.0
+SEED: Final = 20261123  # gaps between tasks are random, and the same each time
+
+
+def measure_idle_agent(
+    server: Server, caller: Caller, folder: Path, *, tasks: int, idle_s: float
+) -> list[Figure]:
+    """Start one agent with one task waiting; then give it tasks one by one; then leave it alone."""
+    job = caller.create_job(TYPE)
+    task = caller.create_task(job, TYPE)
+    with running_agent(server.url, folder / "idle-agent", SLOTS) as agent:
+        start = start_up(agent, wait_stopped(task, caller, agent))
+        gaps = random.Random(SEED)
+        waits = [one_wait(job, caller, agent, gaps) for _ in range(WARM_UP + tasks)][WARM_UP:]
+        idle = leave_alone(server, agent, idle_s)
+    return [*start, *pick_up(waits), *idle]
+
+
+def start_up(agent: Agent, run: dict[str, Any]) -> list[Figure]:
+    """Return how long the first task waited for the agent to come up."""
+    seconds = (run["results"]["begunNs"] - agent.started_ns) / 1e9
+    return [Figure(name="start of the agent → first handler's first line", value=seconds, unit="s")]
+
+
+def one_wait(job: str, caller: Caller, agent: Agent, gaps: random.Random) -> float:
+    """Return the milliseconds from the start of a task's POST to the first line of its handler."""
+    time.sleep(gaps.uniform(0.05, 0.25))
+    posted_ns = time.time_ns()
+    task = caller.create_task(job, TYPE)
+    run = wait_stopped(task, caller, agent)
+    return float(run["results"]["begunNs"] - posted_ns) / 1e6
+
+
+def pick_up(waits: list[float]) -> list[Figure]:
+    """Return the middle and the tail of the waits."""
+    note = f"{len(waits)} tasks, POST → handler's first line"
+    return [
+        Figure(
+            name=f"pick-up by an idle agent, p{ratio * 100:.0f}",
+            value=percentile(waits, ratio),
+            unit="ms",
+            note=note,
+        )
+        for ratio in (0.5, 0.9, 0.99)
+    ]
+
+
+def leave_alone(server: Server, agent: Agent, idle_s: float) -> list[Figure]:
+    """Return what agent and server use while nothing happens."""
+    before = cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid)
+    time.sleep(idle_s)
+    after = cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid)
+    note = f"over {idle_s:.0f} s; CPU is counted in steps of 10 ms"
+    children = len(tree(agent.pid)) - 1
+    return [
+        Figure(name="idle CPU, agent", value=(after[0] - before[0]) / idle_s * 100, unit="%", note=note),
+        Figure(name="idle CPU, server", value=(after[1] - before[1]) / idle_s * 100, unit="%", note=note),
+        memory(f"idle memory, agent and {children} processes below it", agent.pid),
+        memory("idle memory, server", server.pid),
+    ]
+
+
+def memory(name: str, pid: int) -> Figure:
+    """Return the proportional memory of a tree."""
+    pss_bytes = pss_of_tree_bytes(pid)
+    if pss_bytes is None:
+        return Figure(name=name, value=None, unit="MiB", note="smaps_rollup cannot be read here")
+    return Figure(name=name, value=pss_bytes / 2**20, unit="MiB", note="PSS")
+
+
+def wait_stopped(task: str, caller: Caller, agent: Agent) -> dict[str, Any]:
+    """Return the run of a task when it has stopped with success."""
+    end = time.monotonic() + LONGEST_S
+    while (run := caller.stopped_run(task)) is None:
+        agent.check()
+        if time.monotonic() > end:
+            raise agent.error(f"a task was not done within {LONGEST_S:.0f} s")
+        time.sleep(0.02)
+    if run["resultCode"] != "Success":
+        raise agent.error(f"a task failed: {run['error']}")
+    return run

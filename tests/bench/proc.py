@@ -1,0 +1,59 @@
+"""What processes cost, read from /proc (proc_pid_stat(5), proc_pid_smaps_rollup(5))."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+__all__ = ["cpu_of_tree_s", "pss_of_tree_bytes", "tree"]
+
+PROC: Final = Path("/proc")
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Stat(NamedTuple):
+    """The parts of /proc/<pid>/stat that are wanted here."""
+
+    parent_pid: int
+    cpu_s: float  # its own and that of the children it has reaped; steps of 10 ms
+
+
+def stat_of(pid: int) -> Stat | None:
+    """Read one process; None where it has gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    fields = text.rpartition(")")[2].split()  # the name before may hold anything; state is field 3
+    return Stat(int(fields[1]), sum(map(int, fields[11:15])) / TICKS_PER_S)
+
+
+def tree(root: int) -> list[int]:
+    """Return a process and all that descend from it, as they are now."""
+    stats = {int(entry.name): stat_of(int(entry.name)) for entry in PROC.iterdir() if entry.name.isdigit()}
+    children: dict[int, list[int]] = {}
+    for pid, stat in stats.items():
+        if stat is not None:
+            children.setdefault(stat.parent_pid, []).append(pid)
+    found = [root]
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
+    return found
+
+
+def cpu_of_tree_s(root: int) -> float:
+    """Return the CPU seconds of a tree: what lives, and what was reaped in it."""
+    return sum(stat.cpu_s for pid in tree(root) if (stat := stat_of(pid)) is not None)
+
+
+def pss_of_tree_bytes(root: int) -> int | None:
+    """Return the proportional memory of a tree; None where the kernel does not tell."""
+    total_kb = 0
+    for pid in tree(root):
+        try:
+            lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+        except OSError:
+            return None
+        total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total_kb * 1024

@@ -1,0 +1,142 @@
+"""The real programs under measurement: one server on SQLite, one agent, each a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.bench.caller import Caller
+
+__all__ = ["Agent", "BenchError", "Server", "running_agent", "running_server"]
+
+TOKEN: Final = "bench-token-of-no-worth"
+HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
+READY_S: Final = 30.0
+STOP_S: Final = 20.0
+
+
+class BenchError(Exception):
+    """Something did not go as the measurement needs; no number can be told."""
+
+
+class Program:
+    """One `millhand` command as a process; its output goes to a file that is shown when it fails."""
+
+    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path) -> None:
+        """Start it now."""
+        self._name = arguments[0]
+        self._log = log
+        self.started_ns = time.time_ns()
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLHAND_")}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "worker.cli.main", *arguments],
+                env=inherited | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self.process.pid
+
+    def check(self) -> None:
+        """Raise if it has ended."""
+        if (code := self.process.poll()) is not None:
+            raise self.error(f"millhand {self._name} ended with {code}")
+
+    def error(self, message: str) -> BenchError:
+        """Return an error with the end of the program's output, whose file will be gone."""
+        return BenchError(
+            f"{message}; the end of its output:\n{self._log.read_text(errors='replace')[-2000:]}"
+        )
+
+    def stop(self) -> None:
+        """Ask it to end; kill it when the time is over."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(STOP_S)
+
+
+class Server(Program):
+    """`millhand serve` on a free port, its database in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it; `wait_ready` tells when it answers."""
+        self.url = f"http://127.0.0.1:{free_port()}"
+        variables = {
+            "MILLHAND_SERVER_TOKEN": TOKEN,
+            "MILLHAND_SERVER_HOST": "127.0.0.1",
+            "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
+            "MILLHAND_SERVER_DB": f"sqlite:///{folder / 'bench.db'}",
+            "MILLHAND_LOG_LEVEL": "warning",
+        }
+        super().__init__(["serve"], variables, folder / "server.log")
+
+    def wait_ready(self, caller: Caller) -> None:
+        """Wait until it answers a request that needs the database and the token."""
+        end = time.monotonic() + READY_S
+        while not caller.is_answered():
+            self.check()
+            if time.monotonic() > end:
+                raise BenchError(f"the server did not answer at {self.url} within {READY_S:.0f} s")
+            time.sleep(0.02)
+
+
+class Agent(Program):
+    """`millhand agent` with a state folder of its own, at its default log level."""
+
+    def __init__(self, url: str, folder: Path, slots: int) -> None:
+        """Start it; it works as soon as it can."""
+        folder.mkdir()
+        variables = {
+            "MILLHAND_API_URL": url,
+            "MILLHAND_TOKEN": TOKEN,
+            "MILLHAND_STATE_DIR": str(folder),
+            "MILLHAND_CONCURRENCY": str(slots),
+            "MILLHAND_HANDLERS": str(HANDLERS),
+        }
+        super().__init__(["agent"], variables, folder / "agent.log")
+
+
+@contextmanager
+def running_server(folder: Path) -> Iterator[tuple[Server, Caller]]:
+    """Serve while the block runs, and give a caller that is let in."""
+    server = Server(folder)
+    try:
+        with Caller(server.url, TOKEN) as caller:
+            server.wait_ready(caller)
+            yield server, caller
+    finally:
+        server.stop()
+
+
+@contextmanager
+def running_agent(url: str, folder: Path, slots: int) -> Iterator[Agent]:
+    """Work while the block runs."""
+    agent = Agent(url, folder, slots)
+    try:
+        yield agent
+    finally:
+        agent.stop()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
