@@ -34,3 +34,11 @@ def test_command_line_that_starts_loads_no_http_stack() -> None:
     loaded = modules_after("import worker.cli.main")
     assert not loaded & (HEAVY - {"rich"})
     assert not any(name.startswith(("server", "worker.agent", "worker.api.client")) for name in loaded)
+
+
+def test_child_that_starts_holds_no_part_of_the_agent() -> None:
+    """A child has neither the API's client nor the agent's libraries in its memory, nor an event loop."""
+    loaded = modules_after("import worker.executor.child")
+    assert not loaded & (HEAVY | {"asyncio"})
+    reached = tuple(f"worker.{part}" for part in ("agent", "api.client", "api.token", "cli", "reporting"))
+    assert not {name for name in loaded if name.startswith(reached)}
