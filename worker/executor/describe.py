@@ -1,0 +1,55 @@
+"""A short-lived child that says what handlers a module or file has: JSON on its stdout.
+
+``python -P -m worker.executor.describe WHERE [ATTRIBUTE]``. What the author's code prints while it
+is imported goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from worker.executor.description import Described, Description
+from worker.executor.loading import LoadError, handlers_of, load_handler, load_module
+from worker.sdk.handler import HandlerSpec
+from worker.sdk.parameters import read_signature
+
+__all__ = ["describe", "main"]
+
+
+def describe(where: str, attribute: str | None) -> Description:
+    """Import and describe; what goes wrong is part of the description."""
+    try:
+        if attribute is not None:
+            return Description(
+                handlers=(described(load_handler("", f"{where}:{attribute}"), where, attribute),)
+            )
+        specs = handlers_of(load_module(where))
+    except LoadError as exc:
+        return Description(error=str(exc), traceback=exc.traceback)
+    if not specs:
+        return Description(error=f"{where} has no handler: no function decorated with @handler")
+    return Description(handlers=tuple(described(spec, where, None) for spec in specs))
+
+
+def described(spec: HandlerSpec, where: str, attribute: str | None) -> Described:
+    """Describe one handler."""
+    target = f"{where}:{attribute or spec.function.__qualname__}"
+    try:
+        schema = read_signature(spec.function).schema()
+    except TypeError as exc:
+        return Described(type=spec.type, target=target, doc=spec.doc, problem=str(exc))
+    return Described(type=spec.type, target=target, doc=spec.doc, parameters=schema, options=spec.options())
+
+
+def main(where: str, attribute: str | None = None) -> None:
+    """Write the description."""
+    answer = os.dup(1)
+    os.dup2(2, 1)  # whatever an import prints must not mix with the answer
+    os.write(answer, msgspec.json.encode(describe(where, attribute)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,153 @@
+"""Ask describing children what handlers there are, and remember the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from worker.executor.description import Description
+from worker.executor.environment import child_environment
+from worker.executor.loading import split_target
+
+__all__ = ["Describer"]
+
+TIMEOUT_S: Final = 60.0  # a large framework, imported cold
+CONCURRENT: Final = 4
+CACHE_NAME: Final = "handlers.json"
+FORMAT: Final = 1  # of the cache and of descriptions; raise it when either changes
+MAX_SHOWN_CHARS: Final = 2000
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """A description and the state of the file that it was made from."""
+
+    stamp: tuple[str, ...]
+    description: Description
+
+
+class Describer:
+    """Describe targets in children of their own, so that no handler's code runs in the agent.
+
+    One that hangs, crashes or cannot be imported spoils only its own answer. Answers are kept in a
+    file, as long as the described file has the same path, time and size.
+    """
+
+    def __init__(
+        self,
+        cache_folder: Path | None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        """Take where to remember (None: nowhere), and what children may see."""
+        self._cache = None if cache_folder is None else cache_folder / CACHE_NAME
+        self._environment = environment
+        self._python = python
+        self._timeout_s = timeout_s
+
+    async def describe(self, targets: list[str]) -> dict[str, Description]:
+        """Return the description of each target: ``module``, ``file.py``, or one with ``:attribute``."""
+        known = await asyncio.to_thread(self._recall)
+        turn = asyncio.Semaphore(CONCURRENT)
+        answers = await asyncio.gather(*(self._one(target, known, turn) for target in targets))
+        await asyncio.to_thread(self._remember, known)
+        return dict(zip(targets, answers, strict=True))
+
+    async def _one(self, target: str, known: dict[str, Remembered], turn: asyncio.Semaphore) -> Description:
+        stamp = stamp_of(target, self._python)
+        old = known.get(target)
+        if stamp is not None and old is not None and old.stamp == stamp:
+            return old.description
+        async with turn:
+            description = await asyncio.to_thread(self._ask, target)
+        if stamp is not None and description.error is None:  # what is missing may be installed later
+            known[target] = Remembered(stamp, description)
+        return description
+
+    def _ask(self, target: str) -> Description:
+        """Ask a child; blocks until it answered or its time is up."""
+        where, attribute = split_target(target)
+        ours = os.environ if self._environment is None else self._environment
+        command = [self._python, "-P", "-m", "worker.executor.describe", where]
+        try:
+            child = subprocess.Popen(
+                command if attribute is None else [*command, attribute],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+                env=child_environment(ours, gpus=(), mark="describe"),
+            )
+        except OSError as exc:
+            return Description(error=f"{target} could not be described: {exc}")
+        with child:
+            return self._answer_of(target, child)
+
+    def _answer_of(self, target: str, child: subprocess.Popen[bytes]) -> Description:
+        try:
+            out, err = child.communicate(timeout=self._timeout_s)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
+            return Description(error=f"{target}: importing took longer than {self._timeout_s:g} s")
+        try:
+            return msgspec.json.decode(out, type=Description)
+        except msgspec.DecodeError:
+            printed = err.decode("utf-8", "replace")[-MAX_SHOWN_CHARS:]
+            return Description(
+                error=f"{target}: the process that imported it ended with {child.returncode}",
+                traceback=printed,
+            )
+
+    def _recall(self) -> dict[str, Remembered]:
+        if self._cache is None:
+            return {}
+        try:
+            return msgspec.json.decode(self._cache.read_bytes(), type=dict[str, Remembered])
+        except (OSError, msgspec.DecodeError):  # none yet, or of another version: asked again
+            return {}
+
+    def _remember(self, known: dict[str, Remembered]) -> None:
+        if self._cache is None:
+            return
+        part = self._cache.with_suffix(f".{os.getpid()}.part")
+        with contextlib.suppress(OSError):  # a cache only saves time
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(msgspec.json.encode(known))
+            part.replace(self._cache)
+
+
+def stamp_of(target: str, python: str) -> tuple[str, ...] | None:
+    """Return what a description depends on; None where the file is not found without an import."""
+    path = file_of(split_target(target)[0])
+    if path is None:
+        return None
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    version = ".".join(map(str, sys.version_info[:3]))
+    return (str(FORMAT), python, version, str(path), str(state.st_mtime_ns), str(state.st_size))
+
+
+def file_of(where: str) -> Path | None:
+    """Return the file of a module or path; packages are not imported to find it."""
+    if where.endswith(".py"):
+        return Path(where)
+    parts = where.split(".")
+    for folder in sys.path:
+        for name in (f"{parts[-1]}.py", f"{parts[-1]}/__init__.py"):
+            path = Path(folder or ".").joinpath(*parts[:-1], name)
+            if path.is_file():
+                return path
+    return None

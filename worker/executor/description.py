@@ -1,0 +1,28 @@
+"""What a describing child says of handlers, as it goes over its stdout and into the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+__all__ = ["Described", "Description"]
+
+
+class Described(Struct, frozen=True, kw_only=True):
+    """One handler."""
+
+    type: str
+    target: str  # "module:attribute" or "/path/file.py:attribute"
+    doc: str = ""
+    parameters: dict[str, Any] | None = None  # JSON Schema
+    options: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None  # why it cannot run
+
+
+class Description(Struct, frozen=True, kw_only=True):
+    """The handlers of one module or file, or why they cannot be had."""
+
+    handlers: tuple[Described, ...] = ()
+    error: str | None = None
+    traceback: str | None = None
