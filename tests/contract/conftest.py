@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from server.testing import RunningServer, running_server
 from tests.contract.caller import Caller
-from tests.foreign import foreign_server
+from tests.foreign import ForeignServer, foreign_server
 
 BOTH = ("ours", "foreign")
 
+Target = tuple[str, RunningServer | ForeignServer]
+
 
 @contextlib.contextmanager
-def served(kind: str) -> Iterator[Any]:
+def served(kind: str) -> Iterator[RunningServer | ForeignServer]:
     """Serve one of the two; what comes has `url` and `token`."""
     if kind == "foreign":
         with foreign_server() as server:
             yield server
         return
-    testing = pytest.importorskip("server.testing")
-    with testing.running_server() as server:
+    with running_server() as server:
         yield server
 
 
@@ -37,28 +38,28 @@ def calling(kind: str, url: str, token: str | None) -> Iterator[Caller]:
 
 
 @pytest.fixture(scope="module", params=BOTH)
-def target(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any]]:
+def target(request: pytest.FixtureRequest) -> Iterator[Target]:
     """A server for all tests of a module: its kind, and what serves it."""
     with served(request.param) as server:
         yield request.param, server
 
 
 @pytest.fixture
-def api(target: tuple[str, Any]) -> Iterator[Caller]:
+def api(target: Target) -> Iterator[Caller]:
     """A caller with a token."""
     with calling(target[0], target[1].url, target[1].token) as caller:
         yield caller
 
 
 @pytest.fixture
-def nobody(target: tuple[str, Any]) -> Iterator[Caller]:
+def nobody(target: Target) -> Iterator[Caller]:
     """A caller without a token."""
     with calling(target[0], target[1].url, None) as caller:
         yield caller
 
 
 @pytest.fixture
-def token(target: tuple[str, Any]) -> str:
+def token(target: Target) -> str:
     """The token of the server."""
     return str(target[1].token)
 
@@ -71,14 +72,14 @@ def fresh_api(request: pytest.FixtureRequest) -> Iterator[Caller]:
 
 
 @pytest.fixture(scope="module")
-def our_server() -> Iterator[Any]:
+def our_server() -> Iterator[RunningServer]:
     """Our server alone, for what the reference leaves open."""
-    with served("ours") as server:
+    with running_server() as server:
         yield server
 
 
 @pytest.fixture
-def ours(our_server: Any) -> Iterator[Caller]:
+def ours(our_server: RunningServer) -> Iterator[Caller]:
     """A caller of our server."""
     with calling("ours", our_server.url, our_server.token) as caller:
         yield caller

@@ -103,6 +103,23 @@ def test_a_stopped_run_cannot_be_changed_but_its_report_may_come_twice(ours: Cal
     assert ours.get_run(run["id"]) == stopped
 
 
+def test_the_same_report_in_another_writing_is_the_same_report(ours: Caller) -> None:
+    """Keys in another order, numbers as strings, a time in another zone: compared by meaning."""
+    run = ours.claim(ours.task()["id"])
+    path = f"/api/jobs/runs/{run['id']}"
+    report = {"stoppedAt": STOPPED, "resultCode": "Success", "results": {"b": 1, "a": 2}, "CPUTime": 1}
+    stopped = ours.expect("PUT", path, json=report)
+    other = {"CPUTime": "1.0", "results": {"a": 2, "b": 1}, "stoppedAt": "2026-01-02T04:05:06.789+01:00"}
+    assert ours.expect("PUT", path, json=other | {"resultCode": "Success"}) == stopped
+
+
+def test_the_time_of_a_claim_is_compared_as_an_instant(ours: Caller) -> None:
+    """Another zone and finer digits are the same claim."""
+    run = ours.claim(ours.task()["id"])
+    for same in ("2026-01-02T04:04:05.678+01:00", "2026-01-02T03:04:05.678999Z"):
+        assert ours.report(run["id"], startedAt=same, progress=0.5)["startedAt"] == STARTED
+
+
 def test_a_report_by_somebody_else_is_refused(ours: Caller) -> None:
     """Another agent by its header, or by the `startedAt` that every report repeats."""
     run = ours.claim(ours.task()["id"])

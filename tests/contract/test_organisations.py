@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from server.testing import RunningServer
 from tests.contract.caller import STARTED, Caller
 from tests.contract.conftest import calling
 from tests.contract.reference import assert_error
 
 
 @pytest.fixture
-def stranger(our_server: Any) -> Iterator[Caller]:
+def stranger(our_server: RunningServer) -> Iterator[Caller]:
     """A caller whose token belongs to another organisation of the same server."""
-    with calling("ours", our_server.url, our_server.add_token()) as caller:
+    with calling("ours", our_server.url, our_server.new_token("strangers")) as caller:
         yield caller
 
 
@@ -60,3 +60,13 @@ def test_the_same_id_in_two_organisations_is_two_things(ours: Caller, stranger: 
     theirs = stranger.job(id=job["id"], title="theirs")
     assert theirs["title"] == "theirs"
     assert ours.get_job(job["id"])["title"] == "ours"
+
+
+def test_a_token_that_may_only_read_changes_nothing(our_server: RunningServer, ours: Caller) -> None:
+    """403 for every write, 200 for every read of its organisation."""
+    token = our_server.new_token("readers", frozenset({"read"}))
+    with calling("ours", our_server.url, token) as reader:
+        assert reader.list("jobs") == []
+        for method, path in (("POST", "/api/jobs"), ("PUT", f"/api/jobs/{ours.job()['id']}")):
+            assert_error(reader.call(method, path, json={}), 403, "forbidden")
+        assert reader.list("jobs") == []

@@ -28,6 +28,9 @@ WRONG = [
     ("/api/jobs/runs", "progress", "half"),
     ("/api/jobs/runs", "progress", {}),
     ("/api/jobs/runs", "nodeCPUs", "many"),
+    ("/api/jobs/runs", "nodeRAM", 10**40),
+    ("/api/jobs/runs", "limitRAM", "1e40"),
+    ("/api/jobs/runs", "requestRAM", "nan"),
     ("/api/jobs/runs", "preemptible", "perhaps"),
     ("/api/jobs/runs", "podId", 3.5),
     ("/api/jobs/runs", "zone", []),
@@ -41,6 +44,7 @@ WRONG_PUTS = [
     ("results", 5),
     ("machine", [1]),
     ("CPUTime", "long"),
+    ("RAMUsage", -1),
 ]
 
 
@@ -74,7 +78,9 @@ def test_a_wrong_field_in_a_report_is_named_and_changes_nothing(
 
 
 @POSTS
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"{" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"{" * 9_000, b'{"a": NaN}']
+)
 def test_a_body_that_is_no_object_is_refused(ours: Caller, path: str, code: str, content: bytes) -> None:
     """Whatever bytes come: 422, never a server error."""
     assert_error(ours.call("POST", path, content=content), 422, code)
@@ -87,6 +93,23 @@ def test_a_body_that_is_too_large_is_refused(ours: Caller, path: str, code: str)
     message = assert_error(ours.call("POST", path, content=content), 422, code)
     assert "larg" in message
     assert ours.call("POST", path, json=right_body(ours, path)).status_code == 200
+
+
+def test_deep_nesting_is_refused_or_kept_but_never_a_server_error(ours: Caller) -> None:
+    """A body may be nested as deep as it likes; the server goes on."""
+    run = ours.claim(ours.task()["id"])
+    for depth in (50, 5_000):
+        content = b'{"results": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+        assert ours.call("PUT", f"/api/jobs/runs/{run['id']}", content=content).status_code in (200, 422)
+    ours.report(run["id"], progress=0.5)
+
+
+def test_null_means_nothing_was_said(ours: Caller) -> None:
+    """A report full of nulls takes nothing back."""
+    run = ours.claim(ours.task()["id"], progress=0.25)
+    names = ("startedAt", "stoppedAt", "resultCode", "error", "progress", "results", "machine", "CPUTime")
+    after = ours.report(run["id"], **dict.fromkeys(names))
+    assert after | {"updatedAt": None} == run | {"updatedAt": None}
 
 
 def test_a_task_needs_a_job_that_is_there(api: Caller) -> None:
