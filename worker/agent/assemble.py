@@ -15,6 +15,7 @@ from worker.agent.drain import Drain
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
+from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
 from worker.agent.server_kind import ServerKind
@@ -46,6 +47,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     pod_id: str  # the identity: <pod uid or host>/<agent id>
     types: Collection[str]  # that have a handler here
     facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
+    machine: Callable[[], Mapping[str, Any]]  # the facts with their sources, for `machine` of a run
     unmet: Callable[[Task], tuple[str, ...]]  # what the machine lacks for a task
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]
@@ -77,7 +79,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         kept_at=str(config.state_dir / "journal"),
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
-    supervisor: Supervisor
+    outbox = Outbox(delivery)
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
@@ -92,19 +94,20 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
             lag_s=config.settle_s,
         ),
         max_attempts=config.max_attempts,
-        on_ended=lambda entry: supervisor.deliver(entry),
+        machine=parts.machine,
+        on_ended=outbox.send,
     )
     supervisor = Supervisor(
         poller=poller_of(parts, config),
         attempts=attempts,
-        delivery=delivery,
+        outbox=outbox,
         journal=parts.journal,
         jobs=jobs,
         drain=drain,
         slots=config.concurrency,
         exit_when_idle=config.exit_when_idle,
     )
-    recovery = Recovery(runs, parts.journal, parts.clock, kind=parts.kind, deliver=supervisor.deliver)
+    recovery = Recovery(runs, parts.journal, parts.clock, kind=parts.kind, deliver=outbox.send)
     return Agent(supervisor, recovery, drain)
 
 

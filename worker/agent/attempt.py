@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -59,9 +59,14 @@ class Attempts:
         clock: Clock,
         times: AttemptTimes,
         max_attempts: int,
+        machine: Callable[[], Mapping[str, Any]],
         on_ended: Callable[[Entry], None],
     ) -> None:
-        """`on_ended` gets the journal's entry of each outcome, to be delivered beside further runs."""
+        """Take the parts.
+
+        `machine` gives the facts with their sources; `on_ended` gets the journal's entry of each
+        outcome, to be delivered beside further runs.
+        """
         self._claimer = claimer
         self._executor = executor
         self._api = api
@@ -71,6 +76,7 @@ class Attempts:
         self._clock = clock
         self._times = times
         self._max_attempts = max_attempts
+        self._machine = machine
         self._on_ended = on_ended
 
     async def run(self, task: Task) -> bool:
@@ -115,6 +121,7 @@ class Attempts:
             report_interval_s=self._times.report_interval_s,
             heartbeat_s=self._times.heartbeat_s,
             lag_s=self._times.lag_s,
+            machine=self._machine(),
             on_answer=lambda run: self._jobs.note(claim.task.job_id, run.scheduler_state),
             on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0),
         )
@@ -152,7 +159,9 @@ class Attempts:
         """Write the outcome down; a run that is somebody else's by now is only noted."""
         if outcome.code is ResultCode.SUCCESS:
             reporter.state.progress = 1.0
-        report = terminal_report(outcome, claim.identity, self._clock.now(), reporter.state.progress)
+        report = terminal_report(
+            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold_machine
+        )
         has_value = outcome.code is ResultCode.SUCCESS
         if reporter.is_lost and not has_value:
             await self._journal.close_entry(claim.run.id)

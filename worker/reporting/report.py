@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -52,8 +53,8 @@ class RunState:
         """The last lines of the log, bounded."""
         return "\n".join(self._lines)[-LOG_BYTES_MAX:]
 
-    def report(self, identity: Identity) -> dict[str, Any]:
-        """Return the body of a report of a run that goes on."""
+    def report(self, identity: Identity, machine: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the body of a report of a run that goes on; `machine` is told once."""
         results = {"logTail": self.log_tail, "message": self.message}
         body: dict[str, Any] = {
             "startedAt": format_instant(identity.started_at),
@@ -62,13 +63,17 @@ class RunState:
         }
         if self.usage is not None:
             body |= {name: value for name, value in self.usage.as_run_fields().items() if value is not None}
-        return body
+        return body | ({"machine": machine} if machine else {})
 
 
 def terminal_report(
-    outcome: Outcome, identity: Identity, stopped_at: datetime, progress: float
+    outcome: Outcome,
+    identity: Identity,
+    stopped_at: datetime,
+    progress: float,
+    machine: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the body that stops a run: how it ended, what it brought, what it cost."""
+    """Return the body that stops a run: how it ended, what it brought, what it cost, and on what it ran."""
     is_success = outcome.code is ResultCode.SUCCESS
     body: dict[str, Any] = {
         "startedAt": format_instant(identity.started_at),
@@ -80,7 +85,7 @@ def terminal_report(
     if outcome.error is not None:
         body["error"] = outcome.error.text()
     body |= {name: value for name, value in outcome.usage.as_run_fields().items() if value is not None}
-    return body
+    return body | ({"machine": machine} if machine else {})
 
 
 def results_of(outcome: Outcome) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
+from typing import Any
 
 import structlog
 
@@ -56,10 +57,15 @@ class Reporter:
         report_interval_s: float,
         heartbeat_s: float,
         lag_s: float,
+        machine: Mapping[str, Any],
         on_answer: Callable[[Run], None],
         on_lost: Callable[[str], None],
     ) -> None:
-        """`on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more."""
+        """`machine` is told once, with the facts' sources.
+
+        `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more.
+        """
+        self.untold_machine: Mapping[str, Any] | None = machine
         self.state = RunState()
         self.is_lost = False
         self._api = api
@@ -97,13 +103,15 @@ class Reporter:
 
     async def _report(self) -> None:
         try:
-            run = await self._api.update_run(self._run_id, self.state.report(self._identity))
+            body = self.state.report(self._identity, self.untold_machine)
+            run = await self._api.update_run(self._run_id, body)
         except (Conflict, NotFound) as error:
             await self._confirm_loss(error)
         except ApiError as error:
             self._news.set()  # what was not told is still news
             log.warning("report.failed", run_id=self._run_id, error=str(error))
         else:
+            self.untold_machine = None
             self._weigh(run)
 
     def _weigh(self, run: Run) -> None:

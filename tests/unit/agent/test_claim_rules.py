@@ -74,8 +74,9 @@ def test_a_task_may_be_claimed_only_by_its_most_recent_placeholder() -> None:
 
 def test_attempts_are_counted_without_lost_claims_and_placeholders() -> None:
     """A claim that lost a race executed nothing."""
-    runs = [theirs("a"), theirs("b", error="lost_claim: another was earlier"), run("p"), mine("c")]
-    assert attempts_before(runs, but="c") == 1
+    lost = theirs("b", stoppedAt=LATER, error="lost_claim: another was earlier")
+    runs = [theirs("a", stoppedAt=LATER), lost, run("p"), run("q", stoppedAt=LATER), mine("c")]
+    assert attempts_before(runs) == 1
 
 
 def test_the_latest_checkpoint_is_handed_on() -> None:

@@ -36,6 +36,7 @@ class Desk:
             report_interval_s=2.0,
             heartbeat_s=15.0,
             lag_s=3.0,
+            machine={"nodeCPUs": {"state": "measured", "value": 2, "source": "psutil"}},
             on_answer=self.answers.append,
             on_lost=self.lost.append,
         )
@@ -66,6 +67,7 @@ def test_a_silent_run_is_reported_once_in_a_heartbeat() -> None:
     desk, stub = reported((200, LIVE), limit_s=61.0)
     assert len(stub.requests) == 4
     assert len(desk.answers) == 4
+    assert ["machine" in request.body for request in stub.requests] == [True, False, False, False]
     assert stub.requests[0].body["startedAt"] == AT
 
 

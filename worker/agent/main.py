@@ -1,0 +1,174 @@
+"""Run the agent on this machine: the real parts, put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from random import SystemRandom
+from uuid import uuid4
+
+import structlog
+
+from worker.agent.assemble import Agent, Parts, assemble
+from worker.agent.drain import Drain
+from worker.agent.placement import unmet
+from worker.agent.server_kind import FoundKinds, ServerKind
+from worker.agent.statedir import StateDir
+from worker.api.client import JobsApi, ServerTraits
+from worker.api.connect import open_api, token_source
+from worker.api.models import Task
+from worker.api.wire import ErrorKind
+from worker.clock import SystemClock
+from worker.config import AgentConfig
+from worker.executor.artifacts import open_artifacts
+from worker.executor.catalogue import Catalogue, open_catalogue
+from worker.executor.describer import Describer
+from worker.executor.process_executor import ProcessExecutor
+from worker.executor.spawn import ProcessSpawner
+from worker.log import redacted_text
+from worker.machine.detect import as_machine, detect
+from worker.machine.facts import Facts
+from worker.machine.identity import load_agent_id, machine_fingerprint
+from worker.reporting.disk import DiskIO
+from worker.reporting.journal import Journal
+
+__all__ = ["run"]
+
+log = structlog.get_logger()
+
+
+async def run(config: AgentConfig) -> int:
+    """Work until SIGTERM or SIGINT has drained the agent; returns the exit code.
+
+    Raises: ValueError where a setting cannot be used; OSError where the state directory cannot be;
+    StateDirBusy where another agent uses it.
+    """
+    with StateDir.acquire(config.state_dir) as state:
+        async with AsyncExitStack() as stack:
+            agent = await build(config, state, stack)
+            listen(agent.drain)
+            return await agent.run()
+
+
+async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> Agent:
+    """Put the real parts together; `stack` closes what was opened."""
+    clock, random = SystemClock(), SystemRandom()
+    environment = child_environment(config)
+    catalogue = await open_catalogue(config.handlers, Describer(state.path, environment=environment))
+    tell_problems(catalogue)
+    types = offered_types(catalogue, config)
+    facts = await detect_facts(config)
+    pod_id = f"{facts.podId.value}/{load_agent_id(state.path, uuid4, machine_fingerprint())}"
+    journal = await Journal.open(DiskIO(state.journal_path), clock)
+    stack.push_async_callback(journal.aclose)
+    executor = ProcessExecutor(
+        catalogue=catalogue,
+        spawner=ProcessSpawner(environment),
+        clock=clock,
+        workdir_root=state.path / "runs",
+        artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
+        concurrency=config.concurrency,
+        timeout_s=config.timeout_s,
+        redact=lambda line: redacted_text(line, secrets_of(config)),
+    )
+    stack.push_async_callback(executor.aclose)
+    kinds = FoundKinds(state.path / "servers.json")
+    traits = ServerTraits()
+    machine = as_machine(facts)
+    parts = Parts(
+        clock=clock,
+        random=random,
+        poll_api=await stack.enter_async_context(api(config, pod_id, traits)),
+        claim_api=await stack.enter_async_context(api(config, pod_id, traits)),
+        report_api=await stack.enter_async_context(api(config, pod_id, traits)),
+        executor=executor,
+        journal=journal,
+        pod_id=pod_id,
+        types=types,
+        facts=facts.as_run_fields,
+        machine=lambda: machine,
+        unmet=lambda task: reasons_against(task, facts, config),
+        kind=kind_of(config, kinds),
+        on_kind=lambda kind: kinds.keep(config.api.url, kind),
+    )
+    log.info(
+        "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
+    )
+    return assemble(parts, config)
+
+
+@asynccontextmanager
+async def api(config: AgentConfig, pod_id: str, traits: ServerTraits) -> AsyncIterator[JobsApi]:
+    """Give a client with connections of its own."""
+    async with open_api(config.api, agent=pod_id, traits=traits) as opened:
+        yield opened
+
+
+def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
+    """Return the types that this agent takes.
+
+    Raises: ValueError where a wanted type has no handler, or there is no handler at all.
+    """
+    offered = frozenset(catalogue.types)
+    if missing := sorted(set(config.types) - offered):
+        raise ValueError(
+            f"types: no handler here for {', '.join(missing)}; there are: {', '.join(sorted(offered))}"
+        )
+    if not offered:
+        raise ValueError("no handler is installed; name some by MILLHAND_HANDLERS")
+    return frozenset(config.types) or offered
+
+
+def child_environment(config: AgentConfig) -> dict[str, str]:
+    """Return what children may choose from: ours, with the settings that are meant for handlers."""
+    return {**os.environ, **({"MILLHAND_COMMANDS": ",".join(config.commands)} if config.commands else {})}
+
+
+def secrets_of(config: AgentConfig) -> tuple[str, ...]:
+    """Return what must never stand in a log."""
+    token = token_source(config.api).current()
+    return (token,) if token else ()
+
+
+def tell_problems(catalogue: Catalogue) -> None:
+    """Log which handlers cannot run here, and why; `millhand handlers` shows more."""
+    for entry in catalogue.entries.values():
+        if entry.problem is not None:
+            log.warning("handler.unavailable", type=entry.type, source=entry.source, problem=entry.problem)
+    for problem in catalogue.problems:
+        log.warning("handlers.unreadable", source=problem.source, problem=problem.message)
+    for warning in catalogue.warnings:
+        log.warning("handlers.replaced", message=warning)
+
+
+async def detect_facts(config: AgentConfig) -> Facts:
+    """Return what this machine is; what a person configured counts more."""
+    return await detect(
+        os.environ,
+        zone=config.zone,
+        preemptible=config.preemptible,
+        request_cpus=config.request_cpus,
+        request_ram_bytes=config.request_ram_bytes,
+    )
+
+
+def reasons_against(task: Task, facts: Facts, config: AgentConfig) -> tuple[str, ...]:
+    """Return what this machine lacks for a task."""
+    return unmet(task.parameters.get("requires"), facts, config.labels)
+
+
+def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:
+    """Return what is known of the server: configured, or found out by an earlier life."""
+    configured = {"key": ServerKind.KEY, "election": ServerKind.IGNORES}.get(config.claims)
+    return configured or kinds.load(config.api.url)
+
+
+def listen(drain: Drain) -> None:
+    """Drain on SIGTERM and SIGINT; a second one means now."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        message = f"{signal.Signals(number).name} received"
+        loop.add_signal_handler(number, drain.request, ErrorKind.DRAINED, message)
