@@ -14,11 +14,13 @@ from collections.abc import Collection, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
+import structlog.tracebacks
 
 __all__ = ["REDACTED", "configure", "redacted_text"]
 
 REDACTED: Final = "[redacted]"
 VALUE_CHARS_MAX: Final = 8 * 1024  # one value of one line; the rest is cut, and it says so
+FRAMES_MAX: Final = 20  # of a traceback
 SECRET_CHARS_MIN: Final = 6  # shorter "secrets" would blank out ordinary words
 
 SECRET_KEYS: Final = re.compile(
@@ -73,8 +75,14 @@ def configure(
 
 
 def rendered_exceptions(is_text: bool) -> list[Any]:
-    """Return what turns an exception into text, before secrets are taken out of it."""
-    return [structlog.processors.format_exc_info] if is_text else [structlog.processors.dict_tracebacks]
+    """Return what turns an exception into text or values, before secrets are taken out of it.
+
+    Without local variables: secrets may be in them, and they are long.
+    """
+    if is_text:
+        return [structlog.processors.format_exc_info]
+    shape = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=FRAMES_MAX)
+    return [structlog.processors.ExceptionRenderer(shape)]
 
 
 def renderer(is_text: bool, color: bool) -> Any:

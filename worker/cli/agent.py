@@ -36,11 +36,12 @@ def command(
     """
     from worker import log
     from worker.agent.main import run
+    from worker.agent.statedir import StateDirBusy
     from worker.cli.session import with_token
 
     config = agent(with_token(api))
     log.configure(log_level, log_format, secrets=[api.token] if api.token else [])
     try:
         return asyncio.run(run(config))
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, StateDirBusy) as exc:
         raise CliError(str(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc

@@ -73,7 +73,7 @@ def files_of(run: Run | None) -> list[dict[str, Any]]:
 
 def outcome_table(outcomes: Iterable[TaskOutcome]) -> Table:
     """Return the table: task, result, wall, CPU seconds, peak RAM, output file or error."""
-    made = table("task", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
+    made = table("name", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
     rows = sorted(outcomes, key=lambda one: one.has_succeeded)
     shown = rows[:ROWS_MAX] if len(rows) > ROWS_MAX else list(outcomes)
     for one in shown:

@@ -147,6 +147,8 @@ def explain(exc: ApiError, config: ApiConfig) -> CliError:
         todo = (
             "is the server up, and is MILLHAND_API_URL (or --api-url) right? `millhand doctor` looks closer"
         )
+        if exc.status is not None:
+            todo = "the server answers, but cannot do it now; its log says more. Try again later"
         return CliError(f"{where}: {reason(exc)}", todo, code=ExitCode.UNREACHABLE)
     return CliError(f"{where}: {exc}", code=ExitCode.REFUSED)
 

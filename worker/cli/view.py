@@ -34,7 +34,10 @@ def table(*columns: str, numbers: Iterable[str] = (), title: str | None = None) 
     )  # fmt: skip
     right = set(numbers)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        is_id = column in {"job", "task", "run"}  # whole, so that it can be copied
+        made.add_column(
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_id
+        )
     return made
 
 

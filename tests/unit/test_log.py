@@ -1,0 +1,119 @@
+"""Logs: their form, and that no secret comes out."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from worker import log
+from worker.log import REDACTED, VALUE_CHARS_MAX, redacted_text
+
+SECRET = "mh-3f9c1d-secret"
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """Take the place of stderr, and leave the process's logging as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield io.StringIO()
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, object]]:
+    """Return the JSON lines."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_with_utc_time_level_and_fields(stream: io.StringIO) -> None:
+    """What is not a terminal gets one JSON object a line."""
+    log.configure(stream=stream)
+    structlog.get_logger().info("run.claimed", run_id="r1", n=3, ratio=None)
+    (line,) = lines(stream)
+    assert str(line.pop("at")).endswith("Z")
+    assert line == {"event": "run.claimed", "level": "info", "run_id": "r1", "n": 3, "ratio": None}
+
+
+def test_what_is_below_the_level_is_not_logged(stream: io.StringIO) -> None:
+    """A level is the least that comes out."""
+    log.configure("warning", stream=stream)
+    structlog.get_logger().info("quiet")
+    structlog.get_logger().warning("loud")
+    assert [line["event"] for line in lines(stream)] == ["loud"]
+
+
+def test_text_is_for_people(stream: io.StringIO) -> None:
+    """Readable, without colours where nobody asked for them."""
+    log.configure(form="text", stream=stream, color=False)
+    structlog.get_logger().info("run.claimed", run_id="r1")
+    assert "run.claimed" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_secrets_never_come_out(stream: io.StringIO) -> None:
+    """By key, by form, by value, nested, and in the text of an exception."""
+    log.configure(stream=stream, secrets=[SECRET])
+    logger = structlog.get_logger()
+    logger.info(
+        "sent " + SECRET,
+        token="abc", api_key="k", Authorization="Bearer xyz", header=f"Bearer {SECRET}x",
+        url="https://u:pw@h/p?bearer_token=zzz&a=1", nested={"password": "p", "list": [SECRET]},
+        tokens=3, error=ValueError(SECRET),
+    )  # fmt: skip
+    try:
+        raise RuntimeError(f"with {SECRET}")
+    except RuntimeError:
+        logger.exception("failed")
+    text = stream.getvalue()
+    for secret in (SECRET, "abc", "xyz", "pw@", "zzz", '"p"'):
+        assert secret not in text
+    assert lines(stream)[0]["tokens"] == 3
+    assert "a=1" in text
+
+
+def test_an_exception_is_told_without_local_variables(stream: io.StringIO) -> None:
+    """Locals may hold anything."""
+    log.configure(stream=stream)
+    hidden = "local" + "-variable"
+    try:
+        raise RuntimeError(hidden[:5])
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+    assert hidden not in stream.getvalue()
+    assert lines(stream)[0]["exception"]
+
+
+def test_long_values_are_cut_and_say_so() -> None:
+    """A log line has a bound."""
+    text = redacted_text("x" * (VALUE_CHARS_MAX + 5))
+    assert len(text) < VALUE_CHARS_MAX + 50
+    assert text.endswith("(5 more characters)")
+
+
+def test_lines_of_libraries_have_the_same_form(stream: io.StringIO) -> None:
+    """Warnings of libraries and of Python come out as ours, redacted too."""
+    log.configure(stream=stream, secrets=[SECRET])
+    logging.getLogger("library").warning("sent %s", SECRET)
+    logging.getLogger("library").info("chatter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+    events = [str(line["event"]) for line in lines(stream)]
+    assert events[0] == f"sent {REDACTED}"
+    assert "DeprecationWarning" in events[1]
+    assert len(events) == 2
+
+
+@pytest.mark.parametrize("text", ["a token of thanks", "basic auth", "http://host/path?page=2", ""])
+def test_ordinary_words_stay(text: str) -> None:
+    """Redaction does not eat what people need to read."""
+    assert redacted_text(text, ["abc"]) == text
