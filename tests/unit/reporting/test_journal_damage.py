@@ -6,6 +6,7 @@ import asyncio
 
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from tests.unit.reporting.samples import REPORT, SMALL, entry, reopened
+from worker.reporting.journal import Journal
 from worker.reporting.records import (
     MAGIC,
     ClosedRecord,
@@ -112,6 +113,22 @@ def test_a_segment_without_its_base_takes_nothing_back() -> None:
         disk.written["00000002.seg"] = bytearray(MAGIC + encode(EntryRecord(entry("run-1"))))
         entries = (await recover(MemoryIO(disk))).entries
         assert entries["run-1"].terminal == REPORT
+
+    asyncio.run(scenario())
+
+
+def test_a_segment_that_could_not_be_removed_brings_nothing_back() -> None:
+    """The base of a younger segment makes it void, though it lies there still."""
+
+    async def scenario() -> None:
+        disk, _, _ = await disk_with_two_reports()
+        io = MemoryIO(disk)
+        io.fail = lambda call, name: OSError("not now") if call == "remove" else None
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.close_entry("run-1")
+        again = await Journal.open(io, limits=SMALL)
+        assert len(disk.written) == 3
+        assert list(again.entries) == ["run-2"]
 
     asyncio.run(scenario())
 

@@ -155,6 +155,50 @@ async def intents_until_refused(journal: Journal) -> int:
     return number
 
 
+def test_an_intent_that_was_told_to_be_written_is_never_forgotten() -> None:
+    """Its batch's sync fails afterwards, and the new segment has no room to spare: it stays."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.intent(entry("run-1"))
+        sync_fault, room_fault = FailOnce("fdatasync", errno.EIO), FailOnce("allocate", errno.ENOSPC)
+
+        def fail(call: str, name: str) -> OSError | None:
+            return sync_fault(call, name) or (room_fault(call, name) if sync_fault.failed else None)
+
+        io.fail = fail
+        await asyncio.gather(journal.intent(entry("run-2")), journal.terminal("run-1", REPORT))
+        assert room_fault.failed
+        assert sorted(journal.entries) == ["run-1", "run-2"]
+        assert sorted((await reopened(io.disk)).entries) == ["run-1", "run-2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_of_ours_fails_the_call_and_not_the_journal() -> None:
+    """No caller waits for ever, whatever is raised; the next call starts anew."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.intent(entry())
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+
+        def fail(call: str, name: str) -> OSError | None:
+            raise RuntimeError("a fault of ours")
+
+        io.fail = fail
+        async with asyncio.timeout(10.0):
+            with pytest.raises(JournalError, match="a fault of ours"):
+                await journal.terminal("run-1", REPORT)
+            io.fail = lambda call, name: None
+            await journal.terminal("run-1", REPORT)
+        assert (await reopened(io.disk)).entries["run-1"].terminal == REPORT
+
+    asyncio.run(scenario())
+
+
 def test_a_segment_that_cannot_be_replaced_goes_on() -> None:
     """Without space for a new segment the old one, with its reserved room, is still used."""
 
