@@ -1,0 +1,11 @@
+"""What the mesh handlers are made of: check, read, measure and write meshes. Needs the extra `mesh`."""
+
+from __future__ import annotations
+
+try:
+    import numpy  # noqa: F401, ICN001 - only whether it is there
+    import trimesh  # noqa: F401 - the same
+except ImportError as exc:
+    raise ImportError(
+        f"mesh handlers need trimesh and numpy ({exc}); install them with: pip install 'millhand[mesh]'"
+    ) from exc
