@@ -44,14 +44,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[Target]:
         yield request.param, server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def api(target: Target) -> Iterator[Caller]:
     """A caller with a token."""
     with calling(target[0], target[1].url, target[1].token) as caller:
         yield caller
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def nobody(target: Target) -> Iterator[Caller]:
     """A caller without a token."""
     with calling(target[0], target[1].url, None) as caller:
@@ -78,7 +78,7 @@ def our_server() -> Iterator[RunningServer]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ours(our_server: RunningServer) -> Iterator[Caller]:
     """A caller of our server."""
     with calling("ours", our_server.url, our_server.token) as caller:

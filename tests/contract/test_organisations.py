@@ -12,7 +12,7 @@ from tests.contract.conftest import calling
 from tests.contract.reference import assert_error
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stranger(our_server: RunningServer) -> Iterator[Caller]:
     """A caller whose token belongs to another organisation of the same server."""
     with calling("ours", our_server.url, our_server.new_token("strangers")) as caller:
