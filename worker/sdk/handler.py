@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from worker.sdk.context import Context
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+    from typing import Any, Literal, TypeVar
 
-    P = ParamSpec("P")
-    R = TypeVar("R")
+    # Not Callable[Concatenate[Context, P], R]: that refuses `def echo(ctx: Context, **values: Any)`.
+    F = TypeVar("F", bound=Callable[..., Any])
     Isolation = Literal["warm", "fresh"]
-    Handler = Callable[Concatenate[Context, P], R]
 
 __all__ = ["HandlerSpec", "handler", "spec_of"]
 
@@ -73,7 +70,7 @@ def handler(
     no_progress_s: float | None = None,
     isolation: Isolation = "warm",
     max_result_bytes: int = 256 * 1024,
-) -> Callable[[Handler[P, R]], Handler[P, R]]:
+) -> Callable[[F], F]:
     """Make a function the handler of a task type; it stays callable as it is.
 
     The first parameter is the `Context`; the others are the task's parameters, checked against
@@ -95,7 +92,7 @@ def handler(
         raise TypeError("write @handler() or @handler('type'), with parentheses")
     check_options(type, timeout_s, no_progress_s, isolation, max_result_bytes)
 
-    def decorate(function: Handler[P, R]) -> Handler[P, R]:
+    def decorate(function: F) -> F:
         if not hasattr(function, "__name__"):
             raise TypeError(f"@handler decorates a function, not {function!r}")
         spec = HandlerSpec(

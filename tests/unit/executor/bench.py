@@ -1,0 +1,159 @@
+"""An executor with real children for each test, and its parts where a test needs them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from worker.clock import SystemClock
+from worker.executor.artifacts import ArtifactStore, open_artifacts
+from worker.executor.assignment import Assignment
+from worker.executor.catalogue import HandlerEntry
+from worker.executor.executor import Event, ProgressEvent, StopRequest
+from worker.executor.outcome import Outcome
+from worker.executor.process_executor import ProcessExecutor
+from worker.executor.spawn import ProcessSpawner, Spawned, Spawner
+
+SAMPLES = Path(__file__).with_name("sample_handlers.py")
+TEST_LIMIT_S = 30.0  # of whatever a test waits for; reached only where something hangs
+
+
+class SampleHandlers:
+    """A catalogue that looks every type up in one file."""
+
+    def __init__(self, path: Path = SAMPLES) -> None:
+        self.path = path
+
+    def get(self, type_: str, /) -> HandlerEntry | None:
+        """Return an entry for any type but one."""
+        if type_ == "unknown":
+            return None
+        return HandlerEntry(type=type_, target=str(self.path), source="tests")
+
+
+class CountingSpawner:
+    """Start real children and keep their pids."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._real = ProcessSpawner(environment)
+        self.pids: list[int] = []
+
+    def spawn(self, gpus: tuple[str, ...]) -> Spawned:
+        """Start a child."""
+        spawned = self._real.spawn(gpus)
+        self.pids.append(spawned.pid)
+        return spawned
+
+
+class Bench:
+    """An executor on a folder, and what was told while it ran."""
+
+    def __init__(self, executor: ProcessExecutor, folder: Path, spawner: CountingSpawner) -> None:
+        self.executor = executor
+        self.folder = folder
+        self.spawner = spawner
+        self.events: list[Event] = []
+        self.runs = 0
+
+    async def run(
+        self,
+        type_: str,
+        *,
+        stop: StopRequest | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        gpus: tuple[str, ...] = (),
+        **parameters: Any,
+    ) -> Outcome:
+        """Run one task to its end, within a limit."""
+        self.runs += 1
+        assignment = Assignment(
+            run_id=f"run-{self.runs}", task_id="task", type=type_, parameters=parameters, gpus=gpus
+        )
+        async with asyncio.timeout(TEST_LIMIT_S):
+            return await self.executor.execute(
+                assignment, stop or StopRequest(), on_event or self.events.append
+            )
+
+    @property
+    def is_tidy(self) -> bool:
+        """Tell whether no folder of a run is left."""
+        return not list(self.folder.glob("runs/*"))
+
+    async def wait_for_children(self, count: int) -> None:
+        """Wait until so many children have not been reaped; within the scenario's limit."""
+        while sum(is_there(pid) for pid in self.spawner.pids) != count:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path,
+    *,
+    handlers: Path = SAMPLES,
+    artifacts: ArtifactStore | None = None,
+    environment: dict[str, str] | None = None,
+    spawner: Spawner | None = None,
+    **options: Any,
+) -> AsyncIterator[Bench]:
+    """Give an executor; close it, and see that every child is gone."""
+    counting = CountingSpawner(environment)
+    executor = ProcessExecutor(
+        catalogue=SampleHandlers(handlers),
+        spawner=spawner or counting,
+        clock=SystemClock(),
+        workdir_root=folder / "runs",
+        artifacts=artifacts or open_artifacts(folder / "artifacts"),
+        concurrency=options.pop("concurrency", 2),
+        **options,
+    )
+    try:
+        yield Bench(executor, folder, counting)
+    finally:
+        async with asyncio.timeout(TEST_LIMIT_S):
+            await executor.aclose()
+    assert [pid for pid in counting.pids if is_there(pid)] == []
+
+
+def within_limit(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run an async scenario to its end."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(TEST_LIMIT_S):
+            await scenario
+
+    asyncio.run(limited())
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process lives (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process lives or waits to be reaped."""
+    return Path(f"/proc/{pid}").exists()
+
+
+def open_descriptors() -> set[str]:
+    """Return the descriptors of this process."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+async def stop_at_progress(
+    bench: Bench, type_: str, stop: StopRequest, ask: Callable[[], None], **parameters: Any
+) -> Outcome:
+    """Run a task and ask it to stop when it first tells progress."""
+    asked = False
+
+    def on_event(event: Event) -> None:
+        nonlocal asked
+        bench.events.append(event)
+        if isinstance(event, ProgressEvent) and not asked:
+            asked = True
+            ask()
+
+    return await bench.run(type_, stop=stop, on_event=on_event, **parameters)

@@ -1,0 +1,126 @@
+"""What a run tells on its way: progress, lines, files, checkpoints; all of it bounded."""
+
+from pathlib import Path
+
+from tests.unit.executor.bench import bench, within_limit
+from worker.api.wire import ErrorKind, ResultCode
+from worker.executor.executor import LogEvent, ProgressEvent
+
+
+def test_everything_a_handler_tells_arrives(tmp_path: Path) -> None:
+    """Progress, also the last held-back value; log; both outputs; unfinished lines; the checkpoint."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            outcome = await it.run("tell")
+            progress = [event for event in it.events if isinstance(event, ProgressEvent)]
+            assert progress[0] == ProgressEvent(0.25, "a quarter")
+            assert progress[-1] == ProgressEvent(0.75, "the last")
+            lines = {
+                (event.stream, event.line, event.level) for event in it.events if isinstance(event, LogEvent)
+            }
+            assert lines == {
+                ("log", "logged count=3", "warning"),
+                ("stdout", "printed", "info"),
+                ("stdout", "raw without an end", "info"),
+                ("stderr", "complained", "info"),
+            }
+            assert outcome.checkpoint == {"at": 7}
+            assert set(outcome.log_tail.splitlines()) == {line for _, line, _ in lines}
+
+    within_limit(scenario())
+
+
+def test_output_belongs_to_the_run_that_printed_it(tmp_path: Path) -> None:
+    """A run after another on the same child starts with an empty tail."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            first, second = await it.run("tell"), await it.run("tell")
+            assert sorted(first.log_tail.splitlines()) == sorted(second.log_tail.splitlines())
+            assert len(it.spawner.pids) == 1
+
+    within_limit(scenario())
+
+
+def test_a_flood_of_output_is_bounded(tmp_path: Path) -> None:
+    """Fifty megabytes are drained, few lines are kept, and the very last one is among them."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            outcome = await it.run("flood", size_bytes=50_000_000)
+            assert outcome.code is ResultCode.SUCCESS
+            assert len(outcome.log_tail) <= 8 * 1024
+            assert outcome.log_tail.rstrip().endswith("the very last line")
+            assert "dropped" in outcome.log_tail
+            assert len(it.events) < 50_000  # of two and a half million lines
+
+    within_limit(scenario())
+
+
+def test_a_flood_of_log_lines_is_bounded_and_counted(tmp_path: Path) -> None:
+    """What the child drops it tells."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            outcome = await it.run("log-flood", lines=20_000)
+            assert "were too many and dropped" in outcome.log_tail
+            assert len(it.events) < 20_000
+
+    within_limit(scenario())
+
+
+def test_secrets_are_redacted_from_lines(tmp_path: Path) -> None:
+    """Neither events nor the tail carry what `redact` removes."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, redact=lambda line: line.replace("printed", "***")) as it:
+            outcome = await it.run("tell")
+            assert "printed" not in outcome.log_tail
+            assert "printed" not in [event.line for event in it.events if isinstance(event, LogEvent)]
+
+    within_limit(scenario())
+
+
+def test_a_listener_that_raises_does_not_end_the_run(tmp_path: Path) -> None:
+    """How a run ends is decided by the run."""
+
+    def broken(_event: object) -> None:
+        raise RuntimeError("listener is broken")
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            assert (await it.run("tell", on_event=broken)).code is ResultCode.SUCCESS
+
+    within_limit(scenario())
+
+
+def test_an_artifact_is_stored_with_its_digest(tmp_path: Path) -> None:
+    """The file is at its URL when the outcome is there."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            (artifact,) = (await it.run("make-file", text="hello", name="deep/out.stl")).artifacts
+            stored = tmp_path / "artifacts" / "run-1" / "deep" / "out.stl"
+            assert stored.read_text() == "hello"
+            assert artifact.url == stored.as_uri()
+            assert (artifact.size_bytes, artifact.content_type) == (5, "model/stl")
+            assert artifact.sha256.startswith("2cf24dba")
+
+    within_limit(scenario())
+
+
+def test_a_file_that_cannot_be_stored_fails_the_run_and_says_which(tmp_path: Path) -> None:
+    """A success without its files would be a lie; the value is kept."""
+    (tmp_path / "artifacts").write_text("in the way")
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            outcome = await it.run("make-file", name="out.stl")
+            assert outcome.code is ResultCode.FAILED
+            assert outcome.error is not None
+            assert outcome.error.kind is ErrorKind.INTERNAL
+            assert "out.stl" in outcome.error.message
+            assert outcome.value == {"made": 1}
+
+    within_limit(scenario())
