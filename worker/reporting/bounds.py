@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-__all__ = ["EntryTooLarge", "JournalError", "JournalFull", "Limits"]
+from worker.reporting.records import Entry, EntryRecord, encode
+
+__all__ = ["EntryTooLarge", "JournalError", "JournalFull", "Limits", "encode_bounded"]
 
 
 class JournalError(Exception):
@@ -34,3 +36,14 @@ class Limits(Struct, frozen=True, kw_only=True):
     reserve_bytes: int = 320 << 10  # room for one entry with its report; also its largest size
     max_open: int = 4096  # entries; an intent beyond is refused
     io_timeout_s: float = 30.0  # a disk that takes longer counts as failed
+
+
+def encode_bounded(entry: Entry, limit_bytes: int) -> bytes:
+    """Return an entry as it stands on disk; raises EntryTooLarge beyond the limit."""
+    block = encode(EntryRecord(entry))
+    if len(block) > limit_bytes:
+        raise EntryTooLarge(
+            f"journal entry of run {entry.run_id} has {len(block)} bytes, {limit_bytes} are allowed;"
+            " cut its report down"
+        )
+    return block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -12,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from worker.clock import Clock, SystemClock
-from worker.reporting.bounds import EntryTooLarge, JournalError, JournalFull, Limits
+from worker.reporting.bounds import EntryTooLarge, JournalError, JournalFull, Limits, encode_bounded
 from worker.reporting.disk import JournalIO
 from worker.reporting.records import (
     Child,
@@ -29,6 +30,7 @@ from worker.usage.usage import Usage
 __all__ = ["EntryTooLarge", "Journal", "JournalError", "JournalFull", "Limits"]
 
 SLACK_BYTES: Final = 64 << 10  # room for marks and closings beside the reports
+RECOVER_S: Final = 120.0  # to read what is open: at most a few hundred MiB, usually next to nothing
 RETRY_S: Final = 1.0  # how often what need not be durable asks a failing disk
 
 log = structlog.get_logger(__name__)
@@ -82,10 +84,11 @@ class Journal:
         A disk that can be read but not written gives a journal that is not healthy.
 
         Raises:
-            OSError: the folder cannot be read.
+            OSError: the folder cannot be read, or not in time.
         """
         limits = limits or Limits()
-        found = await recover(io)
+        async with asyncio.timeout(RECOVER_S):
+            found = await recover(io)
         writer = SegmentWriter(io, found, limits.io_timeout_s)
         journal = cls(writer, io, clock or SystemClock(), limits)
         journal._entries = found.entries
@@ -160,7 +163,9 @@ class Journal:
         self._is_closed = True
         if self._flushing is not None:
             await asyncio.wait([self._flushing])
-        await self._io.aclose()
+        with contextlib.suppress(TimeoutError):  # a disk that hangs must not hold up the end
+            async with asyncio.timeout(self._limits.io_timeout_s):
+                await self._io.aclose()
 
     async def _submit(self, change: Change | None, block: bytes, is_durable: bool = False) -> None:
         """Change the memory at once, queue the block, and wait until it is written."""
@@ -276,17 +281,6 @@ class Journal:
             log.warning("journal.not_rotated", error=repr(exc))
         except OSError:
             await self._restart([])
-
-
-def encode_bounded(entry: Entry, limit_bytes: int) -> bytes:
-    """Return an entry as it stands on disk; raises EntryTooLarge beyond the limit."""
-    block = encode(EntryRecord(entry))
-    if len(block) > limit_bytes:
-        raise EntryTooLarge(
-            f"journal entry of run {entry.run_id} has {len(block)} bytes, {limit_bytes} are allowed;"
-            " cut its report down"
-        )
-    return block
 
 
 def settle(writes: list[Write], error: JournalError | None = None) -> None:

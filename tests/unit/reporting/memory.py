@@ -46,6 +46,7 @@ class MemoryIO:
         self.calls: Counter[str] = Counter()
         self.fail: Callable[[str, str], OSError | None] = lambda call, name: None
         self.gate: asyncio.Event | None = None
+        self.close_gate: asyncio.Event | None = None
         self.syncing = asyncio.Event()
         self.is_closed = False
 
@@ -102,7 +103,9 @@ class MemoryIO:
         self.disk.synced.pop(name, None)
 
     async def aclose(self) -> None:
-        """Note that it was called."""
+        """Note that it was called, once the gate, if there is one, is open."""
+        if self.close_gate is not None:
+            await self.close_gate.wait()
         self.is_closed = True
 
     def _count(self, call: str, name: str) -> None:

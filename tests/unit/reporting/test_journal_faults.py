@@ -285,3 +285,20 @@ def test_power_may_fail_at_any_call_while_a_segment_is_replaced(at_call: int) ->
             assert all(reported[run_id] == report for run_id, report in durable.items())
 
     asyncio.run(scenario())
+
+
+def test_a_disk_that_hangs_does_not_hold_up_the_end() -> None:
+    """Closing gives up after the time limit; what was written is there."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        limits = type(SMALL)(reserve_bytes=4096, intent_bytes=2048, io_timeout_s=0.05)
+        journal = await Journal.open(io, limits=limits)
+        await journal.intent(entry())
+        io.close_gate = asyncio.Event()
+        async with asyncio.timeout(10.0):
+            await journal.aclose()
+        assert not io.is_closed
+        assert (await reopened(io.disk)).entries == {"run-1": entry()}
+
+    asyncio.run(scenario())
