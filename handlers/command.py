@@ -17,10 +17,10 @@ from worker import Context, Fail, handler
 
 __all__ = ["command"]
 
-# What a program sees of the worker's environment: how to find libraries, how to talk, its GPUs.
-PASSED_ON = (
-    "CUDA_VISIBLE_DEVICES", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES", "PATH", "TZ",
-)  # fmt: skip
+# What a program sees of the worker's environment: how to find libraries, how to talk, its GPUs and
+# threads, and the name of its process tree, by which the worker finds what is left of it.
+PASSED_ON = frozenset({"LANG", "LD_LIBRARY_PATH", "MILLHAND_TREE", "PATH", "TZ"})
+PASSED_ON_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
 TAIL_LINES = 20  # how many of the last lines stand in an error
 TAIL_CHARS = 500  # of each of them
 
@@ -81,7 +81,11 @@ class Printed:
 
 def environment_of(workdir: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the program's environment: a few variables of the worker's, and a home of its own."""
-    passed_on = {name: environment[name] for name in PASSED_ON if name in environment}
+    passed_on = {
+        name: value
+        for name, value in environment.items()
+        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
     return passed_on | {"HOME": str(workdir), "TMPDIR": str(workdir)}
 
 

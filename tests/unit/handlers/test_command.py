@@ -77,13 +77,15 @@ def test_it_runs_in_the_folder_of_the_run_with_a_clean_environment(
 ) -> None:
     """No variable of the worker but a few known ones, no input to wait for."""
     monkeypatch.setenv("SOME_SECRET", "s3cret")
+    monkeypatch.setenv("MILLHAND_TREE", "mark")
     runs(
         "import os, sys, pathlib; pathlib.Path('seen').write_text(repr((sorted(os.environ), os.getcwd(), "
         "os.environ['HOME'], sys.stdin.read())))"
     )
     seen = (ctx.workdir / "seen").read_text()
     assert "SOME_SECRET" not in seen
-    assert "MILLHAND" not in seen
+    assert "MILLHAND_COMMANDS" not in seen
+    assert "MILLHAND_TREE" in seen  # by it the worker finds what is left of a run
     assert seen.endswith(f"'{ctx.workdir}', '{ctx.workdir}', '')")
 
 

@@ -1,0 +1,65 @@
+"""What `docs/handlers.md` says is what the handlers take and tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers import models
+from handlers.command import PASSED_ON, PASSED_ON_PREFIXES, command
+from handlers.mesh_convert import mesh_convert
+from handlers.noop import noop
+from handlers.sleep import sleep
+from worker.agent.requirements import READERS
+from worker.sdk import spec_of
+from worker.sdk.parameters import read_signature
+from worker.sdk.testing import ToldContext
+
+PAGE = (Path(__file__).parents[3] / "docs" / "handlers.md").read_text()
+HANDLERS = [noop, sleep, command, mesh_convert]
+
+
+def section(title: str) -> str:
+    """Return the text below a heading."""
+    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def first_cells(table: str) -> list[str]:
+    """Return the names in the first column of the first table."""
+    rows = re.search(r"((?:^\|.*\n)+)", table, re.MULTILINE)
+    assert rows is not None
+    return [name for row in rows[1].splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize("function", HANDLERS, ids=lambda function: str(function.__name__))
+def test_the_parameters_are_those_of_the_handler(function: Callable[..., Any]) -> None:
+    """All of them, in their order, with their defaults."""
+    spec = spec_of(function)
+    assert spec is not None
+    parameters = read_signature(function).parameters
+    assert first_cells(section(spec.type)) == [parameter.name for parameter in parameters]
+    for parameter in parameters:
+        row = next(row for row in section(spec.type).splitlines() if row.startswith(f"| `{parameter.name}`"))
+        assert ("required" in row) is parameter.is_required
+
+
+def test_the_fields_of_a_converted_mesh_are_described(ctx: ToldContext) -> None:
+    """All of them, and no others."""
+    result = mesh_convert(ctx, input=str(models.folder() / "gear.glb"))
+    assert set(first_cells(section("mesh-convert").split("Result:")[1])) == set(result)
+
+
+def test_the_keys_of_requires_are_described() -> None:
+    """All that are read."""
+    assert set(first_cells(section("What a task requires"))) == set(READERS)
+
+
+def test_what_a_program_sees_is_described() -> None:
+    """Every variable that is passed on."""
+    text = section("command")
+    assert all(f"`{name}`" in text for name in PASSED_ON)
+    assert all(f"`{prefix}*`" in text for prefix in PASSED_ON_PREFIXES)
