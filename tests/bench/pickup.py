@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tests.bench.caller import Caller
 from tests.bench.figure import Figure, percentile
-from tests.bench.proc import cpu_of_tree_s, pss_of_tree_bytes, tree
+from tests.bench.proc import cpu_of_living_s, pss_of_tree_bytes, tree
 from tests.bench.world import Agent, Server, running_agent
 
 __all__ = ["measure_idle_agent"]
@@ -66,17 +66,24 @@ def pick_up(waits: list[float]) -> list[Figure]:
 
 def leave_alone(server: Server, agent: Agent, idle_s: float) -> list[Figure]:
     """Return what agent and server use while nothing happens."""
-    before = cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid)
+    programs = {"agent": agent.pid, "server": server.pid}
+    before = {name: cpu_of_living_s(pid) for name, pid in programs.items()}
     time.sleep(idle_s)
-    after = cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid)
-    note = f"over {idle_s:.0f} s; CPU is counted in steps of 10 ms"
+    after = {name: cpu_of_living_s(pid) for name, pid in programs.items()}
     children = len(tree(agent.pid)) - 1
     return [
-        Figure(name="idle CPU, agent", value=(after[0] - before[0]) / idle_s * 100, unit="%", note=note),
-        Figure(name="idle CPU, server", value=(after[1] - before[1]) / idle_s * 100, unit="%", note=note),
-        memory(f"idle memory, agent and {children} processes below it", agent.pid),
+        *(idle_cpu(name, before[name], after[name], idle_s) for name in programs),
+        memory(f"idle memory, agent and {children} below it", agent.pid),
         memory("idle memory, server", server.pid),
     ]
+
+
+def idle_cpu(name: str, before_s: float | None, after_s: float | None, idle_s: float) -> Figure:
+    """Return the part of one CPU that a program took."""
+    if before_s is None or after_s is None:
+        return Figure(name=f"idle CPU, {name}", value=None, unit="%", note="schedstat cannot be read here")
+    value = (after_s - before_s) / idle_s * 100
+    return Figure(name=f"idle CPU, {name}", value=value, unit="%", note=f"over {idle_s:.0f} s")
 
 
 def memory(name: str, pid: int) -> Figure:

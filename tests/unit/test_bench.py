@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.figure import Figure, percentile
-from tests.bench.proc import cpu_of_tree_s, tree
+from tests.bench.proc import cpu_of_living_s, cpu_of_tree_s, tree
 from tests.bench.report import as_table, save
 
 
@@ -56,5 +56,6 @@ def test_tree_counts_a_grandchild_and_its_cpu() -> None:
         assert child.stdout.readline() == "done\n"
         assert len(tree(child.pid)) == 2
         assert cpu_of_tree_s(child.pid) >= 0.3
+        assert (living_s := cpu_of_living_s(child.pid)) is None or living_s >= 0.3
         assert child.pid in tree(os.getpid())
         child.communicate("\n", timeout=30)
