@@ -62,6 +62,7 @@ class ApiServer(uvicorn.Server):
                 log_config=None,
                 access_log=access_log,
                 server_header=False,
+                proxy_headers=False,  # nothing here depends on who a proxy says asked
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=SHUTDOWN_S,
                 backlog=BACKLOG,

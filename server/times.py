@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from worker.api import wire
@@ -25,4 +26,13 @@ def from_ms(at_ms: int) -> datetime:
 
 def instant_of(at_ms: int | None) -> str | None:
     """Return the text of the wire for a stored time; None stays None."""
-    return None if at_ms is None else wire.format_instant(from_ms(at_ms))
+    if at_ms is None:
+        return None
+    second, ms = divmod(at_ms, 1000)
+    return f"{_second(second)}{ms:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(second: int) -> str:
+    # A list shows many times of the same few seconds; the calendar is the costly part.
+    return wire.format_instant(from_ms(second * 1000)).removesuffix("000Z")

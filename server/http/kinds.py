@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MOST_CHARACTERS_OF_ID: Final = 255
+LARGEST_NUMBER: Final = 2**62  # a whole number stays one in the database
 LARGEST_PRIORITY: Final = 2**31 - 1
 
 # Nothing that a path, a query string or a log line would take apart.
@@ -77,8 +78,8 @@ def _job_id(json: bytes) -> str:
 def _number(json: bytes) -> float:
     value = _value(json)
     number = wire.as_float(value)
-    if number is None or number < 0:
-        raise ValueError("must be a number, not negative")
+    if number is None or not 0 <= number <= LARGEST_NUMBER:
+        raise ValueError("must be a number, not negative and not above 2**62")
     return int(number) if number.is_integer() else number
 
 

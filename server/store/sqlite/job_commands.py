@@ -112,7 +112,7 @@ CANCEL_PENDING = (
     """UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
     WHERE org_id = :org AND job_id = :job AND started_at IS NULL AND stopped_at IS NULL
       AND (SELECT run_status FROM tasks t WHERE t.org_id = :org AND t.id = task_id) = 'pending'""",
-    """INSERT INTO runs (org_id, job_id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
+    """INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
                          result_code, error, report_progress)
     SELECT org_id, new_id(), id, job_id, :server, :now, :now, :now, :failed, :error, 1
     FROM tasks WHERE org_id = :org AND job_id = :job AND run_status = 'pending'

@@ -11,13 +11,13 @@ from msgspec import UNSET
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.records import RunAnswer
 from server.store.refusal import Reason, Refused
-from server.store.rules import check_claim, check_nothing_live, is_same_claim
+from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim
 from server.store.sqlite.rows import RUN, run_answer
-from server.store.sqlite.task_state import close_placeholders, find_task, settle
+from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sqlite.transaction import Transaction
 from server.store.sqlite.usage_samples import add_sample
 from server.times import instant_of
-from worker.api.wire import ErrorKind, format_error
+from worker.api.wire import ErrorKind, RunStatus, format_error
 
 __all__ = ["create_run", "update_run"]
 
@@ -34,8 +34,7 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     run_id = command.id or tx.new_id()
     created_at = _make_room(tx, task, command.fields, run_id)
     _insert(tx, command, run_id, task["job_id"], created_at)
-    settle(tx, task)
-    return _answer(tx, command.org_id, run_id)
+    return _settled(tx, task, command.org_id, run_id)
 
 
 def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
@@ -56,11 +55,11 @@ def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: st
     `createdAt` grows strictly within a task, whatever the clock does, so the order of runs is sure.
     """
     key = (task["org_id"], task["id"])
-    latest = tx.latest_run(*key)
+    latest = latest_run(tx, task)
     if fields.stopped_at is not UNSET:
-        check_nothing_live(task["id"], tx.live_run(*key))
+        check_nothing_live(task["id"], live_run(tx, task))
     elif fields.started_at is not UNSET:
-        check_claim(task["id"], task["job_id"], task["scheduler_state"], tx.live_run(*key), latest)
+        check_claim(task["id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
     if latest is None:
         return tx.now_ms
     if fields.stopped_at is not UNSET or fields.started_at is not UNSET:
@@ -83,7 +82,7 @@ def _insert(tx: Transaction, command: CreateRun, run_id: str, job_id: str, creat
         **columns,
     )
     _store_results(tx, command.org_id, run_id, command.fields)
-    add_sample(tx, command.org_id, run_id, command.fields)
+    add_sample(tx, command.org_id, run_id, command.fields, 0)
 
 
 def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
@@ -101,9 +100,8 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
         _check_start(tx, task, command)
     tx.update("runs", command.org_id, command.id, **_columns(command.fields), updated_at=tx.now_ms)
     _store_results(tx, command.org_id, command.id, command.fields)
-    add_sample(tx, command.org_id, command.id, command.fields)
-    settle(tx, task)
-    return _answer(tx, command.org_id, command.id)
+    add_sample(tx, command.org_id, command.id, command.fields, run["usage_samples"])
+    return _settled(tx, task, command.org_id, command.id)
 
 
 def _check_identity(command: UpdateRun, run: sqlite3.Row) -> None:
@@ -141,8 +139,8 @@ def _check_start(tx: Transaction, task: sqlite3.Row, command: UpdateRun) -> None
     if command.fields.started_at is UNSET or command.fields.stopped_at is not UNSET:
         return
     key = (task["org_id"], task["id"])
-    latest = tx.latest_run(*key)
-    check_claim(task["id"], task["job_id"], task["scheduler_state"], tx.live_run(*key), latest)
+    latest = latest_run(tx, task)
+    check_claim(task["id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
     if latest is not None and latest.id != command.id:
         raise Refused(
             Reason.CONFLICT,
@@ -173,10 +171,20 @@ def _find(tx: Transaction, org_id: str, run_id: str) -> sqlite3.Row | None:
     return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
 
 
-def _answer(tx: Transaction, org_id: str, run_id: str) -> RunAnswer:
+def _settled(tx: Transaction, task: sqlite3.Row, org_id: str, run_id: str) -> RunAnswer:
+    """Bring the task in line with a run that was just written, and answer with the run."""
     row = _find(tx, org_id, run_id)
-    assert row is not None
+    assert row is not None  # written a moment ago in this transaction
+    run = RunState(**{name: row[name] for name in RunState.__struct_fields__})
+    settle(tx, task, _live_now(tx, task, run))
     return run_answer(row)
+
+
+def _live_now(tx: Transaction, task: sqlite3.Row, written: RunState) -> RunState | None:
+    if written.status is RunStatus.RUNNING:
+        return written
+    # A current run that is not live after the write leaves its task without a live one.
+    return None if task["current_run_id"] == written.id else live_run(tx, task)
 
 
 def _continued_as(run_id: str) -> str:

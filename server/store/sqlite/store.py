@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
+
+from msgspec import Struct
 
 from server.ids import IdSource
 from server.store.changes import Listener
-from server.store.commands import Command
+from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
 from server.store.sqlite import reads, rows
@@ -31,6 +33,21 @@ __all__ = ["SqliteStore"]
 AnswerT = TypeVar("AnswerT")
 
 
+# A token is looked up for every request, and changes hardly ever. What another process changes
+# (a token created or deleted on the command line) is seen after this time.
+TOKEN_KNOWN_MS: Final = 5_000
+MOST_TOKENS_KNOWN: Final = 1_000
+NEVER: Final = 2**63
+
+
+class KnownToken(Struct, frozen=True):
+    """What the database said of a token, and when."""
+
+    principal: Principal
+    expires_at: int
+    read_at: int
+
+
 class SqliteStore:
     """The store in one SQLite file, or in memory; one process at a time."""
 
@@ -43,6 +60,7 @@ class SqliteStore:
         self._read_lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self._open_writer: Writer | None = None
         self._open_reader: sqlite3.Connection | None = None
+        self._tokens: dict[str, KnownToken] = {}
         self._connections: list[sqlite3.Connection] = []
 
     async def start(self, listener: Listener) -> None:
@@ -83,7 +101,10 @@ class SqliteStore:
         """Do a command and return its answer, durable."""
         if self._open_writer is None:
             raise DatabaseError("the store was not started")
-        return cast(AnswerT, await self._open_writer.submit(command))
+        answer = await self._open_writer.submit(command)
+        if isinstance(command, CreateToken | DeleteToken):
+            self._tokens.clear()
+        return cast(AnswerT, answer)
 
     async def check_writable(self) -> None:
         """Write something that changes nothing."""
@@ -91,10 +112,25 @@ class SqliteStore:
 
     async def principal(self, sha256: str) -> Principal | None:
         """Return who the token of that hash speaks for."""
+        now_ms = to_ms(self._clock.now())
+        known = self._tokens.get(sha256)
+        if known is None or not known.read_at <= now_ms < known.read_at + TOKEN_KNOWN_MS:
+            known = self._read_token(sha256, now_ms)
+        return known.principal if known is not None and now_ms < known.expires_at else None
+
+    def _read_token(self, sha256: str, now_ms: int) -> KnownToken | None:
         row = self._one("SELECT * FROM tokens WHERE sha256 = ?", sha256)
-        if row is None or (row["expires_at"] is not None and row["expires_at"] <= to_ms(self._clock.now())):
+        if row is None:  # not remembered: guesses shall not fill the memory
+            self._tokens.pop(sha256, None)
             return None
-        return Principal(token_id=row["id"], org_id=row["org_id"], scopes=frozenset(row["scopes"].split()))
+        principal = Principal(
+            token_id=row["id"], org_id=row["org_id"], scopes=frozenset(row["scopes"].split())
+        )
+        if len(self._tokens) >= MOST_TOKENS_KNOWN:
+            self._tokens.clear()
+        expires_at = NEVER if row["expires_at"] is None else row["expires_at"]
+        known = self._tokens[sha256] = KnownToken(principal, expires_at, now_ms)
+        return known
 
     async def has_tokens(self) -> bool:
         """Tell whether there is a token that has not expired."""

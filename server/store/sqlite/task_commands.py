@@ -60,7 +60,7 @@ def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job:
     tx.count(command.org_id, command.job_id, task_id, None, TaskState())
     tx.tell(command.org_id, task_id, type_, was=False, claimable=state == ACTIVE)
     if is_closed(state) and (task := find_task(tx, command.org_id, task_id)):
-        settle(tx, task)
+        settle(tx, task, None)
 
 
 def update_task(tx: Transaction, command: UpdateTask) -> TaskAnswer:

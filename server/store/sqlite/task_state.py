@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from server.store.rules import ACTIVE, TaskState, current_run, is_closed, task_state
+from server.store.rules import ACTIVE, RunState, TaskState, current_run, is_closed, task_state
 from server.store.sqlite.transaction import Transaction
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
-__all__ = ["SERVER", "cancelled_error", "close_placeholders", "find_task", "settle"]
+__all__ = ["SERVER", "cancelled_error", "close_placeholders", "find_task", "latest_run", "live_run", "settle"]
 
 FIND: Final = """
 SELECT t.id, t.org_id, t.job_id, t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress,
@@ -23,23 +23,34 @@ def find_task(tx: Transaction, org_id: str, task_id: str) -> sqlite3.Row | None:
     return tx.one(FIND, org_id, task_id)
 
 
-def settle(tx: Transaction, task: sqlite3.Row) -> None:
+def settle(tx: Transaction, task: sqlite3.Row, live: RunState | None) -> None:
     """After a write to a task's runs: derive what it shows, count it, tell waiters.
 
     Args:
         tx: the transaction of the write.
         task: the task as `find_task` returned it before the write.
+        live: the task's live run after the write.
     """
-    state = _derive(tx, task)
+    state = _derive(tx, task, live)
     if state.status == RunStatus.PENDING and is_closed(task["scheduler_state"]):
         _cancel(tx, task)
-        state = _derive(tx, task)
+        state = _derive(tx, task, None)
     _store(tx, task, state)
 
 
-def _derive(tx: Transaction, task: sqlite3.Row) -> TaskState:
-    key = (task["org_id"], task["id"])
-    return task_state(current_run(tx.live_run(*key), tx.latest_run(*key)))
+def live_run(tx: Transaction, task: sqlite3.Row) -> RunState | None:
+    """Return the task's started and not stopped run; its current run is that, if it is running."""
+    return tx.live_run(task["org_id"], task["id"]) if task["run_status"] == RunStatus.RUNNING else None
+
+
+def latest_run(tx: Transaction, task: sqlite3.Row) -> RunState | None:
+    """Return the task's most recent run by `createdAt`."""
+    return tx.latest_run(task["org_id"], task["id"]) if task["current_run_id"] is not None else None
+
+
+def _derive(tx: Transaction, task: sqlite3.Row, live: RunState | None) -> TaskState:
+    latest = None if live is not None else tx.latest_run(task["org_id"], task["id"])
+    return task_state(current_run(live, latest))
 
 
 def _store(tx: Transaction, task: sqlite3.Row, state: TaskState) -> None:

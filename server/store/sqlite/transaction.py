@@ -89,16 +89,15 @@ class Transaction:
     def set_job_status(self, org_id: str, job_id: str) -> None:
         """Bring a job's status in line with its counters."""
         row = self.one(
-            "SELECT sum(pending), sum(running), sum(stopped) FROM job_counters"
-            " WHERE org_id = ? AND job_id = ?",
-            org_id,
-            job_id,
+            "SELECT sum(pending), sum(running), sum(stopped),"
+            " (SELECT status FROM jobs WHERE org_id = ? AND id = ?)"
+            " FROM job_counters WHERE org_id = ? AND job_id = ?",
+            *(org_id, job_id) * 2,
         )
-        status = job_status(JobTotals(*(value or 0 for value in row or (0, 0, 0))))
-        self.db.execute(
-            "UPDATE jobs SET status = ? WHERE org_id = ? AND id = ? AND status <> ?",
-            (status, org_id, job_id, status),
-        )
+        *totals, before = row or (0, 0, 0, None)
+        status = job_status(JobTotals(*(total or 0 for total in totals)))
+        if status != before:
+            self.update("jobs", org_id, job_id, status=status)
 
     def tell(self, org_id: str, task_id: str, task_type: str, *, was: bool, claimable: bool) -> None:
         """Note for waiters that a task became claimable, or is not any more."""

@@ -14,8 +14,16 @@ __all__ = ["MOST_SAMPLES", "add_sample"]
 MOST_SAMPLES: Final = 240  # at this many, every second one goes: older times become coarser
 
 
-def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
-    """Keep what a report says of usage, if it does; two within a millisecond become one."""
+def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int) -> None:
+    """Keep what a report says of usage, if it does; two within a millisecond become one.
+
+    Args:
+        tx: the transaction of the report.
+        org_id: the run's organisation.
+        run_id: the run.
+        fields: the report.
+        before: how many samples the run had, by its column `usage_samples`.
+    """
     usage = (fields.cpu_time, fields.ram_usage, fields.gpu_time, fields.wall_clock_time)
     if all(value is UNSET for value in usage):
         return
@@ -24,26 +32,22 @@ def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> 
         "INSERT OR REPLACE INTO usage_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (org_id, run_id, tx.now_ms, *values),
     )
-    tx.db.execute(
-        "UPDATE runs SET usage_samples = usage_samples + 1 WHERE org_id = ? AND id = ?", (org_id, run_id)
-    )
-    row = tx.one("SELECT usage_samples FROM runs WHERE org_id = ? AND id = ?", org_id, run_id)
-    if row is not None and row[0] >= MOST_SAMPLES:
-        _thin_out(tx, org_id, run_id)
+    samples = before + 1
+    if samples >= MOST_SAMPLES:
+        samples = _thin_out(tx, org_id, run_id)
+    tx.update("runs", org_id, run_id, usage_samples=samples)
 
 
-def _thin_out(tx: Transaction, org_id: str, run_id: str) -> None:
+def _thin_out(tx: Transaction, org_id: str, run_id: str) -> int:
+    """Drop every second sample, never the newest, and return how many are left."""
     tx.db.execute(
         "DELETE FROM usage_samples WHERE org_id = :org AND run_id = :run AND at IN ("
-        " SELECT at FROM (SELECT at, row_number() OVER (ORDER BY at) AS n FROM usage_samples"
+        " SELECT at FROM (SELECT at, row_number() OVER (ORDER BY at DESC) AS n FROM usage_samples"
         "  WHERE org_id = :org AND run_id = :run) WHERE n % 2 = 0)",
         {"org": org_id, "run": run_id},
     )
-    tx.db.execute(
-        "UPDATE runs SET usage_samples = (SELECT count(*) FROM usage_samples s"
-        " WHERE s.org_id = runs.org_id AND s.run_id = runs.id) WHERE org_id = ? AND id = ?",
-        (org_id, run_id),
-    )
+    row = tx.one("SELECT count(*) FROM usage_samples WHERE org_id = ? AND run_id = ?", org_id, run_id)
+    return int(row[0]) if row is not None else 0
 
 
 def _known(value: float | UnsetType) -> float | None:

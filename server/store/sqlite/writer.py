@@ -1,7 +1,7 @@
 """The one thread that writes: it takes all commands that wait and commits them together.
 
 One fsync then serves many callers (group commit), which makes durability cost little under load and
-nothing but the fsync without. Each command has a savepoint, so one that is refused undoes no other.
+nothing but the fsync without. A command that is refused undoes no other.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -128,15 +128,34 @@ def apply_all(
 ) -> tuple[list[Result], list[Change]]:
     """Do all commands in one transaction; return an answer or an exception for each, and what changed.
 
+    Commands refuse before they write, so a group needs no savepoints as a rule. Where one fails
+    halfway all the same, the group is taken back and done again with a savepoint for each.
+
     Raises:
         sqlite3.Error: the transaction could not be committed; none of the commands happened.
     """
+    try:
+        return _apply_group(db, commands, lambda: Transaction(db, to_ms(clock.now()), new_id), _apply_plainly)
+    except FailedHalfway:
+        return _apply_group(db, commands, lambda: Transaction(db, to_ms(clock.now()), new_id), _apply_safely)
+
+
+class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
+    """A command wrote something before it failed."""
+
+
+def _apply_group(
+    db: sqlite3.Connection,
+    commands: Sequence[Command[Any]],
+    begin: Callable[[], Transaction],
+    apply_one: Callable[[Transaction, Command[Any]], Result],
+) -> tuple[list[Result], list[Change]]:
     db.execute("BEGIN IMMEDIATE")
     try:
-        results, changes = [], list[Change]()
+        results, changes = list[Result](), list[Change]()
         for command in commands:
-            tx = Transaction(db, to_ms(clock.now()), new_id)
-            results.append(_apply_one(tx, command))
+            tx = begin()
+            results.append(apply_one(tx, command))
             changes += tx.changes
         db.execute("COMMIT")
     except BaseException:
@@ -146,7 +165,19 @@ def apply_all(
     return results, changes
 
 
-def _apply_one(tx: Transaction, command: Command[Any]) -> Result:
+def _apply_plainly(tx: Transaction, command: Command[Any]) -> Result:
+    before = tx.db.total_changes
+    try:
+        return execute(tx, command)
+    except Refused as refused:
+        if tx.db.total_changes != before:
+            raise FailedHalfway from refused
+        return refused
+    except Exception as exc:
+        raise FailedHalfway from exc
+
+
+def _apply_safely(tx: Transaction, command: Command[Any]) -> Result:
     tx.db.execute("SAVEPOINT command")
     try:
         result = execute(tx, command)
