@@ -62,8 +62,9 @@ def test_secrets_never_come_out(stream: io.StringIO) -> None:
     """By key, by form, by value, nested, and in the text of an exception."""
     log.configure(stream=stream, secrets=[SECRET])
     logger = structlog.get_logger()
+    event = f"sent {SECRET}"
     logger.info(
-        "sent " + SECRET,
+        event,
         token="abc", api_key="k", Authorization="Bearer xyz", header=f"Bearer {SECRET}x",
         url="https://u:pw@h/p?bearer_token=zzz&a=1", nested={"password": "p", "list": [SECRET]},
         tokens=3, error=ValueError(SECRET),

@@ -22,7 +22,7 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.follow import follow
 from worker.cli.local import keep_token
 from worker.cli.mill import Layout, Mill, check_port, ended_early, free_port
-from worker.cli.outcomes import TaskOutcome, outcome_table, read_outcomes
+from worker.cli.outcomes import TaskOutcome, files_of, outcome_table, read_outcomes
 from worker.cli.session import explain, session
 from worker.cli.stopping import stopping_on_signals
 from worker.cli.submission import Plan, submit
@@ -96,7 +96,9 @@ async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Sho
                 for task in (work, end, asked):
                     task.cancel()
                 await asyncio.wait({work, end, asked})
-                await mill.stop()
+                ended_well = await mill.stop()
+            if not ended_well:
+                shown = structs.replace(shown, problems=[*shown.problems, *mill.bad_ends()])
             return shown if not shown.problems else explained(shown, mill)
 
 
@@ -109,7 +111,7 @@ async def do_work(layout: Layout, out: Output) -> Shown:
             done = await submit(opened, plan)
             out.say(announcement(plan))
             await follow(opened, done.job.id, out, total=len(plan.parameters))
-            outcomes = await read_outcomes(opened, done.job.id)
+            outcomes = await read_outcomes(opened, done.job.id, done.task_ids)
         except ApiError as exc:
             raise explain(exc, layout.api) from exc
     return Shown(outcomes, problems(outcomes, len(plan.parameters), plan.titles[-1]), monotonic() - started)
@@ -160,10 +162,11 @@ def conclude(shown: Shown, layout: Layout, is_kept: bool, out: Output) -> int:
         out.say(f"{broken.task.title} failed, as announced:\n  {broken.error}")
     where = f"kept in {layout.store}" if is_kept else "checked and removed (--keep keeps them)"
     out.say(f"output files: {where}")
+    files = sum(len(files_of(one.run)) for one in shown.outcomes)
     if shown.problems:
         raise CliError("the demo did not go as announced", "\n  ".join(shown.problems))
     out.say(
-        f"everything went as announced: {len(shown.outcomes) - 1} files are there and whole,"
-        f" 1 broken model was refused, {human.duration(shown.wall_s)}"
+        f"everything went as announced in {human.duration(shown.wall_s)}: {len(shown.outcomes) - 1} models"
+        f" converted, {human.count(files, 'file')} there and whole (SHA-256), 1 broken model refused"
     )
     return ExitCode.OK

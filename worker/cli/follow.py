@@ -33,10 +33,10 @@ class Display(Protocol):
         ...
 
 
-async def follow(session: Session, job_id: str, out: Output, *, total: int | None = None) -> Job:
+async def follow(session: Session, job_id: str, out: Output, *, total: int = 0) -> Job:
     """Show a job until it is over, and return it as it is then.
 
-    `total` is how many tasks it must have, where that is known: one that is still being filled is not over.
+    `total` is how many tasks it must have at least: one that is still being filled is not over.
     """
     wait_s, before = LOOK_MIN_S, ""
     with display_for(out) as display:
@@ -51,7 +51,7 @@ async def follow(session: Session, job_id: str, out: Output, *, total: int | Non
             await asyncio.sleep(wait_s)
 
 
-def is_over(job: Job, total: int | None = None) -> bool:
+def is_over(job: Job, total: int = 0) -> bool:
     """Tell whether nothing more will happen to a job.
 
     A job that is stopped or cancelled is over once nothing of it runs; another one once all its
@@ -61,7 +61,7 @@ def is_over(job: Job, total: int | None = None) -> bool:
         return job.status == "stopped"
     if job.scheduler_state in INACTIVE and not job.task_status_running:
         return True
-    return job.task_status_stopped >= max(job.task_count, total or 0)
+    return job.task_status_stopped >= max(job.task_count, total)
 
 
 async def running_tasks(session: Session, job: Job) -> list[Task]:

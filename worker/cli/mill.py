@@ -122,6 +122,10 @@ class Mill:
         for child in self._children:
             child.kill()
 
+    def bad_ends(self) -> list[str]:
+        """Say of each child that ended badly how it ended."""
+        return [child.ended() for child in self._children if child.returncode]
+
     def tails(self, lines: int) -> list[tuple[str, str]]:
         """Return the last lines of each child's output."""
         return [(child.name, line) for child in self._children for line in list(child.tail)[-lines:]]

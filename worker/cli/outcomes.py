@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -49,8 +49,8 @@ class TaskOutcome(Struct, frozen=True):
         return {"task": self.task.raw, "run": self.run.raw if self.run is not None else None}
 
 
-async def read_outcomes(session: Session, job_id: str) -> list[TaskOutcome]:
-    """Read every task of a job with its most recent run, in the order of the server's list."""
+async def read_outcomes(session: Session, job_id: str, order: Sequence[str] = ()) -> list[TaskOutcome]:
+    """Read every task of a job with its most recent run; in the order of these ids, else of the server."""
     tasks = await session.pages(
         lambda page, per_page: session.api.list_tasks(job_id=job_id, page=page, per_page=per_page), None
     )
@@ -60,6 +60,8 @@ async def read_outcomes(session: Session, job_id: str) -> list[TaskOutcome]:
     by_task: dict[str | None, list[Run]] = {}
     for run in runs:
         by_task.setdefault(run.task_id, []).append(run)
+    places = {id_: place for place, id_ in enumerate(order)}
+    tasks.sort(key=lambda task: places.get(task.id, len(places)))
     return [TaskOutcome(task, most_recent(by_task.get(task.id, []))) for task in tasks]
 
 
@@ -73,7 +75,7 @@ def files_of(run: Run | None) -> list[dict[str, Any]]:
 
 def outcome_table(outcomes: Iterable[TaskOutcome]) -> Table:
     """Return the table: task, result, wall, CPU seconds, peak RAM, output file or error."""
-    made = table("name", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
+    made = table("task", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
     rows = sorted(outcomes, key=lambda one: one.has_succeeded)
     shown = rows[:ROWS_MAX] if len(rows) > ROWS_MAX else list(outcomes)
     for one in shown:

@@ -178,4 +178,4 @@ async def wait_for(session: Session, done: Submitted, out: Output) -> int:
     """Follow the job to its end, show how each task ended, and return the exit code."""
     from worker.cli.watch import follow_to_end
 
-    return await follow_to_end(session, done.job.id, out, total=len(done.task_ids))
+    return await follow_to_end(session, done.job.id, out, task_ids=done.task_ids)

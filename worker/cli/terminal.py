@@ -51,6 +51,7 @@ class Output(Struct, frozen=True):
     def table(self, table: Table) -> None:
         """Write a table to stdout."""
         self.console().print(table)
+        sys.stdout.flush()  # what is said next goes to stderr, and comes after it
 
     def say(self, line: str) -> None:
         """Write a line for people to stderr; nothing where a program reads."""

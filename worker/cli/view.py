@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -26,18 +26,13 @@ STYLES: Final = {
 }  # fmt: skip
 
 
-def table(*columns: str, numbers: Iterable[str] = (), title: str | None = None) -> Table:
-    """Return an empty table; columns of numbers stand to the right."""
-    made = Table(
-        box=SIMPLE_HEAD, header_style="bold", title=title, title_justify="left",
-        pad_edge=False, show_edge=False,
-    )  # fmt: skip
-    right = set(numbers)
+def table(*columns: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """Return an empty table; numbers stand to the right, what is `whole` is never wrapped (to be copied)."""
+    made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
+    right, unbroken = set(numbers), set(whole)
     for column in columns:
-        is_id = column in {"job", "task", "run"}  # whole, so that it can be copied
-        made.add_column(
-            column, justify="right" if column in right else "left", overflow="fold", no_wrap=is_id
-        )
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
     return made
 
 
@@ -65,7 +60,7 @@ def jobs_table(jobs: Iterable[Job], now: datetime | None = None) -> Table:
     """Return jobs, one a row."""
     now = now or datetime.now(UTC)
     made = table("job", "title", "type", "state", "status", "done", "failed", "tasks", "progress", "created",
-                 numbers=("done", "failed", "tasks", "progress"))  # fmt: skip
+                 numbers=("done", "failed", "tasks", "progress"), whole=("job",))  # fmt: skip
     for job in jobs:
         made.add_row(
             job.id, Text(human.text(job.title)), Text(human.text(job.type)), status_text(job.scheduler_state),
@@ -83,7 +78,8 @@ def failures(job: Job) -> Text:
 def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
     """Return tasks, one a row."""
     now = now or datetime.now(UTC)
-    made = table("task", "title", "type", "status", "result", "progress", "created", numbers=("progress",))
+    made = table("task", "title", "type", "status", "result", "progress", "created",
+                 numbers=("progress",), whole=("task",))  # fmt: skip
     for task in tasks:
         made.add_row(
             task.id, Text(human.text(task.title)), Text(human.text(task.type)), status_text(task.run_status),
@@ -95,7 +91,7 @@ def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
 def runs_table(runs: Iterable[Run]) -> Table:
     """Return runs, one a row, with their bill."""
     made = table("run", "status", "result", "started", "wall", "CPU", "peak RAM", "error",
-                 numbers=("wall", "CPU", "peak RAM"))  # fmt: skip
+                 numbers=("wall", "CPU", "peak RAM"), whole=("run",))  # fmt: skip
     for run in runs:
         bill = Bill(run)
         made.add_row(

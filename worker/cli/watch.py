@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -41,14 +42,17 @@ def command(*, job_id: str, out: Output, api: ApiConfig) -> int:
     return with_session(api, lambda session: follow_to_end(session, job_id, out))
 
 
-async def follow_to_end(session: Session, job_id: str, out: Output, *, total: int | None = None) -> int:
-    """Follow a job to its end, show how each task ended, and return the exit code."""
+async def follow_to_end(session: Session, job_id: str, out: Output, *, task_ids: Sequence[str] = ()) -> int:
+    """Follow a job to its end, show how each task ended, and return the exit code.
+
+    `task_ids` are the tasks that it must have, in order, where that is known.
+    """
     from worker.cli.follow import follow
     from worker.cli.outcomes import outcome_table, read_outcomes
 
     try:
-        job = await follow(session, job_id, out, total=total)
-        outcomes = await read_outcomes(session, job_id)
+        job = await follow(session, job_id, out, total=len(task_ids))
+        outcomes = await read_outcomes(session, job_id, task_ids)
     except asyncio.CancelledError:
         out.say(f"\nthe job goes on; follow it again: millhand watch {job_id}")
         raise

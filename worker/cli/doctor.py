@@ -1,0 +1,111 @@
+"""`millhand doctor`: what is wrong here, and what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.checks import Check, fail, ok, warn
+from worker.cli.command import command as make_command
+from worker.cli.exits import ExitCode
+from worker.cli.settings import agent_settings, api_settings
+from worker.cli.terminal import Output, output_options
+from worker.config import AgentConfig, ApiConfig
+
+if TYPE_CHECKING:
+    from worker.executor.catalogue import Catalogue
+
+__all__ = ["command"]
+
+
+@make_command(
+    "doctor",
+    examples="""
+millhand doctor
+millhand doctor --api-url https://jobs.example.com --token-file token
+millhand doctor --json | jq '.checks[] | select(.state != "ok")'
+""",
+)
+@output_options
+@agent_settings
+@api_settings
+@click.pass_context
+def command(
+    ctx: click.Context, *, agent: Callable[[ApiConfig], AgentConfig], api: ApiConfig, out: Output
+) -> int:
+    """Look at everything that an agent with these settings needs; exit 1 if something keeps it from working.
+
+    Give it the settings of the agent. Nothing is changed.
+    """
+    checks = asyncio.run(examine(agent(api), ctx))
+    if out.is_json:
+        out.json({"ok": not has_failed(checks), "checks": [check.as_json() for check in checks]})
+    else:
+        show(out, checks)
+    return ExitCode.FAILED if has_failed(checks) else ExitCode.OK
+
+
+async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
+    """Look at everything."""
+    from worker import log
+    from worker.cli.check_machine import check_cgroup, check_facts, check_gpus, check_state_dir
+    from worker.cli.check_server import check_server
+    from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
+    from worker.cli.facts import detect_facts
+    from worker.cli.handlers import read_catalogue
+    from worker.cli.session import with_token
+
+    log.configure("error")
+    facts = await detect_facts(config)
+    catalogue = await read_catalogue(config)
+    checks = [
+        check_config_file(ctx.meta.get("millhand.config"), ctx.default_map or {}),
+        check_variables(os.environ),
+        check_packages(),
+        check_state_dir(config.state_dir),
+        check_cgroup(),
+        check_gpus(facts),
+        check_facts(facts),
+        *check_handlers(catalogue),
+    ]
+    return [*checks, check_token(with_token(config.api)), *await check_server(config, facts, catalogue.types)]
+
+
+def check_handlers(catalogue: Catalogue) -> list[Check]:
+    """Say which types can run here, and what is broken and why."""
+    broken = [(entry.type, entry.problem) for entry in catalogue.entries.values() if entry.problem]
+    broken += [(problem.source, problem.message) for problem in catalogue.problems]
+    said = ", ".join(catalogue.types)
+    first = (
+        ok("handlers", said)
+        if said
+        else fail("handlers", "there are none that can run", "install some, or name them: --handlers")
+    )
+    todo = "`millhand handlers` shows where; mend or remove it"
+    return [first, *(warn(f"handler {name}", f"cannot run here: {why}", todo) for name, why in broken)]
+
+
+def has_failed(checks: list[Check]) -> bool:
+    """Tell whether something keeps the agent from its work."""
+    return any(check.state == "fail" for check in checks)
+
+
+def show(out: Output, checks: list[Check]) -> None:
+    """Write the table, and what to do below what is not well."""
+    from rich.text import Text
+
+    from worker.cli.view import status_text, table
+
+    made = table("", "check", "what was found")
+    for check in checks:
+        said = Text(check.said)
+        if check.todo:
+            said.append(f"\n→ {check.todo}", style="bold")
+        made.add_row(status_text(check.state), Text(check.name), said)
+    out.table(made)
+    bad, odd = (sum(check.state == state for check in checks) for state in ("fail", "warn"))
+    out.say(f"{bad} failed, {odd} warnings" if bad or odd else "everything is well")
