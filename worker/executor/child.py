@@ -38,6 +38,7 @@ class Child:
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
+        self._pid = os.getpid()
         self._inbox: queue.SimpleQueue[Assign | None] = queue.SimpleQueue()
         self._interrupt = Interrupt()
         self._context: Context | None = None
@@ -48,7 +49,6 @@ class Child:
 
     def serve(self, loaded: LoadedHandler) -> None:
         """Run what comes until the agent closes the channel."""
-        self._interrupt.install()
         threading.Thread(target=self._listen, name="millhand-channel", daemon=True).start()
         while (assign := self._inbox.get()) is not None:
             self._channel.send(self._run(assign, loaded))
@@ -56,10 +56,13 @@ class Child:
     def _run(self, assign: Assign, loaded: LoadedHandler) -> Ended:
         """Run one assignment on this, the main thread."""
         os.chdir(assign.workdir)
+        self._interrupt.install()  # a handler may have put its own in place
         sink = ChannelSink(self._channel, self._interrupt)
-        context = self._context = make_run_context(assign, sink, self._stop)
+        context = self._context = make_run_context(assign, sink, self._stop, loaded.spec.timeout_s)
         try:
             ended = end_of(loaded, context, self._call)
+            if os.getpid() != self._pid:
+                os._exit(1)  # a copy that the handler forked and let return: the run is not its own
             context.flush()
             sink.close()
         finally:
@@ -86,6 +89,7 @@ class Child:
             task, loop = asyncio.current_task(), asyncio.get_running_loop()
             assert task is not None
             self._cancel = lambda: void(loop.call_soon_threadsafe(task.cancel))
+            self._interrupt.cancel_first(self._cancel)
             if self._stop.kind is not None and self._is_urgent:
                 task.cancel()
             return await coroutine

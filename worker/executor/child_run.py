@@ -38,9 +38,10 @@ class LoadedHandler:
         self.is_async = inspect.iscoroutinefunction(spec.function)
 
 
-def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal) -> Context:
-    """Return the context of an assignment."""
+def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, timeout_s: float | None) -> Context:
+    """Return the context of an assignment; its deadline is the nearer of the agent's and the handler's."""
     given = assign.assignment
+    limits = [limit for limit in (assign.limit_s, timeout_s) if limit is not None]
     return Context(
         run_id=given.run_id,
         task_id=given.task_id,
@@ -55,7 +56,7 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal) -> Con
         workdir=Path(assign.workdir),
         sink=sink,
         stop=stop,
-        limit_mono=None if assign.limit_s is None else time.monotonic() + assign.limit_s,
+        limit_mono=time.monotonic() + min(limits) if limits else None,
     )
 
 

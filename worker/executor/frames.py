@@ -40,7 +40,7 @@ class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
 
     assignment: Assignment
     workdir: str
-    limit_s: float | None = None  # what `Context.deadline` counts down from
+    limit_s: float | None = None  # the agent-wide wall limit, for `Context.deadline`
 
 
 class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):

@@ -1,9 +1,10 @@
-"""Make a handler on the main thread stop: SIGTERM raises `Cancelled` there, once a run."""
+"""Make a handler on the main thread stop: SIGTERM cancels its task, or raises `Cancelled`, once a run."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 from worker.sdk.context import StopSignal
@@ -21,6 +22,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self._stop: StopSignal | None = None  # of the run whose handler is on the main thread
+        self._cancel: Callable[[], None] | None = None
         self._held = 0
         self._is_due = False
 
@@ -30,8 +32,12 @@ class Interrupt:
 
     def arm(self, stop: StopSignal) -> None:
         """Let a signal end the handler that starts now."""
-        self._held, self._is_due = 0, False
+        self._held, self._is_due, self._cancel = 0, False, None
         self._stop = stop
+
+    def cancel_first(self, cancel: Callable[[], None]) -> None:
+        """Let the first signal cancel an async handler; one that blocks its loop gets a second."""
+        self._cancel = cancel
 
     def disarm(self) -> None:
         """Let no signal interrupt any more."""
@@ -52,7 +58,10 @@ class Interrupt:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._stop is None or self._stop.kind is None:
             return
-        if self._held:
+        cancel, self._cancel = self._cancel, None
+        if cancel is not None:
+            cancel()
+        elif self._held:
             self._is_due = True
         else:
             self._raise()

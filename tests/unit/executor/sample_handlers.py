@@ -230,3 +230,40 @@ def break_channel(ctx: Context) -> None:
         if path.exists() and str(path.readlink()).startswith("socket:"):
             os.write(int(path.name), b"\xff\xff\xff\xffnonsense")
     time.sleep(60)
+
+
+@handler()
+def fork_and_return(ctx: Context) -> dict[str, Any]:
+    """Fork, and let both processes return."""
+    is_copy = os.fork() == 0
+    if is_copy:
+        ctx.log("the copy speaks")
+    return {"is_copy": is_copy}
+
+
+@handler("limited", timeout_s=600)
+def limited(ctx: Context) -> dict[str, Any]:
+    """Return what is left of the time."""
+    return {"left_s": ctx.deadline}
+
+
+@handler()
+async def async_blocked(ctx: Context) -> None:
+    """Block the loop, so that no cancellation comes through."""
+    ctx.progress(0.1, "blocked")
+    time.sleep(60)  # noqa: ASYNC251 - the mistake that is tested
+
+
+@handler()
+def thread_tells_later(ctx: Context, *, is_first: bool) -> None:
+    """Leave a thread behind that tells after the end; later runs only give it time."""
+    if not is_first:
+        time.sleep(0.05)
+        return
+
+    def tell() -> None:
+        while True:
+            ctx.progress(0.9, "too late")
+            time.sleep(0.001)
+
+    threading.Thread(target=tell, daemon=True).start()

@@ -2,6 +2,9 @@
 
 import asyncio
 import os
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -194,6 +197,42 @@ def test_many_runs_leak_nothing(tmp_path: Path) -> None:
     before = open_descriptors()
     within_limit(scenario())
     assert open_descriptors() == before
+
+
+def test_a_copy_that_a_handler_forked_does_not_end_the_run(tmp_path: Path) -> None:
+    """Both return; only the run's own process has a receipt."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            assert (await it.run("fork-and-return")).value == {"is_copy": False}
+            assert (await it.run("fork-and-return")).value == {"is_copy": False}
+
+    within_limit(scenario())
+
+
+def test_children_end_with_an_agent_that_was_killed(tmp_path: Path) -> None:
+    """SIGKILL leaves no time for anything: the kernel ends the child."""
+    program = f"""
+import asyncio, sys
+sys.path.insert(0, {str(Path(__file__).parents[3])!r})
+from pathlib import Path
+from tests.unit.executor.bench import bench
+async def main():
+    async with bench(Path({str(tmp_path)!r})) as it:
+        tell = lambda event: print(*it.spawner.pids, flush=True)
+        await it.run("deaf", on_event=tell)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        pid = int(agent.stdout.readline())
+        assert is_running(pid)
+        descriptor = os.pidfd_open(pid)
+        agent.kill()
+    try:
+        assert select.select([descriptor], [], [], 20)[0] == [descriptor]
+    finally:
+        os.close(descriptor)
 
 
 def test_runs_go_on_side_by_side(tmp_path: Path) -> None:

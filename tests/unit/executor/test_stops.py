@@ -25,18 +25,19 @@ def test_a_result_that_comes_after_the_stop_and_before_the_kill_counts(tmp_path:
     within_limit(scenario())
 
 
-@pytest.mark.parametrize("type_", ["blocked", "async-wait"])
-def test_a_stopped_handler_ends_as_it_was_stopped(tmp_path: Path, type_: str) -> None:
-    """A sleeping sync handler is woken by SIGTERM, an async one is cancelled."""
+@pytest.mark.parametrize("kind", [ErrorKind.CANCELLED, ErrorKind.DRAINED])
+@pytest.mark.parametrize("type_", ["blocked", "async-wait", "async-blocked"])
+def test_a_stopped_handler_ends_as_it_was_stopped(tmp_path: Path, type_: str, kind: ErrorKind) -> None:
+    """A sleeping sync handler is woken by SIGTERM, an async one is cancelled, a blocked loop is woken too."""
 
     async def scenario() -> None:
         async with bench(tmp_path) as it:
             stop = StopRequest()
-            ask = lambda: stop.request(ErrorKind.CANCELLED, "its job was cancelled", 1)  # noqa: E731
+            ask = lambda: stop.request(kind, "it is told why", 4)  # noqa: E731
             error = (await stop_at_progress(it, type_, stop, ask)).error
             assert error is not None
-            assert (error.kind, error.message) == (ErrorKind.CANCELLED, "its job was cancelled")
-            assert not error.retryable
+            assert (error.kind, error.message) == (kind, "it is told why")
+            assert error.retryable == (kind is ErrorKind.DRAINED)
             if type_ == "async-wait":
                 assert "cleaned up" in [event.line for event in it.events if isinstance(event, LogEvent)]
 

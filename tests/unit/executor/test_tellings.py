@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.unit.executor.bench import bench, within_limit
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor.executor import LogEvent, ProgressEvent
+from worker.executor import child_task
+from worker.executor.executor import LogEvent, ProgressEvent, StopRequest, UsageEvent
 
 
 def test_everything_a_handler_tells_arrives(tmp_path: Path) -> None:
@@ -66,6 +69,53 @@ def test_a_flood_of_log_lines_is_bounded_and_counted(tmp_path: Path) -> None:
             outcome = await it.run("log-flood", lines=20_000)
             assert "were too many and dropped" in outcome.log_tail
             assert len(it.events) < 20_000
+
+    within_limit(scenario())
+
+
+def test_a_thread_that_was_left_behind_tells_nothing_for_the_next_run(tmp_path: Path) -> None:
+    """What is told after the end is nobody's."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            await it.run("thread-tells-later", is_first=True)
+            it.events.clear()
+            await it.run("thread-tells-later", is_first=False)
+            assert it.events == []
+            assert len(it.spawner.pids) == 1
+
+    within_limit(scenario())
+
+
+def test_usage_is_told_while_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent reports what a run consumed so far."""
+    monkeypatch.setattr(child_task, "USAGE_INTERVAL_S", 0.02)  # the wait is the constant's, not the test's
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            stop, told = StopRequest(), []
+
+            def on_event(event: object) -> None:
+                if isinstance(event, UsageEvent):
+                    told.append(event.usage)
+                    stop.request(ErrorKind.DRAINED, "enough", 20)
+
+            outcome = await it.run("polite", stop=stop, on_event=on_event)
+            assert told[0].cpu_s is not None
+            assert not told[0].complete
+            assert outcome.usage.complete
+
+    within_limit(scenario())
+
+
+def test_the_deadline_counts_down_the_nearer_limit(tmp_path: Path) -> None:
+    """A handler plans with what it has."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            assert 500 < (await it.run("limited")).value["left_s"] <= 600
+        async with bench(tmp_path, timeout_s=60) as it:
+            assert 0 < (await it.run("limited")).value["left_s"] <= 60
 
     within_limit(scenario())
 

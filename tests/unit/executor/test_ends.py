@@ -1,0 +1,115 @@
+"""What evidence means: a table, without processes."""
+
+import resource
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from worker.api.wire import ErrorKind, ResultCode
+from worker.executor.ends import classify
+from worker.executor.evidence import Evidence, Exit, StopReason
+from worker.executor.frames import Ended, NotLoaded
+
+RUSAGE = resource.getrusage(resource.RUSAGE_SELF)
+CANCEL = StopReason(ErrorKind.CANCELLED, "its job was cancelled")
+LIMIT = StopReason(ErrorKind.TIMEOUT, "the run took longer than 3 s")
+DRAIN = StopReason(ErrorKind.DRAINED, "the agent stops")
+
+
+def ended(how: str, **values: Any) -> Ended:
+    """Return a receipt."""
+    return Ended("run", how, **values)
+
+
+def exited(status: int) -> Exit:
+    """Return the exit that a status of wait4 tells."""
+    return Exit.read(status, RUSAGE)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        Evidence(ended=ended("returned", value=Raw(b'{"a":1}'))),
+        Evidence(ended=ended("returned", value=Raw(b'{"a":1}')), exit=exited(9), is_killed=True),
+        Evidence(
+            ended=ended("returned", value=Raw(b'{"a":1}'), is_stop_seen=True), stop=CANCEL, exit=exited(9)
+        ),
+        Evidence(
+            ended=ended("returned", value=Raw(b'{"a":1}')), stop=LIMIT, channel_error="broken afterwards"
+        ),
+    ],
+)
+def test_a_receipt_of_success_wins_over_everything(seen: Evidence) -> None:
+    """What is finished is not lost, whatever was asked or happened afterwards."""
+    end = classify(seen)
+    assert (end.code, end.value, end.error) == (ResultCode.SUCCESS, {"a": 1}, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind", "retryable", "words"),
+    [
+        (Evidence(ended=ended("fail", message="no camera")), "handler_error", False, "no camera"),
+        (Evidence(ended=ended("retry", message="busy")), "handler_error", True, "busy"),
+        (Evidence(ended=ended("raised", message="ValueError: x")), "handler_error", False, "ValueError"),
+        (Evidence(ended=ended("not_a_result", message="result.a")), "handler_error", False, "result.a"),
+        (Evidence(ended=ended("invalid_parameters", message="a")), "invalid_parameters", False, "a"),
+        (Evidence(not_loaded=NotLoaded("no module x")), "handler_error", True, "no module x"),
+        (
+            Evidence(not_loaded=NotLoaded("no module x"), exit=exited(256)),
+            "handler_error",
+            True,
+            "no module x",
+        ),
+        (Evidence(spawn_error="no memory"), "internal", True, "no memory"),
+        (Evidence(exit=exited(0)), "crashed", True, "exited with code 0 without a result"),
+        (Evidence(exit=exited(3 << 8)), "crashed", True, "code 3"),
+        (Evidence(exit=exited(11)), "crashed", True, "SIGSEGV"),
+        (Evidence(exit=exited(9)), "crashed", True, "from outside"),
+        (Evidence(exit=exited(40)), "crashed", True, "signal 40"),
+        (Evidence(channel_error="nonsense", exit=exited(9), is_killed=True), "crashed", True, "nonsense"),
+        (Evidence(stop=CANCEL, exit=exited(9), is_killed=True), "cancelled", False, "was killed"),
+        (Evidence(stop=LIMIT, exit=exited(9), is_killed=True), "timeout", False, "longer than 3 s"),
+        (Evidence(stop=DRAIN, exit=exited(15)), "drained", True, "the agent stops"),
+        (
+            Evidence(stop=DRAIN, ended=ended("raised", message="Cancelled", is_stop_seen=True)),
+            "drained",
+            True,
+            "",
+        ),
+        (
+            Evidence(stop=DRAIN, ended=ended("fail", message="half done", is_stop_seen=True)),
+            "drained",
+            True,
+            "half",
+        ),
+        (Evidence(stop=DRAIN, ended=ended("fail", message="no camera")), "handler_error", False, "no camera"),
+        (
+            Evidence(stop=DRAIN, ended=ended("invalid_parameters", message="a", is_stop_seen=True)),
+            "invalid_parameters",
+            False,
+            "a",
+        ),
+    ],
+)
+def test_every_other_end_has_its_kind(seen: Evidence, kind: str, retryable: bool, words: str) -> None:
+    """The kind, whether another attempt makes sense, and words for people."""
+    end = classify(seen)
+    assert end.code is ResultCode.FAILED
+    assert end.error is not None
+    assert (end.error.kind, end.error.retryable) == (kind, retryable)
+    assert words in end.error.message
+
+
+def test_out_of_memory_is_never_guessed() -> None:
+    """A SIGKILL from outside may be the kernel's, or anybody's."""
+    error = classify(Evidence(exit=exited(9))).error
+    assert error is not None
+    assert (error.kind, error.signal, error.exit_code) == (ErrorKind.CRASHED, "SIGKILL", None)
+
+
+def test_the_signal_of_a_kill_of_ours_is_told() -> None:
+    """People see that a stop ended by force."""
+    error = classify(Evidence(stop=CANCEL, exit=exited(9), is_killed=True)).error
+    assert error is not None
+    assert error.signal == "SIGKILL"
