@@ -93,7 +93,7 @@ class ProcessExecutor:
         self._catalogue = catalogue
         self._spawner = spawner
         self._clock = clock
-        self._workdir_root = workdir_root
+        self._workdir_root = workdir_root.absolute()
         self._artifacts = artifacts
         self._timeout_s = timeout_s
         self._load_timeout_s = load_timeout_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import NamedTuple
 
 from worker.executor.link import ChildLink
@@ -63,6 +63,6 @@ def is_useless(link: ChildLink) -> bool:
     if link.ready is None or link.ready.source is None:
         return False
     try:
-        return Path(link.ready.source).stat().st_mtime_ns != link.ready.source_mtime_ns
+        return os.stat(link.ready.source).st_mtime_ns != link.ready.source_mtime_ns  # noqa: PTH116 - every run
     except OSError:  # not a file: a frozen or zipped module
         return link.ready.source_mtime_ns is not None

@@ -12,12 +12,12 @@ __all__ = ["is_removed", "make_workdir", "remove_workdir"]
 
 
 def make_workdir(root: Path, run_id: str) -> Path:
-    """Make the run's folder; what a crash left of an earlier try goes first.
+    """Make the run's folder below `root` (absolute); what a crash left of an earlier try goes first.
 
     Raises:
         OSError: it cannot be made.
     """
-    workdir = root.absolute() / safe_part(run_id)
+    workdir = root / safe_part(run_id)
     try:
         workdir.mkdir(mode=0o700)
     except FileNotFoundError:
