@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import signal
 import socket
 import sys
@@ -20,7 +21,7 @@ from msgspec import Struct
 from server.app import MAX_BODY_BYTES, App, create_app
 from server.store.sqlite.database import DatabaseError
 
-__all__ = ["ApiServer", "ServeConfig", "listen", "run"]
+__all__ = ["ApiServer", "HideTokens", "ServeConfig", "TokenNeeded", "listen", "run", "url_of"]
 
 EXIT_USAGE: Final = 2  # the configuration is wrong: starting again does not help
 EXIT_FAILED: Final = 1
@@ -29,6 +30,8 @@ BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75  # longer than agents pause between polls, so that connections are reused
 DATE_HEADER_S: Final = 1.0  # its resolution
 SHUTDOWN_S: Final = 5  # requests still running after this are cut off
+
+TOKEN_IN_QUERY: Final = re.compile(r"(bearer_token=)[^&\s]*")
 
 log = structlog.get_logger(__name__)
 
@@ -176,7 +179,20 @@ def _is_loopback(listening: socket.socket) -> bool:
 def _show_access_log() -> None:
     access = logging.getLogger("uvicorn.access")
     access.setLevel(logging.INFO)
+    access.addFilter(HideTokens())
     access.addHandler(logging.StreamHandler())
+
+
+class HideTokens(logging.Filter):
+    """Takes tokens out of the query strings that the access log shows."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through, without tokens."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                TOKEN_IN_QUERY.sub(r"\1***", arg) if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
 
 
 def _give_up(code: int, message: str) -> int:

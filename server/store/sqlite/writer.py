@@ -107,8 +107,7 @@ class Writer:
                 return apply_all(self._db, commands, self._clock, self._new_id)
         except Exception as exc:
             log.exception("store.commit_failed", commands=len(commands))
-            failed = StoreFailed(f"The database could not make the write durable: {exc}")
-            return [failed] * len(commands), []
+            return [_failed(exc)] * len(commands), []
 
     def _deliver(self, group: list[Waiting], results: list[Result], changes: list[Change]) -> None:
         self._waiting -= len(group)
@@ -186,8 +185,18 @@ def _apply_safely(tx: Transaction, command: Command[Any]) -> Result:
             raise
         tx.db.execute("ROLLBACK TO command")
         tx.changes.clear()
-        if not isinstance(exc, Refused):
-            log.exception("store.command_failed", command=type(command).__name__)
-        result = exc
+        result = _as_result(exc, command)
     tx.db.execute("RELEASE command")
     return result
+
+
+def _as_result(exc: Exception, command: Command[Any]) -> Exception:
+    """Return what the caller gets for a failure; all but refusals are for a person to see."""
+    if isinstance(exc, Refused):
+        return exc
+    log.exception("store.command_failed", command=type(command).__name__)
+    return _failed(exc) if isinstance(exc, sqlite3.OperationalError) else exc
+
+
+def _failed(exc: Exception) -> StoreFailed:
+    return StoreFailed(f"The database could not make the write durable: {exc}")

@@ -1,0 +1,67 @@
+"""The line of waiters: first come, first called, as many as tasks came."""
+
+from __future__ import annotations
+
+from server.pending.line import Line, Waiter
+
+
+def called(*waiters: Waiter) -> list[bool]:
+    """Tell who has a call that was not used."""
+    return [waiter.called_for is not None for waiter in waiters]
+
+
+def test_as_many_are_called_as_tasks_came_from_the_front() -> None:
+    """Two tasks call the two that waited longest."""
+    line = Line()
+    waiters = [line.join("org", ()) for _ in range(3)]
+    line.call("org", "noop", 2)
+    assert called(*waiters) == [True, True, False]
+    line.call("org", "noop", 5)
+    assert called(*waiters) == [True, True, True]
+
+
+def test_only_those_are_called_whom_the_task_fits() -> None:
+    """Neither another type nor another organisation is woken."""
+    line = Line()
+    other_type, other_org, fitting = line.join("org", ["b"]), line.join("x", ()), line.join("org", ["a", "b"])
+    line.call("org", "a")
+    assert called(other_type, other_org, fitting) == [False, False, True]
+
+
+def test_who_leaves_with_an_unused_call_passes_it_on() -> None:
+    """A waiter that went away costs nobody the task."""
+    line = Line()
+    first, second = line.join("org", ()), line.join("org", ())
+    line.call("org", "noop")
+    line.leave(first)
+    assert called(second) == [True]
+
+
+def test_a_used_call_is_not_passed_on_and_leaving_twice_is_harmless() -> None:
+    """Who was answered took the call with it."""
+    line = Line()
+    first, second = line.join("org", ()), line.join("org", ())
+    line.call("org", "noop")
+    first.use_call()
+    line.leave(first)
+    line.leave(first)
+    assert called(second) == [False]
+    assert line.length("org") == 1
+
+
+def test_a_called_waiter_that_found_nothing_keeps_its_place() -> None:
+    """Losing a race does not send anybody to the end of the line."""
+    line = Line()
+    first, second = line.join("org", ()), line.join("org", ())
+    line.call("org", "noop")
+    first.use_call()
+    line.call("org", "noop")
+    assert called(first, second) == [True, False]
+
+
+def test_a_call_after_a_place_skips_those_before_it() -> None:
+    """A waiter that looks at a part only lets the next one look, not itself again."""
+    line = Line()
+    first, second = line.join("org", ()), line.join("org", ())
+    line.call("org", "noop", after=first.place)
+    assert called(first, second) == [False, True]

@@ -1,0 +1,98 @@
+"""Migrations: in order, once, all or nothing, never backwards."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from server.store.queries import JobQuery, RunQuery, TaskQuery
+from server.store.sqlite import reads
+from server.store.sqlite.database import DatabaseError, database_path, open_writer
+from server.store.sqlite.migrate import Migration, migrate, migrations
+from tests.unit.server.world import opened, rows
+
+
+def test_the_shipped_files_are_numbered_without_gaps() -> None:
+    """Numbers say the order; a gap would be a file that was forgotten in the package."""
+    steps = migrations()
+    assert [step.version for step in steps] == list(range(1, len(steps) + 1))
+
+
+def test_a_second_start_applies_nothing_and_keeps_the_data(tmp_path: Path) -> None:
+    """Opening a database again finds what was stored."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+
+    async def make() -> str:
+        async with opened(url) as world:
+            return (await world.job()).id
+
+    async def find(job_id: str) -> bool:
+        async with opened(url) as world:
+            return await world.store.job(world.org_id, job_id) is not None
+
+    assert asyncio.run(find(asyncio.run(make())))
+    versions = rows(str(tmp_path / "jobs.db"), "SELECT version FROM schema_version")
+    assert versions == [(step.version,) for step in migrations()]
+
+
+def test_a_newer_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """An older program never writes into a schema that it does not know."""
+    db = open_writer(tmp_path / "jobs.db")
+    try:
+        migrate(db, [*migrations(), Migration(99, "0099_future.sql", "CREATE TABLE future (x);")], 1)
+        with pytest.raises(DatabaseError, match=r"has schema version 99.*start the newer program"):
+            migrate(db, migrations(), 1)
+        assert not db.in_transaction
+    finally:
+        db.close()
+
+
+def test_a_failing_step_leaves_the_schema_as_it_was(tmp_path: Path) -> None:
+    """Steps stand or fall together."""
+    db = open_writer(tmp_path / "jobs.db")
+    try:
+        broken = Migration(2, "0002_broken.sql", "CREATE TABLE one (x);\nCREATE TABLE one (x);\n")
+        with pytest.raises(DatabaseError, match="table one already exists"):
+            migrate(db, [migrations()[0], broken], 1)
+        assert db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        assert migrate(db, migrations(), 1) == len(migrations())
+    finally:
+        db.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://x", "sqlite:///", "jobs.db", ""])
+def test_a_url_of_no_database_is_refused_with_an_example(url: str) -> None:
+    """The message shows how such a URL looks."""
+    with pytest.raises(DatabaseError, match="sqlite:////absolute/file"):
+        database_path(url)
+
+
+def test_a_database_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    """The message names the file and asks about its folder."""
+    with pytest.raises(DatabaseError, match="does its folder exist"):
+        open_writer(tmp_path / "missing" / "jobs.db")
+
+
+def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
+    """A poll costs the same with a million tasks: neither a scan nor a sort."""
+    connection = open_writer(tmp_path / "jobs.db")
+    try:
+        migrate(connection, migrations(), 1)
+        for sql, values in (
+            reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",))),
+            reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",), types=("a",))),
+            reads.select_tasks(TaskQuery(org_id="o", job_ids=("j",))),
+            reads.select_tasks(TaskQuery(org_id="o")),
+            reads.select_runs(RunQuery(org_id="o", job_ids=("j",))),
+            reads.select_runs(RunQuery(org_id="o", task_ids=("t",))),
+        ):
+            plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+            assert any("USING INDEX" in line for line in plan), plan
+            assert not any("SCAN" in line or "TEMP B-TREE FOR ORDER BY" in line for line in plan), (sql, plan)
+        sql, values = reads.select_jobs(JobQuery(org_id="o"))
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert any("jobs_by_creation" in line for line in plan)
+    finally:
+        connection.close()
