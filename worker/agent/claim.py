@@ -112,7 +112,11 @@ class Claimer:
         identity = self._identities.next()
         body = self._runs.claim_body(task, run_id, identity)
         await self._journal.intent(self._runs.entry(task, run_id, identity, body))
-        answer = await self._settle(task, run_id, identity, body)
+        try:
+            answer = await self._settle(task, run_id, identity, body)
+        except Rejected:  # nothing of it can still be on its way
+            await self._journal.close_entry(run_id)
+            raise
         if not isinstance(answer, Run):
             await self._journal.close_entry(run_id)
             return answer
