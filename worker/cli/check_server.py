@@ -51,9 +51,8 @@ def refused(exc: ApiError, config: AgentConfig) -> Check:
             "check MILLHAND_TOKEN_FILE or MILLHAND_TOKEN; `millhand up` keeps its token in its state folder"
         )
         return fail("server", f"answers, but does not accept us: {error.message}", todo)
-    return fail(
-        "server", error.message, error.todo or "check MILLHAND_API_URL, MILLHAND_PROXY, MILLHAND_CA_FILE"
-    )
+    todo = "is it up? check MILLHAND_API_URL, and MILLHAND_PROXY and MILLHAND_CA_FILE where they are needed"
+    return fail("server", error.message, todo if exc.status is None else "see the server's log")
 
 
 def check_clock(date: datetime | None, now: datetime | None = None) -> Check:

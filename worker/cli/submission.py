@@ -81,23 +81,30 @@ async def submit(session: Session, plan: Plan, on_task: Callable[[], None] = lam
     """
     job = await create_job(session, plan)
     tasks: list[Task | None] = [None] * len(plan.parameters)
+    failures: list[ApiError | CliError] = []
     created = 0
     waiting = iter(range(len(tasks)))
 
     async def create() -> None:
         nonlocal created
         for index in waiting:
-            tasks[index], is_new = await create_task(session, plan, index, job.id)
+            if failures:  # what is under way ends, so that it is known; nothing new begins
+                return
+            try:
+                tasks[index], is_new = await create_task(session, plan, index, job.id)
+            except (ApiError, CliError) as exc:
+                failures.append(exc)
+                return
             created += is_new
             on_task()
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(REQUESTS, len(tasks))):
-                group.create_task(create())
-    except ExceptionGroup as exc:
-        raise partly(session, plan, job, sum(task is not None for task in tasks), exc) from exc
-    return Submitted(job, [task.id for task in tasks if task is not None], created)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(REQUESTS, len(tasks))):
+            group.create_task(create())
+    there = [task.id for task in tasks if task is not None]
+    if failures:
+        raise partly(session, plan, job, len(there), failures[0]) from failures[0]
+    return Submitted(job, there, created)
 
 
 async def create_job(session: Session, plan: Plan) -> Job:
@@ -145,16 +152,10 @@ def other_content(plan: Plan, what: str) -> CliError:
     )
 
 
-def partly(
-    session: Session, plan: Plan, job: Job, done: int, group: ExceptionGroup[Exception]
-) -> CliError | ExceptionGroup[Exception]:
+def partly(session: Session, plan: Plan, job: Job, done: int, error: ApiError | CliError) -> CliError:
     """Return the error of a submit that stopped half-way."""
-    for exc in group.exceptions:
-        if isinstance(exc, CliError):
-            return exc
-    error = next((exc for exc in group.exceptions if isinstance(exc, ApiError)), None)
-    if error is None:
-        return group
+    if isinstance(error, CliError):
+        return error
     why = explain(error, session.config)
     return CliError(
         f"job {job.id} has {done} of {len(plan.parameters)} tasks, then: {why.message}",

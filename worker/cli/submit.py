@@ -95,15 +95,16 @@ def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any
         with counter(out, len(plan.parameters)) as on_task:
             done = await submit(session, plan, on_task)
         tell(out, plan.job_id, order.key, done)
-        return await wait_for(session, done, out) if wait else report(out, done)
+        return await (wait_for(session, done, out) if wait else report(session, done, out))
 
     return with_session(api, work)
 
 
-def report(out: Output, done: Submitted) -> int:
+async def report(session: Session, done: Submitted, out: Output) -> int:
     """Write what was made: the job's id, or everything for a program."""
     if out.is_json:
-        out.json({"job": done.job.raw, "taskIds": done.task_ids, "created": done.created})
+        job = await session.ask(lambda: session.api.get_job(done.job.id))  # as it is with its tasks
+        out.json({"job": job.raw, "taskIds": done.task_ids, "created": done.created})
     else:
         click.echo(done.job.id)
         out.say(f"follow it: millhand watch {done.job.id}")

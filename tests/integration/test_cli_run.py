@@ -1,0 +1,121 @@
+"""Run one handler with the command line, without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handlers import models
+from tests.unit.cli.conftest import Cli, cli, own_home
+
+__all__ = ["cli", "own_home"]  # fixtures
+
+OWN = '''
+from worker import Context, Fail, handler
+
+
+@handler("shout")
+def shout(ctx: Context, *, text: str, times: int = 1) -> dict:
+    """Say it louder."""
+    ctx.progress(0.5, "half way")
+    ctx.log("shouting")
+    if times > 9:
+        raise Fail("too loud")
+    (ctx.workdir / "said.txt").write_text(text.upper() * times)
+    ctx.artifact("said.txt")
+    return {"said": text.upper() * times}
+'''
+
+
+@pytest.fixture
+def own_file(tmp_path: Path) -> Path:
+    """A file of a handler author."""
+    path = tmp_path / "shouting.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_file_of_ones_own_runs_and_its_output_is_copied(cli: Cli, own_file: Path, tmp_path: Path) -> None:
+    """Value, usage and file come as one JSON document."""
+    ran = cli("run", str(own_file), "-p", "text=hi", "-p", "times=2", "--out", str(tmp_path / "out"))
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)
+    assert told["resultCode"] == "Success"
+    assert told["value"]["said"] == "HIHI"
+    assert told["usage"]["cpuUserSeconds"] is not None
+    assert (tmp_path / "out" / "said.txt").read_text() == "HIHI"
+    assert told["copied"] == [str(tmp_path / "out" / "said.txt")]
+    assert "shouting" in ran.err
+
+
+def test_a_failure_is_told_with_its_kind_and_exit_code_1(cli: Cli, own_file: Path) -> None:
+    """For a program in JSON, for people in a table; wrong parameters name the parameter."""
+    ran = cli("run", str(own_file), "-p", "text=hi", "-p", "times=10")
+    assert ran.code == 1
+    assert json.loads(ran.out)["error"]["message"] == "too loud"
+    ran = cli("run", str(own_file), "-p", "times=many", "--no-json")
+    assert ran.code == 1
+    assert "invalid_parameters" in ran.out
+    assert "times" in ran.out
+    assert "half way" not in ran.err
+
+
+def test_a_model_is_converted_where_one_sits(cli: Cli, tmp_path: Path) -> None:
+    """The example of the help, on a real model."""
+    source = str(models.folder() / "gear.glb")
+    ran = cli(
+        "run", "mesh-convert", "--input", source, "-p", "format=ply", "--out", str(tmp_path), "--no-json"
+    )
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "gear.ply").stat().st_size > 1000
+    assert "gear.ply" in ran.out
+
+
+def test_what_is_no_handler_says_what_there_is(cli: Cli, tmp_path: Path) -> None:
+    """Unknown types, files without handlers, and several values for one run are usage errors."""
+    ran = cli("run", "no-such-type")
+    assert ran.code == 2
+    assert "mesh-convert" in ran.err
+    empty = tmp_path / "empty.py"
+    empty.write_text("")
+    assert cli("run", str(empty)).code == 2
+    assert "2 sets of parameters" in cli("run", "sleep", "-p", "seconds=1..2").err
+    assert cli("run", "mesh-convert", "--input", str(tmp_path / "missing.glb")).code == 2
+
+
+def test_handlers_lists_what_is_installed_and_what_is_broken(
+    cli: Cli, own_file: Path, tmp_path: Path
+) -> None:
+    """A broken file is told with its reason, and makes the exit code 1; the others still work."""
+    ran = cli("handlers", "--handlers", str(own_file))
+    assert ran.code == 0, ran.err
+    assert {"noop", "sleep", "command", "mesh-convert", "shout"} <= {
+        handler["type"] for handler in json.loads(ran.out)["handlers"]
+    }
+    broken = tmp_path / "broken.py"
+    broken.write_text("import a_module_that_is_nowhere\n")
+    ran = cli("handlers", "--handlers", f"{own_file},{broken}", "--no-json")
+    assert ran.code == 1
+    assert "a_module_that_is_nowhere" in ran.out + ran.err
+    assert "shout" in ran.out
+
+
+def test_one_handler_is_shown_with_its_parameters(cli: Cli, own_file: Path) -> None:
+    """Names, types, defaults, and what the author wrote."""
+    ran = cli("handlers", "shout", "--handlers", str(own_file), "--no-json")
+    assert ran.code == 0
+    for said in ("Say it louder.", "text", "required", "times", "integer"):
+        assert said in ran.out
+    assert cli("handlers", "nothing").code == 2
+
+
+def test_facts_have_a_source_or_a_reason(cli: Cli) -> None:
+    """As a table and as JSON; what a person says wins."""
+    told = json.loads(cli("facts", "--zone", "lab-1").out)
+    assert told["zone"]["value"] == "lab-1"
+    assert all(fact.get("source") or fact.get("reason") for fact in told.values())
+    table = cli("facts", "--no-json").out
+    assert "nodeCPUs" in table
+    assert "GiB" in table

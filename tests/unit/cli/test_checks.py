@@ -1,0 +1,127 @@
+"""What doctor finds."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from worker.agent.statedir import StateDir
+from worker.api.models import Task
+from worker.cli.check_machine import check_cgroup, check_gpus, check_state_dir
+from worker.cli.check_server import check_clock, check_pending
+from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
+from worker.config import AgentConfig, ApiConfig
+from worker.machine.facts import Fact, Facts, Gpu
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def facts_with(**known: Fact) -> Facts:
+    """Return facts of a machine of which only these are known."""
+    return Facts(**{name: known.get(name, Fact.unknown("a test")) for name in Facts.__struct_fields__})
+
+
+def pending(type_: str, **requires: object) -> Task:
+    """Return a pending task."""
+    raw = {"id": type_, "type": type_, "parameters": {"requires": requires} if requires else {}}
+    task = Task.read(raw)
+    assert task is not None
+    return task
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    """Nothing would ever tell otherwise."""
+    check = check_variables({"MILLHAND_CONCURENCY": "2", "MILLHAND_TYPES": "a", "HOME": "/"})
+    assert check.state == "warn"
+    assert "MILLHAND_CONCURRENCY" in check.todo
+    assert check_variables({"MILLHAND_TYPES": "a"}).state == "ok"
+
+
+def test_a_token_that_others_can_read_is_told(tmp_path: Path) -> None:
+    """In a file of its own, and in the configuration."""
+    path = tmp_path / "token"
+    assert check_token(ApiConfig(token_file=path)).state == "fail"
+    path.write_text("")
+    assert check_token(ApiConfig(token_file=path)).state == "fail"
+    path.write_text("t")
+    path.chmod(0o644)
+    assert check_token(ApiConfig(token_file=path)).state == "warn"
+    assert check_config_file(path, ["token"]).state == "warn"
+    path.chmod(0o600)
+    assert check_token(ApiConfig(token_file=path)).state == "ok"
+    assert check_config_file(path, ["token"]).state == check_config_file(None, []).state == "ok"
+    assert check_token(ApiConfig()).state == "warn"
+    assert check_token(ApiConfig(token="t")).state == "ok"
+
+
+def test_a_folder_that_hides_our_packages_is_told(tmp_path: Path) -> None:
+    """`worker`, `handlers` and `server` are names that others use too."""
+    assert check_packages([str(tmp_path)]).state == "ok"
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "server.py").touch()
+    check = check_packages([str(tmp_path)])
+    assert check.state == "warn"
+    assert "handlers" in check.said
+    assert "server.py" in check.said
+
+
+def test_the_state_folder_is_looked_at_and_left_as_it_was(tmp_path: Path) -> None:
+    """Missing, free, in use: each is told, and nothing is made but the lock."""
+    path = tmp_path / "state"
+    assert "will be made" in check_state_dir(path).said
+    assert not path.exists()
+    path.mkdir()
+    assert "no agent uses it" in check_state_dir(path).said
+    with StateDir.acquire(path):
+        assert "an agent uses it now" in check_state_dir(path).said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_state_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+    """With what to do."""
+    tmp_path.chmod(0o500)
+    check = check_state_dir(tmp_path)
+    assert (check.state, "MILLHAND_STATE_DIR" in check.todo) == ("fail", True)
+    assert check_state_dir(tmp_path / "below").state == "fail"
+    tmp_path.chmod(0o700)
+
+
+def test_control_groups_of_either_version_or_none(tmp_path: Path) -> None:
+    """Without any, limits of memory are not known."""
+    assert check_cgroup(tmp_path).state == "warn"
+    (tmp_path / "memory").mkdir()
+    assert "version 1" in check_cgroup(tmp_path).said
+    (tmp_path / "cgroup.controllers").touch()
+    assert "version 2" in check_cgroup(tmp_path).said
+
+
+def test_gpus_are_named_and_unknown_is_not_none() -> None:
+    """A driver that does not answer is a warning; no GPU is not."""
+    gpu = Gpu(uuid="GPU-1", name="H200", memory_bytes=1024**3)
+    assert "H200 (1.0 GiB)" in check_gpus(facts_with(gpus=Fact.measured([gpu], "NVML"))).said
+    assert check_gpus(facts_with(gpus=Fact.absent("no driver"))).state == "ok"
+    assert check_gpus(facts_with()).state == "warn"
+
+
+def test_a_clock_that_is_off_says_which_way() -> None:
+    """Within seconds it agrees; a server that tells no time is no fault."""
+    assert check_clock(NOW, NOW + timedelta(seconds=5)).state == "ok"
+    assert check_clock(None).state == "ok"
+    assert "ahead of" in check_clock(NOW, NOW + timedelta(minutes=2)).said
+    assert "behind" in check_clock(NOW, NOW - timedelta(minutes=2)).said
+
+
+def test_tasks_that_this_machine_leaves_are_counted_with_the_reason(tmp_path: Path) -> None:
+    """By type, by setting, by what the machine lacks."""
+    facts = facts_with(gpus=Fact.absent("no driver"))
+    tasks = [pending("known"), pending("strange"), pending("strange"), pending("known", gpus=1)]
+    check = check_pending(AgentConfig(state_dir=tmp_path), facts, ["known"], tasks)
+    assert check.state == "warn"
+    assert "leaves 3: 2 × no handler for type 'strange'; 1 × needs 1 GPU" in check.said
+    narrow = AgentConfig(state_dir=tmp_path, types=("other",))
+    assert "not among --types" in check_pending(narrow, facts, ["known"], tasks[:1]).said
+    assert check_pending(narrow, facts, ["known"], []).state == "ok"
+    assert check_pending(AgentConfig(state_dir=tmp_path), facts, ["known"], tasks[:1]).state == "ok"
