@@ -80,6 +80,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
+    poller = poller_of(parts, config)
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
@@ -95,10 +96,11 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         ),
         max_attempts=config.max_attempts,
         machine=parts.machine,
+        on_settled=poller.settle,
         on_ended=outbox.send,
     )
     supervisor = Supervisor(
-        poller=poller_of(parts, config),
+        poller=poller,
         attempts=attempts,
         outbox=outbox,
         journal=parts.journal,

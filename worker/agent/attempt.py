@@ -60,11 +60,13 @@ class Attempts:
         times: AttemptTimes,
         max_attempts: int,
         machine: Callable[[], Mapping[str, Any]],
+        on_settled: Callable[[str], None],
         on_ended: Callable[[Entry], None],
     ) -> None:
         """Take the parts.
 
-        `machine` gives the facts with their sources; `on_ended` gets the journal's entry of each
+        `machine` gives the facts with their sources; `on_settled` is told (the task's id) when a
+        claim is decided, either way; `on_ended` gets the journal's entry of each
         outcome, to be delivered beside further runs.
         """
         self._claimer = claimer
@@ -77,6 +79,7 @@ class Attempts:
         self._times = times
         self._max_attempts = max_attempts
         self._machine = machine
+        self._on_settled = on_settled
         self._on_ended = on_ended
 
     async def run(self, task: Task) -> bool:
@@ -86,7 +89,10 @@ class Attempts:
         """
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
-        claim = await self._claimer.claim(task)
+        try:
+            claim = await self._claimer.claim(task)
+        finally:
+            self._on_settled(task.id)
         if claim is None:
             return False
         if claim.is_elected:

@@ -19,6 +19,7 @@ class Choice(Struct, frozen=True):
     candidates: list[Task]
     left: list[tuple[Task, tuple[str, ...]]]
     foreign: int = 0  # tasks of a type that has no handler here
+    tried: int = 0  # tasks that this agent has, or lost a moment ago
 
 
 def choose(
@@ -34,17 +35,19 @@ def choose(
     """
     candidates: list[Task] = []
     left: list[tuple[Task, tuple[str, ...]]] = []
-    foreign = 0
+    foreign = tried = 0
     for task in tasks:
-        if task.run_status not in (None, "pending") or skip(task.id):
+        if task.run_status not in (None, "pending"):
             continue
-        if task.type not in types:
+        if skip(task.id):
+            tried += 1
+        elif task.type not in types:
             foreign += 1
         elif reasons := unmet(task):
             left.append((task, reasons))
         else:
             candidates.append(task)
-    return Choice(candidates, left, foreign)
+    return Choice(candidates, left, foreign, tried)
 
 
 def spread(tasks: Iterable[Task], agent_id: str) -> list[Task]:

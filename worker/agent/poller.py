@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from random import Random
 from typing import TypeVar
 
@@ -22,6 +22,9 @@ __all__ = ["Poller"]
 PER_PAGE = 100  # of a server that does not hand tasks out; the most that the documented API gives
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
 FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
+CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
+ECHO_S = 0.1  # base and bound of the waits after lists that held nothing but tasks just tried
+ECHO_MAX_S = 2.0
 SKIP_S = 3.0  # how long a task that was tried is left alone: lists may lag
 SKIP_MAX = 10_000  # tasks remembered as tried
 LEFT_LOGGED_MAX = 1_000  # tasks of which it was logged why they are left
@@ -54,6 +57,9 @@ class Poller:
         self._long_poll_s = long_poll_s
         self._backoff = Backoff(random, poll_interval_s, poll_max_s)
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
+        self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
+        self._claiming: set[str] = set()
+        self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
         self._fresh_until_mono = 0.0
         self._ahead = 1  # how many more than the free slots to ask for: tasks may be short
@@ -73,6 +79,7 @@ class Poller:
         if (task := self._pop()) is not None:
             return task
         self._adapt()
+        await self._wait_for_claims()
         await self._refill(free)
         return self._pop()
 
@@ -81,12 +88,25 @@ class Poller:
         while self._queue and self._clock.mono() < self._fresh_until_mono:
             task = self._queue.popleft()
             if not self._is_tried(task.id):
+                self._claiming.add(task.id)
                 self._try(task.id)
                 return task
         return None
 
+    def settle(self, task_id: str) -> None:
+        """Know that a claim is decided, either way."""
+        self._claiming.discard(task_id)
+        if not self._claiming:
+            self._settled.set()
+
+    async def _wait_for_claims(self) -> None:
+        if self._claiming:
+            self._settled.clear()
+            await within(self._settled.wait(), CLAIM_WAIT_S)
+
     def leave(self, task_id: str) -> None:
         """Leave a task alone for a moment: it is somebody else's, or just ended."""
+        self.settle(task_id)
         self._try(task_id)
 
     async def pause(self, retry_after_s: float | None = None) -> None:
@@ -102,7 +122,7 @@ class Poller:
     async def _refill(self, free: int) -> None:
         """Poll once, and wait where that brought nothing."""
         try:
-            has_waited = await self._poll(free)
+            wait_s = await self._poll(free)
         except ApiError as error:
             wait_s = self._faults.next_s(error.retry_after_s)
             log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
@@ -114,13 +134,13 @@ class Poller:
             self._backoff.reset()
             return
         self.idle_polls += 1
-        if not has_waited:
-            await asyncio.sleep(self._backoff.next_s())
+        await asyncio.sleep(wait_s)
 
-    async def _poll(self, free: int) -> bool:
-        """Fill the queue; returns whether the server held the request until now."""
+    async def _poll(self, free: int) -> float:
+        """Fill the queue; returns how long to wait where that brought nothing."""
         is_ours = self._api.traits.claims_unique  # it hands each task to one agent, in its own order
         per_page = min(PER_PAGE, free + self._ahead) if is_ours else PER_PAGE
+        tried, was_held = 0, False
         for page in range(1, PAGES_MAX + 1):
             wait_s = self._long_poll_s if page == 1 else 0.0
             poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
@@ -130,10 +150,15 @@ class Poller:
                 found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
                 self._queue.extend(found)
                 self._fresh_until_mono = self._clock.mono() + FRESH_S
-                return False
+                self._echoes.reset()
+                return 0.0
+            tried += choice.tried
+            was_held = poll.waited and not poll.tasks
             if len(poll.tasks) < per_page:
-                return poll.waited and not poll.tasks
-        return False
+                break
+        if tried:
+            return self._echoes.next_s()
+        return 0.0 if was_held else self._backoff.next_s()
 
     def _tell_left(self, choice: Choice, page: int) -> None:
         """Keep, and log once per task, why tasks are left to others."""
@@ -150,6 +175,15 @@ class Poller:
 
     def _try(self, task_id: str) -> None:
         remember(self._tried, task_id, self._clock.mono() + SKIP_S, SKIP_MAX)
+
+
+async def within(wait: Awaitable[object], limit_s: float) -> None:
+    """Wait for something, at most so long."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await wait
+    except TimeoutError:
+        return
 
 
 def remember(memory: OrderedDict[str, T], key: str, value: T, bound: int) -> None:

@@ -153,3 +153,33 @@ def test_why_a_task_is_left_is_kept_for_a_person() -> None:
         return one.left
 
     assert run_virtual(main()) == {"t1": ("needs 8 GPUs, this machine has 0",)}
+
+
+def test_a_poll_waits_for_claims_that_are_under_way() -> None:
+    """Their tasks would be listed again; a claim that takes long does not keep other slots from polling."""
+    stub = StubApi(lambda _: (200, pending("t1"), UNIQUE))
+
+    async def main() -> list[float]:
+        one, asked = poller(stub), []
+        await one.next(2)
+        asyncio.get_running_loop().call_later(0.2, one.settle, "t1")
+        await one.next_or_none(2)
+        asked.append(asyncio.get_running_loop().time())
+        return asked
+
+    assert 0.2 <= run_virtual(main())[0] <= 0.4
+    assert len(stub.requests) == 2
+
+
+def test_a_list_of_tasks_just_tried_does_not_put_the_poller_to_sleep() -> None:
+    """The next task may come at any moment: the long back-off is for servers that have nothing."""
+    stub = StubApi(lambda _: (200, pending("t1"), UNIQUE))
+
+    async def main() -> float:
+        one = poller(stub)
+        await one.next(2)
+        one.settle("t1")
+        await one.next_or_none(2)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) <= 0.1
