@@ -22,7 +22,7 @@ class HandlerEntry(Struct, frozen=True, kw_only=True):
     """One handler of this machine."""
 
     type: str
-    target: str  # "module:attribute" or "/path/file.py:attribute"
+    target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
     source: str  # where it comes from, for people: a distribution, module or file
     doc: str = ""
     schema: dict[str, Any] | None = None  # JSON Schema of its parameters; None: not described (yet)

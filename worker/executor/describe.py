@@ -23,20 +23,18 @@ def describe(where: str, attribute: str | None) -> Description:
     """Import and describe; what goes wrong is part of the description."""
     try:
         if attribute is not None:
-            return Description(
-                handlers=(described(load_handler("", f"{where}:{attribute}"), where, attribute),)
-            )
+            target = f"{where}:{attribute}"
+            return Description(handlers=(described(load_handler("", target), target),))
         specs = handlers_of(load_module(where))
     except LoadError as exc:
         return Description(error=str(exc), traceback=exc.traceback)
     if not specs:
         return Description(error=f"{where} has no handler: no function decorated with @handler")
-    return Description(handlers=tuple(described(spec, where, None) for spec in specs))
+    return Description(handlers=tuple(described(spec, where) for spec in specs))
 
 
-def described(spec: HandlerSpec, where: str, attribute: str | None) -> Described:
-    """Describe one handler."""
-    target = f"{where}:{attribute or spec.function.__qualname__}"
+def described(spec: HandlerSpec, target: str) -> Described:
+    """Describe one handler; in a module or file without an attribute it is found by its type."""
     try:
         schema = read_signature(spec.function).schema()
     except TypeError as exc:

@@ -13,7 +13,7 @@ class Described(Struct, frozen=True, kw_only=True):
     """One handler."""
 
     type: str
-    target: str  # "module:attribute" or "/path/file.py:attribute"
+    target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
     doc: str = ""
     parameters: dict[str, Any] | None = None  # JSON Schema
     options: dict[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ class Load(Struct, frozen=True, tag_field="frame", tag="load"):
     """Import the handler of a type; the first frame."""
 
     type: str
-    target: str  # "module:attribute" or "/path/file.py:attribute"; no attribute: the one of the type
+    target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
     parent_pid: int  # who must live; the child ends with it
 
 

@@ -18,6 +18,7 @@ from worker.executor.spawn import Spawned
 __all__ = ["ChildLink", "Listener"]
 
 READ_BYTES: Final = 64 * 1024
+DRAIN_READS: Final = 512  # 32 MiB: two frames at their bound; more comes only from a child that goes on
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
 
@@ -82,8 +83,9 @@ class ChildLink:
 
     def drain(self) -> None:
         """Read what has come: everything that the child said and printed before it ended is there."""
-        while not self.is_closed_by_child and self.channel_error is None and self._on_channel():
-            pass
+        for _ in range(DRAIN_READS):
+            if self.is_closed_by_child or self.channel_error is not None or not self._on_channel():
+                break
         for descriptor in list(self._outputs):
             taken_bytes = 0
             while taken_bytes < DRAIN_BYTES and (size := self._on_output(descriptor)):

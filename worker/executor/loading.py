@@ -91,9 +91,18 @@ def load_file(path: Path) -> ModuleType:
 
 
 def handlers_of(module: ModuleType) -> list[HandlerSpec]:
-    """Return the handlers that a module defines, not those that it imported from elsewhere."""
-    specs = [spec for value in vars(module).values() if (spec := spec_of(value)) is not None]
-    return [spec for spec in specs if spec.function.__module__ == module.__name__]
+    """Return the handlers of a module, or of a package and its modules; not those of other people."""
+    found = {
+        id(spec): spec
+        for value in list(vars(module).values())
+        if (spec := spec_of(value)) is not None and is_of(module.__name__, spec.function.__module__)
+    }
+    return list(found.values())
+
+
+def is_of(package: str, module: str) -> bool:
+    """Tell whether a module is the package, or below it."""
+    return module == package or module.startswith(f"{package}.")
 
 
 def split_target(target: str) -> tuple[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -25,6 +25,7 @@ from worker.executor.executor import EventSink, StopRequest
 from worker.executor.frames import Assign, Load, Up
 from worker.executor.link import ChildLink
 from worker.executor.outcome import Artifact, Outcome, RunError
+from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.warm import ChildKey, WarmChildren
 from worker.executor.workdir import is_removed, make_workdir, remove_workdir
@@ -280,17 +281,3 @@ def outcome_of(
 def failed(kind: ErrorKind, message: str) -> Outcome:
     """Return the outcome of a run that never started."""
     return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=True))
-
-
-async def to_the_end(doing: Coroutine[Any, Any, None]) -> None:
-    """Wait until something is done, however often this is cancelled; then be cancelled."""
-    task = asyncio.ensure_future(doing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        raise cancelled
-    task.result()

@@ -9,7 +9,7 @@ from typing import Any
 from worker.clock import SystemClock
 from worker.executor.artifacts import ArtifactStore, open_artifacts
 from worker.executor.assignment import Assignment
-from worker.executor.catalogue import HandlerEntry
+from worker.executor.catalogue import Catalogue, HandlerEntry
 from worker.executor.executor import Event, ProgressEvent, StopRequest
 from worker.executor.outcome import Outcome
 from worker.executor.process_executor import ProcessExecutor
@@ -94,12 +94,13 @@ async def bench(
     artifacts: ArtifactStore | None = None,
     environment: dict[str, str] | None = None,
     spawner: Spawner | None = None,
+    catalogue: Catalogue | None = None,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """Give an executor; close it, and see that every child is gone."""
     counting = CountingSpawner(environment)
     executor = ProcessExecutor(
-        catalogue=SampleHandlers(handlers),
+        catalogue=catalogue or SampleHandlers(handlers),
         spawner=spawner or counting,
         clock=SystemClock(),
         workdir_root=folder / "runs",

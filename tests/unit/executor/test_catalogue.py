@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.executor.bench import within_limit
+from tests.unit.executor.bench import bench, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import describer as describer_module
 from worker.executor.catalogue import Catalogue, HandlerEntry, installed_handlers, open_catalogue
@@ -58,7 +58,7 @@ def test_a_file_tells_its_handlers_without_an_import_here(tmp_path: Path) -> Non
     assert catalogue.problems == ()
     entry = catalogue.get("first")
     assert entry is not None
-    assert entry.target == f"{path}:one"
+    assert entry.target == str(path)
     assert (entry.summary, entry.options["timeout_s"]) == ("Return a size.", 7)
     assert entry.schema is not None
     assert entry.schema["properties"] == {"size": {"type": "integer", "default": 3}}
@@ -97,9 +97,33 @@ def test_the_users_handler_wins_with_a_warning(tmp_path: Path) -> None:
     path.write_text("from worker import handler\n@handler('noop')\ndef mine(ctx): ...\n")
     installed = HandlerEntry(type="noop", target="handlers.noop:noop", source="millhand 0")
     catalogue = opened(path, installed=[installed])
-    assert catalogue.entries["noop"].target == f"{path}:mine"
+    assert catalogue.entries["noop"].target == str(path)
     assert len(catalogue.warnings) == 1
     assert "replaces handlers.noop:noop" in catalogue.warnings[0]
+
+
+def test_handlers_are_found_however_they_were_made(tmp_path: Path) -> None:
+    """By a factory, under two names, imported into a package; but not those of other packages."""
+    package = tmp_path / "studio"
+    package.mkdir()
+    (package / "steps.py").write_text(
+        "from worker import handler\n"
+        "def make(name):\n    @handler(name)\n    def made(ctx): return name\n    return made\n"
+        "one = make('one')\nalias = one\n"
+    )
+    (package / "__init__.py").write_text(
+        "from studio.steps import one, alias, make\nfrom handlers.noop import noop\ntwo = make('two')\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
+
+    async def scenario() -> None:
+        catalogue = await open_catalogue(["studio"], Describer(None, environment=environment), [])
+        assert catalogue.types == ("one", "two")
+        assert catalogue.warnings == ()
+        async with bench(tmp_path, environment=environment, catalogue=catalogue) as it:
+            assert (await it.run("two")).value == {"value": "two"}
+
+    within_limit(scenario())
 
 
 def test_a_signature_that_cannot_be_checked_makes_a_handler_unavailable(tmp_path: Path) -> None:
