@@ -96,9 +96,11 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
         return run_answer(run)
     task = find_task(tx, command.org_id, run["task_id"])
     assert task is not None
+    columns = _columns(command.fields)
     if run["started_at"] is None:
         _check_start(tx, task, command)
-    tx.update("runs", command.org_id, command.id, **_columns(command.fields), updated_at=tx.now_ms)
+        columns |= _identity(command)
+    tx.update("runs", command.org_id, command.id, **columns, updated_at=tx.now_ms)
     _store_results(tx, command.org_id, command.id, command.fields)
     add_sample(tx, command.org_id, command.id, command.fields, run["usage_samples"])
     return _settled(tx, task, command.org_id, command.id)
@@ -148,6 +150,14 @@ def _check_start(tx: Transaction, task: sqlite3.Row, command: UpdateRun) -> None
             f"Run {command.id} cannot be started: task {task['id']} has the younger run {latest.id}",
         )
     close_placeholders(tx, *key, _continued_as(command.id), but=command.id)
+
+
+def _identity(command: UpdateRun) -> dict[str, Any]:
+    """Return the podId of who starts a placeholder: told in the body, else by the header."""
+    fields = command.fields
+    if command.agent is None or fields.started_at is UNSET or fields.pod_id is not UNSET:
+        return {}
+    return {"pod_id": command.agent}
 
 
 NOT_COLUMNS: Final = frozenset({"results"})

@@ -1,7 +1,8 @@
 """`Store` on SQLite: writes by the writer's thread, reads on the event loop.
 
 Reads are short and use an index, and in WAL mode they never wait for the writer; a trip through
-another thread would cost more than most of them take. A database in memory has one connection for
+another thread would cost more than most of them take. Only pages in an unusual order, or far down a
+list, go through a thread, with a connection of their own. A database in memory has one connection for
 both, so there a read waits for the group that is being written.
 """
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 from server.ids import IdSource
 from server.store.changes import Listener
 from server.store.commands import Command, CreateToken, DeleteToken
-from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
+from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, TaskQuery
 from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
 from server.store.sqlite import reads, rows
 from server.store.sqlite.database import DatabaseError, database_path, open_reader, open_writer
@@ -60,6 +61,8 @@ class SqliteStore:
         self._read_lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self._open_writer: Writer | None = None
         self._open_reader: sqlite3.Connection | None = None
+        self._slow_reader: sqlite3.Connection | None = None  # a file's second one, for a thread
+        self._slow_reads = asyncio.Lock()
         self._tokens: dict[str, KnownToken] = {}
         self._connections: list[sqlite3.Connection] = []
 
@@ -83,7 +86,8 @@ class SqliteStore:
             self._open_reader, self._read_lock = db, self._write_lock
         else:
             self._open_reader = open_reader(path)
-            self._connections.append(self._open_reader)
+            self._slow_reader = open_reader(path)
+            self._connections += (self._open_reader, self._slow_reader)
         return db
 
     async def close(self) -> None:
@@ -93,7 +97,7 @@ class SqliteStore:
         await asyncio.to_thread(self._close_connections)
 
     def _close_connections(self) -> None:
-        self._open_reader = None
+        self._open_reader = self._slow_reader = None
         while self._connections:
             self._connections.pop().close()
 
@@ -157,19 +161,31 @@ class SqliteStore:
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:
         """Return a page of jobs."""
-        return [rows.job_record(row) for row in self._all(*reads.select_jobs(query))]
+        return [rows.job_record(row) for row in await self._page(query.page, reads.select_jobs(query))]
 
     async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
         """Return a page of tasks."""
-        return [rows.task_answer(row) for row in self._all(*reads.select_tasks(query))]
+        return [rows.task_answer(row) for row in await self._page(query.page, reads.select_tasks(query))]
 
     async def runs(self, query: RunQuery) -> list[RunAnswer]:
         """Return a page of runs."""
-        return [rows.run_answer(row) for row in self._all(*reads.select_runs(query))]
+        return [rows.run_answer(row) for row in await self._page(query.page, reads.select_runs(query))]
 
     async def reports(self, query: ReportQuery) -> list[ReportRecord]:
         """Return a page of reports."""
-        return [rows.report_record(row) for row in self._all(*reads.select_reports(query))]
+        return [rows.report_record(row) for row in await self._page(query.page, reads.select_reports(query))]
+
+    async def _page(self, page: Page, statement: reads.Statement) -> list[sqlite3.Row]:
+        """Read a page here if that is quick, else in a thread, one after another."""
+        if not reads.may_take_long(page):
+            return self._all(*statement)
+        async with self._slow_reads:
+            return await asyncio.to_thread(self._read_slowly, *statement)
+
+    def _read_slowly(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+        if self._slow_reader is None:
+            return self._all(sql, values)
+        return self._slow_reader.execute(sql, values).fetchall()
 
     def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
         found = self._all(sql, list(values))

@@ -13,6 +13,7 @@ import pytest
 
 from server.ids import ordered_ids
 from server.store.commands import CreateJob, CreateTask, EnsureOrganisation
+from server.store.queries import JobQuery, Page, Sort
 from server.store.records import JobRecord
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.sqlite import execute, writer
@@ -180,5 +181,23 @@ def test_the_database_itself_refuses_a_second_live_run() -> None:
                     " started_at, report_progress) SELECT org_id, 'x', task_id, job_id, 'me',"
                     " created_at + 1, 1, 1, 1 FROM runs"
                 )
+
+    run_async(body)
+
+
+def test_unusual_orders_and_far_pages_read_what_was_just_written(tmp_path: Path) -> None:
+    """Lists that go through another thread show every command that was answered before."""
+
+    async def body() -> None:
+        for db in (f"sqlite:///{tmp_path / 'jobs.db'}", "sqlite://"):
+            async with opened(db) as world:
+                for title in ("b", "c", "a"):
+                    await world.job(title=title)
+                    by_title = Page(sort=Sort("title", descending=True))
+                    found = await world.store.jobs(JobQuery(org_id=world.org_id, page=by_title))
+                    assert title in [job.title for job in found]
+                assert [job.title for job in found] == ["c", "b", "a"]
+                far = Page(number=1000, size=100)
+                assert await world.store.jobs(JobQuery(org_id=world.org_id, page=far)) == []
 
     run_async(body)

@@ -84,6 +84,8 @@ def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
             reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",))),
             reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",), types=("a",))),
             reads.select_tasks(TaskQuery(org_id="o", job_ids=("j",))),
+            reads.select_tasks(TaskQuery(org_id="o", statuses=("running",))),
+            reads.select_tasks(TaskQuery(org_id="o", job_ids=("j",), statuses=("stopped",))),
             reads.select_tasks(TaskQuery(org_id="o")),
             reads.select_runs(RunQuery(org_id="o", job_ids=("j",))),
             reads.select_runs(RunQuery(org_id="o", task_ids=("t",))),

@@ -108,6 +108,22 @@ def test_a_report_starts_a_placeholder_as_a_claim_would() -> None:
     run_async(body)
 
 
+def test_who_starts_a_placeholder_owns_it() -> None:
+    """The header names the claimer where the documented body has no podId."""
+
+    async def body() -> None:
+        async with opened() as world:
+            placeholder = await world.post(await world.task(await world.job()), pod_id="who requeued")
+            started = await world.put(placeholder, agent="me", started_at=7)
+            assert started.pod_id == "me"
+            await world.put(started, agent="me", progress=1)
+            with pytest.raises(Refused) as refused:
+                await world.put(started, agent="who requeued", progress=2)
+            assert refused.value.code == "not_your_run"
+
+    run_async(body)
+
+
 def test_a_task_of_a_paused_job_is_neither_listed_nor_claimed() -> None:
     """A job that is not active starts nothing; set active again, its tasks are told to waiters."""
 

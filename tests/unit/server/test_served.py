@@ -195,6 +195,21 @@ def test_a_body_above_the_limit_is_refused_and_the_connection_lives() -> None:
         assert client.get("/api/jobs").status_code == 200
 
 
+def test_a_fault_of_ours_is_answered_in_the_documented_shape(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client gets JSON with a code and learns nothing of the inside."""
+
+    async def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError("a secret of the inside")
+
+    # No input is known that makes the server fail, so one of its parts is made to.
+    monkeypatch.setattr(server.app.store, "job", fail)
+    answer = get(server, "/api/jobs/x")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
 def test_a_database_that_cannot_be_opened_is_told_to_who_starts_it(tmp_path: Path) -> None:
     """The starting code gets the reason."""
     with (

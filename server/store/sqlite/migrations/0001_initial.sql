@@ -79,7 +79,8 @@ CREATE INDEX tasks_claimable ON tasks (org_id, priority DESC, created_at, id)
 WHERE run_status = 'pending' AND job_is_active = 1;
 CREATE INDEX tasks_claimable_by_type ON tasks (org_id, type, priority DESC, created_at, id)
 WHERE run_status = 'pending' AND job_is_active = 1;
-CREATE INDEX tasks_pending_by_job ON tasks (org_id, job_id) WHERE run_status = 'pending';
+CREATE INDEX tasks_by_job_and_status ON tasks (org_id, job_id, run_status, created_at, id);
+CREATE INDEX tasks_running ON tasks (org_id, created_at, id) WHERE run_status = 'running';
 
 CREATE TABLE runs (
     org_id TEXT NOT NULL,
