@@ -12,6 +12,7 @@ import pytest
 
 from server.testing import running_server
 from tests.acceptance.agents import running_agent
+from tests.acceptance.record import executions, overlaps
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
@@ -73,8 +74,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 return job, await all_runs(api, job_id)
 
     job, runs = asyncio.run(main())
-    record = [line.split() for line in (folder / "executions.log").read_text().splitlines()]
-    return job, runs, record
+    return job, runs, executions(folder)
 
 
 def test_each_task_has_exactly_one_successful_run(story: Any) -> None:
@@ -92,18 +92,11 @@ def test_each_task_has_exactly_one_successful_run(story: Any) -> None:
 def test_no_two_executions_of_a_task_overlap(story: Any) -> None:
     """By the children's own clocks and lines, whatever the server's rows say."""
     _, runs, record = story
-    executing: dict[str, str] = {}
-    for _, what, task_id, run_id, _ in sorted(record, key=lambda line: int(line[0])):
-        if what == "begin":
-            assert task_id not in executing, f"{task_id} was executing already, in {executing[task_id]}"
-            executing[task_id] = run_id
-        else:
-            assert executing.pop(task_id) == run_id
-    assert executing == {}
-    begun = Counter(line[2] for line in record if line[1] == "begin")
+    assert overlaps(record) == []
+    begun = Counter(line.task_id for line in record if line.what == "begin")
     assert len(begun) == TASKS
     assert set(begun.values()) == {1}
-    assert {line[3] for line in record} == {run["id"] for run in runs}
+    assert {line.run_id for line in record} == {run["id"] for run in runs}
 
 
 def test_both_agents_took_part_and_children_stayed_warm(story: Any) -> None:
@@ -112,4 +105,4 @@ def test_both_agents_took_part_and_children_stayed_warm(story: Any) -> None:
     shares = Counter(run["podId"] for run in runs)
     assert len(shares) == 2
     assert min(shares.values()) > TASKS // 20
-    assert len({line[4] for line in record}) <= 16
+    assert len({line.pid for line in record}) <= 16
