@@ -62,8 +62,10 @@ def test_a_failure_is_told_with_its_kind_and_exit_code_1(cli: Cli, own_file: Pat
     assert "half way" not in ran.err
 
 
-def test_a_model_is_converted_where_one_sits(cli: Cli, tmp_path: Path) -> None:
-    """The example of the help, on a real model."""
+def test_a_model_is_converted_where_one_sits(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the folder where one sits, however it is given."""
     source = str(models.folder() / "gear.glb")
     ran = cli(
         "run", "mesh-convert", "--input", source, "-p", "format=ply", "--out", str(tmp_path), "--no-json"
@@ -71,6 +73,8 @@ def test_a_model_is_converted_where_one_sits(cli: Cli, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert (tmp_path / "gear.ply").stat().st_size > 1000
     assert "gear.ply" in ran.out
+    monkeypatch.chdir(models.folder())
+    assert cli("run", "mesh-convert", "-p", "input=gear.glb").code == 0
 
 
 def test_what_is_no_handler_says_what_there_is(cli: Cli, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from rich.text import Text
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.cli.session import Session
 
-__all__ = ["TaskOutcome", "files_of", "outcome_table", "read_outcomes"]
+__all__ = ["TaskOutcome", "common_place", "files_of", "outcome_table", "read_outcomes"]
 
 ROWS_MAX = 100  # of a table on the screen; failures come first
 ERROR_CHARS = 200
@@ -71,6 +73,16 @@ def files_of(run: Run | None) -> list[dict[str, Any]]:
     if not isinstance(files, list):
         return []
     return [file for file in files if isinstance(file, dict) and file.get("name") and file.get("url")]
+
+
+def common_place(outcomes: Iterable[TaskOutcome]) -> str | None:
+    """Return the folder or URL below which all files of these tasks lie; None where there is none."""
+    urls = [str(file["url"]) for one in outcomes for file in files_of(one.run)]
+    if not urls or len({urlsplit(url)[:2] for url in urls}) > 1:
+        return None
+    start = urlsplit(urls[0])
+    path = os.path.commonpath([os.path.dirname(urlsplit(url).path) for url in urls])  # noqa: PTH120 - of URLs
+    return unquote(path) if start.scheme == "file" else f"{start.scheme}://{start.netloc}{path}"
 
 
 def outcome_table(outcomes: Iterable[TaskOutcome]) -> Table:

@@ -77,6 +77,8 @@ def command(
     from worker.cli.parameters import one_set, read_param_file
 
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
+    if source is None and isinstance(given := parameters.get("input"), str) and Path(given).is_file():
+        source = given  # the handler runs in a folder of its own, where a relative path means nothing
     if source is not None:
         parameters["input"] = source if is_url(source) else str(check_file(source).absolute())
     if agent["commands"]:

@@ -19,7 +19,7 @@ __all__ = ["command"]
     logs=True,
     examples="""
 MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
-millhand serve --server-db sqlite:////var/lib/millhand/jobs.db --server-host 0.0.0.0
+millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --port 80
 curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 """,
 )
@@ -27,7 +27,7 @@ curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> int:
     """Serve the Jobs API until SIGTERM or Ctrl-C. What it answers with 200 is durable.
 
-    Without --server-token or --server-token-file only the tokens in the database are accepted.
+    Without --token or --token-file only the tokens in the database are accepted.
     """
     token = token_of(server)
     from worker import log
@@ -57,7 +57,9 @@ def db_of(server: Mapping[str, Any]) -> str:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise CliError(
-            f"state folder {folder}: {exc.strerror}", "give --server-db", code=ExitCode.CONFIGURATION
+            f"state folder {folder}: {exc.strerror}",
+            "give --db or MILLHAND_SERVER_DB",
+            code=ExitCode.CONFIGURATION,
         ) from exc
     return f"sqlite:///{folder / 'server.db'}"
 

@@ -40,11 +40,12 @@ class Setting(Struct, frozen=True, kw_only=True):
     default_text: str | None = None  # shown where the default is found out at run time
     kind: Literal["value", "flag", "words", "pairs"] = "value"
     metavar: str | None = None
+    flag_name: str | None = None  # where the command itself says what it is about: serve's --port
 
     @property
     def flag(self) -> str:
         """Return the option's name on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + (self.flag_name or self.name.replace("_", "-"))
 
     @property
     def variable(self) -> str:

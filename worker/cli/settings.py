@@ -105,14 +105,17 @@ AGENT_SETTINGS: Final = (
 )  # fmt: skip
 
 SERVER_SETTINGS: Final = (
-    Setting(name="server_host", default="127.0.0.1", metavar="ADDRESS", help="Address to listen on."),
-    Setting(name="server_port", type=click.IntRange(0, 65535), default=8077, metavar="PORT",
-            help="Port to listen on; 0 takes a free one."),
-    Setting(name="server_db", default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db", metavar="URL",
+    Setting(name="server_host", flag_name="host", default="127.0.0.1", metavar="ADDRESS",
+            help="Address to listen on."),
+    Setting(name="server_port", flag_name="port", type=click.IntRange(0, 65535), default=8077,
+            metavar="PORT", help="Port to listen on; 0 takes a free one."),
+    Setting(name="server_db", flag_name="db", default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
+            metavar="URL",
             help="Database: sqlite:///relative.db, sqlite:////absolute.db; sqlite:// keeps it in memory."),
-    Setting(name="server_token", metavar="TOKEN",
+    Setting(name="server_token", flag_name="token", metavar="TOKEN",
             help="A token with every right in the default organisation."),
-    Setting(name="server_token_file", type=FILE, metavar="FILE", help="File that holds this token."),
+    Setting(name="server_token_file", flag_name="token-file", type=FILE, metavar="FILE",
+            help="File that holds this token."),
 )  # fmt: skip
 
 LOG_SETTINGS: Final = (

@@ -59,13 +59,14 @@ def result_text(task: Task) -> Text:
 def jobs_table(jobs: Iterable[Job], now: datetime | None = None) -> Table:
     """Return jobs, one a row."""
     now = now or datetime.now(UTC)
-    made = table("job", "title", "type", "state", "status", "done", "failed", "tasks", "progress", "created",
-                 numbers=("done", "failed", "tasks", "progress"), whole=("job",))  # fmt: skip
+    made = table("job", "title", "state", "status", "done", "failed", "progress", "created",
+                 numbers=("done", "failed", "progress"), whole=("job", "progress", "created"))  # fmt: skip
     for job in jobs:
+        done = f"{human.text(job.task_status_stopped)}/{human.text(job.task_count)}"
         made.add_row(
-            job.id, Text(human.text(job.title)), Text(human.text(job.type)), status_text(job.scheduler_state),
-            status_text(job.status), human.text(job.task_status_stopped), failures(job),
-            human.text(job.task_count), human.percent(job.task_progress), human.ago(job.created_at, now),
+            job.id, Text(human.text(job.title or job.type)), status_text(job.scheduler_state),
+            status_text(job.status), done, failures(job), human.percent(job.task_progress),
+            human.ago(job.created_at, now),
         )  # fmt: skip
     return made
 

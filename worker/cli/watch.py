@@ -48,7 +48,7 @@ async def follow_to_end(session: Session, job_id: str, out: Output, *, task_ids:
     `task_ids` are the tasks that it must have, in order, where that is known.
     """
     from worker.cli.follow import follow
-    from worker.cli.outcomes import outcome_table, read_outcomes
+    from worker.cli.outcomes import common_place, outcome_table, read_outcomes
 
     try:
         job = await follow(session, job_id, out, total=len(task_ids))
@@ -61,6 +61,8 @@ async def follow_to_end(session: Session, job_id: str, out: Output, *, task_ids:
     else:
         out.table(outcome_table(outcomes))
         out.say(verdict(outcomes))
+        if place := common_place(outcomes):
+            out.say(f"files: {place}")
     return ExitCode.OK if all(one.has_succeeded for one in outcomes) else ExitCode.FAILED
 
 

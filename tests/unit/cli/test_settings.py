@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from tests.unit.cli.conftest import Cli
+from tests.unit.cli.settings_page import page
 from worker.cli.command import command
 from worker.cli.config_file import read_config
 from worker.cli.exits import CliError, ExitCode
@@ -160,3 +162,17 @@ def test_help_names_variable_and_default_of_each_setting(cli: Cli) -> None:
         assert setting.flag in text
     assert "default: 5.0" in text
     assert click.unstyle(text) == text
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    """It is written from the settings: python -m tests.unit.cli.settings_page > docs/settings.md."""
+    root = Path(__file__).parents[3]
+    assert (root / "docs" / "settings.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_readme_names_existing_settings_and_every_exit_code() -> None:
+    """Nobody is told to set what nothing reads."""
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    known = {setting.variable for setting in ALL_SETTINGS} | {"MILLHAND_CONFIG", "MILLHAND_DEBUG"}
+    assert set(re.findall(r"MILLHAND_[A-Z_]+[A-Z]", text)) <= known
+    assert all(f"| {code.value} | {code.meaning} |" in text for code in ExitCode)
