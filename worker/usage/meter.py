@@ -70,7 +70,7 @@ class Meter:
             reason = self._update()
             return self._usage(complete=not reason, reason=reason)
         self._settle(self._ledger, rusage)
-        return self._usage(complete=True, reason="")
+        return self._usage(complete=self._peak.is_final, reason="")
 
     def _update(self) -> str:
         """Take a sample; return "" or why there is none."""

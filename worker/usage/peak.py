@@ -6,6 +6,8 @@ from worker.usage.process import Key, ProcessReading, reset_peak, vm_hwm_bytes
 
 __all__ = ["RamPeak"]
 
+UNSEEN = "the process ended after the last look at its memory: the peak may have been higher"
+
 
 class RamPeak:
     """Keep the highest RSS seen since the start; each source may miss a peak, so the highest wins.
@@ -21,6 +23,7 @@ class RamPeak:
         self.bytes: int | None = None
         self.method = ""
         self.reason = ""
+        self.is_final = True  # nothing was consumed after the last look
         self._born_before: frozenset[Key] = frozenset()
         self._root: Key | None = None
         self._inherited_bytes: int | None = None
@@ -44,10 +47,12 @@ class RamPeak:
     def end(self, maxrss_bytes: int, parent_pid: int) -> None:
         """Take `ru_maxrss` of the ended process where it tells more than the samples did."""
         parent_bytes = vm_hwm_bytes(parent_pid)
-        if self._inherited_bytes is None or parent_bytes is None:
-            return
-        if maxrss_bytes > max(self._inherited_bytes, parent_bytes):
+        inherited = (self._inherited_bytes, parent_bytes)
+        if None not in inherited and maxrss_bytes > max(known or 0 for known in inherited):
             self._take(maxrss_bytes, "wait4_maxrss")
+        else:
+            self.is_final = False
+            self.reason = self.reason or UNSEEN
 
     def _is_of_this_run(self, key: Key) -> bool:
         return (key == self._root and not self.reason) or key not in self._born_before
