@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.placement.machines import machine
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from tests.virtual import VirtualClock, run_virtual
 from tests.virtual_server import FaultyNetwork, Ids, VirtualServer
 from worker.agent.assemble import Agent, Parts, assemble
+from worker.agent.gpus import Gpus
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi, ServerTraits
 from worker.api.token import FixedToken
@@ -155,7 +157,7 @@ class Machine:
             clock=self.world.clock, random=self.world.random, poll_api=api, claim_api=api, report_api=api,
             executor=BookKeepingExecutor(self.world, self.life), journal=journal, pod_id=self.name,
             types=["noop"],
-            facts=lambda: {"nodeCPUs": 2}, machine=dict, unmet=lambda _: (), kind=self.kind, on_kind=keep,
+            facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config), kind=self.kind, on_kind=keep,
         )  # fmt: skip
         return assemble(parts, self.config)
 

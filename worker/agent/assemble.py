@@ -13,6 +13,7 @@ from worker.agent.attempt import Attempts, AttemptTimes
 from worker.agent.claim import Claimer
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
+from worker.agent.gpus import Gpus
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
@@ -22,7 +23,6 @@ from worker.agent.server_kind import ServerKind
 from worker.agent.supervisor import Supervisor
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
-from worker.api.models import Task
 from worker.api.retry import Retrier
 from worker.api.wire import parse_instant
 from worker.clock import Clock
@@ -48,7 +48,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     types: Collection[str]  # that have a handler here
     facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
     machine: Callable[[], Mapping[str, Any]]  # the facts with their sources, for `machine` of a run
-    unmet: Callable[[Task], tuple[str, ...]]  # what the machine lacks for a task
+    gpus: Gpus  # that are free, and what the machine lacks for a task
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]
 
@@ -96,6 +96,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         ),
         max_attempts=config.max_attempts,
         machine=parts.machine,
+        gpus=parts.gpus,
         on_settled=poller.settle,
         on_ended=outbox.send,
     )
@@ -135,7 +136,7 @@ def poller_of(parts: Parts, config: AgentConfig) -> Poller:
         parts.random,
         agent_id=parts.pod_id,
         types=parts.types,
-        unmet=parts.unmet,
+        unmet=parts.gpus.unmet,
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from worker.agent.claim import Claim, Claimer
 from worker.agent.drain import Drain
+from worker.agent.gpus import Gpus
 from worker.agent.job_states import JobStates, Wish
 from worker.api.client import JobsApi
 from worker.api.models import Run, Task
@@ -60,6 +61,7 @@ class Attempts:
         times: AttemptTimes,
         max_attempts: int,
         machine: Callable[[], Mapping[str, Any]],
+        gpus: Gpus,
         on_settled: Callable[[str], None],
         on_ended: Callable[[Entry], None],
     ) -> None:
@@ -79,6 +81,7 @@ class Attempts:
         self._times = times
         self._max_attempts = max_attempts
         self._machine = machine
+        self._gpus = gpus
         self._on_settled = on_settled
         self._on_ended = on_ended
 
@@ -87,6 +90,15 @@ class Attempts:
 
         When this returns, the outcome is in the journal and no process of the run is left.
         """
+        gpus = self._gpus.take(task)
+        if gpus is None:
+            return False
+        try:
+            return await self._run_with(task, gpus)
+        finally:
+            self._gpus.give_back(gpus)
+
+    async def _run_with(self, task: Task, gpus: tuple[str, ...]) -> bool:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
         try:
@@ -100,17 +112,17 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(task_id=task.id, run_id=claim.run.id):
             log.debug("run.claimed", type=task.type, attempt=claim.attempt)
             self._jobs.note(task.job_id, claim.run.scheduler_state)
-            await self._execute(claim)
+            await self._execute(claim, gpus)
         return True
 
-    async def _execute(self, claim: Claim) -> None:
+    async def _execute(self, claim: Claim, gpus: tuple[str, ...]) -> None:
         stop = StopRequest()
         reporter = self._reporter(claim, stop)
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
         reporting = asyncio.create_task(reporter.run())
         try:
-            outcome = await self._outcome(claim, stop, reporter)
+            outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter)
         finally:
             end_watch()
             end_drain()
@@ -135,7 +147,7 @@ class Attempts:
     def _cancel(self, stop: StopRequest) -> None:
         stop.request(ErrorKind.CANCELLED, "the job was stopped", self._drain.grace_s)
 
-    async def _outcome(self, claim: Claim, stop: StopRequest, reporter: Reporter) -> Outcome:
+    async def _outcome(self, assignment: Assignment, stop: StopRequest, reporter: Reporter) -> Outcome:
         """Run the handler; what was stopped before it began ends without having run."""
         if stop.is_requested:
             return stopped_before_start(stop)
@@ -147,12 +159,12 @@ class Attempts:
             reporter.note(event)
             if isinstance(event, UsageEvent) and self._clock.mono() >= checkpoint_at_mono:
                 checkpoint_at_mono = self._clock.mono() + CHECKPOINT_S
-                note = asyncio.create_task(self._journal.checkpoint(claim.run.id, usage=event.usage))
+                note = asyncio.create_task(self._journal.checkpoint(assignment.run_id, usage=event.usage))
                 notes.add(note)
                 note.add_done_callback(notes.discard)
 
         try:
-            return await self._executor.execute(assignment_of(claim), stop, on_event)
+            return await self._executor.execute(assignment, stop, on_event)
         except Exception as error:
             log.error("agent.fault", exc_info=error)  # a run must end, whatever we did wrong
             message = f"the agent failed to run it: {type(error).__name__}: {error}"
@@ -212,7 +224,7 @@ class Attempts:
         )
 
 
-def assignment_of(claim: Claim) -> Assignment:
+def assignment_of(claim: Claim, gpus: tuple[str, ...]) -> Assignment:
     """Return what the executor is given; the task's further fields (image, cmd, …) go along."""
     task = claim.task
     return Assignment(
@@ -225,6 +237,7 @@ def assignment_of(claim: Claim) -> Assignment:
         task={name: value for name, value in task.raw.items() if name not in KNOWN_FIELDS},
         attempt=claim.attempt,
         resume=claim.resume,
+        gpus=gpus,
     )
 
 

@@ -14,12 +14,11 @@ import structlog
 
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
-from worker.agent.placement import unmet
+from worker.agent.gpus import Gpus
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.api.client import JobsApi, ServerTraits
 from worker.api.connect import open_api, token_source
-from worker.api.models import Task
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
 from worker.config import AgentConfig
@@ -90,7 +89,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         types=types,
         facts=facts.as_run_fields,
         machine=lambda: machine,
-        unmet=lambda task: reasons_against(task, facts, config),
+        gpus=Gpus(facts, config),
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
     )
@@ -153,11 +152,6 @@ async def detect_facts(config: AgentConfig) -> Facts:
         request_cpus=config.request_cpus,
         request_ram_bytes=config.request_ram_bytes,
     )
-
-
-def reasons_against(task: Task, facts: Facts, config: AgentConfig) -> tuple[str, ...]:
-    """Return what this machine lacks for a task."""
-    return unmet(task.parameters.get("requires"), facts, config.labels)
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:
