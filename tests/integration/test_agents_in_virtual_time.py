@@ -157,7 +157,8 @@ class Machine:
             clock=self.world.clock, random=self.world.random, poll_api=api, claim_api=api, report_api=api,
             executor=BookKeepingExecutor(self.world, self.life), journal=journal, pod_id=self.name,
             types=["noop"],
-            facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config), kind=self.kind, on_kind=keep,
+            facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
+            kind=self.kind, on_kind=keep,
         )  # fmt: skip
         return assemble(parts, self.config)
 

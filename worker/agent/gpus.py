@@ -25,10 +25,10 @@ class Gpus:
     def unmet(self, task: Task) -> tuple[str, ...]:
         """Return what the machine lacks for a task, now."""
         requires = task.parameters.get("requires")
-        reasons = unmet(requires, self._facts, self._labels, free_gpus=len(self._free))
+        reasons = unmet(requires, self._facts, self._labels)
         if reasons or self._suitable(requires) is not None:
             return reasons
-        return ("the GPUs that are free now are not of the kind that it needs",)
+        return (f"needs {gpu_count(requires)} GPU(s) of a kind of which fewer are free now",)
 
     def take(self, task: Task) -> tuple[str, ...] | None:
         """Give a task the GPUs that it requires, by UUID; None where they are not free any more."""

@@ -25,7 +25,8 @@ def test_each_gpu_belongs_to_one_run_at_a_time() -> None:
     """A third run of one GPU waits until one of two is given back."""
     gpus = Gpus(machine(L4, SECOND_L4), CONFIG)
     first, second = gpus.take(needing(gpus=1)), gpus.take(needing(gpus=1))
-    assert first and second
+    assert first
+    assert second
     assert {*first, *second} == {"GPU-1", "GPU-3"}
     assert gpus.unmet(needing(gpus=1)) != ()
     assert gpus.take(needing(gpus=1)) is None
