@@ -69,7 +69,7 @@ def configure(
         processors=[*before, *after],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a cached one would outlive its stream
     )
     adopt_logging([*before, *after], stream, max(number, logging.WARNING))
 

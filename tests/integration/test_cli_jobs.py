@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from server.testing import RunningServer, running_server
-from tests.unit.cli.conftest import Cli, cli, own_home
+from tests.unit.cli.conftest import Cli, cli, own_home, own_logs
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.cli.exits import ExitCode
 from worker.config import ApiConfig
 
-__all__ = ["cli", "own_home"]  # fixtures
+__all__ = ["cli", "own_home", "own_logs"]  # fixtures
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from handlers import models
-from tests.unit.cli.conftest import Cli, cli, own_home
+from tests.unit.cli.conftest import Cli, cli, own_home, own_logs
 
-__all__ = ["cli", "own_home"]  # fixtures
+__all__ = ["cli", "own_home", "own_logs"]  # fixtures
 
 OWN = '''
 from worker import Context, Fail, handler
