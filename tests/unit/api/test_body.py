@@ -44,7 +44,7 @@ def test_what_is_no_list_is_no_answer(content: bytes) -> None:
 
 
 def test_of_a_huge_list_only_the_first_objects_are_read() -> None:
-    """A server that does not page sends a list of any length; what follows enough of it is not even fetched."""
+    """A server that does not page may send any length; what follows enough of it is not even fetched."""
     fetched = 0
 
     async def endless() -> AsyncIterator[bytes]:
