@@ -28,6 +28,7 @@ __all__ = [
 LARGEST_PAGE: Final = 1_000_000
 PER_PAGE_DEFAULT: Final = 30
 PER_PAGE_MOST: Final = 100
+MOST_VALUES: Final = 1_000  # of one parameter; SQLite takes some 32,000 in a statement
 
 Parameters = dict[str, list[str]]
 
@@ -115,7 +116,10 @@ def _sort(text: str, allowed: tuple[str, ...]) -> Sort:
 
 def _split(values: list[str]) -> tuple[str, ...]:
     parts = (part.strip() for value in values for part in value.split(","))
-    return tuple(dict.fromkeys(part for part in parts if part))
+    found = tuple(dict.fromkeys(part for part in parts if part))
+    if len(found) > MOST_VALUES:
+        raise ValueError(f"must not be more than {MOST_VALUES} values")
+    return found
 
 
 def _whole(default: int, most: int) -> Callable[[list[str]], int]:

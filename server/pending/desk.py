@@ -12,7 +12,7 @@ import msgspec
 from server.pending.line import Line, Waiter
 from server.pending.reservations import Reservations
 from server.store.changes import Change, TasksPending, TaskTaken
-from server.store.queries import Page, TaskQuery
+from server.store.queries import TaskQuery
 from server.store.records import TaskAnswer
 from server.store.store import Store
 
@@ -96,12 +96,7 @@ class Desk:
 
     async def _visible(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
         hidden = self._reservations.hidden_from(query.org_id, agent)
-        if not hidden:
-            return await self._store.tasks(query)
-        wider = Page(number=1, size=query.page.offset + query.page.size + len(hidden), sort=query.page.sort)
-        found = await self._store.tasks(msgspec.structs.replace(query, page=wider))
-        visible = [answer for answer in found if answer.task.id not in hidden]
-        return visible[query.page.offset : query.page.offset + query.page.size]
+        return await self._store.tasks(msgspec.structs.replace(query, hidden=hidden))
 
     def _reserve(self, org_id: str, found: list[TaskAnswer], agent: str | None) -> None:
         shown = ((answer.task.id, answer.task.type) for answer in found[:MOST_RESERVED_AT_ONCE])

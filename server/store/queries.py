@@ -64,6 +64,7 @@ class TaskQuery(Struct, frozen=True, kw_only=True):
     job_ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    hidden: frozenset[str] = frozenset()  # ids that are left out
     page: Page = Page()
 
 

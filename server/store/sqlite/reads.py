@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
 from server.store.sqlite.rows import REPORT, RUN, TASK, jobs_with_counters
 from worker.api.wire import RunStatus
@@ -64,18 +66,32 @@ REPORT_ORDER: Final = {
     "progress": "r.progress",
 }
 BY_CREATION: Final = Sort("createdAt")
+NEWEST_FIRST: Final = Sort("createdAt", descending=True)
+
+PENDING: Final = ("pending",)
+INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
+MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
+
+AnyQuery = JobQuery | TaskQuery | RunQuery | ReportQuery
 
 
 LONG_OFFSET: Final = 3_000  # rows that are stepped over; a few milliseconds
 
 
-def may_take_long(page: Page) -> bool:
+def may_take_long(query: AnyQuery) -> bool:
     """Tell whether a page needs more than a short walk along an index."""
-    return page.offset > LONG_OFFSET or page.sort not in (
-        None,
-        BY_CREATION,
-        Sort("createdAt", descending=True),
-    )
+    if query.page.offset > LONG_OFFSET or query.page.sort not in (None, BY_CREATION, NEWEST_FIRST):
+        return True
+    if isinstance(query, RunQuery):
+        return len(query.job_ids) > 1
+    return isinstance(query, TaskQuery) and _walks_past_others(query)
+
+
+def _walks_past_others(query: TaskQuery) -> bool:
+    """Tell whether no index leads to these tasks only, so that any number of others may lie between."""
+    if query.statuses == PENDING and query.page.sort is None:
+        return bool(query.job_ids) or len(query.types) > MOST_MERGED
+    return bool(query.types) or len(query.job_ids) > 1 or not (query.job_ids or query.statuses in INDEXED)
 
 
 def select_jobs(query: JobQuery) -> Statement:
@@ -89,15 +105,27 @@ def select_jobs(query: JobQuery) -> Statement:
 
 def select_tasks(query: TaskQuery) -> Statement:
     """Return the statement for a page of tasks."""
-    filters = {"job_id": query.job_ids, "type": query.types}
-    where, values = _where("t", query.org_id, filters)
-    order = _order(TASK_ORDER, query.page, "t")
+    page, limits = _limit(query.page)
+    if query.statuses != PENDING or query.page.sort is not None:
+        tasks, values = _tasks(query)
+        return f"{tasks} ORDER BY {_order(TASK_ORDER, query.page, 't')} {page}", values + limits
+    # Each type has its own walk along the index, and they are merged: with `IN`, a poll for rare types
+    # would step over every task of the others.
+    types = [(task_type,) for task_type in query.types] if len(query.types) <= MOST_MERGED else [query.types]
+    walks = [_tasks(msgspec.structs.replace(query, types=types_)) for types_ in types or [()]]
+    merged = " UNION ALL ".join(tasks for tasks, _ in walks)
+    values = [value for _, values in walks for value in values]
+    return f"{merged} ORDER BY priority DESC, created_at, id {page}", values + limits
+
+
+def _tasks(query: TaskQuery) -> Statement:
+    where, values = _where("t", query.org_id, {"job_id": query.job_ids, "type": query.types})
+    if query.hidden:
+        where += " AND t.id NOT IN (SELECT value FROM json_each(?))"
+        values.append(msgspec.json.encode(query.hidden).decode())
     if query.statuses:
         where = f"{where} AND {_status(query.statuses)}"
-    if query.statuses == ("pending",) and query.page.sort is None:
-        order = "t.priority DESC, t.created_at, t.id"
-    page, limits = _limit(query.page)
-    return f"{TASK} WHERE {where} ORDER BY {order} {page}", values + limits
+    return f"{TASK} WHERE {where}", values
 
 
 def select_runs(query: RunQuery) -> Statement:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from server.ids import IdSource
 from server.store.changes import Listener
 from server.store.commands import Command, CreateToken, DeleteToken
-from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, TaskQuery
+from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
 from server.store.sqlite import reads, rows
 from server.store.sqlite.database import DatabaseError, database_path, open_reader, open_writer
@@ -161,23 +161,23 @@ class SqliteStore:
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:
         """Return a page of jobs."""
-        return [rows.job_record(row) for row in await self._page(query.page, reads.select_jobs(query))]
+        return [rows.job_record(row) for row in await self._page(query, reads.select_jobs(query))]
 
     async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
         """Return a page of tasks."""
-        return [rows.task_answer(row) for row in await self._page(query.page, reads.select_tasks(query))]
+        return [rows.task_answer(row) for row in await self._page(query, reads.select_tasks(query))]
 
     async def runs(self, query: RunQuery) -> list[RunAnswer]:
         """Return a page of runs."""
-        return [rows.run_answer(row) for row in await self._page(query.page, reads.select_runs(query))]
+        return [rows.run_answer(row) for row in await self._page(query, reads.select_runs(query))]
 
     async def reports(self, query: ReportQuery) -> list[ReportRecord]:
         """Return a page of reports."""
-        return [rows.report_record(row) for row in await self._page(query.page, reads.select_reports(query))]
+        return [rows.report_record(row) for row in await self._page(query, reads.select_reports(query))]
 
-    async def _page(self, page: Page, statement: reads.Statement) -> list[sqlite3.Row]:
+    async def _page(self, query: reads.AnyQuery, statement: reads.Statement) -> list[sqlite3.Row]:
         """Read a page here if that is quick, else in a thread, one after another."""
-        if not reads.may_take_long(page):
+        if not reads.may_take_long(query):
             return self._all(*statement)
         async with self._slow_reads:
             return await asyncio.to_thread(self._read_slowly, *statement)
