@@ -183,11 +183,12 @@ class ProcessExecutor:
         evidence = await task.to_end()
         link.runs += 1
         is_reusable = self._is_reusable(link, evidence)
-        if not is_reusable and link.exit is None:
-            meter.sample()  # the last sight of processes that the handler left behind
+        is_ended_by_us = not is_reusable and link.exit is None
+        if is_ended_by_us:
+            meter.sample()  # the last sight of the peak of RAM, and of processes that the handler left behind
             await link.end()
         task.finish_output()
-        usage = meter.finish(rusage_of(link))
+        usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
         end = classify(task.evidence())
         stored, end = await self._stored(end, task, assignment.run_id, workdir)
         return outcome_of(end, usage, stored, task.tail.text(), task.checkpoint), is_reusable

@@ -54,12 +54,13 @@ class Meter:
         reason = self._update()
         return self._usage(complete=False, reason=reason)
 
-    def finish(self, rusage: resource.struct_rusage | None = None) -> Usage:
+    def finish(self, rusage: resource.struct_rusage | None = None, *, is_sampled: bool = False) -> Usage:
         """Return what the run consumed; call it once, at its end.
 
         Args:
             rusage: what wait4 said of the process, where it has ended; it covers its whole life and
                 the children it waited for. None where the process lives on.
+            is_sampled: a sample was taken right before the process was ended: it saw the peak of RAM.
 
         The usage is `complete` where the last figures are those of the end: of wait4, or of a
         process that is still there. A process that was lost leaves its last sample, incomplete.
@@ -69,7 +70,7 @@ class Meter:
         if rusage is None:
             reason = self._update()
             return self._usage(complete=not reason, reason=reason)
-        self._settle(self._ledger, rusage)
+        self._settle(self._ledger, rusage, is_sampled)
         return self._usage(complete=self._peak.is_final, reason="")
 
     def _update(self) -> str:
@@ -83,7 +84,7 @@ class Meter:
         self._peak.update(readings)
         return ""
 
-    def _settle(self, ledger: CpuLedger, rusage: resource.struct_rusage) -> None:
+    def _settle(self, ledger: CpuLedger, rusage: resource.struct_rusage, is_sampled: bool) -> None:
         """Close the books with wait4's sums, beside those of orphans that still live."""
         readings, _ = self._read(ledger.known)
         root = self._root(ledger.last)
@@ -92,7 +93,7 @@ class Meter:
         readings[root.key] = settled(root, rusage)
         ledger.update(readings)
         self._cpu_method = "wait4"
-        self._peak.end(rusage.ru_maxrss * 1024, root.parent_pid)
+        self._peak.end(rusage.ru_maxrss * 1024, root.parent_pid, is_sampled)
 
     def _read(self, known: tuple[Key, ...] = ()) -> tuple[dict[Key, ProcessReading], str]:
         """Read the tree; return it with "", or what there is with the reason why its root is missing."""

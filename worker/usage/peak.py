@@ -44,13 +44,16 @@ class RamPeak:
             if self._is_of_this_run(key):
                 self._take(reading.hwm_bytes or 0, "vm_hwm")
 
-    def end(self, maxrss_bytes: int, parent_pid: int) -> None:
-        """Take `ru_maxrss` of the ended process where it tells more than the samples did."""
+    def end(self, maxrss_bytes: int, parent_pid: int, is_sampled: bool) -> None:
+        """Take `ru_maxrss` of the ended process where it tells more than the samples did.
+
+        Where it tells nothing, and no sample was taken right before the end, a peak may have been missed.
+        """
         parent_bytes = vm_hwm_bytes(parent_pid)
         inherited = (self._inherited_bytes, parent_bytes)
         if None not in inherited and maxrss_bytes > max(known or 0 for known in inherited):
             self._take(maxrss_bytes, "wait4_maxrss")
-        else:
+        elif not is_sampled:
             self.is_final = False
             self.reason = self.reason or UNSEEN
 
