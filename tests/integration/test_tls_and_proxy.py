@@ -116,8 +116,6 @@ def test_a_client_certificate_is_shown_where_the_server_asks_for_one(
     asyncio.run(main())
 
 
-# httpx-aiohttp hands credentials over in a form that aiohttp will drop in its version 4
-@pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
 def test_requests_go_through_the_proxy_that_is_set_and_through_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

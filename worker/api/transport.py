@@ -6,6 +6,7 @@ httpx's own pool costs more with every concurrent connection; aiohttp beneath it
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -43,7 +44,7 @@ def build_client(config: ApiConfig, transport: httpx.AsyncBaseTransport | None =
         follow_redirects=False,  # a redirect could carry the token to another host
         trust_env=False,
         timeout=httpx.Timeout(None, connect=CONNECT_S),  # the whole is bounded by open_reply
-        headers={"accept": "application/json", "accept-encoding": "gzip"},
+        headers=headers_of(config),
     )
 
 
@@ -53,8 +54,35 @@ def aiohttp_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
         verify=tls_context(config),
         trust_env=False,
         limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=30.0),
-        proxy=httpx.Proxy(config.proxy) if config.proxy else None,
+        proxy=proxy_of(config.proxy) if config.proxy else None,
     )
+
+
+def proxy_of(url: str) -> httpx.Proxy:
+    """Return a proxy; its credentials go as a header, the form that aiohttp keeps.
+
+    Raises: ValueError where the URL cannot be used.
+    """
+    try:
+        given = httpx.Proxy(url)
+    except (ValueError, httpx.InvalidURL) as exc:
+        raise ValueError(f"the proxy's URL cannot be used: {exc}") from exc
+    if given.raw_auth is None:
+        return given
+    credentials = base64.b64encode(b":".join(given.raw_auth)).decode("ascii")
+    return httpx.Proxy(given.url, headers={"Proxy-Authorization": f"Basic {credentials}"})
+
+
+def headers_of(config: ApiConfig) -> dict[str, str]:
+    """Return the headers of every request.
+
+    Without TLS a request is the proxy's to read, and carries its credentials; with TLS only the
+    CONNECT does, which the transport sends.
+    """
+    headers = {"accept": "application/json", "accept-encoding": "gzip"}
+    if config.proxy and not config.url.startswith("https"):
+        headers |= dict(proxy_of(config.proxy).headers)
+    return headers
 
 
 def tls_context(config: ApiConfig) -> ssl.SSLContext:
