@@ -28,8 +28,7 @@ from worker.executor.describer import Describer
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.log import redacted_text
-from worker.machine.detect import as_machine, detect
-from worker.machine.facts import Facts
+from worker.machine.detect import as_machine, detect_configured
 from worker.machine.identity import load_agent_id, machine_fingerprint
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
@@ -59,7 +58,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
     catalogue = await open_catalogue(config.handlers, Describer(state.path, environment=environment))
     tell_problems(catalogue)
     types = offered_types(catalogue, config)
-    facts = await detect_facts(config)
+    facts = await detect_configured(config, os.environ)
     pod_id = f"{facts.podId.value}/{load_agent_id(state.path, uuid4, machine_fingerprint())}"
     journal = await Journal.open(DiskIO(state.journal_path), clock)
     stack.push_async_callback(journal.aclose)
@@ -141,17 +140,6 @@ def tell_problems(catalogue: Catalogue) -> None:
         log.warning("handlers.unreadable", source=problem.source, problem=problem.message)
     for warning in catalogue.warnings:
         log.warning("handlers.replaced", message=warning)
-
-
-async def detect_facts(config: AgentConfig) -> Facts:
-    """Return what this machine is; what a person configured counts more."""
-    return await detect(
-        os.environ,
-        zone=config.zone,
-        preemptible=config.preemptible,
-        request_cpus=config.request_cpus,
-        request_ram_bytes=config.request_ram_bytes,
-    )
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:

@@ -46,15 +46,9 @@ def command(*, agent: Callable[[ApiConfig], AgentConfig], out: Output) -> int:
 
 async def detect_facts(config: AgentConfig) -> Facts:
     """Return the facts of this machine with what the configuration knows better."""
-    from worker.machine.detect import detect
+    from worker.machine.detect import detect_configured
 
-    return await detect(
-        os.environ,
-        zone=config.zone,
-        preemptible=config.preemptible,
-        request_cpus=config.request_cpus,
-        request_ram_bytes=config.request_ram_bytes,
-    )
+    return await detect_configured(config, os.environ)
 
 
 def show(out: Output, facts: Facts) -> None:

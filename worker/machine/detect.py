@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from worker.config import AgentConfig
 from worker.machine.cpu import cpu_facts
 from worker.machine.facts import Fact, Facts
 from worker.machine.gpu import PROBE, gpu_facts
@@ -19,7 +20,7 @@ from worker.machine.kubernetes import kubernetes_facts
 from worker.machine.memory import memory_facts
 from worker.machine.place import place_facts
 
-__all__ = ["as_machine", "detect"]
+__all__ = ["as_machine", "detect", "detect_configured"]
 
 LIMIT_S = 2.0  # of all facts together; an agent starts without those that take longer
 GPU_MARGIN_S = 0.3  # so that a hanging NVML is named as such, before the whole limit ends
@@ -81,6 +82,17 @@ async def within(limit_s: float, detector: Detector, names: Sequence[str]) -> di
 def affinity() -> int | None:
     """Return on how many CPUs this process may run; None where the system has no such call."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+async def detect_configured(config: AgentConfig, environment: Mapping[str, str]) -> Facts:
+    """Return what this machine is; what a person configured counts more."""
+    return await detect(
+        environment,
+        zone=config.zone,
+        preemptible=config.preemptible,
+        request_cpus=config.request_cpus,
+        request_ram_bytes=config.request_ram_bytes,
+    )
 
 
 def as_machine(facts: Facts) -> dict[str, Any]:
