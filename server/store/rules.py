@@ -36,6 +36,7 @@ from worker.api.wire import RunStatus
 
 __all__ = [
     "ACTIVE",
+    "CLOSED",
     "MILLION",
     "JobTotals",
     "RunState",

@@ -17,6 +17,7 @@ from server.store.commands import (
     UpdateRun,
     UpdateTask,
 )
+from server.store.sqlite.closing import StopPending, stop_pending
 from server.store.sqlite.job_commands import create_job, update_job
 from server.store.sqlite.run_commands import create_run, update_run
 from server.store.sqlite.task_commands import create_task, update_task
@@ -43,6 +44,7 @@ FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     DeleteToken: delete_token,
     EnsureOrganisation: ensure_organisation,
     Probe: probe,
+    StopPending: stop_pending,
     UpdateJob: update_job,
     UpdateRun: update_run,
     UpdateTask: update_task,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec import UNSET
 
 from server.store.changes import TasksPending
 from server.store.commands import CreateJob, UpdateJob
 from server.store.records import JobRecord
 from server.store.refusal import Reason, Refused
-from server.store.rules import ACTIVE, MILLION, is_closed
+from server.store.rules import ACTIVE, is_closed
+from server.store.sqlite.closing import StopPending, stop_pending
 from server.store.sqlite.rows import JOB, job_record
-from server.store.sqlite.task_state import SERVER, cancelled_error
 from server.store.sqlite.transaction import Transaction
-from worker.api.wire import ResultCode
 
 __all__ = ["create_job", "update_job"]
 
@@ -46,7 +43,7 @@ def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
     org_id, job_id = command.org_id, command.id
     before = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, job_id)
     if before is None:
-        raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {id}")
+        raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {job_id}")
     changed = {name: value for name in CHANGEABLE if (value := getattr(command, name)) is not UNSET}
     tx.update("jobs", org_id, job_id, **changed, updated_at=tx.now_ms)
     if "priority" in changed:
@@ -60,6 +57,7 @@ CHANGEABLE = ("title", "scheduler_state", "priority", "parameters")
 
 
 def _answer(tx: Transaction, org_id: str, job_id: str) -> JobRecord:
+    tx.counters.write()  # what earlier commands of the group changed is part of the answer
     row = tx.one(JOB, org_id, job_id)
     assert row is not None
     return job_record(row)
@@ -74,7 +72,7 @@ def _reorder_tasks(tx: Transaction, org_id: str, job_id: str, priority: int) -> 
 
 def _follow_state(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
     if is_closed(state):
-        _cancel_pending(tx, org_id, job_id, state)
+        stop_pending(tx, StopPending(org_id, job_id))
         return
     tx.db.execute(
         "UPDATE tasks SET job_is_active = ? WHERE org_id = ? AND job_id = ? AND run_status = 'pending'",
@@ -87,41 +85,3 @@ def _follow_state(tx: Transaction, org_id: str, job_id: str, state: str) -> None
             (org_id, job_id),
         )
         tx.changes.extend(TasksPending(org_id, type_, count) for type_, count in rows)
-
-
-def _cancel_pending(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
-    """Stop all pending tasks at once: a job may have a million of them.
-
-    A pending task has no run at all, or its most recent one is a placeholder.
-    """
-    values: dict[str, Any] = {
-        "org": org_id,
-        "job": job_id,
-        "now": tx.now_ms,
-        "failed": ResultCode.FAILED,
-        "error": cancelled_error(job_id, state),
-        "server": SERVER,
-        "million": MILLION,
-    }
-    for statement in CANCEL_PENDING:
-        tx.db.execute(statement, values)
-    tx.set_job_status(org_id, job_id)
-
-
-CANCEL_PENDING = (
-    """UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
-    WHERE org_id = :org AND job_id = :job AND started_at IS NULL AND stopped_at IS NULL
-      AND (SELECT run_status FROM tasks t WHERE t.org_id = :org AND t.id = task_id) = 'pending'""",
-    """INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
-                         result_code, error, report_progress)
-    SELECT org_id, new_id(), id, job_id, :server, :now, :now, :now, :failed, :error, 1
-    FROM tasks WHERE org_id = :org AND job_id = :job AND run_status = 'pending'
-      AND current_run_id IS NULL""",
-    """UPDATE job_counters SET stopped = stopped + pending, failures = failures + pending,
-        progress = progress + pending * :million, pending = 0, updated_at = :now
-    WHERE org_id = :org AND job_id = :job AND pending > 0""",
-    """UPDATE tasks SET run_status = 'stopped', run_result = :failed, job_is_active = 0, updated_at = :now,
-        current_run_id = (SELECT r.id FROM runs r WHERE r.org_id = :org AND r.task_id = tasks.id
-                          ORDER BY r.created_at DESC LIMIT 1)
-    WHERE org_id = :org AND job_id = :job AND run_status = 'pending'""",
-)

@@ -103,26 +103,34 @@ def select_jobs(query: JobQuery) -> Statement:
     return f"{jobs_with_counters(inner)} ORDER BY {order}", values + limits
 
 
-def select_tasks(query: TaskQuery) -> Statement:
-    """Return the statement for a page of tasks."""
+def select_tasks(query: TaskQuery, closing: frozenset[str] = frozenset()) -> Statement:
+    """Return the statement for a page of tasks.
+
+    Args:
+        query: which ones.
+        closing: jobs whose pending tasks may not be marked yet as not claimable.
+    """
     page, limits = _limit(query.page)
     if query.statuses != PENDING or query.page.sort is not None:
-        tasks, values = _tasks(query)
+        tasks, values = _tasks(query, closing)
         return f"{tasks} ORDER BY {_order(TASK_ORDER, query.page, 't')} {page}", values + limits
     # Each type has its own walk along the index, and they are merged: with `IN`, a poll for rare types
     # would step over every task of the others.
     types = [(task_type,) for task_type in query.types] if len(query.types) <= MOST_MERGED else [query.types]
-    walks = [_tasks(msgspec.structs.replace(query, types=types_)) for types_ in types or [()]]
+    walks = [_tasks(msgspec.structs.replace(query, types=types_), closing) for types_ in types or [()]]
     merged = " UNION ALL ".join(tasks for tasks, _ in walks)
     values = [value for _, values in walks for value in values]
     return f"{merged} ORDER BY priority DESC, created_at, id {page}", values + limits
 
 
-def _tasks(query: TaskQuery) -> Statement:
+def _tasks(query: TaskQuery, closing: frozenset[str]) -> Statement:
     where, values = _where("t", query.org_id, {"job_id": query.job_ids, "type": query.types})
     if query.hidden:
         where += " AND t.id NOT IN (SELECT value FROM json_each(?))"
         values.append(msgspec.json.encode(query.hidden).decode())
+    if "pending" in query.statuses and closing:
+        where += f" AND NOT (t.run_status = 'pending' AND t.job_id IN ({CLOSING}))"
+        values += [query.org_id, msgspec.json.encode(closing).decode()]
     if query.statuses:
         where = f"{where} AND {_status(query.statuses)}"
     return f"{TASK} WHERE {where}", values
@@ -143,6 +151,11 @@ def select_reports(query: ReportQuery) -> Statement:
     return f"{REPORT} WHERE {where} ORDER BY {order} {page}", [query.org_id, *limits]
 
 
+# The row of the job decides: it may be active again.
+CLOSING: Final = (
+    "SELECT id FROM jobs WHERE org_id = ? AND scheduler_state <> 'active'"
+    " AND id IN (SELECT value FROM json_each(?))"
+)
 # Written exactly as in the partial indexes.
 CLAIMABLE: Final = "(t.run_status = 'pending' AND t.job_is_active = 1)"
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -130,8 +131,8 @@ PLAIN: Final = (
 )
 
 
-def run_answer(row: sqlite3.Row) -> RunAnswer:
-    """Read a row of `RUN`."""
+def run_answer(row: sqlite3.Row | Mapping[str, Any]) -> RunAnswer:
+    """Read a row of `RUN`, or the same columns as they were just written."""
     record = RunRecord(
         **{name: row[name] for name in PLAIN},
         created_at=_instant(row["created_at"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,11 +16,22 @@ from server.store.rules import RunState, check_claim, check_nothing_live, is_sam
 from server.store.sqlite.rows import RUN, run_answer
 from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sqlite.transaction import Transaction
-from server.store.sqlite.usage_samples import add_sample
+from server.store.sqlite.usage_samples import add_sample, tells_usage
 from server.times import instant_of
 from worker.api.wire import ErrorKind, RunStatus, format_error
 
 __all__ = ["create_run", "update_run"]
+
+# A run with its task, as `find_task` shows it, and its job's state.
+REPORTED: Final = """
+SELECT r.*, b.body AS results, j.scheduler_state,
+       t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress, t.job_is_active,
+       r.created_at = (SELECT max(created_at) FROM runs
+                       WHERE org_id = r.org_id AND task_id = r.task_id) AS is_latest
+FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
+JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id
+LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
+WHERE r.org_id = ? AND r.id = ?"""
 
 
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
@@ -33,8 +45,10 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
         raise _invalid(f"jobId: task {command.task_id} is of another job than {command.job_id}")
     run_id = command.id or tx.new_id()
     created_at = _make_room(tx, task, command.fields, run_id)
-    _insert(tx, command, run_id, task["job_id"], created_at)
-    return _settled(tx, task, command.org_id, run_id)
+    written = _insert(tx, command, run_id, task, created_at)
+    run = _run_state(written)
+    settle(tx, task, run if run.status is RunStatus.RUNNING else live_run(tx, task), run)
+    return run_answer(written)
 
 
 def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
@@ -54,12 +68,12 @@ def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: st
 
     `createdAt` grows strictly within a task, whatever the clock does, so the order of runs is sure.
     """
-    key = (task["org_id"], task["id"])
+    key = (task["org_id"], task["task_id"])
     latest = latest_run(tx, task)
     if fields.stopped_at is not UNSET:
-        check_nothing_live(task["id"], live_run(tx, task))
+        check_nothing_live(task["task_id"], live_run(tx, task))
     elif fields.started_at is not UNSET:
-        check_claim(task["id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
+        check_claim(task["task_id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
     if latest is None:
         return tx.now_ms
     if fields.stopped_at is not UNSET or fields.started_at is not UNSET:
@@ -67,43 +81,64 @@ def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: st
     return max(tx.now_ms, latest.created_at + 1)
 
 
-def _insert(tx: Transaction, command: CreateRun, run_id: str, job_id: str, created_at: int) -> None:
-    columns = _columns(command.fields)
-    columns.setdefault("report_progress", True)
-    tx.insert(
-        "runs",
-        org_id=command.org_id,
-        id=run_id,
-        task_id=command.task_id,
-        job_id=job_id,
-        created_by=command.created_by,
-        created_at=created_at,
-        updated_at=created_at,
-        **columns,
-    )
+def _insert(
+    tx: Transaction, command: CreateRun, run_id: str, task: sqlite3.Row, created_at: int
+) -> dict[str, Any]:
+    """Insert the run and return it as `RUN` would."""
+    row = {
+        "report_progress": True,
+        **_columns(command.fields),
+        "org_id": command.org_id,
+        "id": run_id,
+        "task_id": command.task_id,
+        "job_id": task["job_id"],
+        "created_by": command.created_by,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "usage_samples": int(tells_usage(command.fields)),
+    }
+    tx.insert("runs", **row)
     _store_results(tx, command.org_id, run_id, command.fields)
-    add_sample(tx, command.org_id, run_id, command.fields, 0)
+    if row["usage_samples"]:
+        add_sample(tx, command.org_id, run_id, command.fields)
+    results = None if command.fields.results is UNSET else command.fields.results
+    return {**NOTHING_TOLD, **row, "results": results, "scheduler_state": task["scheduler_state"]}
 
 
 def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     """Take a report on a run that is not stopped, or the repetition of its last one."""
-    run = _find(tx, command.org_id, command.id)
+    run = tx.one(REPORTED, command.org_id, command.id)
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
     _check_identity(command, run)
     if run["stopped_at"] is not None:
         _check_repetition(command.fields, run)
         return run_answer(run)
-    task = find_task(tx, command.org_id, run["task_id"])
-    assert task is not None
-    columns = _columns(command.fields)
+    told = _columns(command.fields)
     if run["started_at"] is None:
-        _check_start(tx, task, command)
-        columns |= _identity(command)
-    tx.update("runs", command.org_id, command.id, **columns, updated_at=tx.now_ms)
-    _store_results(tx, command.org_id, command.id, command.fields)
-    add_sample(tx, command.org_id, command.id, command.fields, run["usage_samples"])
-    return _settled(tx, task, command.org_id, command.id)
+        _check_start(tx, run, command)
+        told |= _identity(command)
+    written = _write_report(tx, command, run, told)
+    state = _run_state(written)
+    # Where the youngest run is not this one, `settle` looks for it.
+    settle(tx, run, _live_now(tx, run, state), state if run["is_latest"] else None)
+    return run_answer(written)
+
+
+def _write_report(
+    tx: Transaction, command: UpdateRun, run: sqlite3.Row, told: dict[str, Any]
+) -> dict[str, Any]:
+    """Change what differs (a repeated value costs its indexes), and return the run as `RUN` would."""
+    changed = {name: value for name, value in told.items() if value != run[name]}
+    if tells_usage(command.fields):
+        before = run["usage_samples"]
+        changed["usage_samples"] = add_sample(tx, command.org_id, command.id, command.fields, before)
+    changed["updated_at"] = tx.now_ms
+    tx.update("runs", command.org_id, command.id, **changed)
+    if command.fields.results not in (UNSET, run["results"]):
+        _store_results(tx, command.org_id, command.id, command.fields)
+        changed["results"] = command.fields.results
+    return {**dict(run), **changed}
 
 
 def _check_identity(command: UpdateRun, run: sqlite3.Row) -> None:
@@ -140,9 +175,9 @@ def _check_start(tx: Transaction, task: sqlite3.Row, command: UpdateRun) -> None
     """Let a report start a placeholder only as a claim would, and close the others."""
     if command.fields.started_at is UNSET or command.fields.stopped_at is not UNSET:
         return
-    key = (task["org_id"], task["id"])
+    key = (task["org_id"], task["task_id"])
     latest = latest_run(tx, task)
-    check_claim(task["id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
+    check_claim(task["task_id"], task["job_id"], task["scheduler_state"], live_run(tx, task), latest)
     if latest is not None and latest.id != command.id:
         raise Refused(
             Reason.CONFLICT,
@@ -160,12 +195,12 @@ def _identity(command: UpdateRun) -> dict[str, Any]:
     return {"pod_id": command.agent}
 
 
-NOT_COLUMNS: Final = frozenset({"results"})
+COLUMNS: Final = tuple(name for name in RunFields.__struct_fields__ if name != "results")
+NOTHING_TOLD: Final[dict[str, Any]] = dict.fromkeys(COLUMNS)
 
 
 def _columns(fields: RunFields) -> dict[str, Any]:
-    names = (name for name in fields.__struct_fields__ if name not in NOT_COLUMNS)
-    return {name: value for name in names if (value := getattr(fields, name)) is not UNSET}
+    return {name: value for name in COLUMNS if (value := getattr(fields, name)) is not UNSET}
 
 
 def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
@@ -181,13 +216,8 @@ def _find(tx: Transaction, org_id: str, run_id: str) -> sqlite3.Row | None:
     return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
 
 
-def _settled(tx: Transaction, task: sqlite3.Row, org_id: str, run_id: str) -> RunAnswer:
-    """Bring the task in line with a run that was just written, and answer with the run."""
-    row = _find(tx, org_id, run_id)
-    assert row is not None  # written a moment ago in this transaction
-    run = RunState(**{name: row[name] for name in RunState.__struct_fields__})
-    settle(tx, task, _live_now(tx, task, run))
-    return run_answer(row)
+def _run_state(row: Mapping[str, Any]) -> RunState:
+    return RunState(**{name: row[name] for name in RunState.__struct_fields__})
 
 
 def _live_now(tx: Transaction, task: sqlite3.Row, written: RunState) -> RunState | None:

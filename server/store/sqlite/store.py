@@ -21,7 +21,9 @@ from server.store.changes import Listener
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
+from server.store.rules import is_closed
 from server.store.sqlite import reads, rows
+from server.store.sqlite.closing import Closing, StopPending, half_closed
 from server.store.sqlite.database import DatabaseError, database_path, open_reader, open_writer
 from server.store.sqlite.execute import Probe
 from server.store.sqlite.migrate import migrate, migrations
@@ -63,6 +65,7 @@ class SqliteStore:
         self._open_reader: sqlite3.Connection | None = None
         self._slow_reader: sqlite3.Connection | None = None  # a file's second one, for a thread
         self._slow_reads = asyncio.Lock()
+        self._closing = Closing(self.apply)
         self._tokens: dict[str, KnownToken] = {}
         self._connections: list[sqlite3.Connection] = []
 
@@ -74,7 +77,10 @@ class SqliteStore:
             self._close_connections()
             raise
         self._open_writer = Writer(db, self._write_lock, self._clock, self._new_id, listener)
+        left = half_closed(db)
         self._open_writer.start()
+        for part in left:
+            self._closing.begin(part)
 
     def _open(self) -> sqlite3.Connection:
         path = database_path(self._url)
@@ -92,6 +98,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what is queued, then close the files."""
+        await self._closing.end()
         if self._open_writer is not None:
             await self._open_writer.stop()
         await asyncio.to_thread(self._close_connections)
@@ -108,6 +115,8 @@ class SqliteStore:
         answer = await self._open_writer.submit(command)
         if isinstance(command, CreateToken | DeleteToken):
             self._tokens.clear()
+        if isinstance(answer, JobRecord) and is_closed(answer.scheduler_state) and answer.task_status_pending:
+            self._closing.begin(StopPending(answer.org_id, answer.id))
         return cast(AnswerT, answer)
 
     async def check_writable(self) -> None:
@@ -165,7 +174,9 @@ class SqliteStore:
 
     async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
         """Return a page of tasks."""
-        return [rows.task_answer(row) for row in await self._page(query, reads.select_tasks(query))]
+        closing = self._closing.jobs_of(query.org_id)
+        found = await self._page(query, reads.select_tasks(query, closing), is_long=bool(closing))
+        return [rows.task_answer(row) for row in found]
 
     async def runs(self, query: RunQuery) -> list[RunAnswer]:
         """Return a page of runs."""
@@ -175,9 +186,11 @@ class SqliteStore:
         """Return a page of reports."""
         return [rows.report_record(row) for row in await self._page(query, reads.select_reports(query))]
 
-    async def _page(self, query: reads.AnyQuery, statement: reads.Statement) -> list[sqlite3.Row]:
+    async def _page(
+        self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False
+    ) -> list[sqlite3.Row]:
         """Read a page here if that is quick, else in a thread, one after another."""
-        if not reads.may_take_long(query):
+        if not is_long and not reads.may_take_long(query):
             return self._all(*statement)
         async with self._slow_reads:
             return await asyncio.to_thread(self._read_slowly, *statement)

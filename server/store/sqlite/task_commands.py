@@ -57,7 +57,7 @@ def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job:
         run_status="pending",
         job_is_active=state == ACTIVE,
     )
-    tx.count(command.org_id, command.job_id, task_id, None, TaskState())
+    tx.count(command.org_id, command.job_id, None, TaskState())
     tx.tell(command.org_id, task_id, type_, was=False, claimable=state == ACTIVE)
     if is_closed(state) and (task := find_task(tx, command.org_id, task_id)):
         settle(tx, task, None)

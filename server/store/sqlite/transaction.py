@@ -7,26 +7,21 @@ from typing import Any, Final
 
 from server.ids import IdSource
 from server.store.changes import Change, TasksPending, TaskTaken
-from server.store.rules import JobTotals, RunState, TaskState, job_status
+from server.store.rules import RunState, TaskState
+from server.store.sqlite.counters import Counters
 
-__all__ = ["SHARDS", "Transaction", "shard_of"]
-
-SHARDS: Final = 4  # one writer needs one; the schema is ready for more writers
+__all__ = ["Transaction"]
 
 RUN_STATE: Final = "id, created_at, started_at, stopped_at, result_code, progress"
-
-
-def shard_of(task_id: str) -> int:
-    """Return the shard of a task's job counters; the same in every process (unlike `hash`)."""
-    return sum(task_id.encode()) % SHARDS
 
 
 class Transaction:
     """The statements that commands share, within a transaction that somebody else opened."""
 
-    def __init__(self, db: sqlite3.Connection, now_ms: int, new_id: IdSource) -> None:
-        """Work on an open transaction at one point in time."""
+    def __init__(self, db: sqlite3.Connection, now_ms: int, new_id: IdSource, counters: Counters) -> None:
+        """Work on an open transaction at one point in time; who opened it writes the counters."""
         self.db = db
+        self.counters = counters
         self.now_ms = now_ms
         self.new_id = new_id
         self.changes: list[Change] = []
@@ -70,34 +65,9 @@ class Transaction:
         )
         return None if row is None else RunState(**dict(row))
 
-    def count(
-        self, org_id: str, job_id: str, task_id: str, before: TaskState | None, after: TaskState
-    ) -> None:
+    def count(self, org_id: str, job_id: str, before: TaskState | None, after: TaskState) -> None:
         """Move a task from one state to another in its job's counters and status."""
-        delta = [new - old for new, old in zip(_share(after), _share(before), strict=True)]
-        self.db.execute(
-            "INSERT INTO job_counters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (org_id, job_id, shard) DO UPDATE SET pending = pending + excluded.pending,"
-            " running = running + excluded.running, stopped = stopped + excluded.stopped,"
-            " failures = failures + excluded.failures, successes = successes + excluded.successes,"
-            " progress = progress + excluded.progress, updated_at = excluded.updated_at",
-            (org_id, job_id, shard_of(task_id), *delta, self.now_ms),
-        )
-        if any(delta[:3]):
-            self.set_job_status(org_id, job_id)
-
-    def set_job_status(self, org_id: str, job_id: str) -> None:
-        """Bring a job's status in line with its counters."""
-        row = self.one(
-            "SELECT sum(pending), sum(running), sum(stopped),"
-            " (SELECT status FROM jobs WHERE org_id = ? AND id = ?)"
-            " FROM job_counters WHERE org_id = ? AND job_id = ?",
-            *(org_id, job_id) * 2,
-        )
-        *totals, before = row or (0, 0, 0, None)
-        status = job_status(JobTotals(*(total or 0 for total in totals)))
-        if status != before:
-            self.update("jobs", org_id, job_id, status=status)
+        self.counters.move((org_id, job_id), before, after, self.now_ms)
 
     def tell(self, org_id: str, task_id: str, task_type: str, *, was: bool, claimable: bool) -> None:
         """Note for waiters that a task became claimable, or is not any more."""
@@ -105,13 +75,3 @@ class Transaction:
             self.changes.append(TasksPending(org_id, task_type))
         elif was and not claimable:
             self.changes.append(TaskTaken(org_id, task_id))
-
-
-def _share(state: TaskState | None) -> tuple[int, ...]:
-    """Return what a task adds to pending, running, stopped, failures, successes, progress."""
-    if state is None:
-        return (0,) * 6
-    stopped = state.status == "stopped"
-    success = stopped and state.result == "Success"
-    counts = (state.status == "pending", state.status == "running", stopped, stopped and not success, success)
-    return (*map(int, counts), state.weight)

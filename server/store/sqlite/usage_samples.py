@@ -9,33 +9,31 @@ from msgspec import UNSET, UnsetType
 from server.store.commands import RunFields
 from server.store.sqlite.transaction import Transaction
 
-__all__ = ["MOST_SAMPLES", "add_sample"]
+__all__ = ["MOST_SAMPLES", "add_sample", "tells_usage"]
 
 MOST_SAMPLES: Final = 240  # at this many, every second one goes: older times become coarser
 
 
-def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int) -> None:
-    """Keep what a report says of usage, if it does; two within a millisecond become one.
+def tells_usage(fields: RunFields) -> bool:
+    """Tell whether a report says anything of usage."""
+    return any(value is not UNSET for value in _usage(fields))
 
-    Args:
-        tx: the transaction of the report.
-        org_id: the run's organisation.
-        run_id: the run.
-        fields: the report.
-        before: how many samples the run had, by its column `usage_samples`.
+
+def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int = 0) -> int:
+    """Keep what a report says of usage and return how many samples the run has then.
+
+    Two within a millisecond become one. The number belongs into the run's column `usage_samples`.
     """
-    usage = (fields.cpu_time, fields.ram_usage, fields.gpu_time, fields.wall_clock_time)
-    if all(value is UNSET for value in usage):
-        return
-    values = [_known(value) for value in (*usage, fields.progress)]
+    values = [None if value is UNSET else value for value in (*_usage(fields), fields.progress)]
     tx.db.execute(
         "INSERT OR REPLACE INTO usage_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (org_id, run_id, tx.now_ms, *values),
     )
-    samples = before + 1
-    if samples >= MOST_SAMPLES:
-        samples = _thin_out(tx, org_id, run_id)
-    tx.update("runs", org_id, run_id, usage_samples=samples)
+    return before + 1 if before + 1 < MOST_SAMPLES else _thin_out(tx, org_id, run_id)
+
+
+def _usage(fields: RunFields) -> tuple[float | UnsetType, ...]:
+    return (fields.cpu_time, fields.ram_usage, fields.gpu_time, fields.wall_clock_time)
 
 
 def _thin_out(tx: Transaction, org_id: str, run_id: str) -> int:
@@ -48,7 +46,3 @@ def _thin_out(tx: Transaction, org_id: str, run_id: str) -> int:
     )
     row = tx.one("SELECT count(*) FROM usage_samples WHERE org_id = ? AND run_id = ?", org_id, run_id)
     return int(row[0]) if row is not None else 0
-
-
-def _known(value: float | UnsetType) -> float | None:
-    return None if value is UNSET else value

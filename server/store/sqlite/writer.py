@@ -21,6 +21,7 @@ from server.ids import IdSource
 from server.store.changes import Change, Listener
 from server.store.commands import Command
 from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.sqlite.counters import Counters
 from server.store.sqlite.execute import execute
 from server.store.sqlite.transaction import Transaction
 from server.times import to_ms
@@ -133,10 +134,24 @@ def apply_all(
     Raises:
         sqlite3.Error: the transaction could not be committed; none of the commands happened.
     """
+    group = Group(db, clock, new_id, Counters(db))
     try:
-        return _apply_group(db, commands, lambda: Transaction(db, to_ms(clock.now()), new_id), _apply_plainly)
+        return _apply_group(group, commands, _apply_plainly)
     except FailedHalfway:
-        return _apply_group(db, commands, lambda: Transaction(db, to_ms(clock.now()), new_id), _apply_safely)
+        return _apply_group(group, commands, _apply_safely)
+
+
+class Group(Struct, frozen=True):
+    """What the commands of a transaction have in common."""
+
+    db: sqlite3.Connection
+    clock: Clock
+    new_id: IdSource
+    counters: Counters
+
+    def begin_command(self) -> Transaction:
+        """Return what the next command works with."""
+        return Transaction(self.db, to_ms(self.clock.now()), self.new_id, self.counters)
 
 
 class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
@@ -144,20 +159,20 @@ class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
 
 
 def _apply_group(
-    db: sqlite3.Connection,
-    commands: Sequence[Command[Any]],
-    begin: Callable[[], Transaction],
-    apply_one: Callable[[Transaction, Command[Any]], Result],
+    group: Group, commands: Sequence[Command[Any]], apply_one: Callable[[Transaction, Command[Any]], Result]
 ) -> tuple[list[Result], list[Change]]:
+    db = group.db
     db.execute("BEGIN IMMEDIATE")
     try:
         results, changes = list[Result](), list[Change]()
         for command in commands:
-            tx = begin()
+            tx = group.begin_command()
             results.append(apply_one(tx, command))
             changes += tx.changes
+        group.counters.write()
         db.execute("COMMIT")
     except BaseException:
+        group.counters.clear()
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
@@ -180,7 +195,9 @@ def _apply_safely(tx: Transaction, command: Command[Any]) -> Result:
     tx.db.execute("SAVEPOINT command")
     try:
         result = execute(tx, command)
+        tx.counters.write()
     except Exception as exc:
+        tx.counters.clear()
         if not tx.db.in_transaction:  # SQLite gave the whole transaction up (disk full, I/O error)
             raise
         tx.db.execute("ROLLBACK TO command")
