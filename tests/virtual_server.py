@@ -19,6 +19,8 @@ from worker.api.wire import format_instant
 Item = dict[str, Any]
 Reply = tuple[int, Any]
 Ids = Literal["key", "ignore", "overwrite"]
+PROXY_SAYS = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
+FAULTS = ["lost", "answer lost", "late", "twice", *PROXY_SAYS]
 
 
 class VirtualServer:
@@ -108,17 +110,18 @@ class FaultyNetwork(httpx.AsyncBaseTransport):
         """`fault_ratio` is the share of requests to which something happens, while `is_faulty`."""
         self.server, self.random, self.fault_ratio = server, random, fault_ratio
         self.is_faulty = True
+        self.is_down = False  # nothing gets through
         self._late: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request."""
         await asyncio.sleep(self.random.uniform(0.001, 0.02))
         fault = self.random.random() < self.fault_ratio and self.is_faulty
-        what = self.random.choice(["lost", "answer lost", "late", "twice", "502"]) if fault else "fine"
-        if what == "lost":
+        what = self.random.choice(FAULTS) if fault else "fine"
+        if what == "lost" or self.is_down:
             raise httpx.ReadTimeout("lost")
-        if what == "502":
-            return httpx.Response(502, text="bad gateway")
+        if what in PROXY_SAYS:
+            return httpx.Response(PROXY_SAYS[what], text="<html>a proxy</html>")
         if what == "late":
             self._later(request, self.random.uniform(0.1, 20.0))
             raise httpx.ReadTimeout("late")

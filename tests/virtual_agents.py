@@ -1,0 +1,197 @@
+"""Whole agents, unchanged, in a world of virtual time: its server, its network, and machines that die."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from tests.unit.placement.machines import machine
+from tests.unit.reporting.memory import MemoryDisk, MemoryIO
+from tests.virtual import VirtualClock
+from tests.virtual_server import FaultyNetwork, Ids, VirtualServer
+from worker.agent.assemble import Agent, Parts, assemble
+from worker.agent.gpus import Gpus
+from worker.agent.server_kind import ServerKind
+from worker.api.client import JobsApi, ServerTraits
+from worker.api.token import FixedToken
+from worker.api.wire import ErrorKind, ResultCode
+from worker.config import AgentConfig
+from worker.executor.assignment import Assignment
+from worker.executor.executor import EventSink, ProgressEvent, StopRequest
+from worker.executor.outcome import Outcome, RunError
+from worker.reporting.journal import Journal
+from worker.reporting.records import Entry
+
+LAG_S = 1.0
+
+
+class World:
+    """What all agents share: the server, its network, and a book of who executes what."""
+
+    def __init__(self, seed: int, ids: Ids, fault_ratio: float, tasks: int, lag_s: float = 0.0) -> None:
+        """Fill the server with pending tasks."""
+        self.random = Random(seed)
+        self.clock = VirtualClock()
+        self.server = VirtualServer(self.clock, self.random, ids, lag_s)
+        self.network = FaultyNetwork(self.server, self.random, fault_ratio)
+        self.executing: set[str] = set()
+        self.overlaps: list[str] = []  # tasks that ran twice at once: never one
+        self.executions: list[str] = []
+        self.finished: list[str] = []
+        for at in range(tasks):
+            self.server.add_task(f"task-{at}")
+
+    def successes(self) -> list[str]:
+        """Return the tasks of the runs that the server shows as succeeded."""
+        return [run["taskId"] for run in self.server.runs.values() if run.get("resultCode") == "Success"]
+
+    def status(self, task_id: str) -> Any:
+        """Return the outcome of the most recent run of a task."""
+        runs = self.server.runs_of(task_id)
+        return runs[-1].get("resultCode") if runs else None
+
+
+class Life:
+    """One life of an agent. After its end it reaches neither network nor disk: as after SIGKILL."""
+
+    def __init__(self) -> None:
+        """Be alive."""
+        self.is_over = asyncio.Event()
+
+    async def check(self) -> None:
+        """Go on only while alive; the dead wait for ever."""
+        while self.is_over.is_set():  # noqa: ASYNC110 - nothing ever wakes the dead
+            await asyncio.sleep(1e6)
+
+
+class MortalTransport(httpx.AsyncBaseTransport):
+    """The network as one life of an agent reaches it."""
+
+    def __init__(self, network: FaultyNetwork, life: Life) -> None:
+        """Lead to the network while the life lasts."""
+        self.network, self.life = network, life
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry a request of the living."""
+        await self.life.check()
+        response = await self.network.handle_async_request(request)
+        await self.life.check()
+        return response
+
+
+class MortalIO(MemoryIO):
+    """The disk as one life of an agent reaches it."""
+
+    def __init__(self, disk: MemoryDisk, life: Life) -> None:
+        """Lead to the disk while the life lasts."""
+        super().__init__(disk)
+        self.life = life
+
+    async def append(self, name: str, offset: int, block: bytes) -> None:
+        """Write for the living."""
+        await self.life.check()
+        await super().append(name, offset, block)
+
+
+class BookKeepingExecutor:
+    """An executor that only takes time, and notes when two run one task at once."""
+
+    def __init__(self, world: World, life: Life) -> None:
+        """Write into the world's book."""
+        self.world, self.life = world, life
+
+    async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
+        """Run for a while, or until stopped."""
+        world, task_id = self.world, assignment.task_id
+        if task_id in world.executing:
+            world.overlaps.append(task_id)
+        world.executing.add(task_id)
+        world.executions.append(task_id)
+        try:
+            on_event(ProgressEvent(0.5))
+            async with asyncio.timeout(world.random.uniform(0.1, 30.0)):
+                await first(stop.changed(), self.life.is_over.wait())
+            world.executing.discard(task_id)
+            await self.life.check()
+            kind = stop.kind or ErrorKind.INTERNAL
+            return Outcome(
+                code=ResultCode.FAILED, error=RunError(kind=kind, message="stopped", retryable=True)
+            )
+        except TimeoutError:
+            world.finished.append(task_id)
+            return Outcome(code=ResultCode.SUCCESS, value={"task": task_id})
+        finally:
+            world.executing.discard(task_id)
+
+    async def aclose(self) -> None:
+        """Have nothing to end."""
+
+
+class Machine:
+    """One machine: its disk outlives its agents."""
+
+    def __init__(self, world: World, name: str, **settings: Any) -> None:
+        """Start with an empty disk."""
+        self.world, self.name, self.disk = world, name, MemoryDisk()
+        self.kind = ServerKind.UNKNOWN
+        self.life = Life()
+        self.config = AgentConfig(
+            state_dir=Path("/nowhere"), concurrency=3, settle_s=LAG_S + 0.1, poll_interval_s=2.0,
+            poll_max_s=5.0, drain_timeout_s=60.0, **settings,
+        )  # fmt: skip
+
+    async def agent(self) -> Agent:
+        """Return an agent that is ready to work, on whatever an earlier one left."""
+        self.life = Life()
+        journal = await Journal.open(MortalIO(self.disk, self.life), self.world.clock)
+        transport = MortalTransport(self.world.network, self.life)
+        client = httpx.AsyncClient(transport=transport, base_url="http://virtual/")
+        api = JobsApi(client, FixedToken("t"), agent=self.name, traits=ServerTraits())
+
+        def keep(kind: ServerKind) -> None:
+            self.kind = kind
+
+        parts = Parts(
+            clock=self.world.clock, random=self.world.random, poll_api=api, claim_api=api, report_api=api,
+            executor=BookKeepingExecutor(self.world, self.life), journal=journal, pod_id=self.name,
+            types=["noop"],
+            facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
+            kind=self.kind, on_kind=keep,
+        )  # fmt: skip
+        return assemble(parts, self.config)
+
+    async def open_entries(self) -> list[Entry]:
+        """Return what the journal on the disk holds, as the next agent would find it."""
+        journal = await Journal.open(MemoryIO(self.disk), self.world.clock)
+        return list(journal.entries.values())
+
+
+async def first(*waits: Any) -> None:
+    """Wait for the first of several things."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def until(condition: Any, limit_s: float) -> None:
+    """Wait, in virtual time, until something holds."""
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110 - any condition at all; the time is virtual
+            await asyncio.sleep(0.5)
+
+
+async def work_off(world: World, machines: list[Machine]) -> None:
+    """Let agents work until every task shows a success, then drain them."""
+    agents = [await machine.agent() for machine in machines]
+    lives = [asyncio.create_task(agent.run()) for agent in agents]
+    await until(lambda: all(world.status(task) == "Success" for task in world.server.tasks), 36_000.0)
+    for agent in agents:
+        agent.drain.request(ErrorKind.DRAINED, "the test is over")
+    assert await asyncio.gather(*lives) == [0] * len(agents)
