@@ -2,7 +2,7 @@
 
     ApiError
     ├── Unknown              nobody knows whether the server did it: ask or repeat
-    │   ├── TransportError       no answer, or one that cannot be read
+    │   ├── TransportError       no answer, one that cannot be read, or a proxy's 408 or 425
     │   └── ServerError          5xx
     └── Rejected             the server says that it did not do it
         ├── RateLimited          429: later, after `retry_after_s`
@@ -104,8 +104,10 @@ BY_STATUS: dict[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
+    408: TransportError,  # whoever says it has not read the request; says nothing of the API
     409: Conflict,
     410: NotFound,
+    425: TransportError,  # too early: the same request may be made again (RFC 8470)
     429: RateLimited,
 }
 

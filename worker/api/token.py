@@ -22,7 +22,12 @@ class FixedToken:
     """A token that never changes."""
 
     def __init__(self, token: str | None) -> None:
-        """Keep the token; surrounding white space is not part of it."""
+        """Keep the token; surrounding white space is not part of it.
+
+        Raises: ValueError where it cannot stand in a header.
+        """
+        if token and not is_sendable(token.strip()):
+            raise ValueError("token: it holds a line break or a sign that is not ASCII; is it whole?")
         self._token = token.strip() or None if token else None
 
     def current(self) -> str | None:
@@ -31,7 +36,10 @@ class FixedToken:
 
 
 class FileToken:
-    """A token in a file, re-read when the file changes; the last good one stays while it cannot be read."""
+    """A token in a file, re-read when the file changes; the last good one stays while it cannot be read.
+
+    What could not stand in a header (a binary file, two lines) is no token.
+    """
 
     def __init__(self, path: Path) -> None:
         """Keep the path; nothing is read before the first request."""
@@ -46,8 +54,14 @@ class FileToken:
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             if seen != self._seen:
                 with self._path.open(encoding="utf-8") as file:
-                    self._token = file.read(TOKEN_BYTES_MAX).strip() or self._token
+                    token = file.read(TOKEN_BYTES_MAX).strip()
+                self._token = token if token and is_sendable(token) else self._token
                 self._seen = seen
         except (OSError, UnicodeDecodeError):
             return self._token
         return self._token
+
+
+def is_sendable(token: str) -> bool:
+    """Tell whether a token may stand in a header: one line of printable ASCII."""
+    return token.isascii() and token.isprintable()

@@ -24,7 +24,7 @@ from worker.api.errors import (
     Unauthorized,
 )
 from worker.api.models import Job, Run, Task
-from worker.api.token import FileToken
+from worker.api.token import FileToken, FixedToken
 from worker.config import ApiConfig
 
 
@@ -161,8 +161,27 @@ def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert source.current() == "other"
     path.write_text("")
     assert source.current() == "other"
+    for broken in ("two\nlines", "t\u00f6ken", "nul\0"):
+        path.write_text(broken)
+        assert source.current() == "other"
     path.unlink()
     assert source.current() == "other"
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "t\u00f6ken"])
+def test_a_token_that_cannot_be_sent_is_refused_at_the_start(token: str) -> None:
+    """Not at the first request, in the middle of the agent; and the message does not show it."""
+    with pytest.raises(ValueError, match="token") as caught:
+        FixedToken(token)
+    assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_time_out_that_a_proxy_tells_is_no_refusal(status: int) -> None:
+    """Nobody knows whether the API has seen the request: it is made again."""
+    stub = StubApi(lambda _: (status, {}))
+    with pytest.raises(TransportError):
+        asyncio.run(stub.api.get_run("r"))
 
 
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
