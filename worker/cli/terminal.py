@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 from msgspec import Struct
@@ -39,7 +39,7 @@ class Output(Struct, frozen=True):
         from rich.console import Console
 
         stream = sys.stderr if stderr else sys.stdout
-        width = None if stream.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
+        width = None if has_width(stream) else PLAIN_WIDTH
         return Console(
             file=stream, no_color=not self.has_color, width=width, highlight=False, soft_wrap=False
         )
@@ -49,14 +49,28 @@ class Output(Struct, frozen=True):
         print_json(value)
 
     def table(self, table: Table) -> None:
-        """Write a table to stdout."""
-        self.console().print(table)
+        """Write a table to stdout; what has no width, like a file, gets every row on a line where it can."""
+        from worker.cli.fitting import fit, needed_width
+
+        console = self.console()
+        if not has_width(sys.stdout):
+            console.width = max(PLAIN_WIDTH, needed_width(table))
+        with console.capture() as drawn:
+            for part in fit(table, console.width):
+                console.print(part)
+        lines = [line.rstrip() for line in drawn.get().rstrip("\n").split("\n")]
+        click.echo("\n".join(lines), color=True)  # the console has decided on colours
         sys.stdout.flush()  # what is said next goes to stderr, and comes after it
 
     def say(self, line: str) -> None:
         """Write a line for people to stderr; nothing where a program reads."""
         if not self.is_json:
             click.echo(line, err=True)
+
+
+def has_width(stream: TextIO) -> bool:
+    """Tell whether lines that are written there can be too long."""
+    return stream.isatty() or bool(os.environ.get("COLUMNS"))
 
 
 def print_json(value: Any) -> None:

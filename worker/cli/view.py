@@ -27,12 +27,12 @@ STYLES: Final = {
 
 
 def table(*columns: str, numbers: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
-    """Return an empty table; numbers stand to the right, what is `whole` is never wrapped (to be copied)."""
+    """Return an empty table; numbers stand to the right; they and what is `whole` are never wrapped."""
     made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False)
     right, unbroken = set(numbers), set(whole)
     for column in columns:
         justify: Literal["right", "left"] = "right" if column in right else "left"
-        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken | right)
     return made
 
 
