@@ -18,10 +18,10 @@ ID = "4bd52287-0f1a-4617-8f0e-dc6b8949edd9"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def jobs() -> Table:
+def jobs(title: str = "mesh-convert torus-knot.glb") -> Table:
     """Return a table of one job."""
     job = Job.read({
-        "id": ID, "title": "mesh-convert torus-knot.glb", "schedulerState": "active", "status": "running",
+        "id": ID, "title": title, "schedulerState": "active", "status": "running",
         "taskCount": 240, "taskStatusStopped": 17, "taskProgress": 0.07, "createdAt": "2026-01-01T23:59:00Z",
     })  # fmt: skip
     assert job is not None
@@ -84,7 +84,7 @@ def test_a_file_gets_each_row_on_a_line_without_spaces_at_its_end(
 ) -> None:
     """A file has no width, and `grep` sees a whole row."""
     monkeypatch.delenv("COLUMNS", raising=False)
-    Output(is_json=False, is_terminal=False, has_color=False).table(jobs())
+    Output(is_json=False, is_terminal=False, has_color=False).table(jobs("a render of frames"))
     out = capsys.readouterr().out
     assert len(out.splitlines()) == 3
     assert all(line == line.rstrip() for line in out.splitlines())
