@@ -24,7 +24,7 @@ from worker.usage.usage import Usage
 
 __all__ = ["Recovery"]
 
-KEPT = frozenset({"fenced", "refused"})  # marks of outcomes that stay for a person
+KEPT = frozenset({"fenced", "reduced", "refused"})  # marks of outcomes that stay for a person
 log = structlog.get_logger()
 
 

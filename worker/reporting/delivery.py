@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -17,11 +17,13 @@ from worker.api.retry import DELIVER, PATIENT, READ, Retrier
 from worker.api.wire import ErrorKind, parse_instant
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
-from worker.reporting.report import REDUCTIONS, reduced
+from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
+from worker.reporting.reporter import Standing, standing_of
 
 __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
+BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
 LOOKS_MAX = 20  # at a task whose most recent run is a claim that has not seen yet that it lost
 log = structlog.get_logger()
 
@@ -30,9 +32,13 @@ class Delivered(Enum):
     """What became of an outcome."""
 
     ACCEPTED = "accepted"
+    REDUCED = "reduced"  # the server took it without its results, which stay in the journal
     FENCED = "fenced"  # the run was given to somebody else; the outcome stays in the journal
     REFUSED = "refused"  # the server takes no form of it; it stays in the journal
     UNDELIVERED = "undelivered"  # no answer for a week; it stays, and is tried at the next start
+
+
+ON_SERVER = frozenset({Delivered.ACCEPTED, Delivered.REDUCED})
 
 
 class Delivery:
@@ -57,7 +63,7 @@ class Delivery:
         self._kept_at = kept_at
 
     async def deliver(self, entry: Entry) -> Delivered:
-        """Deliver one outcome; its entry is closed only when the server has it."""
+        """Deliver one outcome; its entry is closed only when the server has the whole of it."""
         if entry.terminal is None:
             raise ValueError(f"the entry of run {entry.run_id} has no outcome")
         if entry.requeue:
@@ -67,9 +73,9 @@ class Delivery:
         except ApiError as error:
             delivered = Delivered.UNDELIVERED
             log.error("outcome.undelivered", run_id=entry.run_id, kept_at=self._kept_at, error=str(error))
+        if delivered in ON_SERVER and "elected" in entry.marks:
+            await self._show(entry, entry.terminal)
         if delivered is Delivered.ACCEPTED:
-            if "elected" in entry.marks:
-                await self._show(entry, entry.terminal)
             await self._journal.close_entry(entry.run_id)
         elif delivered is not Delivered.UNDELIVERED:
             await self._journal.mark(entry.run_id, delivered.value)
@@ -79,37 +85,54 @@ class Delivery:
         for level in range(REDUCTIONS + 1):
             body = reduced(report, level, self._kept_at)
             try:
-                run = await self._retrier.call(DELIVER, lambda body=body: self._put(entry, body))  # type: ignore[misc]
-            except (Conflict, NotFound) as error:
-                return await self._after_conflict(entry, report, error)
+                return await self._retrier.call(DELIVER, lambda body=body: self._put(entry, body))  # type: ignore[misc]
             except Refused as error:
                 log.warning("outcome.refused", run_id=entry.run_id, level=level, error=str(error))
-                continue
-            if not run.raw.get("stoppedAt"):
-                log.warning("outcome.not_shown", run_id=entry.run_id, hint="the server kept the run going")
-            return Delivered.ACCEPTED
+        await asyncio.sleep(self._lag_s)  # a server may say 422 of a run that our first report has stopped
+        run = await self._retrier.call(DELIVER, lambda: self._surely(entry))
+        if run is not None and is_our_report(run, entry, report):
+            return accepted(run.results)
         log.error("outcome.refused_for_good", run_id=entry.run_id, kept_at=self._kept_at)
         return Delivered.REFUSED
 
-    async def _put(self, entry: Entry, body: dict[str, Any]) -> Run:
+    async def _put(self, entry: Entry, body: dict[str, Any]) -> Delivered:
+        """Report once. Raises Refused where the body is refused, Unknown where nothing is settled."""
         try:
-            return await self._api.update_run(entry.run_id, body)
-        except (Conflict, NotFound) as error:
-            if error.is_documented:
-                raise
-            # an ingress said it, not the API: nobody knows
-            raise Unknown(str(error), status=error.status) from error
+            run = await self._api.update_run(entry.run_id, body)
+        except (Conflict, NotFound, Refused) as error:
+            return await self._after_refusal(entry, body, error)
+        if not run.raw.get("stoppedAt"):
+            log.warning("outcome.not_shown", run_id=entry.run_id, hint="the server kept the run going")
+        return accepted(body.get("results", {}))
 
-    async def _after_conflict(self, entry: Entry, report: dict[str, Any], error: ApiError) -> Delivered:
+    async def _after_refusal(self, entry: Entry, body: dict[str, Any], error: ApiError) -> Delivered:
         """Tell our own report, accepted before its answer got lost, from a run that is not ours any more."""
-        try:
-            run = await self._retrier.call(DELIVER, lambda: self._api.get_run(entry.run_id))
-        except NotFound:
-            run = None
-        if run is not None and is_our_report(run, entry, report):
-            return Delivered.ACCEPTED
-        log.error("outcome.fenced", run_id=entry.run_id, kept_at=self._kept_at, error=str(error))
-        return Delivered.FENCED
+        run = await self._surely(entry)
+        if run is not None and is_our_report(run, entry, body):
+            return accepted(run.results)
+        if run is None or standing_of(run, identity_of(entry, body)) is not Standing.OURS:
+            log.error("outcome.fenced", run_id=entry.run_id, kept_at=self._kept_at, error=str(error))
+            return Delivered.FENCED
+        if isinstance(error, Refused) and error.status in BODY_REFUSED:
+            raise error
+        # the run is ours and going: an ingress said it, or a replica that lags
+        log.warning("outcome.not_taken", run_id=entry.run_id, error=str(error))
+        raise Unknown(str(error), status=error.status) from error
+
+    async def _surely(self, entry: Entry) -> Run | None:
+        """Return the run; None only where the API itself says twice, further apart than it lags: gone.
+
+        Raises: Unknown where nobody knows.
+        """
+        for look in range(2):
+            if look:
+                await asyncio.sleep(self._lag_s)
+            try:
+                return await self._api.get_run(entry.run_id)
+            except Rejected as error:
+                if not (isinstance(error, NotFound) and error.is_documented):
+                    raise Unknown(str(error), retry_after_s=error.retry_after_s) from error
+        return None
 
     # requeue
 
@@ -117,27 +140,51 @@ class Delivery:
         """Make the task pending again by a placeholder; whoever does it twice does it once."""
         if await self._is_job_stopping(entry):
             return
+        try:
+            await self._retrier.call(DELIVER, lambda: self._post_once(entry))
+        except ApiError as error:
+            log.error("requeue.refused", run_id=entry.run_id, task_id=entry.task_id, error=str(error))
+
+    async def _post_once(self, entry: Entry) -> None:
+        """Post a placeholder, unless an earlier try or life did, or the run is over already.
+
+        Whoever ended it decided what becomes of its task; it may be running elsewhere by now.
+        """
         id_ = requeue_run_id(entry.run_id)
+        if await self._is_over(entry):
+            return
+        if await self._exists(id_) or ("elected" in entry.marks and await self._is_continued(entry)):
+            return
         body = {"id": id_, "taskId": entry.task_id, "jobId": entry.job_id, "reportProgress": True}
         try:
-            await self._retrier.call(DELIVER, lambda: self._post_once(id_, body))
-        except Rejected as error:
-            if not await self._exists(id_):
-                log.error("requeue.refused", run_id=entry.run_id, task_id=entry.task_id, error=str(error))
-        except ApiError as error:
-            log.error("requeue.undelivered", run_id=entry.run_id, task_id=entry.task_id, error=str(error))
-
-    async def _post_once(self, id_: str, body: dict[str, Any]) -> None:
-        """Post a placeholder; look for it where an earlier try may have got through."""
-        if not await self._exists(id_):
             await self._api.create_run(body)
+        except Rejected as error:
+            if await self._exists(id_):
+                return
+            if isinstance(error, Conflict | NotFound) and not error.is_documented:
+                raise Unknown(str(error)) from error  # an ingress said it, not the API
+            raise
+
+    async def _is_over(self, entry: Entry) -> bool:
+        try:
+            run = await self._api.get_run(entry.run_id)
+        except (Conflict, NotFound, Refused):
+            return False
+        return standing_of(run, identity_of(entry, entry.terminal or {})) is not Standing.OURS
 
     async def _exists(self, run_id: str) -> bool:
         try:
-            await self._retrier.call(PATIENT, lambda: self._api.get_run(run_id))
-        except NotFound:
+            await self._api.get_run(run_id)
+        except (Conflict, NotFound, Refused):
             return False
         return True
+
+    async def _is_continued(self, entry: Entry) -> bool:
+        """Tell whether the task has gone on after our run: where the server gives ids, its list tells."""
+        await asyncio.sleep(self._lag_s)
+        runs = await self._runs_of(entry)
+        counted = most_recent([run for run in runs if run.error_kind != ErrorKind.LOST_CLAIM])
+        return counted is not None and counted.id != entry.run_id
 
     async def _is_job_stopping(self, entry: Entry) -> bool:
         if entry.job_id is None:
@@ -152,21 +199,19 @@ class Delivery:
     # elections
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
-        """Let the task show the outcome where a lost claim is more recent than the run that has it."""
+        """Let the task show the outcome where only lost claims are more recent than the run that has it."""
         for _ in range(LOOKS_MAX):
             await asyncio.sleep(self._lag_s)  # what was posted last must be seen, and be closed by who lost
             try:
-                latest = most_recent(await self._runs_of(entry))
-                if latest is None or latest.id == entry.run_id:
-                    return
-                if latest.error_kind == ErrorKind.LOST_CLAIM:
+                runs = await self._runs_of(entry)
+                counted = most_recent([run for run in runs if run.error_kind != ErrorKind.LOST_CLAIM])
+                if counted is None or counted.is_live:
+                    continue
+                if counted.id == entry.run_id and counted is not most_recent(runs):
                     await self._echo(entry, report)
-                    return
-                if not latest.is_live:
-                    return
-            except ApiError as error:
-                log.warning("outcome.not_most_recent", run_id=entry.run_id, error=str(error))
                 return
+            except ApiError as error:  # where the echo's answer got lost, the next list shows it
+                log.warning("outcome.not_most_recent", run_id=entry.run_id, error=str(error))
 
     async def _runs_of(self, entry: Entry) -> list[Run]:
         return await self._retrier.call(
@@ -181,12 +226,27 @@ class Delivery:
             await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
 
 
-def is_our_report(run: Run, entry: Entry, report: dict[str, Any]) -> bool:
-    """Tell whether a stopped run shows our identity and our outcome: our own report, accepted."""
-    identity = Identity(entry.pod_id, parse_instant(entry.started_at))  # type: ignore[arg-type]
+def accepted(results: Mapping[str, Any]) -> Delivered:
+    """Return what became of an outcome that the server has with these results."""
+    return Delivered.REDUCED if is_cut_down(results) else Delivered.ACCEPTED
+
+
+def identity_of(entry: Entry, report: Mapping[str, Any]) -> Identity:
+    """Return the identity under which a run was started: the claim's, or its probe's."""
+    is_probe = report.get("startedAt", entry.started_at) != entry.started_at
+    started_at = parse_instant(report["startedAt"] if is_probe else entry.started_at)
+    return Identity(f"{entry.pod_id}/probe" if is_probe else entry.pod_id, started_at)  # type: ignore[arg-type]
+
+
+def is_our_report(run: Run, entry: Entry, report: Mapping[str, Any]) -> bool:
+    """Tell whether a stopped run shows our identity and our outcome: our own report, accepted.
+
+    Of the error only the kind is compared: a server may have cut the text.
+    """
+    kind = str(report.get("error") or "").partition(":")[0].strip()
     return (
         bool(run.raw.get("stoppedAt"))
-        and identity.owns(run)
+        and identity_of(entry, report).owns(run)
         and run.result_code == report.get("resultCode")
-        and run.error == report.get("error")
+        and (run.error_kind or "") == kind
     )

@@ -15,7 +15,7 @@ from worker.executor.executor import Event, LogEvent, ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome
 from worker.usage.usage import Usage
 
-__all__ = ["REDUCTIONS", "RunState", "reduced", "terminal_report"]
+__all__ = ["REDUCTIONS", "RunState", "is_cut_down", "reduced", "terminal_report"]
 
 LOG_LINES_MAX = 50  # in a report; the whole log stays with the run's files
 LOG_BYTES_MAX = 8 * 1024
@@ -117,3 +117,8 @@ def reduced(body: dict[str, Any], level: int, kept_at: str) -> dict[str, Any]:
     size = len(msgspec.json.encode(body.get("results")))
     note = f"the results ({size} bytes) were refused by the server; they are kept in {kept_at}"
     return {**documented, "results": {"note": note}}
+
+
+def is_cut_down(results: Mapping[str, Any]) -> bool:
+    """Tell whether results are the note of where the whole lies."""
+    return results.keys() == {"note"}
