@@ -16,7 +16,8 @@ from tests.virtual_server import FaultyNetwork, Ids, VirtualServer
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.gpus import Gpus
 from worker.agent.server_kind import ServerKind
-from worker.api.client import JobsApi, ServerTraits
+from worker.api.client import JobsApi
+from worker.api.connection import Connection
 from worker.api.token import FixedToken
 from worker.api.wire import ErrorKind, ResultCode
 from worker.config import AgentConfig
@@ -149,8 +150,7 @@ class Machine:
         self.life = Life()
         journal = await Journal.open(MortalIO(self.disk, self.life), self.world.clock)
         transport = MortalTransport(self.world.network, self.life)
-        client = httpx.AsyncClient(transport=transport, base_url="http://virtual/")
-        api = JobsApi(client, FixedToken("t"), agent=self.name, traits=ServerTraits())
+        api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
 
         def keep(kind: ServerKind) -> None:
             self.kind = kind

@@ -17,8 +17,9 @@ from worker.agent.drain import Drain
 from worker.agent.gpus import Gpus
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
-from worker.api.client import JobsApi, ServerTraits
+from worker.api.client import JobsApi
 from worker.api.connect import open_api, token_source
+from worker.api.connection import ServerTraits
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
 from worker.config import AgentConfig

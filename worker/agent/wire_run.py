@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from worker.api.client import JobsApi, ServerTraits
+from worker.api.client import JobsApi
+from worker.api.connection import ServerTraits
 from worker.api.errors import ApiError, NotFound, Rejected
 from worker.api.models import Identity, Run, Task
 from worker.api.retry import PATIENT, Backoff, Policy, Retrier

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from worker.api.client import JobsApi, ServerTraits
+from worker.api import wire
+from worker.api.client import JobsApi
+from worker.api.connection import Connection, ServerTraits
 from worker.api.token import FileToken, FixedToken, TokenSource
-from worker.api.transport import build_client
+from worker.api.transport import build_transport, headers_of
 from worker.config import ApiConfig
 
 __all__ = ["open_api", "token_source"]
@@ -30,15 +32,17 @@ async def open_api(
 ) -> AsyncIterator[JobsApi]:
     """Give a client with connections of its own, closed at the end of the block.
 
+    `agent` is the identity that our server wants to see (`Millhand-Agent`).
     Raises: ValueError naming the setting that cannot be used.
     """
-    async with build_client(config, transport) as client:
-        yield JobsApi(
-            client,
+    headers = headers_of(config) | ({wire.AGENT_HEADER: agent} if agent else {})
+    async with transport or build_transport(config) as opened:
+        connection = Connection(
+            opened,
+            config.url,
             token_source(config),
-            org_id=config.org_id,
-            agent=agent,
-            as_strings=config.wire == "strings",
+            headers=headers,
             limit_s=config.request_timeout_s,
             traits=traits,
         )
+        yield JobsApi(connection, org_id=config.org_id, as_strings=config.wire == "strings")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from msgspec import Struct
 
@@ -16,6 +16,10 @@ from worker.api import wire
 from worker.api.wire import RunStatus
 
 __all__ = ["Identity", "Job", "Run", "Task", "most_recent", "recency"]
+
+
+LEASE: Final = wire.LEASE_HEADER.lower()  # as answers' headers are read
+SCHEDULER_STATE: Final = wire.SCHEDULER_STATE_HEADER.lower()
 
 
 class Identity(Struct, frozen=True):
@@ -156,8 +160,8 @@ class Run(Struct, frozen=True, kw_only=True):
             progress=wire.as_float(raw.get("progress")),
             results=wire.as_mapping(raw.get("results")),
             raw=raw,
-            lease_s=wire.as_float(headers.get(wire.LEASE_HEADER)),
-            scheduler_state=wire.as_text(headers.get(wire.SCHEDULER_STATE_HEADER)),
+            lease_s=wire.as_float(headers.get(LEASE)),
+            scheduler_state=wire.as_text(headers.get(SCHEDULER_STATE)),
         )
 
     @property

@@ -1,55 +1,32 @@
-"""The only module that knows what carries HTTP: httpx over aiohttp, and its faults as ours.
+"""The only module that knows what carries HTTP: httpx's transport over aiohttp.
 
 httpx's own pool costs more with every concurrent connection; aiohttp beneath it does not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from typing import Final
 
 import httpx
 from aiohttp import ClientError
 from httpx_aiohttp import AiohttpTransport
-from msgspec import Struct
 
-from worker.api.errors import TransportError
 from worker.config import ApiConfig
 
-__all__ = ["Reply", "build_client", "open_reply"]
+__all__ = ["FAULTS", "build_transport", "headers_of"]
 
 CONNECTIONS_MAX = 256  # of one client; far above what one agent has in flight
-CONNECT_S = 10.0  # a host that does not accept in this time is treated as down
+# What a transport raises where no answer came; which of them says nothing about what was done.
+FAULTS: Final = (httpx.HTTPError, httpx.StreamError, ClientError, OSError)
 
 
-class Reply(Struct, frozen=True):
-    """An answer whose head has arrived; the body comes as a stream."""
-
-    status: int
-    headers: Mapping[str, str]
-    chunks: AsyncIterator[bytes]
-
-
-def build_client(config: ApiConfig, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Return a client for one purpose (poll, claim, report), with connections of its own.
+def build_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
+    """Return connections for one purpose (poll, claim, report), with the settings of TLS and proxy.
 
     Raises: ValueError naming the setting where the CA file, certificate or proxy cannot be used.
     """
-    return httpx.AsyncClient(
-        base_url=config.url.rstrip("/") + "/",
-        transport=transport or aiohttp_transport(config),
-        follow_redirects=False,  # a redirect could carry the token to another host
-        trust_env=False,
-        timeout=httpx.Timeout(None, connect=CONNECT_S),  # the whole is bounded by open_reply
-        headers=headers_of(config),
-    )
-
-
-def aiohttp_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
-    """Return the transport with the TLS and proxy settings of the configuration."""
     return AiohttpTransport(
         verify=tls_context(config),
         trust_env=False,
@@ -99,30 +76,3 @@ def tls_context(config: ApiConfig) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as exc:
             raise ValueError(f"client_cert {config.client_cert} cannot be used: {exc}") from exc
     return context
-
-
-@asynccontextmanager
-async def open_reply(
-    client: httpx.AsyncClient, request: httpx.Request, limit_s: float, what: str
-) -> AsyncIterator[Reply]:
-    """Send a request and give its reply; the body is read inside the block.
-
-    `limit_s` bounds the whole, the reading of the body included.
-    Raises: TransportError on every fault of the network, of TLS, or of time.
-    """
-    try:
-        async with asyncio.timeout(limit_s):
-            response = await client.send(request, stream=True)
-            try:
-                yield Reply(response.status_code, response.headers, response.aiter_bytes())
-            finally:
-                await response.aclose()
-    except TimeoutError as exc:
-        raise TransportError(f"{what} brought no whole answer within {limit_s:g} s") from exc
-    except (httpx.HTTPError, httpx.StreamError, ClientError, OSError) as exc:
-        raise TransportError(f"{what} failed: {describe(exc)}") from exc
-
-
-def describe(exc: BaseException) -> str:
-    """Return a fault in words; the type's name where it has none."""
-    return str(exc) or type(exc).__name__

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 
 from worker.api.client import JobsApi
+from worker.api.connection import Connection
 from worker.api.models import Run, Task
 from worker.api.token import FixedToken
 
@@ -33,8 +34,8 @@ class StubApi:
         """`answer` returns status and body (and headers), or an exception of the transport to raise."""
         self.requests: list[Request] = []
         self._answer = answer
-        client = httpx.AsyncClient(base_url="http://api.test/", transport=httpx.MockTransport(self._handle))
-        self.api = JobsApi(client, FixedToken("secret-token"))
+        transport = httpx.MockTransport(self._handle)
+        self.api = JobsApi(Connection(transport, "http://api.test", FixedToken("secret-token")))
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}

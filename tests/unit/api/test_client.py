@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.unit.agent.stub_api import Answer, StubApi, error
-from worker.api.client import JobsApi, retry_after, stringly
+from worker.api.client import JobsApi, stringly
+from worker.api.connection import retry_after
 from worker.api.errors import (
     ApiError,
     Conflict,
@@ -186,11 +187,11 @@ def test_a_time_out_that_a_proxy_tells_is_no_refusal(status: int) -> None:
 
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     """Before anything is sent."""
-    from worker.api.transport import build_client
+    from worker.api.transport import build_transport
 
     for config, name in (
         (ApiConfig(url="https://api.test", ca_file=tmp_path / "none.pem"), "ca_file"),
         (ApiConfig(url="https://api.test", client_cert=tmp_path / "none.pem"), "client_cert"),
     ):
         with pytest.raises(ValueError, match=name):
-            build_client(config)
+            build_transport(config)

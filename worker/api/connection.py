@@ -1,0 +1,165 @@
+"""One request, one answer: what is sent with each, and what an answer means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, TypeVar
+
+import httpx
+import msgspec
+
+from worker.api import wire
+from worker.api.body import decode, read_bytes
+from worker.api.errors import ApiError, TransportError, error_for_status
+from worker.api.token import TokenSource
+from worker.api.transport import FAULTS
+
+__all__ = ["Connection", "ServerTraits"]
+
+CONNECT_S: Final = 10.0  # a host that does not accept in this time is treated as down
+ERROR_BYTES_MAX: Final = 64 * 1024
+RETRY_AFTER_MAX_S: Final = 3600.0  # a server that asks for more is taken as asking for this
+T = TypeVar("T")
+
+
+class ServerTraits:
+    """What the server's answers have told of it so far; shared by the connections to one server."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.claims_unique = False  # it says that one live run per task is sure
+        self._date = ""
+
+    @property
+    def date(self) -> datetime | None:
+        """The server's clock, as its last answer told it; None where it did not."""
+        return http_date(self._date)
+
+    def learn(self, headers: Mapping[str, str]) -> None:
+        """Keep what an answer tells of the server itself."""
+        if headers.get(CLAIMS, "").lower() == "unique":
+            self.claims_unique = True
+        self._date = headers.get("date", self._date)
+
+
+CLAIMS: Final = wire.CLAIMS_HEADER.lower()
+
+
+class Connection:
+    """Connections to one server for one purpose.
+
+    Requests go straight to httpx's transport: its client above that costs as much again, for
+    redirects, cookies and credentials that are not wanted here. A redirect could carry the token to
+    another host.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        url: str,
+        token: TokenSource,
+        *,
+        headers: Mapping[str, str] | None = None,
+        limit_s: float = 30.0,
+        traits: ServerTraits | None = None,
+    ) -> None:
+        """`headers` go with every request; `limit_s` bounds a request with its answer."""
+        self._transport = transport
+        self._url = url.rstrip("/") + "/"
+        self._token = token
+        self._headers = dict(headers or {})
+        self.limit_s = limit_s
+        self.traits = traits or ServerTraits()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Iterable[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        """Return a request that is ready to be sent."""
+        sent = {**self._headers, **(headers or {})}
+        if token := self._token.current():
+            sent["authorization"] = f"Bearer {token}"
+        content = None
+        if body is not None:
+            sent["content-type"] = "application/json"
+            content = msgspec.json.encode(body)
+        return httpx.Request(
+            method,
+            self._url + path,
+            params=list(params) or None,
+            headers=sent,
+            content=content,
+            extensions={"timeout": {"connect": CONNECT_S}},
+        )
+
+    async def exchange(
+        self, request: httpx.Request, read: Callable[[AsyncIterator[bytes]], Awaitable[T]], limit_s: float
+    ) -> tuple[T, Mapping[str, str]]:
+        """Send a request; return what `read` makes of the body of a 2xx, and the headers (lower case).
+
+        `limit_s` bounds the whole. Raises: the errors of `worker.api.errors`.
+        """
+        what = f"{request.method} {request.url.path}"
+        try:
+            async with asyncio.timeout(limit_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    return await self._understand(what, response, read)
+                finally:
+                    await response.aclose()
+        except TimeoutError as exc:
+            raise TransportError(f"{what} brought no whole answer within {limit_s:g} s") from exc
+        except FAULTS as exc:
+            raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+
+    async def _understand(
+        self, what: str, response: httpx.Response, read: Callable[[AsyncIterator[bytes]], Awaitable[T]]
+    ) -> tuple[T, Mapping[str, str]]:
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+        }
+        self.traits.learn(headers)
+        if 200 <= response.status_code < 300:
+            return await read(response.aiter_bytes()), headers
+        raise await self._error(what, response, headers)
+
+    async def _error(self, what: str, response: httpx.Response, headers: Mapping[str, str]) -> ApiError:
+        try:
+            body = decode(await read_bytes(response.aiter_bytes(), ERROR_BYTES_MAX))
+        except TransportError:
+            body = None
+        error = wire.as_mapping(wire.as_mapping(body).get("error"))
+        return error_for_status(
+            what,
+            response.status_code,
+            code=wire.as_text(error.get("code")),
+            message=wire.as_text(error.get("message")),
+            retry_after_s=retry_after(headers.get("retry-after"), self.traits.date),
+        )
+
+
+def http_date(value: str | None) -> datetime | None:
+    """Read a date of HTTP; None where it is none."""
+    try:
+        at = parsedate_to_datetime(value) if value else None
+    except (TypeError, ValueError):
+        return None
+    return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def retry_after(value: str | None, now: datetime | None) -> float | None:
+    """Read `Retry-After` in seconds: a number, or a date against the server's own clock."""
+    if not value:
+        return None
+    seconds = wire.as_float(value)
+    if seconds is None and (at := http_date(value)) and now:
+        seconds = (at - now).total_seconds()
+    return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_MAX_S)
