@@ -64,6 +64,15 @@ def test_a_submit_makes_a_task_for_each_file_and_combination(
     assert all(task["parameters"]["requires"] == {"cpus": 1} for task in tasks)
 
 
+def test_a_type_that_looks_like_a_slip_is_warned_of(server: RunningServer, cli: Cli) -> None:
+    """It is made all the same: an agent elsewhere may have it; stdout stays JSON alone."""
+    ran = cli("submit", "nop")
+    assert ran.code == 0
+    assert "did you mean 'noop'?" in ran.err
+    assert json.loads(ran.out)["job"]["id"] in ran.err
+    assert cli("submit", "render-frames").err == ""
+
+
 def test_the_same_key_is_the_same_job(server: RunningServer, cli: Cli) -> None:
     """A repeated submit makes nothing; the same key for something else is refused."""
     first = submit(cli, "sleep", "-p", "seconds=1..3", "--idempotency-key", "nightly")

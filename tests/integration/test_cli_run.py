@@ -67,9 +67,7 @@ def test_a_model_is_converted_where_one_sits(
 ) -> None:
     """A file of the folder where one sits, however it is given."""
     source = str(models.folder() / "gear.glb")
-    ran = cli(
-        "run", "mesh-convert", "--input", source, "-p", "format=ply", "--out", str(tmp_path), "--no-json"
-    )
+    ran = cli("run", "mesh-convert", source, "-p", "format=ply", "--out", str(tmp_path), "--no-json")
     assert ran.code == 0, ran.err
     assert (tmp_path / "gear.ply").stat().st_size > 1000
     assert "gear.ply" in ran.out
@@ -86,7 +84,11 @@ def test_what_is_no_handler_says_what_there_is(cli: Cli, tmp_path: Path) -> None
     empty.write_text("")
     assert cli("run", str(empty)).code == 2
     assert "2 sets of parameters" in cli("run", "sleep", "-p", "seconds=1..2").err
-    assert cli("run", "mesh-convert", "--input", str(tmp_path / "missing.glb")).code == 2
+    assert cli("run", "mesh-convert", str(tmp_path / "missing.glb")).code == 2
+    twice = cli("run", "mesh-convert", "https://example.com/a.glb", "-p", "input=b.glb")
+    assert (twice.code, "both given" in twice.err) == (2, True)
+    twice = cli("run", "mesh-convert", "https://example.com/a.glb", "-p", "input=b.glb")
+    assert (twice.code, "both given" in twice.err) == (2, True)
 
 
 def test_handlers_lists_what_is_installed_and_what_is_broken(

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 from urllib.parse import urlsplit
 
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.local import is_loopback
 
-__all__ = ["place_inputs"]
+__all__ = ["check_file", "is_file_here", "is_url", "place_inputs", "place_relative"]
 
 UPLOADS = 4  # at once
 CHUNK_BYTES = 1024 * 1024
@@ -47,6 +48,33 @@ def place_inputs(sources: Sequence[str], api_url: str, store: str | None) -> lis
 def is_url(source: str) -> bool:
     """Tell whether a source is a URL rather than a path."""
     return "://" in source
+
+
+def is_file_here(source: str) -> bool:
+    """Tell whether a text is the path of a file on this machine."""
+    try:
+        return not is_url(source) and Path(source).is_file()
+    except (OSError, ValueError):  # a text that no path can be
+        return False
+
+
+def place_relative(sets: Sequence[dict[str, Any]], api_url: str, store: str | None) -> list[dict[str, Any]]:
+    """Return sets of parameters in which an `input` that is a file below this folder is placed too.
+
+    A relative path means nothing to a worker. An absolute one stays: it may be the same everywhere.
+
+    Raises: CliError where no worker could read it.
+    """
+    given = [one.get("input") for one in sets]
+    here = list(dict.fromkeys(
+        path for path in given
+        if isinstance(path, str) and not Path(path).is_absolute() and is_file_here(path)
+    ))  # fmt: skip
+    urls = dict(zip(here, place_inputs(here, api_url, store), strict=True))
+    return [
+        {**one, "input": urls[path]} if isinstance(path, str) and path in urls else one
+        for one, path in zip(sets, given, strict=True)
+    ]
 
 
 def check_file(source: str) -> Path:

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -23,14 +23,20 @@ RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)(?:\.\.(\d+))?")
 def parse_value(text: str) -> Any:
     """Return JSON where the text is JSON, else the text itself: ``64`` is a number, ``stl`` is text."""
     try:
-        return json.loads(text, parse_constant=refuse)
-    except ValueError:
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except (ValueError, RecursionError):
         return text
 
 
 def refuse(constant: str) -> NoReturn:
     """Refuse NaN and Infinity: they are no JSON."""
-    raise ValueError(constant)
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def finite(text: str) -> float:
+    """Return a number; refuse one that is too large for any: it would become Infinity."""
+    value = float(text)
+    return value if isfinite(value) else refuse(text)
 
 
 def values_of(text: str) -> Sequence[Any]:
@@ -106,10 +112,14 @@ def read_param_file(path: Path) -> list[dict[str, Any]]:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise CliError(f"parameter file {path} is larger than 64 MiB", todo, code=ExitCode.USAGE)
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text, parse_constant=refuse)
+        content = (
+            tomllib.loads(text, parse_float=finite)
+            if path.suffix == ".toml"
+            else json.loads(text, parse_constant=refuse, parse_float=finite)
+        )
     except OSError as exc:
         raise CliError(f"parameter file {path}: {exc.strerror}", code=ExitCode.USAGE) from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CliError(f"parameter file {path} cannot be read: {exc}", todo, code=ExitCode.USAGE) from exc
     sets = content if isinstance(content, list) else [content]
     if not sets or not all(isinstance(one, dict) for one in sets):

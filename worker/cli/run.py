@@ -19,7 +19,7 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
 from worker.cli.settings import AGENT_SETTINGS
 from worker.cli.terminal import Output, output_options
-from worker.cli.values import PAIR
+from worker.cli.values import PARAMETER
 
 if TYPE_CHECKING:
     from worker.executor.executor import Event, StopRequest
@@ -36,23 +36,21 @@ GRACE_S: Final = 10.0  # for the handler after Ctrl-C; a second one ends it now
     "run",
     examples="""
 millhand run sleep -p seconds=2
-millhand run mesh-convert --input model.glb -p format=stl --out .
+millhand run mesh-convert model.glb -p format=stl --out .
 millhand run my_handler.py -p size=64                # a file of your own
 millhand run my_handlers.py:render -p size=64        # one of several in a file
 """,
 )
 @click.argument("what", metavar="TYPE|FILE.py")
+@click.argument("source", metavar="[FILE|URL]", required=False)
 @click.option(
-    "-p", "--param", "pairs", multiple=True, type=PAIR, metavar="KEY=VALUE",
+    "-p", "--param", "pairs", multiple=True, type=PARAMETER, metavar="KEY=VALUE",
     help="A parameter: JSON where it is JSON (64, true, '\"1.10\"'), else text.",
 )  # fmt: skip
 @click.option(
     "--param-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="Parameters from a JSON object or a TOML file; -p wins over it.",
 )  # fmt: skip
-@click.option(
-    "--input", "source", metavar="FILE|URL", help="The same as -p input=…, for a file of this machine."
-)
 @click.option(
     "--out", "target", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
     help="Copy the files that the run made there.",
@@ -71,13 +69,19 @@ def command(
 ) -> int:
     """Run the handler of TYPE, or the one in FILE.py, once, as an agent would: in a child process.
 
+    A FILE or URL behind it reaches the handler as the parameter `input`.
+
     Shows progress and logs, then the result, the files and what it consumed. Exit 0 if it succeeded, else 1.
     """
-    from worker.cli.inputs import check_file, is_url
+    from worker.cli.inputs import check_file, is_file_here, is_url
     from worker.cli.parameters import one_set, read_param_file
 
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
-    if source is None and isinstance(given := parameters.get("input"), str) and Path(given).is_file():
+    if source is not None and "input" in parameters:
+        raise CliError(
+            "a file and -p input=… were both given", "the file is the parameter `input`", code=ExitCode.USAGE
+        )
+    if source is None and isinstance(given := parameters.get("input"), str) and is_file_here(given):
         source = given  # the handler runs in a folder of its own, where a relative path means nothing
     if source is not None:
         parameters["input"] = source if is_url(source) else str(check_file(source).absolute())

@@ -17,7 +17,7 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
 from worker.cli.settings import STORE_SETTING, api_settings
 from worker.cli.terminal import Output, output_options
-from worker.cli.values import PAIR
+from worker.cli.values import PAIR, PARAMETER
 from worker.config import ApiConfig
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
 @click.argument("type_", metavar="TYPE")
 @click.argument("files", metavar="[FILE|URL]…", nargs=-1)
 @click.option(
-    "-p", "--param", "pairs", multiple=True, type=PAIR, metavar="KEY=VALUE",
+    "-p", "--param", "pairs", multiple=True, type=PARAMETER, metavar="KEY=VALUE",
     help="A parameter: JSON where it is JSON (64, true, '\"1.10\"'), else text. 1..240, and a parameter"
     " that is given several times, make a task for each value.",
 )  # fmt: skip
@@ -95,9 +95,26 @@ def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any
         with counter(out, len(plan.parameters)) as on_task:
             done = await submit(session, plan, on_task)
         tell(out, plan.job_id, order.key, done)
+        if known := near_type(order.type):
+            click.echo(
+                f"warning: this machine has no handler for {order.type!r}; did you mean {known!r}?"
+                f" An agent that has it runs it; else: millhand cancel {done.job.id}",
+                err=True,
+            )
         return await (wait_for(session, done, out) if wait else report(session, done, out))
 
     return with_session(api, work)
+
+
+def near_type(type_: str) -> str | None:
+    """Return the installed type that was perhaps meant; None where it is one, or is like none."""
+    from difflib import get_close_matches
+    from importlib import metadata
+
+    from worker.executor.catalogue import GROUP
+
+    known = {point.name for point in metadata.entry_points(group=GROUP)}
+    return None if type_ in known else next(iter(get_close_matches(type_, known, n=1)), None)
 
 
 async def report(session: Session, done: Submitted, out: Output) -> int:
@@ -116,7 +133,7 @@ def plan_of(order: Order, api_url: str) -> Plan:
 
     Raises: CliError where something that was typed makes no sense.
     """
-    from worker.cli.inputs import place_inputs
+    from worker.cli.inputs import place_inputs, place_relative
     from worker.cli.parameters import check_count, combinations, read_param_file, read_requires
     from worker.cli.submission import Plan
 
@@ -138,7 +155,7 @@ def plan_of(order: Order, api_url: str) -> Plan:
         type=order.type,
         title=order.title or " ".join([order.type, *(Path(file).name for file in order.files[:1])]),
         priority=order.priority,
-        parameters=[parameters for _, parameters in each],
+        parameters=place_relative([parameters for _, parameters in each], api_url, order.store),
         titles=[task_title(order.type, name, parameters, varied) for name, parameters in each],
     )
 

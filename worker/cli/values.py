@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["BYTES", "DURATION", "PAIR", "WORDS", "Bytes", "Duration", "Pair", "Words"]
+__all__ = ["BYTES", "DURATION", "PAIR", "PARAMETER", "WORDS", "Bytes", "Duration", "Pair", "Words"]
 
 DURATION_PARTS: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
@@ -81,19 +81,24 @@ class Pair(click.ParamType[tuple[str, str]]):
     name = "key=value"
     envvar_list_splitter = ","
 
+    def __init__(self, *, keeps_spaces: bool = False) -> None:
+        """Say whether spaces around a value belong to it."""
+        self._keeps_spaces = keeps_spaces
+
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, str]:
-        """Return key and value, both without surrounding space."""
+        """Return key and value; a key has no spaces around it."""
         if isinstance(value, tuple) and len(value) == 2:
             return value
         key, sign, rest = str(value).partition("=")
         if not sign or not key.strip():
             self.fail(f"{value!r} is not key=value", param, ctx)
-        return key.strip(), rest.strip()
+        return key.strip(), rest if self._keeps_spaces else rest.strip()
 
 
 DURATION: Final = Duration()
 BYTES: Final = Bytes()
 WORDS: Final = Words()
 PAIR: Final = Pair()
+PARAMETER: Final = Pair(keeps_spaces=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.inputs import place_inputs
+from worker.cli.inputs import is_file_here, place_inputs, place_relative
 from worker.cli.local import is_loopback, keep_token, token_of_up, write_address
 
 HERE, FAR = "http://127.0.0.1:8077", "https://jobs.example.com"
@@ -96,3 +97,27 @@ def test_the_token_of_up_is_found_only_for_its_own_address(tmp_path: Path) -> No
     assert keep_token(tmp_path).read_text() == before
     token.write_text("\n")
     assert len(keep_token(tmp_path).read_text().strip()) > 20
+
+
+def test_a_relative_input_is_placed_and_an_absolute_one_stays(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means nothing to a worker; an absolute one may be the same on every machine."""
+    monkeypatch.chdir(tmp_path)
+    sets: list[dict[str, Any]] = [
+        {"input": model.name, "n": 1},
+        {"input": str(model)},
+        {"input": "no file"},
+        {"input": 3},
+        {},
+    ]
+    assert place_relative(sets, HERE, None) == [{"input": model.as_uri(), "n": 1}, *sets[1:]]
+    with pytest.raises(CliError, match="cannot read"):
+        place_relative(sets, FAR, None)
+    assert place_relative(sets[1:], FAR, None) == sets[1:]
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b", "s3://a/b", ""])
+def test_a_text_that_is_no_path_is_no_file(text: str) -> None:
+    """However long it is, and whatever it holds."""
+    assert not is_file_here(text)

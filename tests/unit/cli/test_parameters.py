@@ -16,6 +16,7 @@ from worker.cli.parameters import combinations, one_set, parse_value, read_param
     [
         ("64", 64), ("1.5", 1.5), ("true", True), ("null", None), ('"1.10"', "1.10"), ("[1,2]", [1, 2]),
         ("stl", "stl"), ("a,b", "a,b"), ("NaN", "NaN"), ("-Infinity", "-Infinity"), ("", ""), ("{", "{"),
+        ("1e400", "1e400"), ("a=b=ü", "a=b=ü"), ("[" * 100_000, "[" * 100_000), ("9" * 5000, "9" * 5000),
     ],
 )  # fmt: skip
 def test_a_value_is_json_where_it_is_json_and_text_otherwise(text: str, value: Any) -> None:
@@ -97,3 +98,11 @@ def test_requirements_are_checked_before_they_are_sent() -> None:
     }  # fmt: skip
     with pytest.raises(CliError, match="colour"):
         read_requires([("colour", "blue")])
+
+
+@pytest.mark.parametrize(("name", "text"), [("p.json", '{"a": 1e400}'), ("p.toml", "a = inf")])
+def test_a_number_that_json_cannot_carry_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    """It would reach the handler as something else."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CliError, match="no number of JSON"):
+        read_param_file(tmp_path / name)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from worker.cli.values import BYTES, DURATION, PAIR, WORDS
+from worker.cli.values import BYTES, DURATION, PAIR, PARAMETER, WORDS
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_lists_and_pairs() -> None:
             PAIR.convert(wrong, None, None)
     with pytest.raises(click.BadParameter, match="list"):
         WORDS.convert(7, None, None)
+
+
+def test_spaces_around_a_parameter_belong_to_it() -> None:
+    """Those around a label are how somebody wrote a list."""
+    assert PARAMETER.convert(" text = two words ", None, None) == ("text", " two words ")
+    assert PAIR.convert(" room = lab ", None, None) == ("room", "lab")
