@@ -15,11 +15,13 @@ from uuid import uuid4
 from msgspec import Struct, structs
 
 from handlers import models
+from worker import log
 from worker.api.errors import ApiError
+from worker.api.models import Job
 from worker.cli import human
 from worker.cli.demo_check import problems
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.follow import follow
+from worker.cli.follow import follow, summary
 from worker.cli.local import keep_token
 from worker.cli.mill import Layout, Mill, check_port, ended_early, free_port
 from worker.cli.outcomes import TaskOutcome, files_of, outcome_table, read_outcomes
@@ -32,7 +34,10 @@ __all__ = ["demo_plan", "run_demo"]
 
 FORMATS: Final = ("stl", "ply", "obj")
 BROKEN_FORMAT: Final = "stl"
-LIMIT_S: Final = 600.0  # of the whole; it takes some ten seconds
+LIMIT_S: Final = 300.0  # of the whole; it takes some five seconds
+START_S: Final = 45.0  # until the agent says that it has started; it takes a second
+STALL_S: Final = 60.0  # without any task that moves; the slowest takes two seconds, with its imports
+STARTED: Final = "agent.started"  # what the agent logs then
 TAIL: Final = 15  # lines of each child's log that a failure shows
 
 
@@ -48,6 +53,7 @@ def run_demo(
     folder: Path | None, port: int | None, keep: bool, variables: Mapping[str, str], out: Output
 ) -> int:
     """Run the demo and return the exit code: 0 only if everything went as announced."""
+    log.configure("warning")  # of this process; what server and agent say is kept for a failure
     if port is not None:
         check_port(port)
     with workplace(folder, keep) as place:
@@ -78,11 +84,18 @@ def workplace(folder: Path | None, keep: bool) -> Iterator[Path]:
 
 async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Shown | None:
     """Start everything, let it work, and stop it; None where somebody interrupted."""
-    mill = Mill(layout, {**variables, "MILLHAND_STORE": layout.store}, lambda name, line: None)
+    started = asyncio.Event()
+
+    def listen(name: str, line: str) -> None:
+        if name == "agent" and STARTED in line:
+            started.set()
+
+    settings = {**variables, "MILLHAND_STORE": layout.store, "MILLHAND_LOG_LEVEL": "info"}
+    mill = Mill(layout, settings, listen)
     out.say(f"starting server and agent on {layout.url}")
     with stopping_on_signals(mill.kill) as stopping:
         async with mill:
-            work = asyncio.create_task(do_work(layout, out))
+            work = asyncio.create_task(do_work(layout, out, started))
             end = asyncio.create_task(mill.first_end())
             asked = asyncio.create_task(stopping.asked())
             try:
@@ -90,8 +103,15 @@ async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Sho
                 if stopping.signal is not None:
                     return None
                 if not work.done():
-                    raise ended_early(await end) if end.done() else too_long(mill)
-                shown = work.result()
+                    raise (
+                        ended_early(await end)
+                        if end.done()
+                        else stuck(f"is not done after {LIMIT_S:.0f} s", mill)
+                    )
+                try:
+                    shown = work.result()
+                except Stuck as exc:
+                    raise stuck(str(exc), mill) from exc
             finally:
                 for task in (work, end, asked):
                     task.cancel()
@@ -102,18 +122,30 @@ async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Sho
             return shown if not shown.problems else explained(shown, mill)
 
 
-async def do_work(layout: Layout, out: Output) -> Shown:
-    """Submit the tasks, follow them, and check what came out."""
+class Stuck(Exception):  # noqa: N818 - a state, told as a CliError
+    """The demo does not go on; the message says since when."""
+
+
+async def do_work(layout: Layout, out: Output, agent_started: asyncio.Event) -> Shown:
+    """Wait for the agent, submit the tasks, follow them, and check what came out.
+
+    Raises: Stuck where the agent does not start, or no task moves for a long time.
+    """
+    try:
+        async with asyncio.timeout(START_S):
+            await agent_started.wait()
+    except TimeoutError:
+        raise Stuck(f"waits for its agent, which has not started after {START_S:.0f} s") from None
     plan = demo_plan()
     started = monotonic()
     async with session(layout.api) as opened:
         try:
             done = await submit(opened, plan)
             out.say(announcement(plan))
-            await follow(opened, done.job.id, out, total=len(plan.parameters))
+            await follow(opened, done.job.id, out, total=len(plan.parameters), on_look=check_moving)
             outcomes = await read_outcomes(opened, done.job.id, done.task_ids)
         except ApiError as exc:
-            raise explain(exc, layout.api) from exc
+            raise Stuck(f"cannot go on: {explain(exc, layout.api).message}") from exc
     return Shown(outcomes, problems(outcomes, len(plan.parameters), plan.titles[-1]), monotonic() - started)
 
 
@@ -138,10 +170,16 @@ def announcement(plan: Plan) -> str:
     )
 
 
-def too_long(mill: Mill) -> CliError:
+def check_moving(job: Job, quiet_s: float) -> None:
+    """Raise Stuck where nothing of the job has moved for too long."""
+    if quiet_s > STALL_S:
+        raise Stuck(f"stands still: nothing has moved for {STALL_S:.0f} s ({summary(job)})")
+
+
+def stuck(how: str, mill: Mill) -> CliError:
     """Return the error of a demo that does not come to its end."""
     lines = "\n  ".join(f"{name} | {line}" for name, line in mill.tails(TAIL))
-    return CliError(f"the demo is not done after {LIMIT_S:.0f} s", f"the last that was said:\n  {lines}")
+    return CliError(f"the demo {how}", f"the last that was said:\n  {lines}")
 
 
 def explained(shown: Shown, mill: Mill) -> Shown:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
 from worker.api.models import Job, Task
@@ -15,13 +16,14 @@ from worker.cli.terminal import Output
 if TYPE_CHECKING:
     from worker.cli.session import Session
 
-__all__ = ["follow", "is_over"]
+__all__ = ["follow", "is_over", "summary", "why_quiet"]
 
 LOOK_MIN_S: Final = 0.25  # between two looks at a job that moves
 LOOK_MAX_S: Final = 2.0  # … and at one that does not
 BARS: Final = 8  # of running tasks
 # Somebody watches: a restart of the server is no reason to give up.
 WATCHING: Final = Policy(base_s=0.2, cap_s=3.0, limit_s=120.0)
+QUIET_S: Final = 10.0  # without anything that starts: then it is said what may be the reason
 INACTIVE: Final = frozenset({"stopped", "cancelled", "canceled"})
 
 
@@ -33,12 +35,21 @@ class Display(Protocol):
         ...
 
 
-async def follow(session: Session, job_id: str, out: Output, *, total: int = 0) -> Job:
+async def follow(
+    session: Session,
+    job_id: str,
+    out: Output,
+    *,
+    total: int = 0,
+    on_look: Callable[[Job, float], None] = lambda job, quiet_s: None,
+) -> Job:
     """Show a job until it is over, and return it as it is then.
 
     `total` is how many tasks it must have at least: one that is still being filled is not over.
+    `on_look` is called at every look with the job, and for how long nothing of it has moved.
     """
-    wait_s, before = LOOK_MIN_S, ""
+    wait_s, before, moved = LOOK_MIN_S, "", monotonic()
+    hint = Hint(out)
     with display_for(out) as display:
         while True:
             job = await session.ask(lambda: session.api.get_job(job_id), WATCHING)
@@ -46,9 +57,40 @@ async def follow(session: Session, job_id: str, out: Output, *, total: int = 0) 
             if is_over(job, total):
                 return job
             now = repr([job.task_progress, job.task_status_stopped, job.task_status_running])
-            wait_s = LOOK_MIN_S if now != before else min(wait_s * 1.5, LOOK_MAX_S)
-            before = now
+            if now != before:
+                wait_s, before, moved = LOOK_MIN_S, now, monotonic()
+            hint.look(job, monotonic() - moved)
+            on_look(job, monotonic() - moved)
             await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 1.5, LOOK_MAX_S)
+
+
+class Hint:
+    """Says once why a job may stand still: nobody should wait without a word."""
+
+    def __init__(self, out: Output) -> None:
+        """Nothing is said yet."""
+        self._out = out
+        self._said = ""
+
+    def look(self, job: Job, quiet_s: float) -> None:
+        """Say it, unless it was said."""
+        line = why_quiet(job, quiet_s)
+        if line and line != self._said:
+            self._said = line
+            self._out.note(line)
+
+
+def why_quiet(job: Job, quiet_s: float) -> str:
+    """Return why nothing of a job starts, as far as it can be known here; empty while it may well start."""
+    if job.task_status_running or quiet_s < QUIET_S:
+        return ""
+    if job.scheduler_state not in (None, "active"):
+        return f"the job is {job.scheduler_state}: nothing of it starts until `millhand resume {job.id}`"
+    return (
+        f"nothing of it has started for {QUIET_S:.0f} s: agents are busy, or none is up that can take"
+        f" a task of type {job.type!r}; `millhand doctor` says what keeps this machine from it"
+    )
 
 
 def is_over(job: Job, total: int = 0) -> bool:

@@ -96,10 +96,9 @@ def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any
             done = await submit(session, plan, on_task)
         tell(out, plan.job_id, order.key, done)
         if known := near_type(order.type):
-            click.echo(
-                f"warning: this machine has no handler for {order.type!r}; did you mean {known!r}?"
-                f" An agent that has it runs it; else: millhand cancel {done.job.id}",
-                err=True,
+            out.note(
+                f"this machine has no handler for {order.type!r}; did you mean {known!r}?"
+                f" An agent that has it runs it; else: millhand cancel {done.job.id}"
             )
         return await (wait_for(session, done, out) if wait else report(session, done, out))
 

@@ -67,6 +67,10 @@ class Output(Struct, frozen=True):
         if not self.is_json:
             click.echo(line, err=True)
 
+    def note(self, line: str) -> None:
+        """Write a warning to stderr, for whoever reads it: stdout stays what it is."""
+        click.echo(f"note: {line}", err=True)
+
 
 def has_width(stream: TextIO) -> bool:
     """Tell whether lines that are written there can be too long."""

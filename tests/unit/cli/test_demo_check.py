@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
 
-from worker.api.models import Run, Task
-from worker.cli.demo import demo_plan
+import pytest
+
+from worker.api.models import Job, Run, Task
+from worker.cli import demo
+from worker.cli.demo import STALL_S, Stuck, check_moving, demo_plan, do_work
 from worker.cli.demo_check import problems
+from worker.cli.mill import Layout
 from worker.cli.outcomes import TaskOutcome
+from worker.cli.terminal import Output
 
 BROKEN = "broken.glb → stl"
 
@@ -77,3 +83,23 @@ def test_the_demo_has_enough_real_tasks_and_one_that_is_broken() -> None:
     assert plan.titles[-1] == BROKEN
     assert len(set(plan.titles)) == len(plan.titles)
     assert all(Path(parameters["input"].removeprefix("file://")).is_file() for parameters in plan.parameters)
+
+
+def test_a_demo_that_stands_still_ends_with_the_reason() -> None:
+    """Nobody waits for ever in front of it."""
+    job = Job.read({"id": "j", "taskCount": 34, "taskStatusStopped": 0})
+    assert job is not None
+    check_moving(job, STALL_S)
+    with pytest.raises(Stuck, match=r"nothing has moved for 60 s \(0/34 done\)"):
+        check_moving(job, STALL_S + 1.0)
+
+
+def test_a_demo_whose_agent_does_not_start_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is submitted to an agent that is not there."""
+    monkeypatch.setattr(demo, "START_S", 0.01)  # the limit itself is what is looked at
+    layout = Layout(folder=tmp_path, port=1, token_file=tmp_path / "token", store=str(tmp_path))
+    out = Output(is_json=True, is_terminal=False, has_color=False)
+    with pytest.raises(Stuck, match="has not started after"):
+        asyncio.run(do_work(layout, out, asyncio.Event()))

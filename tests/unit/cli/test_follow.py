@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from worker.api.models import Job
-from worker.cli.follow import is_over, summary
+from worker.cli.follow import QUIET_S, Hint, is_over, summary, why_quiet
+from worker.cli.terminal import Output
 
 
 def job(**fields: Any) -> Job:
@@ -54,3 +55,31 @@ def test_a_job_is_said_in_a_line() -> None:
         == "–/3 done, 1 failed, paused"
     )
     assert summary(job(status="running")) == "job running"
+
+
+@pytest.mark.parametrize(
+    ("fields", "quiet_s", "said"),
+    [
+        ({}, QUIET_S - 1.0, ""),
+        ({"type": "render"}, QUIET_S, "none is up that can take a task of type 'render'"),
+        ({"taskStatusRunning": 1}, 3600.0, ""),  # a long task is nothing to speak of
+        ({"schedulerState": "paused"}, QUIET_S, "millhand resume j"),
+    ],
+)
+def test_who_waits_for_nothing_is_told_why_that_may_be(
+    fields: dict[str, Any], quiet_s: float, said: str
+) -> None:
+    """A job that nobody can take does not hang in silence."""
+    why = why_quiet(job(**fields), quiet_s)
+    assert said in why
+    assert bool(why) is bool(said)
+
+
+def test_the_hint_comes_once_and_never_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that reads JSON gets JSON alone."""
+    hint = Hint(Output(is_json=True, is_terminal=False, has_color=False))
+    for _ in range(3):
+        hint.look(job(type="render"), QUIET_S)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("note: ") == 1
