@@ -10,11 +10,12 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from server.http.answer import failure
 from server.http.failure import ApiError
 from server.http.operation import Endpoint, Services
+from server.http.paths import Paths
 from server.ids import IdSource, ordered_ids
 from server.pending.desk import Desk
 from server.routes.operations import OPERATIONS
@@ -36,6 +37,12 @@ class App(Starlette):
 
     store: Store
     desk: Desk
+    paths: Paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the API's own paths directly, all others through Starlette."""
+        if scope["type"] != "http" or not await self.paths.serve(scope, receive, send):
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -61,19 +68,13 @@ def create_app(
     desk = Desk(store)
     services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes)
     app = App(
-        routes=[*_api_routes(services), *site_routes(store)],
+        routes=site_routes(store),
         lifespan=_lifespan(store, desk, token),
         exception_handlers={HTTPException: _http_failure},
     )
     app.store, app.desk = store, desk
+    app.paths = Paths(Endpoint(operation, services) for operation in OPERATIONS)
     return app
-
-
-def _api_routes(services: Services) -> list[Route]:
-    return [
-        Route(operation.path, Endpoint(operation, services), methods=[operation.method])
-        for operation in OPERATIONS
-    ]
 
 
 def _lifespan(

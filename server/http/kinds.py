@@ -37,14 +37,23 @@ LARGEST_PRIORITY: Final = 2**31 - 1
 
 # Nothing that a path, a query string or a log line would take apart.
 ID_PATTERN: Final = re.compile(r"[^\s/?#%\\\x00-\x20\x7f]{1,255}")
+PATH_STEPS: Final = frozenset({".", ".."})  # clients take them out of a path
 PATHS_BESIDE_JOBS: Final = frozenset({"tasks", "runs", "reports"})
 
 
 class Kind(Struct, frozen=True):
-    """A kind of value."""
+    """A kind of value.
 
-    read: Callable[[bytes], Any]
+    `take` makes what the store keeps of a decoded value, or, where `is_raw`, of its JSON text.
+    """
+
+    take: Callable[[Any], Any]
     schema: dict[str, Any]
+    is_raw: bool = False
+
+    def read(self, json: bytes) -> Any:
+        """Return what the store keeps of a value in JSON."""
+        return self.take(json if self.is_raw else _value(json))
 
 
 def _value(json: bytes) -> Any:
@@ -54,58 +63,56 @@ def _value(json: bytes) -> Any:
         raise ValueError("must be JSON of reasonable depth and size of numbers") from exc
 
 
-def _text(json: bytes) -> str:
-    value = _value(json)
+def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a string")
     return value
 
 
-def _id(json: bytes) -> str:
-    value = _text(json)
-    if not ID_PATTERN.fullmatch(value):
+def _id(value: Any) -> str:
+    text = _text(value)
+    if not ID_PATTERN.fullmatch(text) or text in PATH_STEPS:
         raise ValueError(f"must be 1 to {MOST_CHARACTERS_OF_ID} characters without spaces, / ? # % or \\")
-    return value
+    return text
 
 
-def _job_id(json: bytes) -> str:
-    value = _id(json)
-    if value in PATHS_BESIDE_JOBS:
-        raise ValueError(f"must not be {value!r}, which is a path of the API")
-    return value
+def _job_id(value: Any) -> str:
+    text = _id(value)
+    if text in PATHS_BESIDE_JOBS:
+        raise ValueError(f"must not be {text!r}, which is a path of the API")
+    return text
 
 
-def _number(json: bytes) -> float:
-    value = _value(json)
+def _number(value: Any) -> float:
     number = wire.as_float(value)
     if number is None or not 0 <= number <= LARGEST_NUMBER:
         raise ValueError("must be a number, not negative and not above 2**62")
     return int(number) if number.is_integer() else number
 
 
-def _priority(json: bytes) -> int:
-    number = wire.as_float(_value(json))
+def _priority(value: Any) -> int:
+    number = wire.as_float(value)
     if number is None or not number.is_integer() or abs(number) > LARGEST_PRIORITY:
         raise ValueError(f"must be a whole number between -{LARGEST_PRIORITY} and {LARGEST_PRIORITY}")
     return int(number)
 
 
-def _progress(json: bytes) -> int:
-    number = wire.as_float(_value(json))
+def _progress(value: Any) -> int:
+    number = wire.as_float(value)
     if number is None:
         raise ValueError("must be a number between 0 and 1")
     return round(min(max(number, 0.0), 1.0) * MILLION)
 
 
-def _boolean(json: bytes) -> bool:
-    value = wire.as_bool(_value(json))
-    if value is None:
+def _boolean(value: Any) -> bool:
+    flag = wire.as_bool(value)
+    if flag is None:
         raise ValueError("must be true or false")
-    return value
+    return flag
 
 
-def _instant(json: bytes) -> int:
-    at = wire.parse_instant(_value(json))
+def _instant(value: Any) -> int:
+    at = wire.parse_instant(value)
     if at is None:
         raise ValueError("must be a time like 2020-03-18T21:29:15.899Z")
     return to_ms(at)
@@ -145,5 +152,5 @@ PRIORITY: Final = Kind(_priority, _or_text({"type": "integer"}))
 PROGRESS: Final = Kind(_progress, _or_text({"type": "number", "minimum": 0, "maximum": 1}))
 BOOLEAN: Final = Kind(_boolean, _or_text({"type": "boolean"}))
 INSTANT: Final = Kind(_instant, {"type": "string", "format": "date-time"})
-OBJECT: Final = Kind(_object, {"type": "object"})
-OBJECT_OR_TEXT: Final = Kind(_object_or_text, _or_text({"type": "object"}))
+OBJECT: Final = Kind(_object, {"type": "object"}, is_raw=True)
+OBJECT_OR_TEXT: Final = Kind(_object_or_text, _or_text({"type": "object"}), is_raw=True)

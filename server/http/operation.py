@@ -83,7 +83,7 @@ class Endpoint:
 
     def __init__(self, operation: Operation, services: Services) -> None:
         """Serve the operation with these."""
-        self._operation = operation
+        self.operation = operation
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ class Endpoint:
         await answer.send(send)
 
     async def _answer(self, request: Request) -> Answer:
-        operation, services = self._operation, self._services
+        operation, services = self.operation, self._services
         given = query.parse(request.scope["query_string"])
         principal = await authenticate(request, given, services.store)
         fields = Fields({}, {})
