@@ -69,14 +69,21 @@ def check_clock(date: datetime | None, now: datetime | None = None) -> Check:
 
 def check_pending(config: AgentConfig, facts: Facts, types: Collection[str], tasks: list[Task]) -> Check:
     """Say which pending tasks this machine would leave, and why."""
-    reasons = Counter(reason for task in tasks if (reason := why_left(config, facts, types, task)))
+    left = [(reason, task) for task in tasks if (reason := why_left(config, facts, types, task))]
+    reasons = Counter(reason for reason, _ in left)
+    example = {reason: task.id for reason, task in reversed(left)}
     waiting = human.count(len(tasks), "task") + (" or more" if len(tasks) >= PENDING_MAX else "")
     if not reasons:
         return ok("pending tasks", f"{waiting} pending, all of them could run here" if tasks else "none")
-    shown = "; ".join(f"{number} × {reason}" for reason, number in reasons.most_common(REASONS_MAX))
+    shown = "".join(
+        f"\n{number} × {reason} ({'task' if number == 1 else 'the first is task'} {example[reason]})"
+        for reason, number in reasons.most_common(REASONS_MAX)
+    )
+    if len(reasons) > REASONS_MAX:
+        shown += f"\nand {human.count(len(reasons) - REASONS_MAX, 'other reason')}"
     return warn(
         "pending tasks",
-        f"of {waiting} pending, this machine leaves {sum(reasons.values())}: {shown}",
+        f"of {waiting} pending, this machine leaves {len(left)}:{shown}",
         "install or configure what is missing (--handlers, --types, --labels), or leave them to others",
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli import human
 from worker.cli.checks import Check, fail, ok, warn
 from worker.cli.command import command as make_command
 from worker.cli.exits import ExitCode
@@ -108,4 +109,4 @@ def show(out: Output, checks: list[Check]) -> None:
         made.add_row(status_text(check.state), Text(check.name), said)
     out.table(made)
     bad, odd = (sum(check.state == state for check in checks) for state in ("fail", "warn"))
-    out.say(f"{bad} failed, {odd} warnings" if bad or odd else "everything is well")
+    out.say(f"{bad} failed, {human.count(odd, 'warning')}" if bad or odd else "everything is well")

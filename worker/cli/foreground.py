@@ -11,7 +11,7 @@ import click
 
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.local import ADDRESS_NAME, keep_token, write_address
-from worker.cli.mill import Layout, Mill, check_port, ended_early
+from worker.cli.mill import Layout, Mill, check_port
 from worker.cli.stopping import stopping_on_signals
 
 __all__ = ["run_up"]
@@ -57,10 +57,9 @@ async def run_up(
 async def stop_other(mill: Mill, end: asyncio.Task[Any]) -> CliError:
     """Stop what still runs after one ended, and return the error that says which and why."""
     child = await end
-    error = ended_early(child)
     click.echo(f"{child.ended()}; stopping the rest", err=True)
     await mill.stop()
-    return error
+    return CliError(child.ended(), f"what the {child.name} said before stands above; nothing is left running")
 
 
 def forward(name: str, line: str) -> None:

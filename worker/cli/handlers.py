@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from msgspec import structs
@@ -20,7 +22,9 @@ from worker.config import AgentConfig, ApiConfig
 if TYPE_CHECKING:
     from worker.executor.catalogue import Catalogue, HandlerEntry
 
-__all__ = ["command", "read_catalogue"]
+__all__ = ["command", "read_catalogue", "split_doc"]
+
+ARGUMENT: Final = re.compile(r"\s{1,4}(\w+)(?: \([^)]*\))?: *(.*)")  # a parameter of a Google docstring
 
 
 @make_command(
@@ -106,21 +110,40 @@ def show_one(out: Output, entry: HandlerEntry) -> None:
 
     from worker.cli.view import record, status_text, table
 
-    options = {name: value for name, value in entry.options.items() if value is not None}
+    options = [f"{name}={value}" for name, value in entry.options.items() if value is not None]
     record(out, entry.type, [
-        ("state", status_text("broken" if entry.problem else "ok")), ("problem", entry.problem),
-        ("from", entry.source), ("function", entry.target),
-        ("options", json.dumps(options) if options else None),
+        ("state", status_text("broken" if entry.problem else "ok")),
+        *([("problem", Text(entry.problem, style="red"))] if entry.problem else []),
+        ("from", entry.source), ("function", entry.target), ("options", ", ".join(options)),
     ])  # fmt: skip
-    if entry.doc:
-        out.console().print(Text(f"\n{entry.doc}\n"))
+    about, meanings = split_doc(entry.doc or "")
+    if about:
+        click.echo(f"\n{about}\n")
     if entry.schema is not None:
-        made = table("parameter", "type", "default")
+        made = table("parameter", "type", "default", "what it is")
         for name, kind, default in parameters_of(entry.schema):
-            made.add_row(Text(name), Text(kind), Text(default))
+            made.add_row(Text(name), Text(kind), Text(default), Text(meanings.get(name, "")))
         out.table(made)
     if entry.traceback:
         out.say(entry.traceback)
+
+
+def split_doc(doc: str) -> tuple[str, dict[str, str]]:
+    """Return a docstring without its `Args:` section, and what that says of each parameter."""
+    before, found, after = doc.partition("Args:\n")
+    if not found:
+        return doc.strip(), {}
+    section = list(takewhile(lambda line: not line or line[0].isspace(), after.splitlines()))
+    rest = "\n".join(after.splitlines()[len(section) :])
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in section:
+        if match := ARGUMENT.match(line):
+            name = match[1]
+            meanings[name] = match[2]
+        elif name and line.strip():
+            meanings[name] += f" {line.strip()}"
+    return f"{before.strip()}\n\n{rest.strip()}".strip(), meanings
 
 
 def parameters_of(schema: dict[str, Any]) -> list[tuple[str, str, str]]:

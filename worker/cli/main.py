@@ -186,8 +186,13 @@ def tell_click(exc: click.exceptions.ClickException, args: list[str]) -> int:
     if isinstance(exc, click.BadParameter) and ctx is not None and exc.param is not None:
         origin, code = origin_of(ctx, exc.param)
         if code is ExitCode.CONFIGURATION:
-            return tell(f"{origin}: {exc.message}", todo, code, args)
-    return tell(exc.format_message(), todo, ExitCode.USAGE, args)
+            return tell(f"{origin}: {reworded(exc.message)}", todo, code, args)
+    return tell(reworded(exc.format_message()), todo, ExitCode.USAGE, args)
+
+
+def reworded(message: str) -> str:
+    """Return a message of click without its words for numbers, which mislead."""
+    return message.replace("valid integer range", "whole number").replace("valid float range", "number")
 
 
 def origin_of(ctx: click.Context, param: click.Parameter) -> tuple[str, ExitCode]:

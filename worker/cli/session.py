@@ -28,6 +28,7 @@ __all__ = ["Session", "explain", "session", "with_session", "with_token"]
 T = TypeVar("T")
 M = TypeVar("M")
 
+TODO_TOKEN = "check MILLHAND_TOKEN_FILE or MILLHAND_TOKEN"  # noqa: S105 - what to do, no token
 PAGE = 100  # the most that a page may hold
 
 
@@ -142,7 +143,8 @@ def explain(exc: ApiError, config: ApiConfig) -> CliError:
     """Return what a failed request means to a person."""
     where = shown(config.url)
     if isinstance(exc, Unauthorized | Forbidden):
-        return CliError(f"{where}: {exc}", code=ExitCode.UNAUTHORISED)
+        said, _, todo = str(exc).partition("; ")
+        return CliError(f"{where}: {said}", todo or TODO_TOKEN, code=ExitCode.UNAUTHORISED)
     if isinstance(exc, Unknown | RateLimited):
         todo = (
             "is the server up, and is MILLHAND_API_URL (or --api-url) right? `millhand doctor` looks closer"

@@ -120,7 +120,11 @@ def test_tasks_that_this_machine_leaves_are_counted_with_the_reason(tmp_path: Pa
     tasks = [pending("known"), pending("strange"), pending("strange"), pending("known", gpus=1)]
     check = check_pending(AgentConfig(state_dir=tmp_path), facts, ["known"], tasks)
     assert check.state == "warn"
-    assert "leaves 3: 2 × no handler for type 'strange'; 1 × needs 1 GPU" in check.said
+    first, *reasons = check.said.splitlines()
+    assert first.endswith("leaves 3:")
+    assert reasons[0] == f"2 × no handler for type 'strange' (the first is task {tasks[1].id})"
+    assert reasons[1].startswith("1 × needs 1 GPU")
+    assert reasons[1].endswith(f"(task {tasks[3].id})")
     narrow = AgentConfig(state_dir=tmp_path, types=("other",))
     assert "not among --types" in check_pending(narrow, facts, ["known"], tasks[:1]).said
     assert check_pending(narrow, facts, ["known"], []).state == "ok"

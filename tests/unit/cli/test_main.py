@@ -105,3 +105,13 @@ def test_completion_offers_commands() -> None:
         capture_output=True, text=True, env=env, check=False, timeout=30,
     )  # fmt: skip
     assert ran.stdout.strip() == "plain,submit"
+
+
+def test_a_number_that_is_none_is_told_plainly(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the name of what holds it."""
+    ran = cli("agent", "--concurrency", "many")
+    assert (ran.code, "'many' is not a whole number" in ran.err) == (2, True)
+    monkeypatch.setenv("MILLHAND_CONCURRENCY", "many")
+    ran = cli("agent")
+    assert ran.code == 5
+    assert "environment variable MILLHAND_CONCURRENCY: 'many' is not a whole number" in ran.err
