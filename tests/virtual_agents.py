@@ -36,6 +36,7 @@ class World:
     def __init__(self, seed: int, ids: Ids, fault_ratio: float, tasks: int, lag_s: float = 0.0) -> None:
         """Fill the server with pending tasks."""
         self.random = Random(seed)
+        self.limit_s = 7200.0  # until which all must be done
         self.clock = VirtualClock()
         self.server = VirtualServer(self.clock, self.random, ids, lag_s)
         self.network = FaultyNetwork(self.server, self.random, fault_ratio)
@@ -191,7 +192,7 @@ async def work_off(world: World, machines: list[Machine]) -> None:
     """Let agents work until every task shows a success, then drain them."""
     agents = [await machine.agent() for machine in machines]
     lives = [asyncio.create_task(agent.run()) for agent in agents]
-    await until(lambda: all(world.status(task) == "Success" for task in world.server.tasks), 36_000.0)
+    await until(lambda: all(world.status(task) == "Success" for task in world.server.tasks), world.limit_s)
     for agent in agents:
         agent.drain.request(ErrorKind.DRAINED, "the test is over")
     assert await asyncio.gather(*lives) == [0] * len(agents)

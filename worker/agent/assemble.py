@@ -110,7 +110,14 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         slots=config.concurrency,
         exit_when_idle=config.exit_when_idle,
     )
-    recovery = Recovery(runs, parts.journal, parts.clock, kind=parts.kind, deliver=outbox.send)
+    recovery = Recovery(
+        runs,
+        parts.journal,
+        parts.clock,
+        kind=parts.kind,
+        settle_s=config.settle_s,
+        deliver=outbox.send,
+    )
     return Agent(supervisor, recovery, drain)
 
 

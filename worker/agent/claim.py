@@ -16,6 +16,7 @@ from worker.agent.claim_rules import (
     Taken,
     attempts_before,
     checkpoint_of,
+    is_race_lost,
     open_placeholders,
     rule_probe,
     rule_taken,
@@ -23,16 +24,8 @@ from worker.agent.claim_rules import (
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
 from worker.agent.server_kind import ServerKind
-from worker.agent.wire_run import RunWire
-from worker.api.errors import (
-    Conflict,
-    Forbidden,
-    RateLimited,
-    Rejected,
-    ServerError,
-    Unauthorized,
-    Unknown,
-)
+from worker.agent.wire_run import DENIED, RunWire
+from worker.api.errors import Rejected, Unknown
 from worker.api.ids import claim_run_id
 from worker.api.models import Identity, Run, Task
 from worker.api.retry import PATIENT
@@ -40,8 +33,9 @@ from worker.reporting.journal import Journal
 
 __all__ = ["Claim", "Claimer"]
 
-# What our server says when a race is lost: nothing stands under our id, and nothing is wrong.
-RACE_LOST = frozenset({"task_not_pending", "job_not_active"})
+REFUSALS_MAX = 20  # of a body, after a try that was not answered, until they are believed: minutes
+ID_TAKEN = frozenset({400, 409, 422})  # how servers refuse a run whose id is known; the body was fine before
+ID_TAKEN_FAULT, ID_TAKEN_FAULTS = 500, 3  # some fail at a known id: believed when they do it every time
 log = structlog.get_logger()
 
 
@@ -145,7 +139,7 @@ class Claimer:
         if self.kind is ServerKind.UNKNOWN and (run := await self._runs.look(run_id)) is not None:
             return self._taken(run, identity)
         backoff = self._runs.backoff(PATIENT)
-        is_uncertain = False  # an earlier POST may have been done
+        is_uncertain, refusals = False, 0  # an earlier POST may have been done
         while True:
             try:
                 run = await self._runs.create(body)
@@ -156,13 +150,18 @@ class Claimer:
                 found = await self._runs.look(run_id)
                 if found is not None:
                     return self._taken(found, identity)
-            except (RateLimited, Unauthorized, Forbidden) as error:
+            except DENIED as error:
                 if not is_uncertain:
                     log.warning("claim.denied", task_id=task.id, error=str(error))
                     raise
                 await backoff.sleep(error)
             except Rejected as error:
-                return await self._after_refusal(task, run_id, identity, error)
+                refusals += 1
+                if not is_uncertain or is_race_lost(error) or refusals > REFUSALS_MAX:
+                    return await self._after_refusal(task, run_id, identity, error)
+                if (found := await self._runs.look(run_id)) is not None:
+                    return self._taken(found, identity)
+                await backoff.sleep(error)  # it may be there, and not shown yet
             else:
                 if run.id != run_id:
                     return run if identity.owns(run) else None
@@ -172,7 +171,7 @@ class Claimer:
         self, task: Task, run_id: str, identity: Identity, error: Rejected
     ) -> Run | Literal[Taken.ENDED] | None:
         """Find out why: the id is taken, the race is lost, or the body is refused."""
-        if isinstance(error, Conflict) and error.code in RACE_LOST:
+        if is_race_lost(error):
             return None
         if (run := await self._runs.look(run_id)) is not None:
             return self._taken(run, identity)
@@ -202,20 +201,22 @@ class Claimer:
         return False
 
     async def _is_kept(self, run_id: str, identity: Identity, body: dict[str, Any]) -> bool:
+        """Post the probe until the API itself has decided on it."""
         backoff = self._runs.backoff(PATIENT)
+        faults = 0
         while True:
             try:
                 return rule_probe(await self._runs.create(body), identity)
-            except (RateLimited, Unauthorized, Forbidden) as error:
-                await backoff.sleep(error)
-            except Rejected:
-                return True
-            except ServerError as error:  # some servers answer 500 for a key that exists
-                found = await self._runs.look(run_id)
-                if found is not None:
-                    return rule_probe(found, identity)
-                await backoff.sleep(error)
+            except Rejected as error:
+                if error.status in ID_TAKEN:
+                    return True
+                await backoff.sleep(error)  # a proxy said it, or the token is denied
             except Unknown as error:
+                faults += error.status == ID_TAKEN_FAULT
+                if faults >= ID_TAKEN_FAULTS:
+                    found = await self._runs.look(run_id)
+                    if found is not None:
+                        return rule_probe(found, identity)
                 await backoff.sleep(error)
 
     async def _elect(self, task: Task, adopted: tuple[str, Run, Identity] | None = None) -> Claim | None:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from worker.api.errors import Conflict, Rejected
 from worker.api.ids import claim_run_id
 from worker.api.models import Identity, Run, most_recent, recency
 
@@ -15,12 +16,16 @@ __all__ = [
     "Verdict",
     "attempts_before",
     "checkpoint_of",
+    "is_race_lost",
     "open_placeholders",
     "ours_among",
     "rule_election",
     "rule_probe",
     "rule_taken",
 ]
+
+# What our server says when a race is lost: nothing stands under our id, and nothing is wrong.
+RACE_LOST = frozenset({"task_not_pending", "job_not_active"})
 
 
 class Taken(StrEnum):
@@ -47,6 +52,11 @@ def rule_taken(run: Run, identity: Identity) -> Taken:
     if identity.owns(run):
         return Taken.OURS
     return Taken.LIVE if run.is_live else Taken.OPEN
+
+
+def is_race_lost(error: Rejected) -> bool:
+    """Tell whether our server says that the task is not to be had."""
+    return isinstance(error, Conflict) and error.code in RACE_LOST
 
 
 def rule_probe(run: Run, identity: Identity) -> bool:

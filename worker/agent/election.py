@@ -10,7 +10,7 @@ import structlog
 
 from worker.agent.claim_rules import Election, Verdict, ours_among, rule_election
 from worker.agent.identity import Identities
-from worker.agent.wire_run import RunWire
+from worker.agent.wire_run import DENIED, RunWire
 from worker.api.errors import Rejected, Unknown
 from worker.api.models import Identity, Run, Task
 from worker.api.retry import PATIENT
@@ -48,11 +48,13 @@ class Elections:
         `adopted` is a run that the server made of a claim under another id (with the id that was
         asked for, under which the journal knows it).
         """
-        posted = await self._adopt(task, adopted) if adopted else await self._post(task)
-        if posted is None:
-            return None
-        run_id, identity = posted
-        election, runs = await self._decide(task, run_id, identity, overwrites)
+        run_id, identity = await self._adopt(task, adopted) if adopted else await self._post(task)
+        try:
+            election, runs = await self._decide(task, run_id, identity, overwrites)
+        except Rejected:  # who is the first cannot be told: nobody may execute it
+            await self._runs.close_lost(run_id, identity, "the task's runs cannot be listed")
+            await self._journal.close_entry(run_id)
+            raise
         for double in election.doubles:
             await self._runs.close_lost(double.id, identity, "one claim that lost answers made several of")
         run = election.run
@@ -78,8 +80,8 @@ class Elections:
         await self._journal.intent(self._runs.entry(task, run.id, identity, body))
         await self._journal.close_entry(old_id)
 
-    async def _post(self, task: Task) -> tuple[str, Identity] | None:
-        """Post our candidate until the server or its list shows it; None where it is refused."""
+    async def _post(self, task: Task) -> tuple[str, Identity]:
+        """Post our candidate until the server or its list shows it. Raises Rejected where it is refused."""
         run_id, identity = self._new_id(), self._identities.next()
         body = self._runs.claim_body(task, run_id, identity)
         await self._journal.intent(self._runs.entry(task, run_id, identity, body))
@@ -88,21 +90,31 @@ class Elections:
         except Rejected as error:
             log.warning("claim.refused", task_id=task.id, error=str(error))
             await self._journal.close_entry(run_id)
-            return None
+            raise
         if run.id != run_id:
             await self._rename(task, run_id, run, identity)
         return run.id, identity
 
     async def _posted(self, task: Task, body: dict[str, Any], identity: Identity) -> Run:
-        """Post until the server answers, or its list shows our run."""
+        """Post until the server answers, or its list shows our run.
+
+        After a try without an answer a refusal proves nothing: the run may be there, and not shown yet.
+        """
         backoff = self._runs.backoff(PATIENT)
+        is_uncertain, refusals = False, 0
         while True:
             try:
                 return await self._runs.create(body)
             except Unknown as error:
+                is_uncertain = True
                 await backoff.sleep(error)
-                if found := ours_among(await self._runs.list_all(task.id, task.job_id), identity):
-                    return found[0]
+            except Rejected as error:
+                refusals += not isinstance(error, DENIED)
+                if not is_uncertain or refusals > UNSEEN_MAX:
+                    raise
+                await backoff.sleep(error)
+            if found := ours_among(await self._runs.list_all(task.id, task.job_id), identity):
+                return found[0]
 
     async def _decide(
         self, task: Task, run_id: str, identity: Identity, overwrites: bool

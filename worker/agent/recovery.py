@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
 import structlog
 from msgspec import structs
 
-from worker.agent.claim_rules import Verdict, rule_election
+from worker.agent.claim_rules import Verdict, is_race_lost, rule_election
 from worker.agent.server_kind import ServerKind
-from worker.agent.wire_run import RunWire
-from worker.api.errors import Forbidden, RateLimited, Rejected, Unauthorized, Unknown
+from worker.agent.wire_run import DENIED, RunWire
+from worker.api.errors import ApiError, Rejected, Unknown
 from worker.api.models import Identity, Run
 from worker.api.retry import PATIENT
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
 from worker.clock import Clock
 from worker.executor.outcome import Outcome, RunError
-from worker.reporting.journal import Journal
+from worker.reporting.journal import Journal, JournalError
 from worker.reporting.records import Entry
 from worker.reporting.report import terminal_report
 from worker.usage.usage import Usage
@@ -25,6 +26,7 @@ from worker.usage.usage import Usage
 __all__ = ["Recovery"]
 
 KEPT = frozenset({"fenced", "reduced", "refused"})  # marks of outcomes that stay for a person
+REFUSALS_MAX = 10  # of a repeated claim, until they are believed: about a minute
 log = structlog.get_logger()
 
 
@@ -38,9 +40,11 @@ class Recovery:
         clock: Clock,
         *,
         kind: ServerKind,
+        settle_s: float,
         deliver: Callable[[Entry], None],
     ) -> None:
-        """`deliver` is given the entries that have an outcome, now or from before."""
+        """`settle_s` is how long lists may lag; `deliver` is given the entries that have an outcome."""
+        self._settle_s = settle_s
         self._kind = kind
         self._runs = runs
         self._journal = journal
@@ -50,30 +54,44 @@ class Recovery:
     async def run(self) -> None:
         """Recover every open entry; returns when each one is closed, kept, or on its way."""
         for entry in list(self._journal.entries.values()):
-            if KEPT.isdisjoint(entry.marks):
+            if not KEPT.isdisjoint(entry.marks):
+                continue
+            try:
                 await self._recover(entry)
+            except ApiError as error:  # one entry must not keep the agent from its work
+                hint = "it stays in the journal until the next start"
+                log.error("recovery.failed", run_id=entry.run_id, error=str(error), hint=hint)
 
     async def _recover(self, entry: Entry) -> None:
-        if self._kind.elects and entry.terminal is None and "elected" not in entry.marks:
+        if entry.terminal is not None:
+            await self._hand_over(entry)
+            return
+        if self._kind.elects and "elected" not in entry.marks:
             await self._end_election(entry)
             return
-        run = await self._runs.look(entry.run_id)
-        if run is None:
-            run = await self._repost(entry)
+        run = await self._runs.look(entry.run_id) or await self._repost(entry)
         identity = our_identity(entry, run)
-        if run is None or identity is None:
-            await self._leave(entry)
-        elif entry.terminal is not None:
-            log.info("recovery.outcome", run_id=entry.run_id)
-            self._deliver(entry)
-        elif run.raw.get("stoppedAt"):
+        if run is None or identity is None or (run.id == entry.run_id and run.raw.get("stoppedAt")):
             await self._journal.close_entry(entry.run_id)
+        elif run.id != entry.run_id:  # the server gives ids of its own, and we died before we knew
+            await self._end_election(entry)
         else:
             await self._end_lost(entry, identity)
+
+    async def _hand_over(self, entry: Entry) -> None:
+        """Have an outcome delivered; where its run shows another's identity it stays, for a person."""
+        run = await self._runs.look(entry.run_id)
+        if run is None or our_identity(entry, run) is not None:  # whether it is gone, the delivery finds out
+            log.info("recovery.outcome", run_id=entry.run_id)
+            self._deliver(entry)
+        else:
+            log.error("recovery.result_kept", run_id=entry.run_id, hint="the run is not ours any more")
+            await self._journal.mark(entry.run_id, "fenced")
 
     async def _end_election(self, entry: Entry) -> None:
         """Finish an election that was under way: a lost one is closed, a won one is requeued."""
         identity = Identity(entry.pod_id, must_be_instant(entry.started_at))
+        await asyncio.sleep(self._settle_s)  # what was posted last must be seen
         runs = await self._runs.list_all(entry.task_id, entry.job_id)
         overwrites = self._kind is ServerKind.OVERWRITES
         election = rule_election(runs, identity, entry.task_id, overwrites=overwrites)
@@ -81,32 +99,44 @@ class Recovery:
             await self._runs.close_lost(double.id, identity, "one claim that lost answers made several of")
         if election.run is None:
             await self._journal.close_entry(entry.run_id)
-        elif election.verdict is Verdict.WON and election.run.id == entry.run_id:
-            await self._end_lost(entry, identity)
+        elif election.verdict is Verdict.WON:
+            await self._end_won(entry, election.run, identity)
         else:
             await self._runs.close_lost(election.run.id, identity, "another run of the task was earlier")
             await self._journal.close_entry(entry.run_id)
 
+    async def _end_won(self, entry: Entry, run: Run, identity: Identity) -> None:
+        """Requeue a task whose election we had won, by the id that its run has on the server."""
+        known = structs.replace(entry, run_id=run.id)
+        if run.id != entry.run_id:
+            await self._journal.intent(known)
+            await self._journal.close_entry(entry.run_id)
+        await self._journal.mark(run.id, "elected")
+        await self._end_lost(known, identity)
+
     async def _repost(self, entry: Entry) -> Run | None:
-        """Post an intent again whose request may still be on its way, so that it can be closed for good."""
-        if entry.terminal is not None or not entry.intent:
+        """Post an intent again whose request may still be on its way, so that it can be closed for good.
+
+        Raises: Rejected where only a proxy answers.
+        """
+        if not entry.intent:
             return None
         backoff = self._runs.backoff(PATIENT)
+        refusals = 0
         while True:
             try:
                 return await self._runs.create(entry.intent)
-            except (RateLimited, Unauthorized, Forbidden, Unknown) as error:
+            except (*DENIED, Unknown) as error:
                 await backoff.sleep(error)
-            except Rejected:
-                return await self._runs.look(entry.run_id)
-
-    async def _leave(self, entry: Entry) -> None:
-        """Close an entry whose run is another's; a finished result stays, marked, for a person."""
-        if entry.terminal is not None and entry.terminal.get("resultCode") == ResultCode.SUCCESS:
-            log.error("recovery.result_kept", run_id=entry.run_id, hint="the run is not ours any more")
-            await self._journal.mark(entry.run_id, "fenced")
-        else:
-            await self._journal.close_entry(entry.run_id)
+            except Rejected as error:
+                if (run := await self._runs.look(entry.run_id)) is not None or is_race_lost(error):
+                    return run
+                refusals += 1  # it may be there all the same, and not shown yet
+                if refusals > REFUSALS_MAX:
+                    if error.is_documented:
+                        return None
+                    raise
+                await backoff.sleep(error)
 
     async def _end_lost(self, entry: Entry, identity: Identity) -> None:
         """Say that the run died with its agent, with the bill that is known, and requeue its task."""
@@ -118,7 +148,12 @@ class Recovery:
         report = terminal_report(outcome, identity, self._clock.now(), 0.0)
         report.pop("progress", None)  # the last one that was reported stands
         log.warning("recovery.run_lost", run_id=entry.run_id, task_id=entry.task_id)
-        await self._journal.terminal(entry.run_id, report, requeue=True)
+        try:
+            await self._journal.terminal(entry.run_id, report, requeue=True)
+        except JournalError as failure:  # it is kept in memory, and told from there
+            log.error(
+                "journal.refused", error=str(failure), hint="free the disk; nothing is claimed until then"
+            )
         self._deliver(self._journal.entries[entry.run_id])
 
 

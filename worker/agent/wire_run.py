@@ -11,17 +11,20 @@ import structlog
 
 from worker.api.client import JobsApi
 from worker.api.connection import ServerTraits
-from worker.api.errors import ApiError, NotFound, Rejected
+from worker.api.errors import ApiError, Forbidden, NotFound, RateLimited, Rejected, Unauthorized, Unknown
 from worker.api.models import Identity, Run, Task
 from worker.api.retry import PATIENT, Backoff, Policy, Retrier
-from worker.api.wire import ErrorKind, ResultCode, format_error, format_instant
+from worker.api.wire import ErrorKind, ResultCode, format_error, format_instant, parse_instant
 from worker.clock import Clock
 from worker.reporting.records import Entry
 
-__all__ = ["RunWire"]
+__all__ = ["DENIED", "RunWire"]
 
 PAGES_MAX = 100  # of 100 runs each: no task has had more attempts than that
 PER_PAGE = 100  # the most that the documented API gives
+SHORT_PAGE = 10  # a shorter page is the last one, whatever size a server gives its pages
+CLOSE_MAX = 20  # tries to close a run that a server refuses to close although it shows it live
+DENIED = (RateLimited, Unauthorized, Forbidden)  # answers that say nothing about what was asked for
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -106,17 +109,22 @@ class RunWire:
 
     async def list_all(self, task_id: str, job_id: str | None) -> list[Run]:
         """List all runs of a task, page by page, asking until there is an answer."""
-        found: dict[str, Run] = {}
+        seen: dict[str, Run] = {}
         for page in range(1, PAGES_MAX + 1):
             runs = await self.patiently(lambda page=page: self._page(task_id, job_id, page))  # type: ignore[misc]
-            fresh = [run for run in runs if run.id not in found]
-            found.update((run.id, run) for run in fresh if run.task_id in (None, task_id))
-            if len(runs) < PER_PAGE or not fresh:  # a server that does not page sends all, every time
+            known = len(seen)
+            seen.update((run.id, run) for run in runs)
+            if len(runs) < SHORT_PAGE or len(seen) == known:  # who does not page sends all, every time
                 break
-        return list(found.values())
+        return [run for run in seen.values() if run.task_id in (None, task_id)]
 
     async def _page(self, task_id: str, job_id: str | None, page: int) -> list[Run]:
-        return await self._api.list_runs(job_id=job_id, task_id=task_id, page=page, per_page=PER_PAGE)
+        try:
+            return await self._api.list_runs(job_id=job_id, task_id=task_id, page=page, per_page=PER_PAGE)
+        except NotFound as error:
+            if error.is_documented:
+                return []  # of a task that is gone
+            raise Unknown(str(error)) from error  # an ingress said it, not the API
 
     async def close_placeholders(self, placeholders: Iterable[Run], run_id: str) -> None:
         """Close what only said that the task is pending again; our server does it with the claim."""
@@ -138,10 +146,25 @@ class RunWire:
             "resultCode": str(ResultCode.FAILED),
             "error": error,
         }
+        backoff = self.backoff(PATIENT)
+        for _ in range(CLOSE_MAX):
+            try:
+                await self.patiently(lambda: self._api.update_run(run_id, body))
+                return
+            except Rejected as rejected:
+                if await self._is_closed(run_id, fields, rejected):
+                    return
+                await backoff.sleep(rejected)
+        log.error("run.not_closed", run_id=run_id, hint="it holds its task until a person stops it")
+
+    async def _is_closed(self, run_id: str, fields: Mapping[str, str], rejected: Rejected) -> bool:
+        """Tell whether a refused stop is settled: the run is over, gone, or somebody else's by now."""
         try:
-            await self.patiently(lambda: self._api.update_run(run_id, body))
-        except Rejected as rejected:  # it is stopped, or somebody else's by now: both are fine
-            log.debug("run.not_closed", run_id=run_id, error=str(rejected))
+            run = await self.patiently(lambda: self._api.get_run(run_id))
+        except Rejected as error:
+            return isinstance(error, NotFound) and error.is_documented and rejected.is_documented
+        started_at = parse_instant(fields.get("startedAt"))
+        return bool(run.raw.get("stoppedAt")) or (started_at is not None and run.started_at != started_at)
 
     async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:
         """Make a request until it is answered."""

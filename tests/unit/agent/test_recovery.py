@@ -1,0 +1,154 @@
+"""What a new life of an agent makes of what it finds in the journal; in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.unit.agent.stub_api import Answer, Request, StubApi, error
+from tests.unit.agent.test_claim import INGRESS, LOST, Shelf
+from tests.unit.reporting.memory import MemoryIO, no_space
+from tests.virtual import VirtualClock, run_virtual
+from worker.agent.recovery import Recovery
+from worker.agent.server_kind import ServerKind
+from worker.agent.wire_run import RunWire
+from worker.api.retry import Retrier
+from worker.reporting.journal import Journal
+from worker.reporting.records import Entry
+
+AT = "2026-01-01T00:00:01.000Z"
+OURS = {"id": "r", "taskId": "t", "jobId": "j", "podId": "pod/a", "startedAt": AT}
+INTENT = Entry(run_id="r", task_id="t", job_id="j", pod_id="pod/a", started_at=AT, intent=OURS)
+SUCCESS = {"startedAt": AT, "stoppedAt": AT, "resultCode": "Success", "results": {}}
+FAILURE = {"startedAt": AT, "stoppedAt": AT, "resultCode": "Failed", "error": "handler_error: no"}
+
+
+class Desk:
+    """What is handed over for delivery, and what is left in the journal."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.delivered: list[Entry] = []
+        self.entries: dict[str, Entry] = {}
+
+
+def recovered(
+    answer: Callable[[Request], Answer],
+    terminal: dict[str, Any] | None = None,
+    kind: ServerKind = ServerKind.KEY,
+    *,
+    is_disk_full: bool = False,
+) -> tuple[Desk, StubApi]:
+    """Recover one entry."""
+    stub, desk = StubApi(answer), Desk()
+
+    async def main() -> None:
+        clock = VirtualClock()
+        disk = MemoryIO()
+        journal = await Journal.open(disk, clock)
+        await journal.intent(INTENT)
+        if terminal is not None:
+            await journal.terminal("r", terminal)
+        if is_disk_full:
+            disk.fail = lambda call, name: no_space()
+        runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
+        deliver = desk.delivered.append
+        await Recovery(runs, journal, clock, kind=kind, settle_s=1.0, deliver=deliver).run()
+        desk.entries = dict(journal.entries)
+
+    run_virtual(main())
+    return desk, stub
+
+
+@pytest.mark.parametrize("terminal", [SUCCESS, FAILURE])
+@pytest.mark.parametrize("answer", [INGRESS, (404, error("run_not_found")), (200, OURS)])
+def test_an_outcome_is_delivered_unless_its_run_is_seen_to_be_anothers(
+    answer: Answer, terminal: dict[str, Any]
+) -> None:
+    """At the start the server may be behind an ingress that says 404: the delivery finds out."""
+    desk, _ = recovered(lambda _: answer, terminal)
+    assert [entry.run_id for entry in desk.delivered] == ["r"]
+    assert "r" in desk.entries
+
+
+@pytest.mark.parametrize("terminal", [SUCCESS, FAILURE])
+def test_an_outcome_whose_run_is_anothers_stays_for_a_person(terminal: dict[str, Any]) -> None:
+    """A failure is an outcome too."""
+    desk, _ = recovered(lambda _: (200, OURS | {"podId": "pod/b"}), terminal)
+    assert desk.delivered == []
+    assert desk.entries["r"].marks == ("fenced",)
+
+
+@pytest.mark.parametrize("times", [1, 5])
+def test_an_open_run_is_ended_in_spite_of_an_ingress_that_says_404(times: int) -> None:
+    """Its entry is not closed on the word of a proxy: the run would stay live for ever."""
+    shelf = Shelf()
+    shelf.create(OURS)
+    shelf.instead = {"GET": [(False, INGRESS)] * times, "POST": [(False, INGRESS)] * times, "PUT": []}
+    desk, _ = recovered(shelf)
+    assert [entry.run_id for entry in desk.delivered] == ["r"]
+    assert desk.entries["r"].requeue
+
+
+def test_an_open_run_that_only_a_proxy_denies_stays_in_the_journal() -> None:
+    """And the agent begins its work all the same."""
+    desk, _ = recovered(lambda _: INGRESS)
+    assert desk.delivered == []
+    assert "r" in desk.entries
+
+
+def test_an_intent_that_the_server_refuses_for_good_is_closed() -> None:
+    """Its task is gone."""
+    desk, _ = recovered(
+        lambda request: (422, error("no_task")) if request.method == "POST" else (404, error("no_run"))
+    )
+    assert desk.entries == {}
+
+
+def test_one_entry_that_cannot_be_recovered_does_not_keep_the_agent_from_its_work() -> None:
+    """A server that refuses the look at it, every time."""
+    desk, _ = recovered(lambda _: (400, error("bad_id")))
+    assert "r" in desk.entries
+
+
+def test_a_run_that_the_server_gave_another_id_is_ended_by_that_id() -> None:
+    """The agent died before it knew the id: it is found by its identity, closed and requeued."""
+    shelf = Shelf(gives_ids=True)
+    shelf.create(OURS)
+    for kind in (ServerKind.IGNORES, ServerKind.UNKNOWN):
+        desk, _ = recovered(shelf, kind=kind)
+        assert [entry.run_id for entry in desk.delivered] == ["server-0"]
+        assert list(desk.entries) == ["server-0"]
+        assert desk.entries["server-0"].marks == ("elected",)
+        assert all(run["stoppedAt"] for run in shelf.runs.values() if run["id"] != "server-0")
+
+
+def test_an_election_is_ended_by_a_list_that_shows_what_was_posted_last() -> None:
+    """A list that lags does not show the run yet: it would stay live, and win every election."""
+    shelf = Shelf(gives_ids=True)
+    shelf.create(OURS)
+    asked_at: list[float] = []
+
+    def answer(request: Request) -> Answer:
+        asked_at.append(VirtualClock().mono())
+        return shelf(request)
+
+    recovered(answer, kind=ServerKind.IGNORES)
+    assert asked_at[0] >= 1.0
+
+
+def test_a_run_that_died_is_told_although_the_disk_is_full() -> None:
+    """From memory; and the agent does not end over it."""
+    desk, _ = recovered(lambda _: (200, OURS), is_disk_full=True)
+    assert [entry.terminal is not None for entry in desk.delivered] == [True]
+
+
+def test_an_intent_whose_answer_gets_lost_again_is_asked_for_until_it_is_known() -> None:
+    """Posted, lost, found."""
+    shelf = Shelf()
+    shelf.instead["POST"] = [(False, LOST), (True, LOST)]
+    desk, _ = recovered(shelf)
+    assert [entry.run_id for entry in desk.delivered] == ["r"]
