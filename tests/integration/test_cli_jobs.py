@@ -142,6 +142,9 @@ def test_a_job_is_paused_resumed_and_cancelled(server: RunningServer, cli: Cli) 
     ran = cli("watch", job_id)
     assert ran.code == ExitCode.FAILED
     assert json.loads(ran.out)["job"]["schedulerState"] == "cancelled"
+    ran = cli("resume", job_id)
+    assert json.loads(ran.out)["schedulerState"] == "active"
+    assert "nothing of it runs again" in ran.err
 
 
 def test_a_server_that_cannot_pause_is_not_said_to_have_done_it(

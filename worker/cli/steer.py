@@ -35,6 +35,8 @@ def steering(name: str, state: str, done: str, doc: str, note: str) -> MillComma
             if out.is_json:
                 out.json(job.raw)
             out.say(f"job {job_id} {done}{note}")
+            if state == "active" and job.task_count and job.task_status_stopped == job.task_count:
+                out.note(f"all {job.task_count} tasks of it have stopped before: nothing of it runs again")
 
         with_session(api, work)
         return 0

@@ -48,6 +48,7 @@ async def follow_to_end(session: Session, job_id: str, out: Output, *, task_ids:
     `task_ids` are the tasks that it must have, in order, where that is known.
     """
     from worker.cli.follow import follow
+    from worker.cli.local import is_loopback
     from worker.cli.outcomes import common_place, outcome_table, read_outcomes
 
     try:
@@ -62,7 +63,8 @@ async def follow_to_end(session: Session, job_id: str, out: Output, *, task_ids:
         out.table(outcome_table(outcomes))
         out.say(verdict(outcomes))
         if place := common_place(outcomes):
-            out.say(f"files: {place}")
+            where = "files" if is_loopback(session.config.url) or "://" in place else "files, on the workers"
+            out.say(f"{where}: {place}")
     return ExitCode.OK if all(one.has_succeeded for one in outcomes) else ExitCode.FAILED
 
 
