@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,7 @@ __all__ = ["Body", "BodyField", "Fields", "read_bytes"]
 DISCARDED_AT_MOST: Final = 4  # times the limit; a client that sends yet more is cut off
 
 NULL: Final = b"null"
+RAW_NULL: Final = Raw(NULL)
 OBJECT_OF_RAW: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -82,9 +82,12 @@ class Body(Struct, frozen=True, kw_only=True):
             return None
         values = dict[str, Any]()
         for field, value in zip(self.fields, msgspec.structs.astuple(decoded), strict=True):
-            given = bytes(value) if isinstance(value, Raw) else value
-            if given is not None and given != NULL:
-                values[field.attribute or ""] = self._checked(field, field.kind.take, given)
+            if value is None or value == RAW_NULL:
+                continue
+            try:
+                values[field.attribute or ""] = field.kind.take(value)
+            except ValueError as exc:
+                raise self.error(field.name, str(exc)) from exc
         return Fields(values, {})
 
     def _read_each(self, content: bytes) -> Fields:
@@ -95,7 +98,7 @@ class Body(Struct, frozen=True, kw_only=True):
                 if self.keeps_extra and name not in self.ignored:
                     extra[name] = self._extra(name, json)
             elif json != NULL:
-                values[field.attribute or ""] = self._checked(field, field.kind.read, json)
+                values[field.attribute or ""] = self._value(field, json)
         return Fields(values, extra)
 
     def error(self, field: str, wanted: str) -> ApiError:
@@ -108,9 +111,9 @@ class Body(Struct, frozen=True, kw_only=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise self.error("body", f"must be a JSON object ({exc})") from exc
 
-    def _checked(self, field: BodyField, take: Callable[[Any], Any], value: Any) -> Any:
+    def _value(self, field: BodyField, json: bytes) -> Any:
         try:
-            return take(value)
+            return field.kind.read(json)
         except ValueError as exc:
             raise self.error(field.name, str(exc)) from exc
 

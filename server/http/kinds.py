@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from server.store.rules import MILLION
 from server.times import to_ms
@@ -118,13 +118,15 @@ def _instant(value: Any) -> int:
     return to_ms(at)
 
 
-def _object(json: bytes) -> str:
+def _object(json: bytes | Raw) -> str:
+    json = bytes(json)
     if not isinstance(_value(json), dict):
         raise ValueError("must be an object")
     return json.decode()
 
 
-def _object_or_text(json: bytes) -> str:
+def _object_or_text(json: bytes | Raw) -> str:
+    json = bytes(json)
     value = _value(json)
     if isinstance(value, dict):
         return json.decode()

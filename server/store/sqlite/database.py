@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import quote, unquote
 
-__all__ = ["DatabaseError", "database_path", "open_reader", "open_writer"]
+__all__ = ["DatabaseError", "database_path", "lock_file", "open_reader", "open_writer"]
 
 BUSY_TIMEOUT_S: Final = 5.0  # another process (a backup, the sqlite3 shell) may hold the write lock
 CHECKPOINT_PAGES: Final = 8_000  # of 4 KiB: a busy second's worth of WAL; with the default of 1,000 every
@@ -37,6 +38,31 @@ def database_path(url: str) -> Path | None:
             " or sqlite:// for one in memory"
         )
     return Path(unquote(url[len(prefix) :]))
+
+
+def lock_file(path: Path) -> BinaryIO:
+    """Keep a second server off a database file, until what is returned is closed.
+
+    Two would each know only their own waiters, and starve each other's writes. The lock is on a file
+    beside it; the kernel lets it go with the process, however that ends. Readers need none.
+
+    Raises:
+        DatabaseError: another server has it, or the file cannot be made.
+    """
+    beside = path.with_name(f"{path.name}.lock")
+    try:
+        opened = beside.open("ab")
+    except OSError as exc:
+        raise DatabaseError(_cannot_open(path, exc)) from exc
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        opened.close()
+        raise DatabaseError(
+            f"the database {path} is served by another process already (it holds {beside});"
+            " stop that one, or give this one a database of its own"
+        ) from exc
+    return opened
 
 
 def open_writer(path: Path | None) -> sqlite3.Connection:
@@ -88,6 +114,6 @@ def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _cannot_open(path: Path | None, exc: sqlite3.Error) -> str:
+def _cannot_open(path: Path | None, exc: Exception) -> str:
     where = "in memory" if path is None else str(path)
     return f"the database {where} cannot be opened: {exc}; does its folder exist, and may it be written?"

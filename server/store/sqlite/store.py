@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from typing import Final, TypeVar, cast
+from typing import BinaryIO, Final, TypeVar, cast
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, 
 from server.store.rules import is_closed
 from server.store.sqlite import reads, rows
 from server.store.sqlite.closing import Closing, StopPending, half_closed
-from server.store.sqlite.database import DatabaseError, database_path, open_reader, open_writer
+from server.store.sqlite.database import DatabaseError, database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.execute import Probe
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
@@ -67,7 +67,7 @@ class SqliteStore:
         self._slow_reads = asyncio.Lock()
         self._closing = Closing(self.apply)
         self._tokens: dict[str, KnownToken] = {}
-        self._connections: list[sqlite3.Connection] = []
+        self._opened: list[BinaryIO | sqlite3.Connection] = []  # in this order
 
     async def start(self, listener: Listener) -> None:
         """Open the database, bring its schema up to date, start the writer."""
@@ -84,8 +84,10 @@ class SqliteStore:
 
     def _open(self) -> sqlite3.Connection:
         path = database_path(self._url)
+        if path is not None:
+            self._opened.append(lock_file(path))
         db = open_writer(path)
-        self._connections.append(db)
+        self._opened.append(db)
         db.create_function("new_id", 0, self._new_id)
         migrate(db, migrations(), to_ms(self._clock.now()))
         if path is None:
@@ -93,7 +95,7 @@ class SqliteStore:
         else:
             self._open_reader = open_reader(path)
             self._slow_reader = open_reader(path)
-            self._connections += (self._open_reader, self._slow_reader)
+            self._opened += (self._open_reader, self._slow_reader)
         return db
 
     async def close(self) -> None:
@@ -105,8 +107,8 @@ class SqliteStore:
 
     def _close_connections(self) -> None:
         self._open_reader = self._slow_reader = None
-        while self._connections:
-            self._connections.pop().close()
+        while self._opened:
+            self._opened.pop().close()
 
     async def apply(self, command: Command[AnswerT]) -> AnswerT:
         """Do a command and return its answer, durable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
 from typing import Any, Final
 
 from server.ids import IdSource
@@ -12,6 +13,7 @@ from server.store.sqlite.counters import Counters
 
 __all__ = ["Transaction"]
 
+STATEMENTS: Final = 256  # kept ready; clients tell a few combinations of fields
 RUN_STATE: Final = "id, created_at, started_at, stopped_at, result_code, progress"
 
 
@@ -33,17 +35,11 @@ class Transaction:
 
     def insert(self, table: str, **columns: Any) -> None:
         """Insert a row."""
-        names = ", ".join(columns)
-        marks = ", ".join("?" * len(columns))
-        self.db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - names are ours
+        self.db.execute(_insert(table, tuple(columns)), tuple(columns.values()))
 
     def update(self, table: str, org_id: str, key: str, **columns: Any) -> None:
         """Change columns of the row with that key."""
-        sets = ", ".join(f"{name} = ?" for name in columns)
-        self.db.execute(
-            f"UPDATE {table} SET {sets} WHERE org_id = ? AND id = ?",  # noqa: S608 - names are ours
-            (*columns.values(), org_id, key),
-        )
+        self.db.execute(_update(table, tuple(columns)), (*columns.values(), org_id, key))
 
     def live_run(self, org_id: str, task_id: str) -> RunState | None:
         """Return the task's started and not stopped run."""
@@ -75,3 +71,15 @@ class Transaction:
             self.changes.append(TasksPending(org_id, task_type))
         elif was and not claimable:
             self.changes.append(TaskTaken(org_id, task_id))
+
+
+@lru_cache(maxsize=STATEMENTS)
+def _insert(table: str, names: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - names are ours
+
+
+@lru_cache(maxsize=STATEMENTS)
+def _update(table: str, names: tuple[str, ...]) -> str:
+    sets = ", ".join(f"{name} = ?" for name in names)
+    return f"UPDATE {table} SET {sets} WHERE org_id = ? AND id = ?"  # noqa: S608 - names are ours

@@ -17,7 +17,7 @@ from server.store.queries import JobQuery, Page, Sort
 from server.store.records import JobRecord
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.sqlite import execute, writer
-from server.store.sqlite.database import open_writer
+from server.store.sqlite.database import DatabaseError, open_writer
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.transaction import Transaction
 from tests.unit.server.world import LIMIT_S, FakeClock, opened, rows, run_async
@@ -120,7 +120,7 @@ def test_a_full_disk_fails_the_write_and_not_the_server(tmp_path: Path) -> None:
 
     async def body() -> None:
         async with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as world:
-            db = world.store._connections[0]
+            db = world.store._open_writer._db
             with world.store._write_lock:
                 (pages,) = db.execute("PRAGMA page_count").fetchone()
                 db.execute(f"PRAGMA max_page_count = {pages}")
@@ -174,7 +174,7 @@ def test_the_database_itself_refuses_a_second_live_run() -> None:
         async with opened() as world:
             task = await world.task(await world.job())
             await world.claim(task)
-            db = world.store._connections[0]
+            db = world.store._open_writer._db
             with world.store._write_lock, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
                 db.execute(
                     "INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at,"
@@ -199,5 +199,35 @@ def test_unusual_orders_and_far_pages_read_what_was_just_written(tmp_path: Path)
                 assert [job.title for job in found] == ["c", "b", "a"]
                 far = Page(number=1000, size=100)
                 assert await world.store.jobs(JobQuery(org_id=world.org_id, page=far)) == []
+
+    run_async(body)
+
+
+def test_a_second_server_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    """The message says which process is in the way; once the first is gone, the file opens."""
+    url = f"sqlite:///{tmp_path / 'jobs.db'}"
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path, target_is_directory=True)
+
+    async def body() -> None:
+        async with opened(url) as world:
+            for same in (url, f"sqlite:///{link / 'jobs.db'}"):
+                with pytest.raises(DatabaseError, match="served by another process"):
+                    async with opened(same):
+                        pass
+            assert (await world.job()).id
+        async with opened(url) as world:
+            assert (await world.job()).id
+
+    run_async(body)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """Before anything is opened."""
+
+    async def body() -> None:
+        with pytest.raises(DatabaseError, match="does its folder exist"):
+            async with opened(f"sqlite:///{tmp_path}/none/jobs.db"):
+                pass
 
     run_async(body)
