@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote_plus
 
 import structlog
 import uvicorn
@@ -19,9 +20,10 @@ import uvloop
 from msgspec import Struct
 
 from server.app import MAX_BODY_BYTES, App, create_app
+from server.http.query import BEARER_TOKEN
 from server.store.sqlite.database import DatabaseError
 
-__all__ = ["ApiServer", "HideTokens", "ServeConfig", "TokenNeeded", "listen", "run", "url_of"]
+__all__ = ["ApiServer", "HideTokens", "ServeConfig", "TokenNeeded", "listen", "log_plainly", "run", "url_of"]
 
 EXIT_USAGE: Final = 2  # the configuration is wrong: starting again does not help
 EXIT_FAILED: Final = 1
@@ -31,7 +33,7 @@ KEEP_ALIVE_S: Final = 75  # longer than agents pause between polls, so that conn
 DATE_HEADER_S: Final = 1.0  # its resolution
 SHUTDOWN_S: Final = 5  # requests still running after this are cut off
 
-TOKEN_IN_QUERY: Final = re.compile(r"(bearer_token=)[^&\s]*")
+PARAMETER: Final = re.compile(r"(?P<name>[^?&=\s]+)=[^&\s]*")
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +129,7 @@ def run(config: ServeConfig) -> int:
     The code is 0 after a stop that was asked for, 2 for a configuration that cannot work (also a
     database that cannot be opened), 1 where the address cannot be had.
     """
+    log_plainly()
     if config.access_log:
         _show_access_log()
     try:
@@ -183,6 +186,19 @@ def _show_access_log() -> None:
     access.addHandler(logging.StreamHandler())
 
 
+def log_plainly() -> None:
+    """Configure structlog unless that was done: its default shows local variables, and tokens in them."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+            ]
+        )
+
+
 class HideTokens(logging.Filter):
     """Takes tokens out of the query strings that the access log shows."""
 
@@ -190,9 +206,15 @@ class HideTokens(logging.Filter):
         """Let every record through, without tokens."""
         if isinstance(record.args, tuple):
             record.args = tuple(
-                TOKEN_IN_QUERY.sub(r"\1***", arg) if isinstance(arg, str) else arg for arg in record.args
+                PARAMETER.sub(_hidden, arg) if isinstance(arg, str) else arg for arg in record.args
             )
         return True
+
+
+def _hidden(parameter: re.Match[str]) -> str:
+    # The name may be escaped: bearer%5Ftoken is read as bearer_token.
+    is_token = unquote_plus(parameter["name"]) == BEARER_TOKEN.name
+    return f"{parameter['name']}=***" if is_token else parameter[0]
 
 
 def _give_up(code: int, message: str) -> int:

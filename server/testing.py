@@ -12,7 +12,7 @@ import uvloop
 
 from server.app import MAX_BODY_BYTES, App, create_app
 from server.ids import IdSource
-from server.serve import ApiServer, listen, url_of
+from server.serve import ApiServer, listen, log_plainly, url_of
 from server.store.commands import Command, CreateToken, EnsureOrganisation
 from server.tokens import DEFAULT_ORG_ID, FULL, hash_token, new_token
 from worker.clock import Clock
@@ -47,6 +47,7 @@ class RunningServer:
         Raises:
             DatabaseError: the database cannot be opened.
         """
+        log_plainly()
         self._thread.start()
         if not self._ready.wait(READY_S):
             raise TimeoutError(f"the server did not start within {READY_S} s")

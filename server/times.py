@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from worker.api import wire
-
 __all__ = ["from_ms", "instant_of", "to_ms"]
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,4 +33,5 @@ def instant_of(at_ms: int | None) -> str | None:
 @lru_cache(maxsize=4096)
 def _second(second: int) -> str:
     # A list shows many times of the same few seconds; the calendar is the costly part.
-    return wire.format_instant(from_ms(second * 1000)).removesuffix("000Z")
+    # Not strftime: it writes the year 1 with one digit.
+    return f"{from_ms(second * 1000).replace(tzinfo=None).isoformat()}."

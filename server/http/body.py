@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from server.http.kinds import Kind
 
 __all__ = ["Body", "BodyField", "Fields", "read_bytes"]
 
+MOST_S: Final = 60.0  # for a body to arrive; who is slower holds a connection and nothing else
 DISCARDED_AT_MOST: Final = 4  # times the limit; a client that sends yet more is cut off
 
 NULL: Final = b"null"
@@ -139,18 +141,21 @@ async def read_bytes(request: Request, body: Body, most_bytes: int) -> bytes:
     would not see the answer.
 
     Raises:
-        ApiError: 422, it is too large, or the client went away.
+        ApiError: 422, it is too large, comes too slowly, or the client went away.
     """
     content, size = bytearray(), 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= most_bytes:
-                content += chunk
-            elif size > DISCARDED_AT_MOST * most_bytes:
-                break
+        async with asyncio.timeout(MOST_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= most_bytes:
+                    content += chunk
+                elif size > DISCARDED_AT_MOST * most_bytes:
+                    break
     except ClientDisconnect as exc:
         raise body.error("body", "ended early") from exc
+    except TimeoutError as exc:
+        raise body.error("body", f"did not arrive within {MOST_S:g} s") from exc
     if size > most_bytes:
         raise body.error("body", f"must not be larger than {most_bytes} bytes")
     return bytes(content)

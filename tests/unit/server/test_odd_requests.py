@@ -1,0 +1,109 @@
+"""Requests at the edge of what can be: never a failure of the server, never a token in its log."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from server.http import body
+from server.routes import jobs
+from server.serve import HideTokens
+from server.testing import TOKEN, RunningServer, running_server
+from tests.unit.server.world import LIMIT_S
+
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def server() -> Iterator[RunningServer]:
+    """Serve from memory."""
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    """Return a client with the token."""
+    with httpx.Client(base_url=server.url, headers=HEADERS) as client:
+        yield client
+
+
+@pytest.fixture
+def task_id(client: httpx.Client) -> str:
+    """Return a pending task."""
+    job_id = client.post("/api/jobs", json={"type": "noop"}).json()[0]["id"]
+    return str(client.post("/api/jobs/tasks", json={"jobId": job_id}).json()["id"])
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_is_none_in_utc_is_refused(client: httpx.Client, task_id: str, at: str) -> None:
+    """It is a time where it was written, but not one that can be kept."""
+    answer = client.post("/api/jobs/runs", json={"taskId": task_id, "startedAt": at})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"].startswith("startedAt: ")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z"])
+def test_an_early_time_comes_back_as_it_went(client: httpx.Client, task_id: str, at: str) -> None:
+    """Four digits of a year, and no loss before 1970."""
+    answer = client.post("/api/jobs/runs", json={"taskId": task_id, "startedAt": at})
+    assert answer.json()["startedAt"] == at
+
+
+def test_an_unknown_job_is_named(client: httpx.Client) -> None:
+    """The message of a PUT holds the id that was not found."""
+    answer = client.put("/api/jobs/nobody", json={"title": "x"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "Job not found: nobody")
+
+
+def test_a_body_that_does_not_come_is_given_up(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that stalls half way does not hold its request for ever."""
+    monkeypatch.setattr(body, "MOST_S", 0.05)  # the limit itself, short enough to wait for
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), LIMIT_S) as client:
+        client.sendall(
+            f"POST /api/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            "Content-Length: 9\r\n\r\n{".encode()
+        )
+        answer = client.recv(10_000)
+    assert answer.startswith(b"HTTP/1.1 422")
+    assert b"body: did not arrive" in answer
+
+
+def test_a_failure_of_ours_shows_no_token_in_the_log(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its traceback is there, without the values of variables."""
+
+    def fail(_value: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(jobs, "page_of", fail)
+    answer = httpx.get(f"{server.url}/api/jobs?bearer_token={TOKEN}", headers=HEADERS)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    shown = "".join(capfd.readouterr())
+    assert "ZeroDivisionError" in shown
+    assert TOKEN not in shown
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("/a?bearer_token=secret", "/a?bearer_token=***"),
+        ("/a?bearer%5Ftoken=secret&x=1", "/a?bearer%5Ftoken=***&x=1"),
+        ("/a?%62earer_token=secret", "/a?%62earer_token=***"),
+        ("/a?x=bearer_token&y=1", "/a?x=bearer_token&y=1"),
+    ],
+)
+def test_the_access_log_hides_tokens_however_they_are_escaped(asked: str, shown: str) -> None:
+    """What the server would take as a token is not written down."""
+    record = logging.LogRecord("access", logging.INFO, "", 0, "%s", (asked,), None)
+    assert HideTokens().filter(record)
+    assert record.getMessage() == shown
