@@ -84,11 +84,11 @@ class Claimer:
 
         Raises: JournalFull where the intent cannot be written: nothing may be claimed then.
         """
-        if self.kind.elects:
-            return await self._elect(task)
         known: Sequence[Run] = ()
         run_id = claim_run_id(task.id)
         for _ in range(2):  # as a task never run; then, where that id is used up, by its placeholder
+            if self.kind.elects:
+                return await self._elect(task)
             claim = await self._take(task, run_id, known)
             if claim is not Taken.ENDED:
                 return claim
@@ -117,7 +117,7 @@ class Claimer:
         if answer.id != run_id:
             self._find(ServerKind.IGNORES)
             return await self._elect(task, adopted=(run_id, answer, identity))
-        if self.kind is ServerKind.UNKNOWN and not await self._probe(answer, identity, body):
+        if self.kind is not ServerKind.KEY and not await self._probe(answer, identity, body):
             return await self._elect(task)
         await self._runs.close_placeholders(open_placeholders(known), answer.id)
         return Claim(
@@ -188,15 +188,21 @@ class Claimer:
         """Post our own run once more under another identity, before anything runs in it.
 
         Returns True where the server kept the first one: its key decides races. Where it replaced it,
-        that run is closed, and claims go by election from now on.
+        or another slot has found out meanwhile that it does, that run is closed, and claims go by
+        election from now on.
         """
-        probe = self._identities.probe(identity)
-        await self._journal.mark(run.id, self._runs.probe_mark(probe))
-        if await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)}):
-            self._find(ServerKind.KEY)
-            return True
-        self._find(ServerKind.OVERWRITES)
-        await self._runs.close_lost(run.id, probe, "the server replaces runs that have the same id")
+        owner = identity
+        if not self.kind.elects:
+            probe = self._identities.probe(identity)
+            await self._journal.mark(run.id, self._runs.probe_mark(probe))
+            is_kept = await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)})
+            if is_kept and not self.kind.elects:
+                self._find(ServerKind.KEY)
+                return True
+            if not is_kept:
+                owner = probe
+                self._find(ServerKind.OVERWRITES)
+        await self._runs.close_lost(run.id, owner, "the server replaces runs that have the same id")
         await self._journal.close_entry(run.id)
         return False
 

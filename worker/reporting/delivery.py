@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -12,9 +12,9 @@ import structlog
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, Unknown
 from worker.api.ids import requeue_run_id
-from worker.api.models import Identity, Run, most_recent
+from worker.api.models import Identity, Run, recency
 from worker.api.retry import DELIVER, PATIENT, READ, Retrier
-from worker.api.wire import ErrorKind, parse_instant
+from worker.api.wire import parse_instant
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
@@ -24,7 +24,7 @@ __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
 BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
-LOOKS_MAX = 20  # at a task whose most recent run is a claim that has not seen yet that it lost
+LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
 log = structlog.get_logger()
 
 
@@ -180,11 +180,9 @@ class Delivery:
         return True
 
     async def _is_continued(self, entry: Entry) -> bool:
-        """Tell whether the task has gone on after our run: where the server gives ids, its list tells."""
+        """Tell whether the task was requeued after our run: where the server gives ids, its list tells."""
         await asyncio.sleep(self._lag_s)
-        runs = await self._runs_of(entry)
-        counted = most_recent([run for run in runs if run.error_kind != ErrorKind.LOST_CLAIM])
-        return counted is not None and counted.id != entry.run_id
+        return any(not run.raw.get("startedAt") for run in after(await self._runs_of(entry), entry))
 
     async def _is_job_stopping(self, entry: Entry) -> bool:
         if entry.job_id is None:
@@ -199,19 +197,31 @@ class Delivery:
     # elections
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
-        """Let the task show the outcome where only lost claims are more recent than the run that has it."""
+        """Let the task show the outcome where claims that lose are more recent than the run that has it."""
         for _ in range(LOOKS_MAX):
-            await asyncio.sleep(self._lag_s)  # what was posted last must be seen, and be closed by who lost
+            await asyncio.sleep(self._lag_s)  # what was posted last must be seen
             try:
-                runs = await self._runs_of(entry)
-                counted = most_recent([run for run in runs if run.error_kind != ErrorKind.LOST_CLAIM])
-                if counted is None or counted.is_live:
-                    continue
-                if counted.id == entry.run_id and counted is not most_recent(runs):
+                if not await self._is_shown(entry, report):
                     await self._echo(entry, report)
                 return
             except ApiError as error:  # where the echo's answer got lost, the next list shows it
                 log.warning("outcome.not_most_recent", run_id=entry.run_id, error=str(error))
+        log.error("outcome.not_most_recent", run_id=entry.run_id, task_id=entry.task_id)
+
+    async def _is_shown(self, entry: Entry, report: dict[str, Any]) -> bool:
+        """Tell whether the task shows the outcome, or has gone on; stop what is left of our claim.
+
+        A claim that comes after our run without a placeholder between them will lose.
+        """
+        runs = await self._runs_of(entry)
+        identity = identity_of(entry, report)
+        for run in runs:  # lost answers made several of one claim, or of an echo
+            if run.is_live and identity.owns(run) and run.id != entry.run_id:
+                await self._retrier.call(PATIENT, lambda id_=run.id: self._api.update_run(id_, report))  # type: ignore[misc]
+        later = after(runs, entry)
+        if any(not run.raw.get("startedAt") for run in later):
+            return True
+        return not later or identity.owns(later[-1])
 
     async def _runs_of(self, entry: Entry) -> list[Run]:
         return await self._retrier.call(
@@ -224,6 +234,13 @@ class Delivery:
         run = await self._api.create_run(body)
         if not run.raw.get("stoppedAt"):
             await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
+
+
+def after(runs: Sequence[Run], entry: Entry) -> list[Run]:
+    """Return the runs that are more recent than the one of an entry, oldest first."""
+    ordered = sorted(runs, key=recency)
+    at = next((at for at, run in enumerate(ordered) if run.id == entry.run_id), len(ordered))
+    return ordered[at + 1 :]
 
 
 def accepted(results: Mapping[str, Any]) -> Delivered:

@@ -143,6 +143,32 @@ def test_a_body_that_is_refused_is_given_up_after_an_earlier_time_out_too() -> N
     assert len(stub.asked("POST")) < 50
 
 
+def test_what_one_slot_finds_out_of_a_server_counts_for_claims_that_are_under_way() -> None:
+    """They were posted under ids that others overwrite: none is executed without an election."""
+    shelf, won = Shelf(overwrites=True), []
+
+    async def main() -> None:
+        clock = VirtualClock()
+        journal = await Journal.open(MemoryIO(), clock)
+        runs = RunWire(StubApi(shelf).api, Retrier(Random(1), clock), clock, Random(1), dict)
+        identities = Identities("pod/a", clock)
+        ids = iter(f"random-{at}" for at in range(9))
+        elections = Elections(runs, journal, identities, new_id=lambda: next(ids), settle_s=SETTLE_S)
+        claimer = Claimer(
+            runs, journal, identities, elections, kind=ServerKind.UNKNOWN, on_kind=lambda _: None
+        )
+
+        async def claim(at: int) -> None:
+            for _ in range(at):
+                await asyncio.sleep(0)
+            won.append(await claimer.claim(task(f"t{at}")))
+
+        await asyncio.gather(*(claim(at) for at in range(8)))
+
+    run_virtual(main())
+    assert [claim is not None and claim.is_elected for claim in won] == [True] * 8
+
+
 @pytest.mark.parametrize("answer", [INGRESS, (405, "<html>"), (429, {}), (403, {}), (408, {}), (502, {})])
 def test_what_a_proxy_says_to_a_probe_does_not_tell_the_servers_kind(answer: Answer) -> None:
     """Taken for a refusal, it would have every task of an overwriting server run twice."""

@@ -41,7 +41,9 @@ class Case:
     ) -> None:
         """Deliver, for so long at most."""
         journal = await Journal.open(MemoryIO(), VirtualClock())
-        entry = Entry(run_id="r", task_id="t", job_id="j", pod_id="pod/a", started_at=AT, marks=marks)
+        entry = Entry(
+            run_id="r", task_id="t", job_id="j", pod_id="pod/a", started_at=AT, marks=marks, intent=LIVE
+        )
         await journal.intent(entry)
         await journal.terminal("r", report, requeue=requeue)
         delivery = Delivery(
@@ -235,6 +237,38 @@ OURS = DONE | {"createdAt": "2026-01-01T00:00:02.000Z"}
 LOST = run_shown("late", 3, resultCode="Failed", error="lost_claim: another run was earlier")
 
 
+def test_an_elected_run_is_shown_over_claims_that_will_lose_or_whose_agent_died() -> None:
+    """They are live and more recent; nobody waits for them."""
+    runs = [OURS, LOST | {"stoppedAt": None, "error": None}]
+
+    def answer(request: Request) -> Answer:
+        if request.method == "POST":
+            runs.append(run_shown("echo", 9) | request.body)
+        if request.path.endswith("runs"):
+            return 200, runs[-1] if request.method == "POST" else {"runs": runs}
+        return 200, DONE
+
+    case = deliver(answer, marks=("elected",))
+    assert case.delivered is Delivered.ACCEPTED
+    assert [run["id"] for run in runs] == ["r", "late", "echo"]
+
+
+def test_what_is_left_of_a_claim_that_lost_answers_made_several_of_is_stopped() -> None:
+    """A doubled request arrives while the run is going, and is shown as live for ever."""
+    runs = [OURS, OURS | {"id": "double", "stoppedAt": None, "createdAt": LOST["createdAt"]}]
+
+    def answer(request: Request) -> Answer:
+        if request.method == "PUT":
+            runs[:] = [run | request.body if run["id"] in request.path else run for run in runs]
+            return 200, DONE
+        return 200, {"runs": runs}
+
+    case = deliver(answer, marks=("elected",))
+    assert case.delivered is Delivered.ACCEPTED
+    assert all(run["stoppedAt"] for run in runs)
+    assert case.stub.asked("POST") == []
+
+
 @pytest.mark.parametrize("fault", [(502, {}), (404, "<html>"), (200, "<html>"), (429, {})])
 @pytest.mark.parametrize("kind", ["GET", "POST"])
 def test_the_task_of_an_elected_run_shows_its_outcome_in_spite_of_a_fault(fault: Answer, kind: str) -> None:
@@ -248,7 +282,7 @@ def test_the_task_of_an_elected_run_shows_its_outcome_in_spite_of_a_fault(fault:
         if faults and request.method == kind:
             return faults.pop()
         if request.method == "POST":
-            runs.append(run_shown("echo", 9, resultCode="Success"))
+            runs.append(run_shown("echo", 9) | request.body)
             return 200, runs[-1]
         return 200, {"runs": runs}
 
