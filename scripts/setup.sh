@@ -11,6 +11,9 @@ venv=.venv
 libraries_stamp=$venv/.libraries
 project_stamp=$venv/.project
 
+# An activated .venv stands first in PATH. It is what is made anew here, so it cannot be what makes it.
+PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF -e "$PWD/$venv/bin" -e "$(pwd -P)/$venv/bin" | paste -sd : -)
+
 fail() {
     printf 'setup: %s\n' "$1" >&2
     exit 1
