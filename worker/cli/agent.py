@@ -44,4 +44,11 @@ def command(
     try:
         return asyncio.run(run(config))
     except (OSError, ValueError, StateDirBusy) as exc:
-        raise CliError(str(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
+        raise CliError(said(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
+
+
+def said(exc: Exception) -> str:
+    """Return what an error says, without the number that the system has for it."""
+    if isinstance(exc, OSError) and exc.strerror and exc.filename:
+        return f"{exc.filename}: {exc.strerror}"
+    return str(exc)

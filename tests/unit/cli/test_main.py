@@ -115,3 +115,11 @@ def test_a_number_that_is_none_is_told_plainly(cli: Cli, monkeypatch: pytest.Mon
     ran = cli("agent")
     assert ran.code == 5
     assert "environment variable MILLHAND_CONCURRENCY: 'many' is not a whole number" in ran.err
+
+
+def test_an_agent_without_a_place_for_its_state_says_where(cli: Cli) -> None:
+    """The path and why, and no number of the system."""
+    ran = cli("agent", "--state-dir", "/proc/nowhere")
+    assert ran.code == 5
+    assert "error: /proc/nowhere" in ran.err
+    assert "Errno" not in ran.err
