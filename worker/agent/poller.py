@@ -25,6 +25,7 @@ FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for
 CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
 ECHO_S = 0.1  # base and bound of the waits after lists that held nothing but tasks just tried
 ECHO_MAX_S = 2.0
+OTHERS_S = 0.5  # base of the waits while all that is pending does not fit here: our server does not hold then
 SKIP_S = 3.0  # how long a task that was tried is left alone: lists may lag
 SKIP_MAX = 10_000  # tasks remembered as tried
 LEFT_LOGGED_MAX = 1_000  # tasks of which it was logged why they are left
@@ -58,6 +59,7 @@ class Poller:
         self._backoff = Backoff(random, poll_interval_s, poll_max_s)
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
+        self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
         self._claiming: set[str] = set()
         self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
@@ -140,7 +142,7 @@ class Poller:
         """Fill the queue; returns how long to wait where that brought nothing."""
         is_ours = self._api.traits.claims_unique  # it hands each task to one agent, in its own order
         per_page = min(PER_PAGE, free + self._ahead) if is_ours else PER_PAGE
-        tried, was_held = 0, False
+        tried, left, was_held = 0, 0, False
         for page in range(1, PAGES_MAX + 1):
             wait_s = self._long_poll_s if page == 1 else 0.0
             poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
@@ -151,13 +153,17 @@ class Poller:
                 self._queue.extend(found)
                 self._fresh_until_mono = self._clock.mono() + FRESH_S
                 self._echoes.reset()
+                self._others.reset()
                 return 0.0
             tried += choice.tried
+            left += len(choice.left)
             was_held = poll.waited and not poll.tasks
             if len(poll.tasks) < per_page:
                 break
         if tried:
             return self._echoes.next_s()
+        if left and is_ours:
+            return self._others.next_s()
         return 0.0 if was_held else self._backoff.next_s()
 
     def _tell_left(self, choice: Choice, page: int) -> None:

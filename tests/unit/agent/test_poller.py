@@ -183,3 +183,16 @@ def test_a_list_of_tasks_just_tried_does_not_put_the_poller_to_sleep() -> None:
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) <= 0.1
+
+
+def test_tasks_that_fit_no_machine_here_do_not_slow_the_pick_up_of_others() -> None:
+    """Our server answers at once while they are pending; what comes beside them is seen within the interval."""
+    stub = StubApi(lambda _: (200, pending("t1", parameters={"requires": {"gpus": 8}}), UNIQUE))
+
+    async def main() -> float:
+        one = poller(stub, unmet=lambda _: ("needs 8 GPUs",))
+        for _ in range(50):
+            assert await one.next_or_none(1) is None
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) <= 50 * 5.0
