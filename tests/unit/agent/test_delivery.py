@@ -255,7 +255,8 @@ def test_an_elected_run_is_shown_over_claims_that_will_lose_or_whose_agent_died(
 
 def test_what_is_left_of_a_claim_that_lost_answers_made_several_of_is_stopped() -> None:
     """A doubled request arrives while the run is going, and is shown as live for ever."""
-    runs = [OURS, OURS | {"id": "double", "stoppedAt": None, "createdAt": LOST["createdAt"]}]
+    double = OURS | {"id": "double", "stoppedAt": None, "createdAt": LOST["createdAt"]}
+    runs: list[dict[str, Any]] = [OURS, double]
 
     def answer(request: Request) -> Answer:
         if request.method == "PUT":

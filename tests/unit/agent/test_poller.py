@@ -186,7 +186,7 @@ def test_a_list_of_tasks_just_tried_does_not_put_the_poller_to_sleep() -> None:
 
 
 def test_tasks_that_fit_no_machine_here_do_not_slow_the_pick_up_of_others() -> None:
-    """Our server answers at once while they are pending; what comes beside them is seen within the interval."""
+    """Our server answers at once while they are pending; what comes beside them is seen soon."""
     stub = StubApi(lambda _: (200, pending("t1", parameters={"requires": {"gpus": 8}}), UNIQUE))
 
     async def main() -> float:

@@ -120,6 +120,7 @@ def test_a_full_disk_fails_the_write_and_not_the_server(tmp_path: Path) -> None:
 
     async def body() -> None:
         async with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as world:
+            assert world.store._open_writer is not None
             db = world.store._open_writer._db
             with world.store._write_lock:
                 (pages,) = db.execute("PRAGMA page_count").fetchone()
@@ -174,6 +175,7 @@ def test_the_database_itself_refuses_a_second_live_run() -> None:
         async with opened() as world:
             task = await world.task(await world.job())
             await world.claim(task)
+            assert world.store._open_writer is not None
             db = world.store._open_writer._db
             with world.store._write_lock, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
                 db.execute(
@@ -191,6 +193,7 @@ def test_unusual_orders_and_far_pages_read_what_was_just_written(tmp_path: Path)
     async def body() -> None:
         for db in (f"sqlite:///{tmp_path / 'jobs.db'}", "sqlite://"):
             async with opened(db) as world:
+                found: list[JobRecord] = []
                 for title in ("b", "c", "a"):
                     await world.job(title=title)
                     by_title = Page(sort=Sort("title", descending=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,7 +201,7 @@ def test_a_stopped_run_takes_its_last_report_again_and_nothing_else() -> None:
     async def body() -> None:
         async with opened() as world:
             run = await world.claim(await world.task(await world.job()))
-            report = {"stopped_at": 9, "result_code": "Success", "results": '{"a": [1, 2]}'}
+            report: dict[str, Any] = {"stopped_at": 9, "result_code": "Success", "results": '{"a": [1, 2]}'}
             stopped = await world.put(run, **report)
             assert (await world.put(run, **{**report, "results": '{"a":[1,2]}'})).id == stopped.id
             for other in (
