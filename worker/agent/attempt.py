@@ -24,6 +24,7 @@ from worker.reporting.journal import EntryTooLarge, Journal, JournalError
 from worker.reporting.records import Entry
 from worker.reporting.report import terminal_report
 from worker.reporting.reporter import Reporter
+from worker.usage.usage import rounded
 
 __all__ = ["AttemptTimes", "Attempts"]
 
@@ -216,8 +217,8 @@ class Attempts:
             type=claim.task.type,
             result=str(outcome.code),
             error=outcome.error.text() if outcome.error else None,
-            wall_s=outcome.usage.wall_s,
-            cpu_s=outcome.usage.cpu_s,
+            wall_s=rounded(outcome.usage.wall_s),
+            cpu_s=rounded(outcome.usage.cpu_s),
             ram_peak_bytes=outcome.usage.ram_peak_bytes,
             attempt=claim.attempt,
             requeued=requeue,

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "rounded"]
 
 
 class Usage(Struct, frozen=True, kw_only=True):
