@@ -117,8 +117,10 @@ class Claimer:
         if answer.id != run_id:
             self._find(ServerKind.IGNORES)
             return await self._elect(task, adopted=(run_id, answer, identity))
-        if self.kind is not ServerKind.KEY and not await self._probe(answer, identity, body):
-            return await self._elect(task)
+        if self.kind is not ServerKind.KEY:
+            owner = await self._probe(answer, identity, body)
+            if owner is not None:
+                return await self._elect_instead(task, answer, owner)
         await self._runs.close_placeholders(open_placeholders(known), answer.id)
         return Claim(
             task=task,
@@ -184,27 +186,40 @@ class Claimer:
             return run
         return Taken.ENDED if taken is Taken.ENDED else None
 
-    async def _probe(self, run: Run, identity: Identity, body: dict[str, Any]) -> bool:
+    async def _probe(self, run: Run, identity: Identity, body: dict[str, Any]) -> Identity | None:
         """Post our own run once more under another identity, before anything runs in it.
 
-        Returns True where the server kept the first one: its key decides races. Where it replaced it,
-        or another slot has found out meanwhile that it does, that run is closed, and claims go by
-        election from now on.
+        Returns None where the server kept the first one: its key decides races. Where it replaced it, or
+        another slot has found out meanwhile that it does, the identity that the run has now.
         """
-        owner = identity
-        if not self.kind.elects:
-            probe = self._identities.probe(identity)
-            await self._journal.mark(run.id, self._runs.probe_mark(probe))
-            is_kept = await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)})
-            if is_kept and not self.kind.elects:
-                self._find(ServerKind.KEY)
-                return True
-            if not is_kept:
-                owner = probe
-                self._find(ServerKind.OVERWRITES)
+        if self.kind.elects:
+            return identity
+        probe = self._identities.probe(identity)
+        await self._journal.mark(run.id, self._runs.probe_mark(probe))
+        if not await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)}):
+            self._find(ServerKind.OVERWRITES)
+            return probe
+        if self.kind.elects:
+            return identity
+        self._find(ServerKind.KEY)
+        return None
+
+    async def _elect_instead(self, task: Task, run: Run, owner: Identity) -> Claim | None:
+        """Claim by election what was posted under an id that others overwrite.
+
+        That run is closed only then: where a lost claim is all that a task has, nobody takes it.
+        """
+        backoff = self._runs.backoff(PATIENT)
+        claim = None
+        for _ in range(REFUSALS_MAX):
+            try:
+                claim = await self._elect(task)
+                break
+            except Rejected as error:
+                await backoff.sleep(error)
         await self._runs.close_lost(run.id, owner, "the server replaces runs that have the same id")
         await self._journal.close_entry(run.id)
-        return False
+        return claim
 
     async def _is_kept(self, run_id: str, identity: Identity, body: dict[str, Any]) -> bool:
         """Post the probe until the API itself has decided on it."""

@@ -98,12 +98,20 @@ class Recovery:
         for double in election.doubles:
             await self._runs.close_lost(double.id, identity, "one claim that lost answers made several of")
         if election.run is None:
-            await self._journal.close_entry(entry.run_id)
+            await self._end_unlisted(entry)
         elif election.verdict is Verdict.WON:
             await self._end_won(entry, election.run, identity)
         else:
             await self._runs.close_lost(election.run.id, identity, "another run of the task was earlier")
             await self._journal.close_entry(entry.run_id)
+
+    async def _end_unlisted(self, entry: Entry) -> None:
+        """End a run that no election counts: never posted, or posted before the kind of server was known."""
+        run = await self._runs.look(entry.run_id)
+        identity = our_identity(entry, run)
+        if run is not None and identity is not None and run.is_live:
+            await self._runs.close_lost(run.id, identity, "the server replaces runs that have the same id")
+        await self._journal.close_entry(entry.run_id)
 
     async def _end_won(self, entry: Entry, run: Run, identity: Identity) -> None:
         """Requeue a task whose election we had won, by the id that its run has on the server."""

@@ -131,39 +131,42 @@ class RunWire:
         if self.traits.claims_unique:
             return
         for placeholder in placeholders:
-            error = format_error(ErrorKind.REQUEUED, f"continued as run {run_id}")
-            await self._close(placeholder.id, {}, error)
+            await self._close(placeholder.id, self._end(ErrorKind.REQUEUED, f"continued as run {run_id}"))
 
     async def close_lost(self, run_id: str, identity: Identity, why: str) -> None:
         """Stop a run of ours in which nothing was executed, without requeue."""
-        fields = {"startedAt": format_instant(identity.started_at)}
-        await self._close(run_id, fields, format_error(ErrorKind.LOST_CLAIM, why))
+        await self._close(run_id, self.lost_report(identity, why))
 
-    async def _close(self, run_id: str, fields: Mapping[str, str], error: str) -> None:
-        body = {
-            **fields,
+    def lost_report(self, identity: Identity, why: str) -> dict[str, Any]:
+        """Return the body that stops a run of ours in which nothing was executed."""
+        return {"startedAt": format_instant(identity.started_at), **self._end(ErrorKind.LOST_CLAIM, why)}
+
+    def _end(self, kind: ErrorKind, why: str) -> dict[str, Any]:
+        return {
             "stoppedAt": format_instant(self._clock.now()),
             "resultCode": str(ResultCode.FAILED),
-            "error": error,
+            "error": format_error(kind, why),
         }
+
+    async def _close(self, run_id: str, body: Mapping[str, Any]) -> None:
         backoff = self.backoff(PATIENT)
         for _ in range(CLOSE_MAX):
             try:
                 await self.patiently(lambda: self._api.update_run(run_id, body))
                 return
             except Rejected as rejected:
-                if await self._is_closed(run_id, fields, rejected):
+                if await self._is_closed(run_id, body, rejected):
                     return
                 await backoff.sleep(rejected)
         log.error("run.not_closed", run_id=run_id, hint="it holds its task until a person stops it")
 
-    async def _is_closed(self, run_id: str, fields: Mapping[str, str], rejected: Rejected) -> bool:
+    async def _is_closed(self, run_id: str, body: Mapping[str, Any], rejected: Rejected) -> bool:
         """Tell whether a refused stop is settled: the run is over, gone, or somebody else's by now."""
         try:
             run = await self.patiently(lambda: self._api.get_run(run_id))
         except Rejected as error:
             return isinstance(error, NotFound) and error.is_documented and rejected.is_documented
-        started_at = parse_instant(fields.get("startedAt"))
+        started_at = parse_instant(body.get("startedAt"))
         return bool(run.raw.get("stoppedAt")) or (started_at is not None and run.started_at != started_at)
 
     async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:

@@ -14,7 +14,7 @@ from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, U
 from worker.api.ids import requeue_run_id
 from worker.api.models import Identity, Run, recency
 from worker.api.retry import DELIVER, PATIENT, READ, Retrier
-from worker.api.wire import parse_instant
+from worker.api.wire import ErrorKind, parse_instant
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
@@ -221,7 +221,7 @@ class Delivery:
         later = after(runs, entry)
         if any(not run.raw.get("startedAt") for run in later):
             return True
-        return not later or identity.owns(later[-1])
+        return not later or (identity.owns(later[-1]) and later[-1].error_kind != ErrorKind.LOST_CLAIM)
 
     async def _runs_of(self, entry: Entry) -> list[Run]:
         return await self._retrier.call(
