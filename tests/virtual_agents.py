@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -141,6 +142,7 @@ class Machine:
         self.world, self.name, self.disk = world, name, MemoryDisk()
         self.kind = ServerKind.UNKNOWN
         self.life = Life()
+        self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
         self.config = AgentConfig(
             state_dir=Path("/nowhere"), concurrency=3, settle_s=LAG_S + 0.1, poll_interval_s=2.0,
             poll_max_s=5.0, drain_timeout_s=60.0, **settings,
@@ -150,6 +152,7 @@ class Machine:
         """Return an agent that is ready to work, on whatever an earlier one left."""
         self.life = Life()
         journal = await Journal.open(MortalIO(self.disk, self.life), self.world.clock)
+        self.entries = journal.entries
         transport = MortalTransport(self.world.network, self.life)
         api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
 
@@ -189,10 +192,15 @@ async def until(condition: Any, limit_s: float) -> None:
 
 
 async def work_off(world: World, machines: list[Machine]) -> None:
-    """Let agents work until every task shows a success, then drain them."""
+    """Let agents work until every task shows a success and all is told, then drain them."""
     agents = [await machine.agent() for machine in machines]
     lives = [asyncio.create_task(agent.run()) for agent in agents]
-    await until(lambda: all(world.status(task) == "Success" for task in world.server.tasks), world.limit_s)
+
+    def is_done() -> bool:
+        told = not any(machine.entries for machine in machines)
+        return told and all(world.status(task) == "Success" for task in world.server.tasks)
+
+    await until(is_done, world.limit_s)
     for agent in agents:
         agent.drain.request(ErrorKind.DRAINED, "the test is over")
     assert await asyncio.gather(*lives) == [0] * len(agents)

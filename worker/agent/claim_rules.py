@@ -10,12 +10,14 @@ from msgspec import Struct
 from worker.api.errors import Conflict, Rejected
 from worker.api.ids import claim_run_id
 from worker.api.models import Identity, Run, most_recent, recency
+from worker.api.wire import ErrorKind, format_error
 
 __all__ = [
     "Taken",
     "Verdict",
     "attempts_before",
     "checkpoint_of",
+    "continued_as",
     "is_race_lost",
     "open_placeholders",
     "ours_among",
@@ -125,9 +127,20 @@ def rule_election(runs: Sequence[Run], identity: Identity, task_id: str, *, over
         and run.error_kind != "lost_claim"
         and run.id not in shared
     ]
-    if before and not before[-1].is_placeholder:
+    if before and not before[-1].is_placeholder and not is_taken_by(before[-1], ours):
         return Election(Verdict.LOST, ours[0], tuple(ours[1:]))
     return Election(Verdict.WON, ours[0], tuple(ours[1:]), tuple(run for run in before if run.is_placeholder))
+
+
+def is_taken_by(run: Run, ours: Sequence[Run]) -> bool:
+    """Tell whether a run is a placeholder that our claim has closed already, before its agent died."""
+    taken = {format_error(ErrorKind.REQUEUED, continued_as(one.id)) for one in ours}
+    return not run.raw.get("startedAt") and run.error in taken
+
+
+def continued_as(run_id: str) -> str:
+    """Return what the error of a placeholder says that a claim has taken."""
+    return f"continued as run {run_id}"
 
 
 def shared_ids(runs: Sequence[Run], task_id: str) -> frozenset[str]:

@@ -77,7 +77,10 @@ class Elections:
     async def _rename(self, task: Task, old_id: str, run: Run, identity: Identity) -> None:
         """Let the journal know the run by the id that it has on the server."""
         body = self._runs.claim_body(task, run.id, identity)
+        marks = self._journal.entries[old_id].marks
         await self._journal.intent(self._runs.entry(task, run.id, identity, body))
+        for mark in marks:
+            await self._journal.mark(run.id, mark)
         await self._journal.close_entry(old_id)
 
     async def _post(self, task: Task) -> tuple[str, Identity]:
@@ -107,6 +110,7 @@ class Elections:
                 return await self._runs.create(body)
             except Unknown as error:
                 is_uncertain = True
+                await self._journal.mark(body["id"], "doubted")  # it may arrive when all is over
                 await backoff.sleep(error)
             except Rejected as error:
                 refusals += not isinstance(error, DENIED)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from worker.agent.claim_rules import continued_as
 from worker.api.client import JobsApi
 from worker.api.connection import ServerTraits
 from worker.api.errors import ApiError, Forbidden, NotFound, RateLimited, Rejected, Unauthorized, Unknown
@@ -131,7 +132,7 @@ class RunWire:
         if self.traits.claims_unique:
             return
         for placeholder in placeholders:
-            await self._close(placeholder.id, self._end(ErrorKind.REQUEUED, f"continued as run {run_id}"))
+            await self._close(placeholder.id, self._end(ErrorKind.REQUEUED, continued_as(run_id)))
 
     async def close_lost(self, run_id: str, identity: Identity, why: str) -> None:
         """Stop a run of ours in which nothing was executed, without requeue."""

@@ -24,6 +24,7 @@ __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
 BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
+LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
 LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
 log = structlog.get_logger()
 
@@ -198,8 +199,10 @@ class Delivery:
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
         """Let the task show the outcome where claims that lose are more recent than the run that has it."""
+        wait_s = LATE_S if "doubted" in entry.marks else self._lag_s
         for _ in range(LOOKS_MAX):
-            await asyncio.sleep(self._lag_s)  # what was posted last must be seen
+            await asyncio.sleep(wait_s)  # what was posted last must be seen
+            wait_s = min(wait_s * 2.0 + 1.0, LATE_S)
             try:
                 if not await self._is_shown(entry, report):
                     await self._echo(entry, report)
@@ -224,9 +227,12 @@ class Delivery:
         return not later or (identity.owns(later[-1]) and later[-1].error_kind != ErrorKind.LOST_CLAIM)
 
     async def _runs_of(self, entry: Entry) -> list[Run]:
-        return await self._retrier.call(
-            PATIENT, lambda: self._api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
-        )
+        try:
+            return await self._api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
+        except NotFound as error:
+            if error.is_documented:
+                return []
+            raise Unknown(str(error)) from error  # an ingress said it, not the API
 
     async def _echo(self, entry: Entry, report: dict[str, Any]) -> None:
         """Post one more run that carries the outcome."""

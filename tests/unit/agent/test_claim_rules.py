@@ -96,6 +96,8 @@ def test_the_latest_checkpoint_is_handed_on() -> None:
         ([theirs(createdAt=AT, stoppedAt=LATER, resultCode="Success")], Verdict.LOST),
         ([theirs(createdAt=AT, stoppedAt=LATER, error="lost_claim: x")], Verdict.WON),
         ([theirs("1", createdAt=AT, stoppedAt=LATER), run("2", createdAt=LATER)], Verdict.WON),
+        ([run("p", createdAt=AT, stoppedAt=LATER, error="requeued: continued as run mine")], Verdict.WON),
+        ([run("p", createdAt=AT, stoppedAt=LATER, error="requeued: continued as run x")], Verdict.LOST),
     ],
 )
 def test_the_earliest_claim_wins_an_election(before: list[Any], verdict: Verdict) -> None:

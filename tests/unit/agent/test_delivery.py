@@ -292,6 +292,37 @@ def test_the_task_of_an_elected_run_shows_its_outcome_in_spite_of_a_fault(fault:
     assert [run["id"] for run in runs] == ["r", "late", "echo"]
 
 
+def test_what_may_arrive_late_is_waited_for() -> None:
+    """A claim was posted twice, as its first answer did not come; the first request arrives after the end."""
+    runs = [OURS]
+
+    def answer(request: Request) -> Answer:
+        if asyncio.get_running_loop().time() > 30.0 and len(runs) == 1:
+            runs.append(OURS | {"id": "double", "stoppedAt": None, "createdAt": LOST["createdAt"]})
+        if request.method == "PUT":
+            runs[:] = [run | request.body if run["id"] in request.path else run for run in runs]
+            return 200, DONE
+        return 200, {"runs": runs}
+
+    deliver(answer, marks=("elected", "doubted"))
+    assert [run["stoppedAt"] for run in runs] == [AT, AT]
+
+
+def test_the_requeue_of_an_elected_run_is_not_given_up_because_an_ingress_says_404() -> None:
+    """Nor is it posted where the list shows that it was."""
+    faults: list[Answer] = [(404, "<html>")] * 3
+
+    def answer(request: Request) -> Answer:
+        if request.method == "GET" and request.path.endswith("runs"):
+            return faults.pop() if faults else (200, {"runs": [LIVE]})
+        if request.method == "GET":
+            return (200, LIVE) if "runs/r" in request.path else (404, error("x"))
+        return 200, LIVE | DRAINED
+
+    case = deliver(answer, DRAINED, requeue=True, marks=("elected",))
+    assert [request.body["id"] for request in case.stub.asked("POST")] == [requeue_run_id("r")]
+
+
 def test_an_elected_run_whose_task_goes_on_is_not_shown_again() -> None:
     """It was requeued and claimed since; a lost claim of that race is the most recent run."""
     placeholder = run_shown("p", 3, startedAt=None, stoppedAt="2026-01-01T00:00:04.000Z", error="requeued: x")
