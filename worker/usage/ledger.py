@@ -101,4 +101,4 @@ def split(before: Cpu, total_s: float, system_s: float) -> Cpu:
     """
     total_s = max(total_s, before.user_s + before.system_s)
     system_s = max(min(system_s, total_s - before.user_s), before.system_s)
-    return Cpu(total_s - system_s, system_s)
+    return Cpu(max(total_s - system_s, before.user_s), system_s)  # the last bit of a difference may be lower

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from worker.usage.ledger import Cpu, CpuLedger, split
 from worker.usage.process import Key, ProcessReading
 
@@ -90,3 +93,14 @@ def test_the_parts_add_up_and_never_fall() -> None:
 def test_a_total_that_fell_is_held() -> None:
     """A reading below an earlier one (a clock that a hypervisor turned) leaves the bill as it was."""
     assert split(Cpu(2.0, 1.0), 2.5, 0.5) == Cpu(2.0, 1.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1, max_size=20))
+def test_no_part_falls_by_the_last_bit_of_a_difference(samples: list[tuple[float, float]]) -> None:
+    """Whatever floats come in: a counter that falls by 1e-18 is a counter that falls."""
+    before = Cpu(0.0, 0.0)
+    for total_s, system_s in samples:
+        after = split(before, total_s, system_s)
+        assert after.user_s >= before.user_s
+        assert after.system_s >= before.system_s
+        before = after
