@@ -13,14 +13,10 @@ from pathlib import Path
 STOP_S = 40.0  # longer than the agent's own drain
 
 
-@contextmanager
-def running_agent(
+def start_agent(
     folder: Path, url: str, token: str, *, slots: int, settings: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Give an agent that works until the end of the block, and must then drain with exit code 0.
-
-    Its state and log (`agent.log`) lie in `folder`.
-    """
+) -> subprocess.Popen[bytes]:
+    """Start an agent; its state and log (`agent.log`) lie in `folder`. The caller ends it."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
@@ -31,8 +27,8 @@ def running_agent(
         "MILLHAND_CONCURRENCY": str(slots),
         **(settings or {}),
     }
-    with (folder / "agent.log").open("wb") as log:
-        agent = subprocess.Popen(
+    with (folder / "agent.log").open("ab") as log:
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "worker.cli.main", "agent"],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -40,6 +36,14 @@ def running_agent(
             env=environment,
             start_new_session=True,
         )
+
+
+@contextmanager
+def running_agent(
+    folder: Path, url: str, token: str, *, slots: int, settings: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Give an agent that works until the end of the block, and must then drain with exit code 0."""
+    agent = start_agent(folder, url, token, slots=slots, settings=settings)
     try:
         yield agent
         if agent.poll() is None:

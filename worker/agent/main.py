@@ -28,6 +28,7 @@ from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
+from worker.executor.workdir import clear_workdirs
 from worker.log import redacted_text
 from worker.machine.detect import as_machine, detect_configured
 from worker.machine.identity import load_agent_id, machine_fingerprint
@@ -63,11 +64,13 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
     pod_id = f"{facts.podId.value}/{load_agent_id(state.path, uuid4, machine_fingerprint())}"
     journal = await Journal.open(DiskIO(state.journal_path), clock)
     stack.push_async_callback(journal.aclose)
+    workdirs = state.path / "runs"
+    await clear_workdirs(workdirs)
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(environment),
         clock=clock,
-        workdir_root=state.path / "runs",
+        workdir_root=workdirs,
         artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
         concurrency=config.concurrency,
         timeout_s=config.timeout_s,

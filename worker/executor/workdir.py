@@ -8,7 +8,7 @@ from pathlib import Path
 
 from worker.executor.artifacts import safe_part
 
-__all__ = ["is_removed", "make_workdir", "remove_workdir"]
+__all__ = ["clear_workdirs", "is_removed", "make_workdir", "remove_workdir"]
 
 
 def make_workdir(root: Path, run_id: str) -> Path:
@@ -43,3 +43,13 @@ def is_removed(workdir: Path) -> bool:
 async def remove_workdir(workdir: Path) -> None:
     """Remove the run's folder with all that is in it; what resists is left, for a person to see."""
     await asyncio.to_thread(shutil.rmtree, workdir, ignore_errors=True)
+
+
+async def clear_workdirs(root: Path) -> None:
+    """Remove what runs of an earlier life left below `root`; nothing of them runs any more."""
+
+    def clear() -> None:
+        for left in root.iterdir() if root.is_dir() else ():
+            shutil.rmtree(left, ignore_errors=True)
+
+    await asyncio.to_thread(clear)
