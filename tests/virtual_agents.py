@@ -44,6 +44,8 @@ class World:
         self.executing: set[str] = set()
         self.overlaps: list[str] = []  # tasks that ran twice at once: never one
         self.executions: list[str] = []
+        self.run_max_s = 30.0  # how long an execution takes at most
+        self.fails_once: set[str] = set()  # tasks whose first execution fails, and may be tried again
         self.finished: list[str] = []
         for at in range(tasks):
             self.server.add_task(f"task-{at}")
@@ -115,8 +117,14 @@ class BookKeepingExecutor:
         world.executing.add(task_id)
         world.executions.append(task_id)
         try:
+            if task_id in world.fails_once and world.executions.count(task_id) == 1:
+                await asyncio.sleep(30.0)
+                return Outcome(
+                    code=ResultCode.FAILED,
+                    error=RunError(kind=ErrorKind.HANDLER_ERROR, message="once", retryable=True),
+                )
             on_event(ProgressEvent(0.5))
-            async with asyncio.timeout(world.random.uniform(0.1, 30.0)):
+            async with asyncio.timeout(world.random.uniform(0.1, world.run_max_s)):
                 await first(stop.changed(), self.life.is_over.wait())
             world.executing.discard(task_id)
             await self.life.check()
@@ -143,10 +151,8 @@ class Machine:
         self.kind = ServerKind.UNKNOWN
         self.life = Life()
         self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
-        self.config = AgentConfig(
-            state_dir=Path("/nowhere"), concurrency=3, settle_s=LAG_S + 0.1, poll_interval_s=2.0,
-            poll_max_s=5.0, drain_timeout_s=60.0, **settings,
-        )  # fmt: skip
+        usual = {"concurrency": 3, "poll_interval_s": 2.0, "poll_max_s": 5.0, "drain_timeout_s": 60.0}
+        self.config = AgentConfig(state_dir=Path("/nowhere"), settle_s=LAG_S + 0.1, **(usual | settings))
 
     async def agent(self) -> Agent:
         """Return an agent that is ready to work, on whatever an earlier one left."""

@@ -32,6 +32,9 @@ class VirtualServer:
         self.tasks: dict[str, Item] = {}
         self.runs: dict[str, Item] = {}
         self.job_state = "active"
+        self.retry_after_s = 0  # told with each 429
+        self.asked: list[str] = []  # method and path of each request that arrived
+        self.denies: dict[str, Reply] = {}  # answers given instead, by method and path
         self._seen: list[tuple[float, list[Item]]] = []  # versions of all runs, for lists that lag
 
     def add_task(self, id_: str) -> None:
@@ -47,6 +50,9 @@ class VirtualServer:
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
         """Answer one request."""
+        self.asked.append(f"{method} {path}")
+        if denied := self.denies.get(f"{method} {path}"):
+            return denied
         parts = path.strip("/").split("/")[2:]
         if not parts or parts[0] not in ("tasks", "runs"):
             return 200, [{"id": "job", "schedulerState": self.job_state}]
@@ -145,4 +151,8 @@ class FaultyNetwork(httpx.AsyncBaseTransport):
     def _bring(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}
         status, value = self.server.handle(request.method, request.url.path, dict(request.url.params), body)
-        return httpx.Response(status, json=value)
+        return httpx.Response(
+            status,
+            json=value,
+            headers={"retry-after": str(self.server.retry_after_s)} if status == 429 else None,
+        )

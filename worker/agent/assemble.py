@@ -80,7 +80,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
-    poller = poller_of(parts, config)
+    poller = poller_of(parts, config, jobs)
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
@@ -135,7 +135,7 @@ def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:
     return Claimer(runs, parts.journal, identities, elections, kind=parts.kind, on_kind=parts.on_kind)
 
 
-def poller_of(parts: Parts, config: AgentConfig) -> Poller:
+def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates) -> Poller:
     """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
     return Poller(
         parts.poll_api,
@@ -143,7 +143,7 @@ def poller_of(parts: Parts, config: AgentConfig) -> Poller:
         parts.random,
         agent_id=parts.pod_id,
         types=parts.types,
-        unmet=parts.gpus.unmet,
+        unmet=lambda task: (*parts.gpus.unmet(task), *jobs.unmet(task)),
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,

@@ -16,6 +16,7 @@ __all__ = ["Drain"]
 REPORT_SHARE = 0.2  # of the time that is kept for killing what does not stop, and for the last reports
 REPORT_MIN_S = 1.0
 REPORT_MAX_S = 10.0
+NOW_S = 5.0  # what a second request leaves: to kill, to write down, to report once
 log = structlog.get_logger()
 
 
@@ -28,6 +29,7 @@ class Drain:
         self._timeout_s = timeout_s
         self._stops: list[StopRequest] = []
         self._requested = asyncio.Event()
+        self._hurried = asyncio.Event()
         self.kind = ErrorKind.DRAINED
         self.message = ""
         self.deadline_mono: float | None = None
@@ -54,6 +56,8 @@ class Drain:
         """Begin to drain; a second request means now."""
         if self.is_requested:
             log.warning("drain.now", message=message)
+            self.deadline_mono = self._clock.mono() + min(self.left_s(), NOW_S)
+            self._hurried.set()
             for stop in self._stops:
                 stop.request(self.kind, self.message, 0.0)
             return
@@ -68,9 +72,14 @@ class Drain:
         """Wait until the agent is to end."""
         await self._requested.wait()
 
+    async def hurried(self) -> None:
+        """Wait until the agent is to end now; for ever if that is never asked for."""
+        await self._hurried.wait()
+
     def follow(self, stop: StopRequest) -> Callable[[], None]:
         """Stop an attempt when the drain begins, or at once if it has; returns what ends that."""
         self._stops.append(stop)
         if self.is_requested:
-            stop.request(self.kind, self.message, min(self.grace_s, self.left_s()))
+            grace_s = 0.0 if self._hurried.is_set() else min(self.grace_s, self.left_s())
+            stop.request(self.kind, self.message, grace_s)
         return lambda: self._stops.remove(stop)

@@ -8,13 +8,17 @@ from enum import Enum
 
 import structlog
 
+from worker.agent.errands import Errands
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
+from worker.api.models import Task
 from worker.clock import Clock
 
 __all__ = ["JobStates", "Wish", "wish_of"]
 
 KNOWN_MAX = 10_000  # jobs remembered; the oldest is forgotten first
+PAUSED_MAX = 16  # of them looked at beside those that have runs here; the rest when their tasks are tried
+PAUSED_S = 600.0  # how long after its tasks were last listed
 log = structlog.get_logger()
 
 
@@ -43,6 +47,9 @@ class JobStates:
         self._interval_s = interval_s
         self._known: dict[str, tuple[float, str | None]] = {}
         self._watched: dict[str, list[Callable[[], None]]] = {}
+        self._looks = Errands()  # as many as there are slots, and a few
+        self._looking: set[str] = set()
+        self._paused: dict[str, float] = {}  # jobs whose tasks are left, and when that was asked last
 
     def note(self, job_id: str | None, state: str | None) -> None:
         """Keep what an answer told, and stop the runs of a job that is to be stopped."""
@@ -65,6 +72,27 @@ class JobStates:
             state = await self._look(job_id, state)
         return wish_of(state)
 
+    def unmet(self, task: Task) -> tuple[str, ...]:
+        """Return why a task's job keeps it from being started; servers of others list such tasks as pending.
+
+        The job is looked at now and then while its tasks are asked about.
+        """
+        known = self._known.get(task.job_id or "")
+        if known is None or wish_of(known[1]) is Wish.GO_ON or self._api.traits.claims_unique:
+            return ()
+        job_id = task.job_id or ""
+        if job_id in self._paused or len(self._paused) < PAUSED_MAX:
+            self._paused[job_id] = self._clock.mono()
+        return (f"its job is {known[1]}",)
+
+    def _forget_paused(self) -> None:
+        """Look no more at jobs that nobody asks about, or that go on."""
+        now = self._clock.mono()
+        for job_id, asked_mono in list(self._paused.items()):
+            _, state = self._known.get(job_id, (now, None))
+            if now - asked_mono > PAUSED_S or wish_of(state) is Wish.GO_ON:
+                del self._paused[job_id]
+
     def watch(self, job_id: str | None, stop: Callable[[], None]) -> Callable[[], None]:
         """Call `stop` when the job is to be stopped; returns what ends the watch."""
         if job_id is None:
@@ -81,11 +109,22 @@ class JobStates:
         return end
 
     async def run(self) -> None:
-        """Look at the jobs that have runs here, until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval_s)
-            for job_id in list(self._watched):
-                await self.wish(job_id)
+        """Look at the jobs that have runs here, beside each other, until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(self._interval_s)
+                self._forget_paused()
+                for job_id in {*self._watched, *self._paused} - self._looking:
+                    self._looking.add(job_id)
+                    self._looks.start(self._refresh(job_id))
+        finally:
+            await self._looks.settle(0.0)
+
+    async def _refresh(self, job_id: str) -> None:
+        try:
+            await self.wish(job_id)
+        finally:
+            self._looking.discard(job_id)
 
     async def _look(self, job_id: str, before: str | None) -> str | None:
         try:

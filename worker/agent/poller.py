@@ -20,6 +20,8 @@ from worker.clock import Clock
 __all__ = ["Poller"]
 
 PER_PAGE = 100  # of a server that does not hand tasks out; the most that the documented API gives
+SHORT_PAGE = 10  # a shorter page is the last one, whatever size a server gives its pages
+HELD_S = 0.5  # a poll that brings nothing sooner was not held, whatever the answer says of it
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
 FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
 CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
@@ -58,6 +60,8 @@ class Poller:
         self._long_poll_s = long_poll_s
         self._backoff = Backoff(random, poll_interval_s, poll_max_s)
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
+        self._denials = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
+        self._held_until_mono = float("-inf")  # claims are denied: nothing is tried before
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
         self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
         self._claiming: set[str] = set()
@@ -68,6 +72,7 @@ class Poller:
         self._tried: OrderedDict[str, float] = OrderedDict()
         self._left_logged: OrderedDict[str, None] = OrderedDict()
         self.left: dict[str, tuple[str, ...]] = {}  # of the last poll: tasks that do not fit, and why
+        self._has_tried = False  # the last list held tasks that were tried a moment ago
         self.idle_polls = 0  # polls in a row that brought nothing to try
 
     async def next(self, free: int) -> Task:
@@ -78,6 +83,7 @@ class Poller:
 
     async def next_or_none(self, free: int) -> Task | None:
         """Return the next task to try; None where one more poll brought nothing."""
+        await asyncio.sleep(max(0.0, self._held_until_mono - self._clock.mono()))
         if (task := self._pop()) is not None:
             return task
         self._adapt()
@@ -111,9 +117,28 @@ class Poller:
         self.settle(task_id)
         self._try(task_id)
 
-    async def pause(self, retry_after_s: float | None = None) -> None:
-        """Wait, longer each time: claims are denied or cannot be written down."""
-        await asyncio.sleep(self._faults.next_s(retry_after_s))
+    async def pause(self) -> None:
+        """Wait, longer each time: claims cannot be written down."""
+        await asyncio.sleep(self._faults.next_s())
+
+    def hold(self, retry_after_s: float | None = None) -> None:
+        """Hand out nothing for a while, longer each time: a claim was denied.
+
+        No slot waits meanwhile, so that nothing holds up a drain. Slots that are denied together count once.
+        """
+        now = self._clock.mono()
+        if now >= self._held_until_mono:
+            self._held_until_mono = now + self._denials.next_s(retry_after_s)
+        elif retry_after_s is not None:
+            self._held_until_mono = max(self._held_until_mono, now + retry_after_s)
+
+    def release(self) -> None:
+        """Know that a claim was answered, either way."""
+        self._denials.reset()
+
+    def rouse(self) -> None:
+        """Know that a run has ended or its outcome was told: its task may be pending again."""
+        self.idle_polls = 0
 
     def _adapt(self) -> None:
         """Ask for more ahead while lists are used up before they are stale, for less when they are not."""
@@ -135,16 +160,18 @@ class Poller:
             self.idle_polls = 0
             self._backoff.reset()
             return
-        self.idle_polls += 1
+        self.idle_polls += not self._has_tried
         await asyncio.sleep(wait_s)
 
     async def _poll(self, free: int) -> float:
         """Fill the queue; returns how long to wait where that brought nothing."""
         is_ours = self._api.traits.claims_unique  # it hands each task to one agent, in its own order
         per_page = min(PER_PAGE, free + self._ahead) if is_ours else PER_PAGE
-        tried, left, was_held = 0, 0, False
+        tried, left, was_held, is_hasty = 0, 0, False, False
+        seen: set[str] = set()
         for page in range(1, PAGES_MAX + 1):
             wait_s = self._long_poll_s if page == 1 else 0.0
+            asked_mono = self._clock.mono()
             poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
             choice = choose(poll.tasks, self._types, self._unmet, self._is_tried)
             self._tell_left(choice, page)
@@ -158,11 +185,15 @@ class Poller:
             tried += choice.tried
             left += len(choice.left)
             was_held = poll.waited and not poll.tasks
-            if len(poll.tasks) < per_page:
-                break
+            is_hasty = self._clock.mono() - asked_mono < HELD_S
+            known = len(seen)
+            seen.update(task.id for task in poll.tasks)
+            if len(poll.tasks) < (per_page if is_ours else SHORT_PAGE) or len(seen) == known:
+                break  # the last page; or the same one again, of a server that does not page
+        self._has_tried = tried > 0
         if tried:
             return self._echoes.next_s()
-        if left and is_ours:
+        if (left and is_ours) or (was_held and is_hasty):
             return self._others.next_s()
         return 0.0 if was_held else self._backoff.next_s()
 

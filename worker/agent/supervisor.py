@@ -15,6 +15,7 @@ from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
 from worker.api.errors import ApiError
 from worker.api.models import Task
+from worker.api.wire import ErrorKind
 from worker.reporting.journal import Journal, JournalError
 
 __all__ = ["Supervisor"]
@@ -48,8 +49,8 @@ class Supervisor:
         self._slots = slots
         self._exit_when_idle = exit_when_idle
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
-        self._attempting = Errands(self._changed.set)
-        outbox.listen(self._changed.set)
+        self._attempting = Errands(self._tell_change)
+        outbox.listen(self._tell_change)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
@@ -57,11 +58,14 @@ class Supervisor:
         watch = asyncio.create_task(self._jobs.run())
         drained = asyncio.create_task(self._drain.requested())
         try:
-            await asyncio.wait({work, drained}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                work.result()  # idle; or a fault of ours, which must be seen
+            await asyncio.wait({work, watch, drained}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, watch):
+                if task.done():
+                    task.result()  # idle; or a fault of ours, which must be seen
         finally:
             await cancel(work, drained)
+            if self._attempting and not self._drain.is_requested:
+                self._drain.request(ErrorKind.DRAINED, "the agent failed")
             await self._finish()
             await cancel(watch)
         return 0
@@ -101,21 +105,36 @@ class Supervisor:
     async def _attempt(self, task: Task) -> None:
         try:
             await self._attempts.run(task)
+            self._poller.release()
         except JournalError as error:
             self._tell_disk(error)
-            await self._poller.pause()
+            self._poller.hold()
         except ApiError as error:
             log.warning("claim.failed", task_id=task.id, error=str(error))
-            await self._poller.pause(error.retry_after_s)
+            self._poller.hold(error.retry_after_s)
         finally:
             self._poller.leave(task.id)
 
     def _tell_disk(self, error: JournalError) -> None:
         log.error("journal.refused", error=str(error), hint="nothing is claimed until the disk has room")
 
+    def _tell_change(self) -> None:
+        self._poller.rouse()
+        self._changed.set()
+
     async def _finish(self) -> None:
         """Let attempts and deliveries end within what is left of the drain; the journal keeps the rest."""
-        await self._attempting.settle(self._drain.left_s())
-        await self._outbox.settle(self._drain.left_s())
+        await self._settle(self._attempting)
+        await self._settle(self._outbox)
         for entry in self._journal.entries.values():
             log.warning("journal.open", run_id=entry.run_id, hint="it is taken up at the next start")
+
+    async def _settle(self, errands: Errands | Outbox) -> None:
+        """Let errands end; when the drain is hurried meanwhile, there is less time left."""
+        settling = asyncio.create_task(errands.settle(self._drain.left_s()))
+        hurried = asyncio.create_task(self._drain.hurried())
+        await asyncio.wait({settling, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        is_settled = settling.done()
+        await cancel(settling, hurried)
+        if not is_settled:
+            await errands.settle(self._drain.left_s())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -33,16 +34,18 @@ class StubApi:
     def __init__(self, answer: Callable[[Request], Answer]) -> None:
         """`answer` returns status and body (and headers), or an exception of the transport to raise."""
         self.requests: list[Request] = []
+        self.delay_s = 0.0  # before each answer
         self._answer = answer
         transport = httpx.MockTransport(self._handle)
         self.api = JobsApi(Connection(transport, "http://api.test", FixedToken("secret-token")))
 
-    def _handle(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}
         seen = Request(
             request.method, request.url.path, dict(request.url.params), body, dict(request.headers)
         )
         self.requests.append(seen)
+        await asyncio.sleep(self.delay_s)
         answer = self._answer(seen)
         if isinstance(answer, Exception):
             raise answer

@@ -50,6 +50,7 @@ def test_an_idle_server_is_asked_ever_less_often() -> None:
 def test_a_server_that_holds_polls_is_asked_again_at_once() -> None:
     """`Preference-Applied` tells that the wait was done at the server."""
     stub = StubApi(lambda _: (200, {"tasks": []}, {"Preference-Applied": "wait=30"}))
+    stub.delay_s = 30.0
 
     async def main() -> float:
         one = poller(stub)
@@ -57,8 +58,49 @@ def test_a_server_that_holds_polls_is_asked_again_at_once() -> None:
             assert await one.next_or_none(1) is None
         return asyncio.get_running_loop().time()
 
-    assert run_virtual(main()) == 0.0
+    assert run_virtual(main()) == 300.0
     assert all(request.headers["prefer"] == "wait=30" for request in stub.requests)
+
+
+def test_a_server_that_only_says_that_it_held_the_poll_is_not_hammered() -> None:
+    """A cache in between, or a server that is overloaded, answers at once."""
+    stub = StubApi(lambda _: (200, {"tasks": []}, {"Preference-Applied": "wait=30"}))
+
+    async def main() -> None:
+        one = poller(stub)
+        while asyncio.get_running_loop().time() < 3600.0:
+            await one.next_or_none(1)
+
+    run_virtual(main())
+    assert len(stub.requests) < 3_000
+
+
+def test_a_list_without_pages_is_not_asked_for_page_by_page() -> None:
+    """The same hundreds of foreign tasks would come twenty times."""
+    stub = StubApi(lambda _: (200, pending(*(f"f{at}" for at in range(300)), type="foreign")))
+
+    async def main() -> None:
+        await poller(stub).next_or_none(1)
+
+    run_virtual(main())
+    assert len(stub.requests) == 2
+
+
+def test_pages_smaller_than_asked_for_do_not_hide_ours() -> None:
+    """A server may give thirty at most, whatever it is asked for."""
+
+    def answer(request: Request) -> Answer:
+        page = int(request.query["page"])
+        if page == 3:
+            return 200, pending("ours")
+        return 200, pending(*(f"f{page}-{at}" for at in range(30)), type="foreign")
+
+    stub = StubApi(answer)
+
+    async def main() -> Task:
+        return await poller(stub).next(1)
+
+    assert run_virtual(main()).id == "ours"
 
 
 def test_retry_after_is_obeyed() -> None:
