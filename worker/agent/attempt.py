@@ -188,7 +188,11 @@ class Attempts:
         requeue = not reporter.is_lost and self._is_requeued(claim, outcome)
         await self._write(claim, report, requeue)
         self._log_end(claim, outcome, requeue)
-        self._on_ended(self._journal.entries[claim.run.id])
+        if reporter.is_taken:
+            log.error("outcome.fenced", hint="the run is another agent's; the result is in the journal")
+            await self._journal.mark(claim.run.id, "fenced")
+        else:
+            self._on_ended(self._journal.entries[claim.run.id])
 
     async def _write(self, claim: Claim, report: dict[str, Any], requeue: bool) -> None:
         """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""

@@ -23,7 +23,7 @@ from worker.reporting.records import Entry
 from worker.reporting.report import terminal_report
 from worker.usage.usage import Usage
 
-__all__ = ["Recovery"]
+__all__ = ["KEPT", "Recovery"]
 
 KEPT = frozenset({"fenced", "reduced", "refused"})  # marks of outcomes that stay for a person
 REFUSALS_MAX = 10  # of a repeated claim, until they are believed: about a minute

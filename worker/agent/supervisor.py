@@ -12,7 +12,7 @@ from worker.agent.errands import Errands, cancel
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
-from worker.agent.recovery import Recovery
+from worker.agent.recovery import KEPT, Recovery
 from worker.api.errors import ApiError
 from worker.api.models import Task
 from worker.api.wire import ErrorKind
@@ -127,7 +127,9 @@ class Supervisor:
         await self._settle(self._attempting)
         await self._settle(self._outbox)
         for entry in self._journal.entries.values():
-            log.warning("journal.open", run_id=entry.run_id, hint="it is taken up at the next start")
+            is_kept = not KEPT.isdisjoint(entry.marks)
+            hint = "it stays for a person to see" if is_kept else "it is taken up at the next start"
+            log.warning("journal.open", run_id=entry.run_id, marks=list(entry.marks), hint=hint)
 
     async def _settle(self, errands: Errands | Outbox) -> None:
         """Let errands end; when the drain is hurried meanwhile, there is less time left."""

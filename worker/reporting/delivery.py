@@ -18,12 +18,11 @@ from worker.api.wire import ErrorKind, parse_instant
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
-from worker.reporting.reporter import Standing, standing_of
+from worker.reporting.reporter import BODY_REFUSED, Standing, standing_of
 
 __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
-BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
 LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
 LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
 log = structlog.get_logger()

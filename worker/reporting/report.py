@@ -15,7 +15,7 @@ from worker.executor.executor import Event, LogEvent, ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome
 from worker.usage.usage import Usage
 
-__all__ = ["REDUCTIONS", "RunState", "is_cut_down", "reduced", "terminal_report"]
+__all__ = ["REDUCTIONS", "RunState", "documented", "is_cut_down", "reduced", "terminal_report"]
 
 LOG_LINES_MAX = 50  # in a report; the whole log stays with the run's files
 LOG_BYTES_MAX = 8 * 1024
@@ -111,12 +111,16 @@ def reduced(body: dict[str, Any], level: int, kept_at: str) -> dict[str, Any]:
     """
     if level == 0:
         return body
-    documented = {name: value for name, value in body.items() if name in DOCUMENTED}
     if level == 1:
-        return documented
+        return documented(body)
     size = len(msgspec.json.encode(body.get("results")))
     note = f"the results ({size} bytes) were refused by the server; they are kept in {kept_at}"
-    return {**documented, "results": {"note": note}}
+    return {**documented(body), "results": {"note": note}}
+
+
+def documented(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a report that the reference names."""
+    return {name: value for name, value in body.items() if name in DOCUMENTED}
 
 
 def is_cut_down(results: Mapping[str, Any]) -> bool:

@@ -10,14 +10,15 @@ from typing import Any
 import structlog
 
 from worker.api.client import JobsApi
-from worker.api.errors import ApiError, Conflict, NotFound
+from worker.api.errors import ApiError, Conflict, NotFound, Refused
 from worker.api.models import Identity, Run
 from worker.clock import Clock
 from worker.executor.executor import Event
-from worker.reporting.report import RunState
+from worker.reporting.report import RunState, documented
 
-__all__ = ["Reporter", "Standing", "standing_of"]
+__all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
 
+BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
 log = structlog.get_logger()
 
 
@@ -34,11 +35,9 @@ def standing_of(run: Run, identity: Identity) -> Standing:
 
     A server that leaves the identity out of its answers has not given the run to somebody else.
     """
-    if run.raw.get("stoppedAt"):
-        return Standing.STOPPED
     if run.pod_id is not None and run.started_at is not None and not identity.owns(run):
         return Standing.TAKEN
-    return Standing.OURS
+    return Standing.STOPPED if run.raw.get("stoppedAt") else Standing.OURS
 
 
 class Reporter:
@@ -68,6 +67,7 @@ class Reporter:
         self.untold_machine: Mapping[str, Any] | None = machine
         self.state = RunState()
         self.is_lost = False
+        self.is_taken = False  # lost, and under another's identity: nothing may be written to it any more
         self._api = api
         self._clock = clock
         self._run_id = run.id
@@ -78,6 +78,8 @@ class Reporter:
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._news = asyncio.Event()
+        self._is_strict = False  # the server refuses what the reference does not name
+        self._held_s = 0.0  # how long the server asked to be left alone
 
     def note(self, event: Event) -> None:
         """Keep an event of the executor for the next report."""
@@ -89,7 +91,7 @@ class Reporter:
     async def run(self) -> None:
         """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
         while not self.is_lost:
-            await asyncio.sleep(self._report_interval_s)
+            await asyncio.sleep(max(self._report_interval_s, self._held_s))
             await self._wait_for_news(self._heartbeat_s - self._report_interval_s)
             self._news.clear()
             await self._report()
@@ -102,30 +104,39 @@ class Reporter:
             return
 
     async def _report(self) -> None:
+        self._held_s = 0.0
         try:
             body = self.state.report(self._identity, self.untold_machine)
-            run = await self._api.update_run(self._run_id, body)
+            run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
             await self._confirm_loss(error)
         except ApiError as error:
-            self._news.set()  # what was not told is still news
-            log.warning("report.failed", run_id=self._run_id, error=str(error))
+            self._keep(error)
         else:
             self.untold_machine = None
             self._weigh(run)
+
+    def _keep(self, error: ApiError) -> None:
+        """Tell what was not told with the next report; a body that stays refused waits for the heartbeat."""
+        if not (isinstance(error, Refused) and self._is_strict):
+            self._news.set()
+        self._is_strict = self._is_strict or (isinstance(error, Refused) and error.status in BODY_REFUSED)
+        self._held_s = min(error.retry_after_s or 0.0, self._heartbeat_s)
+        log.warning("report.failed", run_id=self._run_id, error=str(error))
 
     def _weigh(self, run: Run) -> None:
         standing = standing_of(run, self._identity)
         if standing is Standing.OURS:
             self._on_answer(run)
         else:
-            self._lose(f"the server shows the run {standing.value}")
+            self._lose(f"the server shows the run {standing.value}", standing)
 
     async def _confirm_loss(self, error: ApiError) -> None:
         """Believe that a run is gone only if the API itself says so, twice, further apart than it lags."""
         if not error.is_documented:
-            log.warning("report.failed", run_id=self._run_id, error=str(error))
+            self._keep(error)
             return
+        standing = Standing.STOPPED
         for look in range(2):
             if look:
                 await asyncio.sleep(self._lag_s)
@@ -138,13 +149,15 @@ class Reporter:
                 log.warning("report.failed", run_id=self._run_id, error=str(fault))
                 return
             else:
-                if standing_of(run, self._identity) is Standing.OURS:
+                standing = standing_of(run, self._identity)
+                if standing is Standing.OURS:
                     self._on_answer(run)
                     return
-        self._lose(str(error))
+        self._lose(str(error), standing)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, standing: Standing) -> None:
         if not self.is_lost:
             self.is_lost = True
+            self.is_taken = standing is Standing.TAKEN
             log.warning("run.lost", run_id=self._run_id, why=why)
             self._on_lost(why)

@@ -162,3 +162,31 @@ def test_a_server_that_leaves_out_the_identity_has_not_taken_the_run() -> None:
     """Absent means unknown."""
     desk, _ = reported((200, {"id": "r"}))
     assert desk.lost == []
+
+
+def test_a_server_that_refuses_undocumented_fields_is_told_the_others() -> None:
+    """Usage is no part of the documented report; progress is, and a person wants to see it."""
+    allowed = {"startedAt", "stoppedAt", "resultCode", "error", "progress", "results", "machine"}
+    stub = StubApi(lambda one: (200, LIVE) if set(one.body) <= allowed else (422, error("update_run_error")))
+
+    async def main() -> Desk:
+        desk = Desk(stub)
+        desk.reporter.note(UsageEvent(Usage(wall_s=1.0, cpu_user_s=1.0, cpu_system_s=0.5)))
+        desk.reporter.note(ProgressEvent(0.5))
+        await desk.live(61.0)
+        return desk
+
+    assert len(run_virtual(main()).answers) >= 3
+    assert stub.requests[1].body["progress"] == 0.5
+
+
+def test_a_server_that_refuses_every_report_is_not_hammered() -> None:
+    """Once in a heartbeat is enough to see whether the run is still ours."""
+    _, stub = reported((422, error("update_run_error")), limit_s=600.0)
+    assert len(stub.requests) <= 45
+
+
+def test_retry_after_is_obeyed_up_to_a_heartbeat() -> None:
+    """No longer: the answer to a report tells whether the run is still ours."""
+    _, stub = reported((429, {}, {"Retry-After": "3600"}), limit_s=151.0)
+    assert 9 <= len(stub.requests) <= 11

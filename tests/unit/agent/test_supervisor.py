@@ -224,3 +224,27 @@ def test_a_job_of_a_slow_server_is_looked_at_beside_the_others() -> None:
 
     assert alive(world, main, job_interval_s=1.0)[0] < 5.0
     assert world.executions[-1] not in world.finished
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_run_that_is_somebody_elses_is_never_written_to_again(is_stopped: bool) -> None:
+    """Its handler finishes all the same: the result stays on disk, for a person."""
+    world = World(1, "key", 0.0, 1)
+    world.is_deaf = True
+
+    async def main(agent: Agent, life: asyncio.Task[int]) -> int:
+        await until(lambda: world.executing, 60.0)
+        (run,) = world.server.runs.values()
+        run.update({"podId": "pod/b"} | ({"stoppedAt": run["startedAt"]} if is_stopped else {}))
+        world.server.accepts_stopped = True
+        await until(lambda: world.server.asked[-1].startswith("PUT"), 60.0)
+        asked = len(world.server.asked)
+        await asyncio.sleep(30.0)
+        world.is_deaf = False
+        await until(lambda: not world.executing, 60.0)
+        await asyncio.sleep(30.0)
+        return sum(one.startswith("PUT") for one in world.server.asked[asked:])
+
+    puts, machine = alive(world, main)
+    assert puts == 0
+    assert ["fenced" in entry.marks for entry in machine.entries.values()] == [True]
