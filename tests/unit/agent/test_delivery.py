@@ -294,7 +294,7 @@ def test_the_task_of_an_elected_run_shows_its_outcome_in_spite_of_a_fault(fault:
 
 def test_what_may_arrive_late_is_waited_for() -> None:
     """A claim was posted twice, as its first answer did not come; the first request arrives after the end."""
-    runs = [OURS]
+    runs: list[dict[str, Any]] = [OURS]
 
     def answer(request: Request) -> Answer:
         if asyncio.get_running_loop().time() > 30.0 and len(runs) == 1:
