@@ -97,10 +97,20 @@ class MortalIO(MemoryIO):
         super().__init__(disk)
         self.life = life
 
+    async def create(self, name: str) -> None:
+        """Create for the living."""
+        await self.life.check()
+        await super().create(name)
+
     async def append(self, name: str, offset: int, block: bytes) -> None:
         """Write for the living."""
         await self.life.check()
         await super().append(name, offset, block)
+
+    async def remove(self, name: str) -> None:
+        """Remove for the living."""
+        await self.life.check()
+        await super().remove(name)
 
 
 class BookKeepingExecutor:

@@ -20,7 +20,8 @@ Item = dict[str, Any]
 Reply = tuple[int, Any]
 Ids = Literal["key", "ignore", "overwrite"]
 PROXY_SAYS = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
-FAULTS = ["lost", "answer lost", "late", "twice", *PROXY_SAYS]
+PUNCTUAL = ["lost", "answer lost", *PROXY_SAYS]
+FAULTS = [*PUNCTUAL, "late", "twice"]
 
 
 class VirtualServer:
@@ -117,6 +118,7 @@ class FaultyNetwork(httpx.AsyncBaseTransport):
         """`fault_ratio` is the share of requests to which something happens, while `is_faulty`."""
         self.server, self.random, self.fault_ratio = server, random, fault_ratio
         self.is_faulty = True
+        self.faults = FAULTS
         self.is_down = False  # nothing gets through
         self._late: set[asyncio.Task[None]] = set()
 
@@ -124,7 +126,7 @@ class FaultyNetwork(httpx.AsyncBaseTransport):
         """Carry one request."""
         await asyncio.sleep(self.random.uniform(0.001, 0.02))
         fault = self.random.random() < self.fault_ratio and self.is_faulty
-        what = self.random.choice(FAULTS) if fault else "fine"
+        what = self.random.choice(self.faults) if fault else "fine"
         if what == "lost" or self.is_down:
             raise httpx.ReadTimeout("lost")
         if what in PROXY_SAYS:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
 from tests.virtual import run_virtual
 from tests.virtual_agents import LAG_S, Machine, World, until, work_off
+from tests.virtual_histories import MIXES, problems_of
 from tests.virtual_server import Ids
 from worker.api.wire import ErrorKind
+
+HISTORIES = int(os.environ.get("MILLHAND_HISTORIES", "4"))  # of each mix; hundreds before a release
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES))
+@pytest.mark.parametrize("mix", MIXES)
+def test_whatever_happens_no_result_is_lost_and_no_task_runs_twice_at_once(mix: str, seed: int) -> None:
+    """Agents are killed and drained, requests fail, the server is away: in the end all is done and told."""
+    assert problems_of(MIXES[mix], seed) == []
 
 
 @pytest.mark.parametrize("ids", ["key", "ignore", "overwrite"])
