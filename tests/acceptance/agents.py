@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+START_S = 60.0  # a bound for a hang, not a measure
 STOP_S = 40.0  # longer than the agent's own drain
 
 
@@ -46,6 +48,7 @@ def running_agent(
     agent = start_agent(folder, url, token, slots=slots, settings=settings)
     try:
         yield agent
+        wait_until_started(agent, folder)
         if agent.poll() is None:
             agent.send_signal(signal.SIGTERM)
         code = agent.wait(STOP_S)
@@ -54,3 +57,11 @@ def running_agent(
         if agent.poll() is None:
             os.killpg(agent.pid, signal.SIGKILL)
             agent.wait(STOP_S)
+
+
+def wait_until_started(agent: subprocess.Popen[bytes], folder: Path) -> None:
+    """Wait until an agent listens for signals: the other one may have done all the work meanwhile."""
+    until_mono = time.monotonic() + START_S
+    while agent.poll() is None and b"agent.started" not in (folder / "agent.log").read_bytes():
+        assert time.monotonic() < until_mono, "the agent does not start"
+        time.sleep(0.05)
