@@ -24,6 +24,7 @@ __all__ = ["Delivered", "Delivery", "is_our_report"]
 
 STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
 LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
+STALE_S = 3.0  # how long after its list an agent may still post a claim: its candidates' age, and the way
 LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
 log = structlog.get_logger()
 
@@ -198,7 +199,7 @@ class Delivery:
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
         """Let the task show the outcome where claims that lose are more recent than the run that has it."""
-        wait_s = LATE_S if "doubted" in entry.marks else self._lag_s
+        wait_s = LATE_S if "doubted" in entry.marks else self._lag_s + STALE_S
         for _ in range(LOOKS_MAX):
             await asyncio.sleep(wait_s)  # what was posted last must be seen
             wait_s = min(wait_s * 2.0 + 1.0, LATE_S)
