@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
-from worker.agent.requirements import Label, Requirements, cut, read_requirements
+from worker.agent.requirements import Label, Requirements, read_requirements
+from worker.executor.quantities import cut
 from worker.machine.facts import Fact, Facts, Gpu
 
 __all__ = ["gpu_count", "suitable_gpus", "unmet"]

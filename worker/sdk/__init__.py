@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from worker.sdk.context import Context
 from worker.sdk.errors import Cancelled, Fail, Retry
-from worker.sdk.handler import HandlerSpec, handler, spec_of
+from worker.sdk.handler import HandlerSpec, SetupContext, handler, spec_of
 
-__all__ = ["Cancelled", "Context", "Fail", "HandlerSpec", "Retry", "handler", "spec_of"]
+__all__ = ["Cancelled", "Context", "Fail", "HandlerSpec", "Retry", "SetupContext", "handler", "spec_of"]

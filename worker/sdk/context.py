@@ -65,11 +65,12 @@ class Context:
     Attributes:
         run_id, task_id, job_id, type, title: who the run is.
         attempt: which attempt of the task this is, counted from 1.
-        parameters: the task's parameters as they came, without ``requires``.
+        parameters: the task's parameters as they came, without ``requires`` and ``limits``.
         task: the task's further fields as the server gave them.
         workdir: an empty folder of this run, and its current directory; removed afterwards.
         resume: what an earlier attempt gave to `checkpoint`, or None.
         gpus: UUIDs of the GPUs that the run may use.
+        state: what the handler's `setup` returned in this process, or None.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Context:
         task: Mapping[str, Any] | None = None,
         resume: Any = None,
         gpus: tuple[str, ...] = (),
+        state: Any = None,
         stop: StopSignal | None = None,
         limit_mono: float | None = None,
         mono: Callable[[], float] = time.monotonic,
@@ -103,6 +105,7 @@ class Context:
         self.workdir = workdir
         self.resume = resume
         self.gpus = gpus
+        self.state = state
         self._sink = sink
         self._stop = stop or StopSignal()
         self._limit_mono = limit_mono
@@ -197,9 +200,13 @@ class Context:
 
     @property
     def deadline(self) -> float | None:
-        """Seconds until the run is killed, by a stop or by its time limit; None without a limit."""
-        limits = [at for at in (self._stop.deadline_mono, self._limit_mono) if at is not None]
-        return max(0.0, min(limits) - self._mono()) if limits else None
+        """Seconds that the run has: until it is killed if it is asked to stop, else until its time limit.
+
+        None without a limit. At its time limit a run is asked to stop, and so gets a last few seconds.
+        """
+        told = self._stop.deadline_mono
+        at = self._limit_mono if told is None else told
+        return None if at is None else max(0.0, at - self._mono())
 
     def check(self) -> None:
         """Raise `Cancelled` if the run is asked to stop; call it in long loops."""

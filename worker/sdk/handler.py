@@ -10,18 +10,36 @@ if TYPE_CHECKING:
     # Not Callable[Concatenate[Context, P], R]: that refuses `def echo(ctx: Context, **values: Any)`.
     F = TypeVar("F", bound=Callable[..., Any])
     Isolation = Literal["warm", "fresh"]
+    Setup = Callable[[], Any] | Callable[["SetupContext"], Any]
 
-__all__ = ["HandlerSpec", "handler", "spec_of"]
+__all__ = ["HandlerSpec", "SetupContext", "handler", "spec_of"]
 
 MARK = "__millhand__"  # the attribute of a decorated function that holds its spec
 MAX_TYPE_CHARS = 128
 RESULT_BOUND_BYTES = 8 * 1024 * 1024  # half a frame of the channel; larger results are artifacts
 
 
+OPTIONS = ("timeout_s", "no_progress_s", "memory_bytes", "isolation", "max_result_bytes")
+
+
+class SetupContext:
+    """What a `setup` function is given if it takes an argument.
+
+    Attributes:
+        type: the task type whose runs the process serves.
+        gpus: UUIDs of the GPUs that they may use.
+    """
+
+    def __init__(self, type: str, gpus: tuple[str, ...] = ()) -> None:  # noqa: A002 - the word of the wire
+        """Built by the child process, and by authors' unit tests."""
+        self.type = type
+        self.gpus = gpus
+
+
 class HandlerSpec:
     """What a handler is: its task type, its function and its options. Frozen."""
 
-    __slots__ = ("doc", "function", "isolation", "max_result_bytes", "no_progress_s", "timeout_s", "type")
+    __slots__ = ("doc", "function", "setup", "teardown", "type", *OPTIONS)
 
     def __init__(
         self,
@@ -31,13 +49,16 @@ class HandlerSpec:
         doc: str = "",
         timeout_s: float | None = None,
         no_progress_s: float | None = None,
+        memory_bytes: int | None = None,
         isolation: Isolation = "warm",
         max_result_bytes: int = 256 * 1024,
+        setup: Setup | None = None,
+        teardown: Callable[[Any], Any] | None = None,
     ) -> None:
         """Set every value once; `handler` describes them."""
-        values = (type, function, doc, timeout_s, no_progress_s, isolation, max_result_bytes)
-        names = ("type", "function", "doc", "timeout_s", "no_progress_s", "isolation", "max_result_bytes")
-        for name, value in zip(names, values, strict=True):
+        values = (timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
+        others = {"type": type, "function": function, "doc": doc, "setup": setup, "teardown": teardown}
+        for name, value in {**dict(zip(OPTIONS, values, strict=True)), **others}.items():
             object.__setattr__(self, name, value)
 
     if TYPE_CHECKING:
@@ -46,8 +67,11 @@ class HandlerSpec:
         doc: str
         timeout_s: float | None
         no_progress_s: float | None
+        memory_bytes: int | None
         isolation: Isolation
         max_result_bytes: int
+        setup: Setup | None
+        teardown: Callable[[Any], Any] | None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse: a spec is frozen."""
@@ -59,8 +83,7 @@ class HandlerSpec:
 
     def options(self) -> dict[str, Any]:
         """Return the options by name, JSON-able."""
-        names = ("timeout_s", "no_progress_s", "isolation", "max_result_bytes")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in OPTIONS}
 
 
 def handler(
@@ -68,8 +91,11 @@ def handler(
     *,
     timeout_s: float | None = None,
     no_progress_s: float | None = None,
+    memory_bytes: int | None = None,
     isolation: Isolation = "warm",
     max_result_bytes: int = 256 * 1024,
+    setup: Setup | None = None,
+    teardown: Callable[[Any], Any] | None = None,
 ) -> Callable[[F], F]:
     """Make a function the handler of a task type; it stays callable as it is.
 
@@ -81,8 +107,15 @@ def handler(
         type: the task type; by default the function's name, ``_`` written as ``-``.
         timeout_s: end the run as ``timeout`` after this many seconds.
         no_progress_s: end the run as ``no_progress`` when `ctx.progress` was silent for so long.
+        memory_bytes: end the run as ``out_of_memory`` when its processes have more together.
         isolation: "warm" keeps the process for the next task of the type, "fresh" never does.
         max_result_bytes: how large the result may be as JSON; large ones belong into artifacts.
+        setup: called once per process, before its first task, on the main thread; what it returns is
+            `ctx.state` of every run there. It takes nothing, or a `SetupContext`; it may be async.
+        teardown: called with that state when the process is let go, within ten seconds; not when
+            it is killed. It may be async.
+
+    A task's own limits (``parameters.limits``) count instead of the handler's; the agent's bound both.
 
     Raises:
         TypeError: the decorator is used without parentheses, or on something that is no function.
@@ -90,7 +123,9 @@ def handler(
     """
     if callable(type):
         raise TypeError("write @handler() or @handler('type'), with parentheses")
-    check_options(type, timeout_s, no_progress_s, isolation, max_result_bytes)
+    check_type(type)
+    check_options(timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
+    check_callables(setup, teardown)
 
     def decorate(function: F) -> F:
         if not hasattr(function, "__name__"):
@@ -101,8 +136,11 @@ def handler(
             doc=clean_doc(function.__doc__),
             timeout_s=timeout_s,
             no_progress_s=no_progress_s,
+            memory_bytes=memory_bytes,
             isolation=isolation,
             max_result_bytes=max_result_bytes,
+            setup=setup,
+            teardown=teardown,
         )
         setattr(function, MARK, spec)
         return function
@@ -116,23 +154,36 @@ def spec_of(function: object) -> HandlerSpec | None:
     return spec if isinstance(spec, HandlerSpec) else None
 
 
+def check_type(type: str | None) -> None:  # noqa: A002 - the word of the wire
+    """Raise ValueError where a task type could not be one."""
+    if type is not None and (not type.strip() or not type.isprintable() or len(type) > MAX_TYPE_CHARS):
+        raise ValueError(f"a task type is 1 to {MAX_TYPE_CHARS} printable characters, not {type!r}")
+
+
 def check_options(
-    type: str | None,  # noqa: A002 - the word of the wire
     timeout_s: float | None,
     no_progress_s: float | None,
+    memory_bytes: float | None,
     isolation: str,
     max_result_bytes: int,
 ) -> None:
     """Raise ValueError that names the option that is out of its range."""
-    if type is not None and (not type.strip() or not type.isprintable() or len(type) > MAX_TYPE_CHARS):
-        raise ValueError(f"a task type is 1 to {MAX_TYPE_CHARS} printable characters, not {type!r}")
     for name, seconds in (("timeout_s", timeout_s), ("no_progress_s", no_progress_s)):
         if seconds is not None and not 0 < seconds < float("inf"):
             raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+    if memory_bytes is not None and (not isinstance(memory_bytes, int) or memory_bytes < 1):
+        raise ValueError(f"memory_bytes must be a whole number of bytes above 0, not {memory_bytes!r}")
     if isolation not in ("warm", "fresh"):
         raise ValueError(f"isolation is 'warm' or 'fresh', not {isolation!r}")
     if not 1 <= max_result_bytes <= RESULT_BOUND_BYTES:
         raise ValueError(f"max_result_bytes is 1 to {RESULT_BOUND_BYTES}, not {max_result_bytes!r}")
+
+
+def check_callables(setup: object, teardown: object) -> None:
+    """Raise TypeError where `setup` or `teardown` is no function."""
+    for name, function in (("setup", setup), ("teardown", teardown)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} is a function, not {function!r}; write {name}=load, without parentheses")
 
 
 def clean_doc(doc: str | None) -> str:

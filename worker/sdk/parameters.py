@@ -15,9 +15,12 @@ import msgspec
 
 from worker.sdk.errors import InvalidParameters
 
-__all__ = ["Parameter", "Signature", "read_signature"]
+__all__ = ["RESERVED", "Parameter", "Signature", "read_signature"]
 
-PLACEMENT = "requires"  # what a task needs of a machine; read by the agent, never passed to a handler
+RESERVED = {  # read by the agent, never passed to a handler
+    "requires": "what a task needs of a machine",
+    "limits": "what time and memory a task may take",
+}
 MAX_SHOWN_CHARS = 60
 
 
@@ -48,7 +51,7 @@ class Signature(NamedTuple):
         Raises:
             InvalidParameters: a field is missing, unexpected or of another type; each is named.
         """
-        fields = {name: value for name, value in given.items() if name != PLACEMENT}
+        fields = {name: value for name, value in given.items() if name not in RESERVED}
         arguments: dict[str, Any] = {}
         problems: list[str] = []
         for parameter in self.parameters:
@@ -100,8 +103,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
             takes_others = True
         elif one.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
             raise TypeError(f"handler {name}: parameters come by name, so {one} cannot be one")
-        elif one.name == PLACEMENT:
-            raise TypeError(f"handler {name}: `requires` names what a task needs of a machine; rename yours")
+        elif one.name in RESERVED:
+            raise TypeError(f"handler {name}: `{one.name}` names {RESERVED[one.name]}; rename yours")
         else:
             parameters.append(Parameter(one.name, hints.get(one.name, Any), one.default))
     signature = Signature(tuple(parameters), takes_others)

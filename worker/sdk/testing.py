@@ -82,6 +82,7 @@ def make_context(
     resume: Any = None,
     gpus: tuple[str, ...] = (),
     task: Mapping[str, Any] | None = None,
+    state: Any = None,
 ) -> ToldContext:
     """Return a context to call a handler with; `told` holds what it tells.
 
@@ -93,6 +94,7 @@ def make_context(
         resume: what an earlier attempt saved.
         gpus: UUIDs of GPUs.
         task: the task's further fields.
+        state: what the handler's `setup` would return.
     """
     return ToldContext(
         KeepingSink(),
@@ -106,4 +108,5 @@ def make_context(
         task=task,
         resume=resume,
         gpus=gpus,
+        state=state,
     )

@@ -106,7 +106,7 @@ def test_a_stop_is_seen_and_raised_where_the_handler_asks(tmp_path: Path) -> Non
     assert not issubclass(Cancelled, Exception)
 
 
-def test_the_deadline_is_the_nearest_of_limit_and_stop(tmp_path: Path) -> None:
+def test_the_deadline_is_that_of_the_stop_else_of_the_limit(tmp_path: Path) -> None:
     """Seconds that are left, never below 0; None without a limit."""
     clock = StandingClock()
     assert context_at(clock, tmp_path)[0].deadline is None
@@ -119,6 +119,22 @@ def test_the_deadline_is_the_nearest_of_limit_and_stop(tmp_path: Path) -> None:
     assert (ctx.deadline, ctx.stop_reason) == (5, "drained")
     clock.now = 200
     assert ctx.deadline == 0
+
+
+def test_a_run_that_hit_its_limit_has_the_last_seconds_that_it_is_given(tmp_path: Path) -> None:
+    """The stop says by when it is killed; that its limit is over does not make that 0."""
+    clock = StandingClock()
+    stop = StopSignal()
+    ctx, _ = context_at(clock, tmp_path, stop=stop, limit_mono=clock.now - 1.0)
+    assert ctx.deadline == 0
+    stop.set("timeout", "the run took longer than 60 s", clock.now + 5.0)
+    assert (ctx.deadline, ctx.stop_reason) == (5, "timeout")
+
+
+def test_the_state_of_setup_is_the_contexts(tmp_path: Path) -> None:
+    """An author's test gives what `setup` would return; by default there is none."""
+    assert make_context(tmp_path).state is None
+    assert make_context(tmp_path, state={"model": 1}).state == {"model": 1}
 
 
 def test_checkpoints_are_told(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_options_are_kept_and_the_spec_is_frozen() -> None:
     assert spec.options() == {
         "timeout_s": 5,
         "no_progress_s": 2,
+        "memory_bytes": None,
         "isolation": "fresh",
         "max_result_bytes": 256 * 1024,
     }
@@ -63,6 +64,9 @@ def test_what_is_not_decorated_has_no_spec() -> None:
         {"timeout_s": 0},
         {"timeout_s": float("inf")},
         {"no_progress_s": -1},
+        {"memory_bytes": 0},
+        {"memory_bytes": 1.5},
+        {"memory_bytes": "4GiB"},
         {"isolation": "cold"},
         {"max_result_bytes": 0},
         {"max_result_bytes": 1 << 30},
@@ -81,6 +85,13 @@ def test_a_decorator_without_parentheses_is_refused() -> None:
     """`@handler` alone would silently make the function a type."""
     with pytest.raises(TypeError, match="parentheses"):
         handler(lambda ctx: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["setup", "teardown"])
+def test_setup_and_teardown_are_functions(name: str) -> None:
+    """`setup=load()` instead of `setup=load` would run at import, in every process."""
+    with pytest.raises(TypeError, match=f"{name} is a function, not 'loaded'"):
+        handler(**{name: "loaded"})  # type: ignore[arg-type]
 
 
 def test_a_delay_of_retry_is_a_time() -> None:

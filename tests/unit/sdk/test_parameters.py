@@ -77,6 +77,7 @@ def test_values_arrive_as_their_annotations_say() -> None:
             "anything": [1, {}],
             "untyped": "as it is",
             "requires": {"gpus": 1},
+            "limits": {"timeout": "5m"},
         }
     )
     assert arguments == {
@@ -161,6 +162,10 @@ def positional(ctx: Context, *sizes: int) -> None:
     """Take what has no name."""
 
 
+def bounded(ctx: Context, *, limits: int) -> None:
+    """Take a name that is the agent's."""
+
+
 def placed(ctx: Context, *, requires: int) -> None:
     """Take the agent's word."""
 
@@ -180,6 +185,7 @@ def dangling(ctx: Context, *, where: Nowhere) -> None:  # type: ignore[name-defi
         (only_keywords, "context"),
         (positional, "come by name"),
         (placed, "requires"),
+        (bounded, "limits"),
         (mixed, "where"),
         (dangling, "Nowhere"),
     ],
