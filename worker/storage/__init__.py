@@ -1,0 +1,1 @@
+"""The files of runs: the spool where they wait, and the stores where people get them."""
