@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -36,6 +37,7 @@ __all__ = ["ChildTask", "RunMeter"]
 
 USAGE_INTERVAL_S: Final = 1.0
 INTERRUPT_AGAIN_S: Final = 0.5  # the child may have seen the signal before the frame that gives it sense
+GUARD_MARGIN_S: Final = 3.0  # behind the agent's own deadline, for a machine that is busy
 EOF_PATIENCE_S: Final = 1.0  # between a closed channel and the end of its process
 GENTLE: Final = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED})  # time to finish is what the grace is for
 MAX_ARTIFACTS: Final = 1000
@@ -65,6 +67,7 @@ class ChildTask:
         meter: RunMeter,
         clock: Clock,
         redact: Callable[[str], str],
+        memory_bytes: int | None = None,
     ) -> None:
         self._link = link
         self._assign = assign
@@ -74,6 +77,7 @@ class ChildTask:
         self._meter = meter
         self._clock = clock
         self._redact = redact
+        self._memory_bytes = memory_bytes
         self._wake = asyncio.Event()
         self._plan: StopPlan | None = None
         self._ended: Ended | None = None
@@ -108,6 +112,7 @@ class ChildTask:
     def finish_output(self) -> None:
         """Take what the child printed at last; nothing is heard of it afterwards."""
         if self._link.exit is None:
+            self._link.guard(None, None)
             self._link.drain()
         for cutter in self._cutters.values():
             cutter.finish()
@@ -122,6 +127,7 @@ class ChildTask:
             stop=self._plan.reason if self._plan else None,
             is_killed=self._is_killed,
             channel_error=self._link.channel_error,
+            overrun=self._link.overrun,
         )
 
     def _is_over(self) -> bool:
@@ -138,6 +144,7 @@ class ChildTask:
             return
         self._watch_limits(now)
         self._interrupt(now)
+        self._guard(now)
         self._tell_usage(now)
         delay_s = max(0.0, self._next_mono() - self._clock.mono())
         with contextlib.suppress(TimeoutError):
@@ -148,7 +155,7 @@ class ChildTask:
     def _must_kill(self, now: float) -> bool:
         """Tell whether the process is dead, broken, or out of time."""
         link = self._link
-        if link.is_dead or link.channel_error is not None:
+        if link.is_dead or link.channel_error is not None or link.overrun is not None:
             return True
         if link.is_closed_by_child:
             self._eof_mono = self._eof_mono or now + EOF_PATIENCE_S
@@ -160,6 +167,13 @@ class ChildTask:
     def _watch_limits(self, now: float) -> None:
         if self._plan is None and (reason := self._limits.hit(now)) is not None:
             self._begin_stop(reason, LIMIT_GRACE_S, now)
+
+    def _guard(self, now: float) -> None:
+        """Have the minder hold the same limits, a little later: it kills if this loop does not."""
+        at_mono = self._plan.kill_mono if self._plan else self._limits.next_mono() + LIMIT_GRACE_S
+        left_s = at_mono - now + GUARD_MARGIN_S
+        deadline_s = None if left_s == float("inf") else time.clock_gettime(time.CLOCK_BOOTTIME) + left_s
+        self._link.guard(deadline_s, self._memory_bytes)
 
     def _interrupt(self, now: float) -> None:
         if self._plan is not None and now >= self._plan.interrupt_mono:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor.evidence import Evidence, Exit, StopReason
+from worker.executor.evidence import Evidence, Exit, Overrun, StopReason
 from worker.executor.frames import Ended
 from worker.executor.outcome import RunError
 
@@ -48,7 +48,11 @@ def error_of(seen: Evidence) -> RunError:
     if seen.stop is not None and is_end_by_stop(seen):
         return stop_error(seen.stop, seen)
     if seen.ended is not None:
-        return receipt_error(seen.ended)
+        return receipt_error(seen.ended, seen)
+    if seen.overrun is not None:
+        return overrun_error(seen.overrun, seen)
+    if is_killed_by_kernel(seen):
+        return kernel_oom_error(seen)
     if seen.not_loaded is not None:
         message, trace = seen.not_loaded.message, seen.not_loaded.traceback
         return RunError(kind=ErrorKind.HANDLER_ERROR, message=message, traceback=trace, retryable=True)
@@ -81,27 +85,90 @@ def stop_error(stop: StopReason, seen: Evidence) -> RunError:
     )
 
 
-def receipt_error(ended: Ended) -> RunError:
+def receipt_error(ended: Ended, seen: Evidence) -> RunError:
     """Return the error that the handler's own end is."""
     is_invalid = ended.how == "invalid_parameters"
+    kills = oom_kills(seen)
+    note = f" ({kills_words(kills)} while it ran)" if kills else ""
     return RunError(
         kind=ErrorKind.INVALID_PARAMETERS if is_invalid else ErrorKind.HANDLER_ERROR,
-        message=ended.message,
+        message=ended.message + note,
         retryable=ended.how == "retry",
         retry_after_s=ended.retry_after_s,
         traceback=ended.traceback,
     )
 
 
-def crash_error(seen: Evidence) -> RunError:
-    """Return the error of a child that ended without a receipt."""
+def overrun_error(overrun: Overrun, seen: Evidence) -> RunError:
+    """Return the error of a run that the minder killed at a limit."""
+    if overrun.why == "deadline":
+        message = "the run passed its time limit, and was killed when the agent itself was too busy to do so"
+        return killed_error(ErrorKind.TIMEOUT, message, seen, retryable=False)
+    used, limit = size(overrun.used_bytes), size(overrun.limit_bytes)
+    if overrun.why == "pool":
+        message = (
+            f"the container's memory ({limit}) was nearly used up, and of what runs in it this run held most:"
+            f" {used}; it was killed before the kernel would end the whole container"
+        )
+    else:
+        message = f"the run used {used} of memory, more than its limit of {limit}, and was killed"
+    if overrun.pid is not None:
+        message += f"; most of it, {size(overrun.pid_bytes)}, was in process {overrun.pid} ({overrun.name})"
+    return killed_error(ErrorKind.OUT_OF_MEMORY, message, seen, retryable=overrun.why == "pool")
+
+
+def kernel_oom_error(seen: Evidence) -> RunError:
+    """Return the error of a run of which the kernel killed a process for want of memory."""
+    message = f"{kills_words(oom_kills(seen) or seen.pool_oom_kills or 0)}; {crash_message(seen)}"
+    return killed_error(ErrorKind.OUT_OF_MEMORY, message, seen, retryable=True)
+
+
+def killed_error(kind: ErrorKind, message: str, seen: Evidence, *, retryable: bool) -> RunError:
+    """Return the error of a child that ended without a receipt, with how it ended."""
     return RunError(
-        kind=ErrorKind.CRASHED,
-        message=crash_message(seen),
-        retryable=True,
+        kind=kind,
+        message=message,
+        retryable=retryable,
         exit_code=seen.exit.code if seen.exit else None,
         signal=seen.exit.signal_name if seen.exit else None,
     )
+
+
+def is_killed_by_kernel(seen: Evidence) -> bool:
+    """Tell whether the kernel said that it killed for want of memory.
+
+    Its count for the run's own group is proof. That of the container which all runs share is proof
+    only together with a SIGKILL that nobody here sent; 137 or SIGKILL alone prove nothing.
+    """
+    if oom_kills(seen):
+        return True
+    is_struck = seen.exit is not None and seen.exit.signal_name == "SIGKILL" and not seen.is_killed
+    return is_struck and bool(seen.pool_oom_kills)
+
+
+def oom_kills(seen: Evidence) -> int:
+    """Return how many processes of the run the kernel is known to have killed."""
+    return (seen.exit.oom_kills if seen.exit else None) or 0
+
+
+def kills_words(count: int) -> str:
+    """Say what the kernel did."""
+    return f"the kernel killed {count} process{'es' if count != 1 else ''} here for want of memory"
+
+
+def size(count_bytes: int | None) -> str:
+    """Say a size for people."""
+    if count_bytes is None:
+        return "an unknown size"
+    for unit, name in ((1024**3, "GiB"), (1024**2, "MiB")):
+        if count_bytes >= unit:
+            return f"{count_bytes / unit:.3g} {name}"
+    return f"{count_bytes} bytes"
+
+
+def crash_error(seen: Evidence) -> RunError:
+    """Return the error of a child that ended without a receipt."""
+    return killed_error(ErrorKind.CRASHED, crash_message(seen), seen, retryable=True)
 
 
 def crash_message(seen: Evidence) -> str:
@@ -110,6 +177,8 @@ def crash_message(seen: Evidence) -> str:
         return f"the handler's process broke its channel and was killed: {seen.channel_error}"
     if seen.exit is None:
         return "the handler's process ended without a result"
+    if seen.exit.is_minder_lost:
+        return "the process that minds the handlers was killed from outside, and all handlers ended with it"
     return f"the handler's process {exit_words(seen.exit)} without a result"
 
 

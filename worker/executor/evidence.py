@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
+from collections.abc import Mapping
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from worker.api.wire import ErrorKind
 from worker.executor.frames import Ended, NotLoaded
+from worker.usage.rusage import Rusage
 
-__all__ = ["Evidence", "Exit", "StopReason"]
+__all__ = ["Evidence", "Exit", "Overrun", "StopReason"]
 
 
-class Exit(Struct, frozen=True):
-    """How a child process ended: with a code, or by a signal."""
+class Exit(Struct, frozen=True, kw_only=True):
+    """How a child process ended: with a code, or by a signal; neither where nobody was left to see it."""
 
     code: int | None
     signal: int | None
-    rusage: resource.struct_rusage
+    rusage: Rusage | None = None
+    oom_kills: int | None = None  # processes of its control group that the kernel killed for want of memory
+    is_minder_lost: bool = False
 
     @classmethod
-    def read(cls, status: int, rusage: resource.struct_rusage) -> Exit:
+    def read(cls, status: int, rusage: Rusage, oom_kills: int | None = None) -> Exit:
         """Read what wait4 returned."""
         code = os.waitstatus_to_exitcode(status)
-        return cls(code, None, rusage) if code >= 0 else cls(None, -code, rusage)
+        is_signal = code < 0
+        return cls(
+            code=None if is_signal else code,
+            signal=-code if is_signal else None,
+            rusage=rusage,
+            oom_kills=oom_kills,
+        )
 
     @property
     def signal_name(self) -> str | None:
@@ -36,6 +46,22 @@ class Exit(Struct, frozen=True):
             return signal.Signals(self.signal).name
         except ValueError:  # a real-time signal
             return f"signal {self.signal}"
+
+
+class Overrun(Struct, frozen=True, kw_only=True):
+    """A limit that the minder found passed, for which it kills the tree."""
+
+    why: str  # "deadline", "memory" (of the run) or "pool" (of the container that all share)
+    limit_bytes: int | None = None
+    used_bytes: int | None = None
+    pid: int | None = None  # who held most
+    pid_bytes: int | None = None
+    name: str | None = None
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Overrun:
+        """Read what the minder told."""
+        return convert(dict(told), cls)
 
 
 class StopReason(Struct, frozen=True):
@@ -55,3 +81,5 @@ class Evidence(Struct, frozen=True, kw_only=True):
     is_killed: bool = False  # by us
     spawn_error: str | None = None
     channel_error: str | None = None
+    overrun: Overrun | None = None
+    pool_oom_kills: int | None = None  # in the agent's whole container, while the run went on

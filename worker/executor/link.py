@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 from typing import Final, Protocol
 
-from worker.executor import tree
 from worker.executor.channel import ChannelError, encode_frame, up_reader
-from worker.executor.evidence import Exit
+from worker.executor.evidence import Exit, Overrun
 from worker.executor.frames import Down, Ready, Up
 from worker.executor.spawn import Spawned
 
@@ -20,6 +18,7 @@ __all__ = ["ChildLink", "Listener"]
 READ_BYTES: Final = 64 * 1024
 DRAIN_READS: Final = 512  # 32 MiB: two frames at their bound; more comes only from a child that goes on
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
+GUARD_STEP_S: Final = 1.0  # the minder's deadline lies behind the agent's own, and need not be exact
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
 
 
@@ -40,28 +39,36 @@ class ChildLink:
     """One child. Use it on the event loop's thread only; `end` must be awaited once at last."""
 
     def __init__(self, spawned: Spawned) -> None:
-        self.pid = spawned.pid
+        self.life = spawned.life
+        self.pid = spawned.life.pid
         self.listener: Listener | None = None
         self.ready: Ready | None = None
         self.runs = 0
-        self.is_dead = False  # it ended; `exit` tells how once it is reaped
         self.is_closed_by_child = False
         self.channel_error: str | None = None
         self.exit: Exit | None = None
-        self._mark = spawned.mark
         self._socket = spawned.channel
         self._outputs = {spawned.stdout_fd: "stdout", spawned.stderr_fd: "stderr"}
         self._reader = up_reader()
         self._unsent = bytearray()
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
+        self._guard: tuple[float | None, int | None] = (None, None)
         self._loop = asyncio.get_running_loop()
-        self._pid_fd = -1
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether it ended; `exit` tells how once it is reaped."""
+        return self.life.is_dead
+
+    @property
+    def overrun(self) -> Overrun | None:
+        """The limit for which the minder kills it, if it does."""
+        return self.life.overrun
 
     def open(self) -> None:
         """Begin to listen."""
-        self._pid_fd = os.pidfd_open(self.pid)
-        self._loop.add_reader(self._pid_fd, self._on_death)
+        self.life.on_change = self._on_life
         self._loop.add_reader(self._socket, self._on_channel)
         for descriptor in self._outputs:
             self._loop.add_reader(descriptor, self._on_output, descriptor)
@@ -78,8 +85,17 @@ class ChildLink:
     def signal(self, number: int) -> None:
         """Send a signal to the child alone."""
         if not self.is_dead:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pid_fd, number)
+            self.life.signal(number)
+
+    def guard(self, deadline_s: float | None, memory_bytes: int | None) -> None:
+        """Have the minder kill the tree at a time, or above a size; a slightly other time changes nothing."""
+        before_s, before_bytes = self._guard
+        is_same_time = deadline_s == before_s or (
+            deadline_s is not None and before_s is not None and abs(deadline_s - before_s) < GUARD_STEP_S
+        )
+        if not is_same_time or memory_bytes != before_bytes:
+            self._guard = (deadline_s, memory_bytes)
+            self.life.guard(deadline_s, memory_bytes)
 
     def drain(self) -> None:
         """Read what has come: everything that the child said and printed before it ended is there."""
@@ -107,30 +123,23 @@ class ChildLink:
         await asyncio.shield(self._ending)
 
     async def _end(self) -> None:
-        if not self.is_dead:
-            # Stopped it starts nothing new, and living it keeps every orphan of its tree in sight.
-            self.signal(signal.SIGSTOP)
-            await tree.end_descendants(self.pid, None)
-            self.signal(signal.SIGKILL)
-            await self._died.wait()
-        await tree.end_descendants(self.pid, self._mark)
+        ended = await self.life.end()
         self.drain()
-        self.exit = reap(self.pid)
+        self.exit = ended
         self._close()
 
     def _close(self) -> None:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
-        for descriptor in (self._pid_fd, *self._outputs):
+        for descriptor in self._outputs:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._outputs.clear()
 
-    def _on_death(self) -> None:
-        self._loop.remove_reader(self._pid_fd)
-        self.is_dead = True
-        self._died.set()
+    def _on_life(self) -> None:
+        if self.is_dead:
+            self._died.set()
         self._tell_change()
 
     def _on_channel(self) -> bool:
@@ -191,9 +200,3 @@ class ChildLink:
     def _tell_change(self) -> None:
         if self.listener is not None:
             self.listener.on_change()
-
-
-def reap(pid: int) -> Exit:
-    """Reap a child that ended, which does not block."""
-    _, status, rusage = os.wait4(pid, 0)
-    return Exit.read(status, rusage)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -13,7 +11,6 @@ import structlog
 
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
-from worker.executor import tree
 from worker.executor.artifacts import ArtifactStore, StorageError, store_all
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
@@ -29,7 +26,9 @@ from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.warm import ChildKey, WarmChildren
 from worker.executor.workdir import is_removed, make_workdir, remove_workdir
+from worker.minder.trees import has_descendants
 from worker.usage.meter import Meter
+from worker.usage.rusage import Rusage
 from worker.usage.usage import Usage
 
 __all__ = ["ProcessExecutor"]
@@ -130,12 +129,13 @@ class ProcessExecutor:
             self._let_go(link)
         while self._leaving:
             await asyncio.wait(self._leaving)
+        await self._spawner.aclose()
 
     async def _run_in(
         self, workdir: Path, key: ChildKey, assignment: Assignment, stop: StopRequest, on_event: EventSink
     ) -> Outcome:
         try:
-            link = self._child(key)
+            link = await self._child(key)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
@@ -147,16 +147,16 @@ class ProcessExecutor:
             self._keep(key, link)
         return outcome
 
-    def _child(self, key: ChildKey) -> ChildLink:
+    async def _child(self, key: ChildKey) -> ChildLink:
         """Return a warm child, or a new one that imports its handler now."""
         found, useless = self._warm.take(key)
         for link in useless:
             self._let_go(link)
         if found is not None:
             return found
-        link = ChildLink(self._spawner.spawn(key.gpus))
+        link = ChildLink(await self._spawner.spawn(key.gpus))
         link.open()
-        link.send(Load(key.type, key.target, os.getpid()))
+        link.send(Load(key.type, key.target, link.life.minder_pid))
         return link
 
     async def _watch(
@@ -204,7 +204,8 @@ class ProcessExecutor:
             and link.ready is not None
             and link.ready.isolation == "warm"
             and link.runs < self._max_runs
-            and not tree.has_descendants(link.pid)
+            and not has_descendants(link.pid)
+            and not self._spawner.has_strangers()
         )
 
     async def _stored(
@@ -255,7 +256,7 @@ class Idle:
         self._on_change()
 
 
-def rusage_of(link: ChildLink) -> resource.struct_rusage | None:
+def rusage_of(link: ChildLink) -> Rusage | None:
     """Return what wait4 said; None where the child lives on."""
     return None if link.exit is None else link.exit.rusage
 

@@ -4,47 +4,54 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from typing import IO, Protocol
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 from msgspec import Struct
 
 from worker.executor.environment import child_environment
+from worker.executor.minder_process import Life, Minder
+from worker.minder.birth import CHANNEL_FD
 
 __all__ = ["ProcessSpawner", "Spawned", "Spawner"]
 
+MAX_PROCESSES: Final = 16 * 1024  # of one child's tree, threads counted, where a control group can hold it
+
 
 class Spawned(Struct, frozen=True):
-    """A child that was started. Who has it owns the socket and the descriptors, and reaps the pid."""
+    """A child that was started. Who has it owns the socket and the descriptors, and must end the life."""
 
-    pid: int
+    life: Life
     channel: socket.socket
     stdout_fd: int
     stderr_fd: int
-    mark: str  # names its process tree, in the environment of every process of it
 
 
 class Spawner(Protocol):
     """Start children that speak the frames of `worker.executor.frames`."""
 
-    def spawn(self, gpus: tuple[str, ...]) -> Spawned:
-        """Start a child that may use these GPUs; blocks for about two milliseconds.
+    async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
+        """Start a child that may use these GPUs.
 
         Raises:
             OSError: the system refuses (processes, memory, descriptors).
         """
         ...
 
+    def has_strangers(self) -> bool:
+        """Tell whether a process lives on that belongs to no child that is known; about 20 µs."""
+        ...
+
+    async def aclose(self) -> None:
+        """End everything that was started."""
+        ...
+
 
 class ProcessSpawner:
-    """Start a fresh interpreter: own session, safe path, no descriptor of ours but the channel.
-
-    Must be used on the thread that lives as long as the agent: the kernel ends a child with the
-    *thread* that started it.
-    """
+    """Start a fresh interpreter through the minder: own session, safe path, no descriptor but the channel."""
 
     def __init__(
         self,
@@ -52,52 +59,62 @@ class ProcessSpawner:
         *,
         pass_environment: Iterable[str] = (),
         python: str = sys.executable,
-        new_mark: Callable[[], str] = lambda: uuid4().hex,
+        mark: str | None = None,
+        wish: Mapping[str, Any] | None = None,
+        max_processes: int | None = MAX_PROCESSES,
     ) -> None:
-        """Take what children may see of `environment` (None: ours, read at each start)."""
+        """Take what children may see and do.
+
+        Args:
+            environment: of which children see an allow-list (None: ours, read at each start).
+            pass_environment: further names that are let through.
+            python: the interpreter of children and minder.
+            mark: names the agent in the environment of every process of its trees.
+            wish: how children are confined; see `worker.minder.confine`.
+            max_processes: bound of one child's tree.
+        """
         self._environment = environment
         self._also = tuple(pass_environment)
         self._python = python
-        self._new_mark = new_mark
+        self._mark = mark or uuid4().hex
+        self._wish = dict(wish or {})
+        self._max_processes = max_processes
+        self.minder = Minder(mark=self._mark, python=python)
 
-    def spawn(self, gpus: tuple[str, ...]) -> Spawned:
+    async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
         """Start a child; see `Spawner`."""
-        mark = self._new_mark()
+        order = {
+            "argv": [self._python, "-P", "-m", "worker.executor.child", str(CHANNEL_FD)],
+            "env": self._variables(gpus),
+            "wish": self._wish,
+            "processes": self._max_processes,
+        }
+        with ExitStack() as far_ends, ExitStack() as near_ends:
+            near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            near_ends.enter_context(near)
+            far_ends.enter_context(far)
+            fds = [far.fileno()]
+            outputs = []
+            for _ in range(2):
+                reading, writing = os.pipe2(os.O_CLOEXEC)
+                near_ends.callback(os.close, reading)
+                far_ends.callback(os.close, writing)
+                os.set_blocking(reading, False)
+                outputs.append(reading)
+                fds.append(writing)
+            near.setblocking(False)
+            life = await self.minder.spawn(order, fds)
+            near_ends.pop_all()
+        return Spawned(life, near, outputs[0], outputs[1])
+
+    def has_strangers(self) -> bool:
+        """Tell whether the minder has children that nobody knows; see `Spawner`."""
+        return self.minder.has_strangers()
+
+    async def aclose(self) -> None:
+        """End the minder, and with it whatever still runs."""
+        await self.minder.aclose()
+
+    def _variables(self, gpus: tuple[str, ...]) -> dict[str, str]:
         ours = os.environ if self._environment is None else self._environment
-        environment = child_environment(ours, gpus=gpus, mark=mark, also=self._also)
-        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with far:
-            try:
-                started = self._start(far.fileno(), environment)
-            except BaseException:
-                near.close()
-                raise
-        near.setblocking(False)
-        return Spawned(started.pid, near, take(started.stdout), take(started.stderr), mark)
-
-    def _start(self, channel_fd: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        started = subprocess.Popen(
-            [self._python, "-P", "-m", "worker.executor.child", str(channel_fd)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            close_fds=True,
-            pass_fds=(channel_fd,),
-            start_new_session=True,
-            cwd="/",
-            env=environment,
-        )
-        # The executor reaps by wait4, which brings the bill. A Popen that does not know of the end
-        # would reap by itself later, perhaps another process of the same pid.
-        started.returncode = 0
-        return started
-
-
-def take(pipe: IO[bytes] | None) -> int:
-    """Return a descriptor of our own for the reading end of a pipe, not blocking."""
-    assert pipe is not None
-    with pipe:
-        descriptor = os.dup(pipe.fileno())
-    os.set_blocking(descriptor, False)
-    return descriptor
+        return child_environment(ours, gpus=gpus, mark=self._mark, also=self._also)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from worker.clock import Clock
 from worker.usage.ledger import CpuLedger
 from worker.usage.peak import RamPeak
 from worker.usage.process import Key, ProcessReading
+from worker.usage.rusage import Rusage
 from worker.usage.source import Source, source_of_this_system
 from worker.usage.usage import Usage
-
-if TYPE_CHECKING:
-    import resource  # not on Windows
 
 __all__ = ["Meter"]
 
@@ -54,7 +50,7 @@ class Meter:
         reason = self._update()
         return self._usage(complete=False, reason=reason)
 
-    def finish(self, rusage: resource.struct_rusage | None = None, *, is_sampled: bool = False) -> Usage:
+    def finish(self, rusage: Rusage | None = None, *, is_sampled: bool = False) -> Usage:
         """Return what the run consumed; call it once, at its end.
 
         Args:
@@ -84,7 +80,7 @@ class Meter:
         self._peak.update(readings)
         return ""
 
-    def _settle(self, ledger: CpuLedger, rusage: resource.struct_rusage, is_sampled: bool) -> None:
+    def _settle(self, ledger: CpuLedger, rusage: Rusage, is_sampled: bool) -> None:
         """Close the books with wait4's sums, beside those of orphans that still live."""
         readings, _ = self._read(ledger.known)
         root = self._root(ledger.last)
@@ -157,7 +153,7 @@ def gpu_allocated_s(wall_s: float | None, gpus: int) -> float | None:
     return None if wall_s is None else wall_s * gpus
 
 
-def settled(root: ProcessReading, rusage: resource.struct_rusage) -> ProcessReading:
+def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:
     """Return the last reading of an ended process with wait4's sums, which hold its reaped children."""
     total_s = rusage.ru_utime + rusage.ru_stime
     return root._replace(

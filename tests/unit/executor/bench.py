@@ -39,11 +39,19 @@ class CountingSpawner:
         self._real = ProcessSpawner(environment)
         self.pids: list[int] = []
 
-    def spawn(self, gpus: tuple[str, ...]) -> Spawned:
+    async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
         """Start a child."""
-        spawned = self._real.spawn(gpus)
-        self.pids.append(spawned.pid)
+        spawned = await self._real.spawn(gpus)
+        self.pids.append(spawned.life.pid)
         return spawned
+
+    def has_strangers(self) -> bool:
+        """Ask the real one."""
+        return self._real.has_strangers()
+
+    async def aclose(self) -> None:
+        """Close the real one."""
+        await self._real.aclose()
 
 
 class Bench:

@@ -1,6 +1,5 @@
 """What evidence means: a table, without processes."""
 
-import resource
 from typing import Any
 
 import pytest
@@ -10,8 +9,9 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.ends import classify
 from worker.executor.evidence import Evidence, Exit, StopReason
 from worker.executor.frames import Ended, NotLoaded
+from worker.usage.rusage import Rusage
 
-RUSAGE = resource.getrusage(resource.RUSAGE_SELF)
+RUSAGE = Rusage(0.1, 0.0, 20_000)
 CANCEL = StopReason(ErrorKind.CANCELLED, "its job was cancelled")
 LIMIT = StopReason(ErrorKind.TIMEOUT, "the run took longer than 3 s")
 DRAIN = StopReason(ErrorKind.DRAINED, "the agent stops")

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.executor.bench import bench, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import RunError
+from worker.executor.spawn import Spawned
 
 
 def error_of(tmp_path: Path, type_: str, **parameters: Any) -> RunError:
@@ -167,11 +168,17 @@ def test_a_spawner_that_fails_is_an_outcome(tmp_path: Path) -> None:
     """A machine without room for processes gives the run back, retryable."""
 
     class Refusing:
-        def spawn(self, gpus: tuple[str, ...]) -> None:
+        async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
+        def has_strangers(self) -> bool:
+            return False
+
+        async def aclose(self) -> None:
+            pass
+
     async def scenario() -> None:
-        async with bench(tmp_path, spawner=Refusing()) as it:  # type: ignore[arg-type]
+        async with bench(tmp_path, spawner=Refusing()) as it:
             error = (await it.run("noop")).error
             assert error is not None
             assert (error.kind, error.retryable) == (ErrorKind.INTERNAL, True)

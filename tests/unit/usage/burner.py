@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from types import TracebackType
 from typing import Self
+
+from worker.usage.rusage import Rusage
 
 __all__ = ["Burner"]
 
@@ -92,13 +93,13 @@ class Burner:
         self._process.stdin.flush()
         return self._answer()
 
-    def end(self) -> resource.struct_rusage:
+    def end(self) -> Rusage:
         """End the child and return what wait4 says of it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         _, status, rusage = os.wait4(self.pid, 0)
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        return rusage
+        return Rusage(rusage.ru_utime, rusage.ru_stime, rusage.ru_maxrss)
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

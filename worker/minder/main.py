@@ -1,0 +1,29 @@
+"""The minder's process: ``python -I -S -c "…" <fd>``, started by `worker.executor.minder_process`."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+
+from worker.minder.birth import become_subreaper
+from worker.minder.guard import Pool
+from worker.minder.minder import Minder
+
+__all__ = ["main"]
+
+PR_SET_NAME = 15
+NAME = b"millhand-minder"
+
+
+def main(descriptor: int) -> None:
+    """Serve the agent at the other end of a socket until it is gone and nothing of its children is left."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would have children reap themselves
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)  # whoever stops a service signals all; the agent decides
+    become_subreaper()
+    ctypes.CDLL(None).prctl(PR_SET_NAME, NAME, 0, 0, 0)
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)
+    Minder(sock, None, Pool(lambda: None)).serve()

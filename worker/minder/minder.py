@@ -1,0 +1,272 @@
+"""Serve one agent: start children, hold their limits, end their trees, tell what happened."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+
+from worker.minder.birth import give_birth
+from worker.minder.ending import Ending
+from worker.minder.guard import Pool, TreeMemory, look_again_s, measure_tree
+from worker.minder.wire import pack, receive, send
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Group = Any
+    Groups = Any
+
+__all__ = ["Minder"]
+
+NEVER_S = float("inf")
+LONGEST_WAIT_S = 10.0  # poll's clock stands still while the machine sleeps; a deadline's does not
+
+
+class Child:
+    """One child that was started and is not reaped."""
+
+    def __init__(self, id_: int, pid: int, group: Group | None) -> None:
+        self.id = id_
+        self.pid = pid
+        self.pid_fd = os.pidfd_open(pid)
+        self.group = group
+        self.is_dead = False
+        self.deadline_s = NEVER_S
+        self.memory_bytes: int | None = None
+        self.ending: Ending | None = None
+        self.look_at_s = NEVER_S
+        self.oom_kills = self.count_oom_kills()
+
+    def count_oom_kills(self) -> int | None:
+        """Return how many processes of its group the kernel has killed for want of memory."""
+        return None if self.group is None else self.group.oom_kills()
+
+    def kill_group(self) -> bool:
+        """Kill its control group at once, where there is one that can."""
+        return self.group is not None and self.group.kill()
+
+
+class Minder:
+    """The state of this process. Times are seconds of CLOCK_BOOTTIME, which counts a sleeping machine too."""
+
+    def __init__(self, sock: socket.socket, groups: Groups | None, pool: Pool) -> None:
+        """Take the socket to the agent, where groups can be made, and the memory that all share."""
+        self._socket = sock
+        self._groups = groups
+        self._pool = pool
+        self._children: dict[int, Child] = {}
+        self._unsent: list[bytes] = []
+        self._is_alone = False  # the agent is gone
+        self._memory_at_s = NEVER_S
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+
+    def serve(self) -> None:
+        """Serve until the agent is gone and nothing of its children is left."""
+        while self._children or not self._is_alone:
+            ready = dict(self._poll.poll(self._wait_ms()))
+            if not self._is_alone and self._socket.fileno() in ready:
+                self._talk(ready[self._socket.fileno()])
+            for child in list(self._children.values()):
+                if child.pid_fd in ready:
+                    self._note_death(child)
+            self._watch_deadlines()
+            self._watch_memory()
+            self._go_on_ending()
+
+    def _wait_ms(self) -> int:
+        """Return how long nothing is to be done unless somebody speaks or dies."""
+        due_s = self._memory_at_s
+        for child in self._children.values():
+            due_s = min(due_s, child.look_at_s if child.ending else child.deadline_s)
+        wait_s = min(LONGEST_WAIT_S, max(0.0, due_s - now_s()))
+        return int(wait_s * 1000 + 0.999)
+
+    def _talk(self, events: int) -> None:
+        if events & select.POLLOUT:
+            self._send_unsent()
+        if events & ~select.POLLOUT:
+            self._listen()
+
+    def _listen(self) -> None:
+        try:
+            came = receive(self._socket)
+        except BlockingIOError:
+            return
+        except OSError:
+            came = None
+        if came is None:
+            self._go_alone()
+            return
+        order, descriptors = came
+        try:
+            self._obey(order, descriptors)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _go_alone(self) -> None:
+        """Kill everything: without the agent nothing may go on."""
+        self._is_alone = True
+        self._poll.unregister(self._socket)
+        for child in self._children.values():
+            self._begin_end(child)
+
+    def _obey(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        if order["do"] == "spawn":
+            self._spawn(order, descriptors)
+            return
+        child = self._children.get(order["id"])
+        if child is None:
+            return  # it was reaped while the order was under way
+        if order["do"] == "guard":
+            self._guard(child, order["deadline_s"], order["memory_bytes"])
+        elif order["do"] == "signal":
+            os.kill(child.pid, order["number"])  # not reaped, so the pid is nobody else's
+        elif order["do"] == "end":
+            self._begin_end(child)
+
+    def _spawn(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        group = None
+        try:
+            if self._groups is not None:
+                group = self._groups.make(order["id"])
+                group.limit(None, order.get("processes"))
+            pid = give_birth(order, descriptors, group.join_files if group else ())
+            child = adopted(order["id"], pid, group)
+        except OSError as exc:
+            if group is not None:
+                group.remove()
+            self._tell({"told": "refused", "id": order["id"], "error": str(exc)})
+            return
+        self._children[child.id] = child
+        self._poll.register(child.pid_fd, select.POLLIN)
+        self._memory_at_s = now_s()
+        self._tell({"told": "spawned", "id": child.id, "pid": pid})
+
+    def _guard(self, child: Child, deadline_s: float | None, memory_bytes: int | None) -> None:
+        child.deadline_s = NEVER_S if deadline_s is None else deadline_s
+        if memory_bytes != child.memory_bytes and child.group is not None:
+            child.group.limit(memory_bytes, None)
+        child.memory_bytes = memory_bytes
+        self._memory_at_s = now_s()
+
+    def _note_death(self, child: Child) -> None:
+        self._poll.unregister(child.pid_fd)
+        child.is_dead = True
+        if child.ending is None:
+            self._tell({"told": "died", "id": child.id})
+        else:
+            child.look_at_s = now_s()
+
+    def _watch_deadlines(self) -> None:
+        now = now_s()
+        for child in self._children.values():
+            if child.ending is None and now >= child.deadline_s:
+                self._overrun(child, "deadline")
+
+    def _watch_memory(self) -> None:
+        """Kill who passed its limit; and where all together are about to pass theirs, the biggest."""
+        if now_s() < self._memory_at_s:
+            return
+        guarded = [one for one in self._children.values() if one.ending is None and not one.is_dead]
+        headrooms = [self._check_memory(child) for child in guarded if child.memory_bytes is not None]
+        if guarded and (left_bytes := self._pool.headroom_bytes()) is not None:
+            headrooms.append(left_bytes)
+            if left_bytes <= 0:
+                self._kill_biggest(guarded)
+        again_s = look_again_s(min(headrooms)) if headrooms else NEVER_S
+        self._memory_at_s = now_s() + again_s
+
+    def _check_memory(self, child: Child) -> int:
+        """Return how much a child may still take; kill it where that is nothing."""
+        limit_bytes = child.memory_bytes or 0
+        in_group = child.group.memory_bytes() if child.group is not None else None
+        if in_group is not None and in_group <= limit_bytes:
+            return limit_bytes - int(in_group)
+        seen = measure_tree(child.pid, limit_bytes)
+        if seen.used_bytes > limit_bytes:
+            self._overrun(child, "memory", seen, limit_bytes)
+        return limit_bytes - seen.used_bytes
+
+    def _kill_biggest(self, children: list[Child]) -> None:
+        sized = [(measure_tree(one.pid, 0), one) for one in children if one.ending is None]
+        if sized:
+            seen, child = max(sized, key=lambda pair: pair[0].used_bytes)
+            self._overrun(child, "pool", seen, self._pool.limit_bytes)
+
+    def _overrun(
+        self, child: Child, why: str, seen: TreeMemory | None = None, limit_bytes: int | None = None
+    ) -> None:
+        facts = seen.facts() if seen is not None else {}
+        self._tell({"told": "overrun", "id": child.id, "why": why, "limit_bytes": limit_bytes, **facts})
+        self._begin_end(child)
+
+    def _begin_end(self, child: Child) -> None:
+        if child.ending is None:
+            child.ending = Ending(child.pid, child.kill_group)
+            child.look_at_s = now_s()
+
+    def _go_on_ending(self) -> None:
+        for child in list(self._children.values()):
+            while child.ending is not None and now_s() >= child.look_at_s:
+                others = [one.pid for one in self._children.values() if one is not child]
+                pause_s = child.ending.step(is_dead=child.is_dead, others=others)
+                if pause_s is None:
+                    self._bury(child)
+                    break
+                child.look_at_s = now_s() + pause_s
+                if pause_s:
+                    break
+
+    def _bury(self, child: Child) -> None:
+        """Reap a child of whose tree nothing is left."""
+        _, status, rusage = os.wait4(child.pid, 0)
+        os.close(child.pid_fd)
+        del self._children[child.id]
+        before, after = child.oom_kills, child.count_oom_kills()
+        if child.group is not None:
+            child.group.remove()
+        self._tell({
+            "told": "ended",
+            "id": child.id,
+            "status": status,
+            "rusage": [rusage.ru_utime, rusage.ru_stime, rusage.ru_maxrss],
+            "oom_kills": None if before is None or after is None else after - before,
+        })  # fmt: skip
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if not self._is_alone:
+            self._unsent.append(pack(message))
+            self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        try:
+            while self._unsent:
+                send(self._socket, self._unsent[0])
+                del self._unsent[0]
+        except BlockingIOError:
+            self._poll.modify(self._socket, select.POLLIN | select.POLLOUT)
+            return
+        except OSError:
+            pass  # it is gone, which reading tells
+        self._poll.modify(self._socket, select.POLLIN)
+
+
+def adopted(id_: int, pid: int, group: Group | None) -> Child:
+    """Return a child to keep; one that cannot be watched (no descriptor is free) is ended."""
+    try:
+        return Child(id_, pid, group)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def now_s() -> float:
+    """Return the time since boot, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,128 @@
+"""Processes and their descent, by /proc (proc(5)); and signals that reach exactly who is meant."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = [
+    "ProcessStat",
+    "below",
+    "child_pids",
+    "every_process",
+    "has_descendants",
+    "read_stat",
+    "send_signal",
+]
+
+READ_BYTES = 64 * 1024
+
+
+class ProcessStat:
+    """What /proc/<pid>/stat says of a process."""
+
+    __slots__ = ("name", "parent_pid", "pid", "session", "started_ticks", "state")
+
+    def __init__(self, pid: int, text: str) -> None:
+        """Read the text of the file."""
+        name, _, rest = text.partition("(")[2].rpartition(")")  # the name may hold anything
+        fields = rest.split()
+        self.pid = pid
+        self.name = name
+        self.state = fields[0]
+        self.parent_pid = int(fields[1])
+        self.session = int(fields[3])
+        self.started_ticks = int(fields[19])  # since boot; with the pid it names a process for good
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Return what names the process for good."""
+        return self.pid, self.started_ticks
+
+    @property
+    def is_dead(self) -> bool:
+        """Tell whether it only waits to be reaped."""
+        return self.state in "ZX"
+
+
+def read_stat(pid: int) -> ProcessStat | None:
+    """Return the state of a process; None where there is none."""
+    try:
+        return ProcessStat(pid, read_once(f"/proc/{pid}/stat").decode(errors="replace"))
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def every_process() -> Iterator[ProcessStat]:
+    """Yield every process of this machine (of this pid namespace)."""
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and (stat := read_stat(int(name))) is not None:
+            yield stat
+
+
+def below(roots: Iterable[int], processes: dict[int, ProcessStat]) -> dict[int, ProcessStat]:
+    """Return the processes that descend from any of some pids, those themselves not among them."""
+    children: dict[int, list[int]] = {}
+    for stat in processes.values():
+        children.setdefault(stat.parent_pid, []).append(stat.pid)
+    roots = list(roots)
+    found: dict[int, ProcessStat] = {}
+    waiting = list(roots)
+    while waiting:
+        for pid in children.get(waiting.pop(), ()):
+            if pid not in found and pid not in roots:
+                found[pid] = processes[pid]
+                waiting.append(pid)
+    return found
+
+
+def child_pids(pid: int) -> list[int] | None:
+    """Return the direct children of a process, the dead ones too; None where the kernel does not tell.
+
+    Those of a process that starts and loses children meanwhile may be incomplete (proc(5)).
+    """
+    threads = f"/proc/{pid}/task"
+    try:
+        texts = [read_once(f"{threads}/{thread}/children") for thread in os.listdir(threads)]
+    except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that just ended
+        return None
+    return [int(child) for text in texts for child in text.split()]
+
+
+def has_descendants(pid: int) -> bool:
+    """Tell whether a living process has living ones below it; about 50 µs where it has none."""
+    children = child_pids(pid)
+    if children is None:
+        return any(
+            not stat.is_dead for stat in below([pid], {one.pid: one for one in every_process()}).values()
+        )
+    return any((stat := read_stat(child)) is not None and not stat.is_dead for child in children)
+
+
+def send_signal(stat: ProcessStat, number: int) -> None:
+    """Send a signal to exactly this process, never to one that got its pid since."""
+    try:
+        descriptor = os.pidfd_open(stat.pid)
+    except OSError:
+        return
+    try:
+        now = read_stat(stat.pid)
+        if now is not None and now.key == stat.key:
+            signal.pidfd_send_signal(descriptor, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # it is gone; or another user's, which the caller sees by its living on
+    finally:
+        os.close(descriptor)
+
+
+def read_once(path: str) -> bytes:
+    """Read a small file of /proc in one call."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, READ_BYTES)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,84 @@
+"""What agent and minder say to each other: one packet of JSON a message, with descriptors where needed.
+
+From the agent (`do`):
+    spawn   id, argv, env, wish (`worker.minder.confine`), processes (bound of the tree; null: none);
+            with three descriptors: the child's channel, stdout, stderr
+    guard   id, deadline_s (CLOCK_BOOTTIME; null: none), memory_bytes (null: none): limits from now on
+    signal  id, number: to the child alone
+    end     id: kill the whole tree, then reap
+To the agent (`told`):
+    spawned    id, pid
+    refused    id, error: the child could not be started
+    died       id: the child ended by itself; its tree stands until `end`
+    overrun    id, why ("deadline", "memory" or "pool"), and for memory: limit_bytes, used_bytes,
+               pid, pid_bytes, name: a limit was passed, the tree is being killed
+    ended      id, status, rusage (user s, system s, ru_maxrss KiB), oom_kills (null: not known):
+               nothing of the tree is left
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["MAX_PACKET_BYTES", "pack", "receive", "send"]
+
+MAX_PACKET_BYTES = 192 * 1024  # what one packet can have with the usual limits of sockets' buffers
+MAX_DESCRIPTORS = 3
+INT_BYTES = struct.calcsize("i")
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """Return a message as a packet.
+
+    Raises:
+        OSError: it is too large; an environment may be.
+    """
+    packet = json.dumps(message, separators=(",", ":")).encode()
+    if len(packet) > MAX_PACKET_BYTES:
+        raise OSError(
+            f"the order has {len(packet)} bytes, more than {MAX_PACKET_BYTES}: its environment is too large"
+        )
+    return packet
+
+
+def send(sock: socket.socket, packet: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send a packet without blocking.
+
+    Raises:
+        BlockingIOError: there is no room now.
+        OSError: nobody is there.
+    """
+    rights = []
+    if descriptors:
+        packed = struct.pack(f"{len(descriptors)}i", *descriptors)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
+    sock.sendmsg([packet], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Return the next message with its descriptors; None where the other side is gone.
+
+    Raises:
+        BlockingIOError: there is none now.
+    """
+    room = socket.CMSG_SPACE(MAX_DESCRIPTORS * INT_BYTES)
+    flags = socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
+    try:
+        packet, rights, _, _ = sock.recvmsg(MAX_PACKET_BYTES, room, flags)
+    except ConnectionResetError:
+        return None
+    if not packet:
+        return None
+    descriptors: list[int] = []
+    for level, kind, packed in rights:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            count = len(packed) // INT_BYTES
+            descriptors += struct.unpack(f"{count}i", packed[: count * INT_BYTES])
+    return json.loads(packet), descriptors
