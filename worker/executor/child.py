@@ -15,16 +15,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from worker.executor.channel import BlockingChannel, ChannelError
 from worker.executor.child_run import LoadedHandler, clean_up, end_of, make_run_context
 from worker.executor.child_sink import ChannelSink
-from worker.executor.frames import Assign, Down, Ended, Load, NotLoaded, Ready, Stop
+from worker.executor.frames import Assign, Down, Ended, Load, NotLoaded, Ready, Stop, TearDownFailed
+from worker.executor.handler_state import HandlerState
 from worker.executor.interrupt import Interrupt
 from worker.executor.linux import become_subreaper, die_with_parent
 from worker.executor.loading import LoadError, load_handler
+from worker.executor.sources import handler_sources
+from worker.executor.surroundings import Surroundings
 from worker.sdk.context import Context, StopSignal
 from worker.sdk.parameters import read_signature
 
@@ -49,16 +53,19 @@ class Child:
 
     def serve(self, loaded: LoadedHandler) -> None:
         """Run what comes until the agent closes the channel."""
+        self._interrupt.install()
+        surroundings = Surroundings.note()
         threading.Thread(target=self._listen, name="millhand-channel", daemon=True).start()
         while (assign := self._inbox.get()) is not None:
-            self._channel.send(self._run(assign, loaded))
+            ended = self._run(assign, loaded)
+            clean_up()
+            self._channel.send(msgspec.structs.replace(ended, unclean=surroundings.restore()))
 
     def _run(self, assign: Assign, loaded: LoadedHandler) -> Ended:
         """Run one assignment on this, the main thread."""
         os.chdir(assign.workdir)
-        self._interrupt.install()  # a handler may have put its own in place
         sink = ChannelSink(self._channel, self._interrupt)
-        context = self._context = make_run_context(assign, sink, self._stop, loaded.spec.timeout_s)
+        context = self._context = make_run_context(assign, sink, self._stop, loaded)
         try:
             ended = end_of(loaded, context, self._call)
             if os.getpid() != self._pid:
@@ -68,7 +75,6 @@ class Child:
         finally:
             self._interrupt.disarm()
             self._context, self._cancel, self._run_id = None, None, ""
-        clean_up()
         return ended
 
     def _call(self, loaded: LoadedHandler, context: Context, arguments: dict[str, Any]) -> Any:
@@ -77,12 +83,12 @@ class Child:
         self._interrupt.arm(self._stop)
         try:
             value = function(context, **arguments)
-            return self._complete(value) if inspect.iscoroutine(value) else value
+            return self._complete(value, loaded.state) if inspect.iscoroutine(value) else value
         finally:
             self._interrupt.disarm()
 
-    def _complete(self, coroutine: Any) -> Any:
-        """Run an async handler in a loop of its own; a stop cancels it."""
+    def _complete(self, coroutine: Any, state: HandlerState) -> Any:
+        """Run an async handler in a loop; a stop cancels it."""
         import asyncio  # noqa: PLC0415 - 50 ms that a sync handler does not need
 
         async def cancellable() -> Any:
@@ -94,7 +100,7 @@ class Child:
                 task.cancel()
             return await coroutine
 
-        return asyncio.run(cancellable())
+        return state.run(cancellable())
 
     def _listen(self) -> None:
         """Take frames; on a thread of its own, so that a stop is seen while the handler computes."""
@@ -131,10 +137,12 @@ def void(_value: object) -> None:
 
 
 def load(frame: Load) -> LoadedHandler | NotLoaded:
-    """Import the handler and read its signature."""
+    """Import the handler, read its signature and set it up."""
     try:
         spec = load_handler(frame.type, frame.target)
-        return LoadedHandler(spec, read_signature(spec.function))
+        loaded = LoadedHandler(spec, read_signature(spec.function), HandlerState(spec, frame.gpus))
+        loaded.state.set_up()
+        return loaded
     except LoadError as exc:
         return NotLoaded(str(exc), exc.traceback)
     except TypeError as exc:
@@ -144,9 +152,22 @@ def load(frame: Load) -> LoadedHandler | NotLoaded:
 def ready(loaded: LoadedHandler) -> Ready:
     """Tell the options of the handler and where it lies."""
     spec = loaded.spec
-    source = inspect.unwrap(spec.function).__code__.co_filename
-    mtime_ns = Path(source).stat().st_mtime_ns if Path(source).exists() else None
-    return Ready(spec.timeout_s, spec.no_progress_s, spec.isolation, source, mtime_ns)
+    return Ready(
+        spec.timeout_s,
+        spec.no_progress_s,
+        spec.isolation,
+        handler_sources(inspect.unwrap(spec.function).__code__.co_filename),
+        spec.memory_bytes,
+        spec.teardown is not None,
+    )
+
+
+def let_go(loaded: LoadedHandler, channel: BlockingChannel) -> None:
+    """Tear the handler down; the agent limits the time."""
+    try:
+        loaded.state.tear_down()
+    except LoadError as exc:
+        channel.send(TearDownFailed(str(exc), exc.traceback))
 
 
 def main(descriptor: int) -> int:
@@ -166,6 +187,7 @@ def main(descriptor: int) -> int:
         return 1
     channel.send(ready(loaded))
     Child(channel).serve(loaded)
+    let_go(loaded, channel)
     return 0
 
 

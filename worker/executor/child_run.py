@@ -15,12 +15,14 @@ from msgspec import Raw
 
 from worker.executor.child_sink import ChannelSink, clean
 from worker.executor.frames import Assign, Ended
+from worker.executor.handler_state import HandlerState
+from worker.executor.limits import Limits, effective_limits
 from worker.executor.linux import flush_c_streams
 from worker.executor.loading import author_traceback
 from worker.sdk.context import Context, StopSignal
 from worker.sdk.errors import Cancelled, Fail, InvalidParameters, Retry
 from worker.sdk.handler import HandlerSpec
-from worker.sdk.parameters import Signature
+from worker.sdk.parameters import RESERVED, Signature
 from worker.sdk.result import NotAResult, encode_result
 
 __all__ = ["LoadedHandler", "end_of", "make_run_context"]
@@ -30,18 +32,25 @@ Cancel = Callable[[], None]
 
 
 class LoadedHandler:
-    """A handler ready to run: its spec and what it takes."""
+    """A handler ready to run: its spec, what it takes, and what it keeps in this process."""
 
-    def __init__(self, spec: HandlerSpec, signature: Signature) -> None:
+    def __init__(self, spec: HandlerSpec, signature: Signature, state: HandlerState) -> None:
         self.spec = spec
         self.signature = signature
+        self.state = state
         self.is_async = inspect.iscoroutinefunction(spec.function)
 
 
-def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, timeout_s: float | None) -> Context:
-    """Return the context of an assignment; its deadline is the nearer of the agent's and the handler's."""
+def limits_of(spec: HandlerSpec) -> Limits:
+    """Return the limits that a handler sets itself."""
+    return Limits(timeout_s=spec.timeout_s, no_progress_s=spec.no_progress_s, memory_bytes=spec.memory_bytes)
+
+
+def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded: LoadedHandler) -> Context:
+    """Return the context of an assignment; its deadline is the one that the agent holds the run to."""
     given = assign.assignment
-    limits = [limit for limit in (assign.limit_s, timeout_s) if limit is not None]
+    most = assign.most if assign.limit_s is None else Limits(timeout_s=assign.limit_s)
+    limit_s = effective_limits(assign.wished, limits_of(loaded.spec), most).timeout_s
     return Context(
         run_id=given.run_id,
         task_id=given.task_id,
@@ -49,14 +58,15 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, timeou
         type=given.type,
         title=given.title,
         attempt=given.attempt,
-        parameters={name: value for name, value in given.parameters.items() if name != "requires"},
+        parameters={name: value for name, value in given.parameters.items() if name not in RESERVED},
         task=given.task,
         resume=given.resume,
         gpus=given.gpus,
+        state=loaded.state.value,
         workdir=Path(assign.workdir),
         sink=sink,
         stop=stop,
-        limit_mono=time.monotonic() + min(limits) if limits else None,
+        limit_mono=None if limit_s is None else time.monotonic() + limit_s,
     )
 
 

@@ -7,9 +7,10 @@ and one `Ended`, the receipt without which no run is a success.
 
 from __future__ import annotations
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from worker.executor.assignment import Assignment
+from worker.executor.limits import Limits
 
 __all__ = [
     "Assign",
@@ -19,6 +20,7 @@ __all__ = [
     "NotLoaded",
     "Ready",
     "Stop",
+    "TearDownFailed",
     "ToldArtifact",
     "ToldCheckpoint",
     "ToldLog",
@@ -33,6 +35,7 @@ class Load(Struct, frozen=True, tag_field="frame", tag="load"):
     type: str
     target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
     parent_pid: int  # who must live; the child ends with it
+    gpus: tuple[str, ...] = ()  # UUIDs of the GPUs that its runs may use
 
 
 class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
@@ -41,6 +44,8 @@ class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
     assignment: Assignment
     workdir: str
     limit_s: float | None = None  # the agent-wide wall limit, for `Context.deadline`
+    wished: Limits = Limits()  # what the task says of its limits
+    most: Limits = Limits()  # what the agent allows any run
 
 
 class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):
@@ -54,17 +59,20 @@ class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):
 
 
 class Ready(Struct, frozen=True, tag_field="frame", tag="ready"):
-    """The handler is imported."""
+    """The handler is imported, and its `setup` is done."""
 
     timeout_s: float | None
     no_progress_s: float | None
     isolation: str
-    source: str | None = None  # the file that holds the handler
-    source_mtime_ns: int | None = None
+    sources: dict[str, int] = field(
+        default_factory=dict
+    )  # the handler's files, by path: when each was changed (mtime, ns)
+    memory_bytes: int | None = None
+    has_teardown: bool = False
 
 
 class NotLoaded(Struct, frozen=True, tag_field="frame", tag="not_loaded"):
-    """The handler could not be imported; the child ends."""
+    """The handler could not be imported, or its `setup` failed; the child ends."""
 
     message: str
     traceback: str | None = None
@@ -112,8 +120,16 @@ class Ended(Struct, frozen=True, tag_field="frame", tag="ended"):
     traceback: str | None = None
     retry_after_s: float | None = None
     is_stop_seen: bool = False  # the handler was asked to stop before it ended
+    unclean: str | None = None  # why this child must not serve again
+
+
+class TearDownFailed(Struct, frozen=True, tag_field="frame", tag="teardown_failed"):
+    """The handler's `teardown` raised; the child ends."""
+
+    message: str
+    traceback: str | None = None
 
 
 Down = Load | Assign | Stop
-Up = Ready | NotLoaded | ToldProgress | ToldLog | ToldArtifact | ToldCheckpoint | Ended
+Up = Ready | NotLoaded | ToldProgress | ToldLog | ToldArtifact | ToldCheckpoint | Ended | TearDownFailed
 Frame = Down | Up

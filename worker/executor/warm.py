@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from worker.executor.link import ChildLink
+from worker.executor.sources import has_changed
 
 __all__ = ["ChildKey", "WarmChildren"]
 
@@ -57,12 +57,7 @@ class WarmChildren:
 
 
 def is_useless(link: ChildLink) -> bool:
-    """Tell whether a child ended meanwhile, or its handler's file changed since it was imported."""
+    """Tell whether a child ended meanwhile, or a file of its handler changed since it was imported."""
     if link.is_dead or link.is_closed_by_child or link.channel_error is not None:
         return True
-    if link.ready is None or link.ready.source is None:
-        return False
-    try:
-        return os.stat(link.ready.source).st_mtime_ns != link.ready.source_mtime_ns  # noqa: PTH116 - every run
-    except OSError:  # not a file: a frozen or zipped module
-        return link.ready.source_mtime_ns is not None
+    return link.ready is not None and has_changed(link.ready.sources)

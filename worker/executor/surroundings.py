@@ -1,0 +1,216 @@
+"""What a run finds around it in a warm child, and what the next one must find again.
+
+What can be undone is undone. What cannot, and what goes on behind the handler's back, is named: such
+a child must not serve again. The state of modules is the handler's own and stays; `setup` may change
+everything, because the note is taken after it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enums, which costs ten times as much
+import gc
+import locale
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final, NamedTuple
+
+__all__ = ["MORE_DESCRIPTORS", "Surroundings"]
+
+MORE_DESCRIPTORS: Final = 32  # than after the first run; pools and caches of libraries grow that far
+
+SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})))
+RLIMITS: Final = tuple(sorted({v for name, v in vars(resource).items() if name.startswith("RLIMIT_")}))
+TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+STANDARD: Final = ("stdin", "stdout", "stderr")
+
+
+class Attribute(NamedTuple):
+    """Something that a run may change: how it is read, and written back (None: it cannot be)."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], object] | None
+
+
+class Surroundings:
+    """What was noted. Use it on the main thread."""
+
+    def __init__(self, noted: dict[str, Any], threads: set[threading.Thread]) -> None:
+        self._noted = noted
+        self._threads = threads
+        self._descriptors: int | None = None
+
+    @classmethod
+    def note(cls) -> Surroundings:
+        """Note how everything is now: after `setup`, before the first run."""
+        return cls({one.name: one.read() for one in ATTRIBUTES}, set(threading.enumerate()))
+
+    def restore(self) -> str | None:
+        """Undo what a run changed; return why that is not enough, None where all is as it was."""
+        reasons = [
+            f"it changed its {one.name}, which cannot be undone"
+            for one in ATTRIBUTES
+            if not is_restored(one, self._noted[one.name])
+        ]
+        reasons += self._threads_left() + self._descriptors_left()
+        return "; ".join(reasons) or None
+
+    def _threads_left(self) -> list[str]:
+        """Name threads that may still work for the run; daemons are libraries' own affair."""
+        left = [one for one in threading.enumerate() if not one.daemon and one not in self._threads]
+        frames = sys._current_frames() if left else {}  # only where there is somebody to look at
+        busy = sorted(one.name for one in left if not is_idle_worker(frames.get(one.ident or 0)))
+        return [f"it left threads running: {', '.join(busy)[:200]}"] if busy else []
+
+    def _descriptors_left(self) -> list[str]:
+        count = open_descriptors()
+        if self._descriptors is None:
+            self._descriptors = count
+        more = count - self._descriptors
+        return [f"it has {more} open files more than after its first run"] if more > MORE_DESCRIPTORS else []
+
+
+def is_restored(one: Attribute, noted: Any) -> bool:
+    """Write an attribute back if it changed; tell whether it is as it was."""
+    if one.read() == noted:
+        return True
+    if one.write is None:
+        return False
+    try:
+        one.write(noted)
+    except (OSError, ValueError, TypeError):  # not allowed any more
+        return False
+    return True
+
+
+def is_idle_worker(frame: FrameType | None) -> bool:
+    """Tell whether a thread has ended, or belongs to a pool and waits there for work."""
+    if frame is None:
+        return True
+    code = frame.f_code
+    return code.co_name == "_worker" and code.co_filename.endswith("concurrent/futures/thread.py")
+
+
+def open_descriptors() -> int:
+    """Return how many files this process has open."""
+    descriptors = "/proc/self/fd"
+    count = os.stat(descriptors).st_size  # noqa: PTH116 - after every run
+    return count or len(os.listdir(descriptors))  # noqa: PTH208 - Linux before 6.2 tells no size
+
+
+def read_environment() -> dict[bytes, bytes]:
+    """Return the environment as it is kept; its public face decodes all of it, which takes 40 µs."""
+    kept: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
+    return kept.copy()
+
+
+def write_environment(noted: dict[bytes, bytes]) -> None:
+    """Make the environment what it was, for this process and its children."""
+    for name in os.environb.keys() - noted.keys():
+        del os.environb[name]
+    for name, value in noted.items():
+        if os.environb.get(name) != value:
+            os.environb[name] = value
+
+
+def read_umask() -> int:
+    """Return the mask of new files' modes; the kernel tells it only against another."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def read_signals() -> list[Any]:
+    """Return what Python does at each signal."""
+    return [_signal.getsignal(number) for number in SIGNALS]
+
+
+def write_signals(noted: list[Any]) -> None:
+    """Have every signal do what it did."""
+    for number, before in zip(SIGNALS, noted, strict=True):
+        if _signal.getsignal(number) != before:
+            signal.signal(number, before)
+
+
+def read_streams() -> tuple[Any, ...]:
+    """Return the standard streams, and whether each is open."""
+    return tuple(
+        (stream, stream is None or not stream.closed) for name in STANDARD for stream in [getattr(sys, name)]
+    )
+
+
+def write_streams(noted: tuple[Any, ...]) -> None:
+    """Put the standard streams back; raises where one is closed."""
+    for name, (stream, was_open) in zip(STANDARD, noted, strict=True):
+        setattr(sys, name, stream)
+        if was_open and stream is not None and stream.closed:
+            raise ValueError(f"{name} was closed")
+
+
+def read_targets() -> list[tuple[int, int] | None]:
+    """Return what descriptors 0, 1 and 2 lead to."""
+    return [target_of(descriptor) for descriptor in range(3)]
+
+
+def target_of(descriptor: int) -> tuple[int, int] | None:
+    """Return what names an open file; None for a closed descriptor."""
+    try:
+        stat = os.fstat(descriptor)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
+
+
+def read_timers() -> list[bool]:
+    """Tell of each interval timer whether it runs."""
+    return [signal.getitimer(timer)[0] > 0 for timer in TIMERS]
+
+
+def write_timers(noted: list[bool]) -> None:
+    """Stop the timers that did not run."""
+    for timer, was_running in zip(TIMERS, noted, strict=True):
+        if not was_running:
+            signal.setitimer(timer, 0)
+
+
+def write_limits(noted: list[tuple[int, int]]) -> None:
+    """Set the resource limits back; raises where a hard one was lowered."""
+    for limit, before in zip(RLIMITS, noted, strict=True):
+        resource.setrlimit(limit, before)
+
+
+def set_collection(is_on: bool) -> None:
+    """Switch the cyclic garbage collection."""
+    (gc.enable if is_on else gc.disable)()
+
+
+ATTRIBUTES: Final = (
+    Attribute("environment", read_environment, write_environment),
+    Attribute("umask", read_umask, os.umask),
+    Attribute("timers", read_timers, write_timers),
+    Attribute("signal handlers", read_signals, write_signals),
+    Attribute(
+        "signal mask",
+        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted),
+    ),
+    Attribute(
+        "locale",
+        lambda: locale.setlocale(locale.LC_ALL),
+        lambda noted: locale.setlocale(locale.LC_ALL, noted),
+    ),
+    Attribute("resource limits", lambda: [resource.getrlimit(one) for one in RLIMITS], write_limits),
+    Attribute("priority", lambda: os.getpriority(os.PRIO_PROCESS, 0), None),
+    Attribute("CPU set", lambda: os.sched_getaffinity(0), lambda noted: os.sched_setaffinity(0, noted)),
+    Attribute("standard streams", read_streams, write_streams),
+    Attribute("standard descriptors", read_targets, None),
+    Attribute("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
+    Attribute("garbage collection", gc.isenabled, set_collection),
+    Attribute("time limit of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
+)
