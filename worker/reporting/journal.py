@@ -10,7 +10,6 @@ from typing import Any, Final, Self
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from worker.clock import Clock, SystemClock
 from worker.reporting.bounds import EntryTooLarge, JournalError, JournalFull, Limits, encode_bounded
@@ -25,6 +24,8 @@ from worker.reporting.records import (
     encode,
 )
 from worker.reporting.segments import Change, NoRoom, SegmentWriter, apply, recover
+from worker.reporting.writes import Write, settle
+from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
 
 __all__ = ["EntryTooLarge", "Journal", "JournalError", "JournalFull", "Limits"]
@@ -34,26 +35,6 @@ RECOVER_S: Final = 120.0  # to read what is open: at most a few hundred MiB, usu
 RETRY_S: Final = 1.0  # how often what need not be durable asks a failing disk
 
 log = structlog.get_logger(__name__)
-
-
-class Write(Struct):
-    """One change on its way to disk."""
-
-    change: Change | None  # None: only a sync is wanted
-    block: bytes
-    is_durable: bool
-    done: asyncio.Future[None]
-    replaced: Entry | None = None  # comes back where the intent is refused
-
-    @property
-    def is_intent(self) -> bool:
-        """Tell whether this may be refused for want of room."""
-        return isinstance(self.change, EntryRecord) and not self.is_durable
-
-    @property
-    def run_id(self) -> str:
-        """Return the run that an intent is about."""
-        return self.change.entry.run_id if isinstance(self.change, EntryRecord) else ""
 
 
 class Journal:
@@ -76,6 +57,7 @@ class Journal:
         self._flushing: asyncio.Task[None] | None = None
         self._retry_at_mono = float("-inf")
         self._is_closed = False
+        self.is_damaged = False  # what was read had gaps: entries may be missing
 
     @classmethod
     async def open(cls, io: JournalIO, clock: Clock | None = None, limits: Limits | None = None) -> Self:
@@ -92,6 +74,7 @@ class Journal:
         writer = SegmentWriter(io, found, limits.io_timeout_s)
         journal = cls(writer, io, clock or SystemClock(), limits)
         journal._entries = found.entries
+        journal.is_damaged = bool(found.damaged)
         await journal._restart([])
         return journal
 
@@ -127,8 +110,43 @@ class Journal:
         record = UsageRecord(run_id, usage, child)
         await self._submit(record, encode(record))
 
-    async def terminal(self, run_id: str, report: dict[str, Any], requeue: bool = False) -> None:
+    def must_fit(self, run_id: str, report: dict[str, Any], *, spare_bytes: int = 0) -> None:
+        """See that a report will find room, with so much to spare; changes nothing.
+
+        Raises:
+            EntryTooLarge: report and intent are over `reserve_bytes`; cut `results` down.
+        """
+        entry = msgspec.structs.replace(self._entries[run_id], terminal=report)
+        encode_bounded(entry, self._limits.reserve_bytes - spare_bytes)
+
+    async def ended(
+        self, run_id: str, report: dict[str, Any], files: tuple[SpooledFile, ...], requeue: bool = False
+    ) -> None:
+        """Write down how a run ended whose files are in the spool; on stable storage when this returns.
+
+        Args:
+            run_id: the run.
+            report: the terminal report but for `results.files`.
+            files: what is to be stored before the report is whole; their bytes are durable.
+            requeue: a requeue follows the terminal report.
+
+        Raises:
+            JournalError, EntryTooLarge, KeyError: as `terminal`.
+        """
+        entry = msgspec.structs.replace(self._entries[run_id], ended=report, files=files, requeue=requeue)
+        block = encode_bounded(entry, self._limits.reserve_bytes)
+        await self._submit(EntryRecord(entry), block, is_durable=True)
+
+    async def terminal(
+        self,
+        run_id: str,
+        report: dict[str, Any],
+        requeue: bool = False,
+        unstored: tuple[SpooledFile, ...] = (),
+    ) -> None:
         """Write down how a run ended; on stable storage when this returns. May be repeated.
+
+        `unstored` are files that the report tells before they are stored; the entry waits for them.
 
         Raises:
             JournalError: the disk refuses; the report is kept in memory, and this or any later
@@ -136,7 +154,9 @@ class Journal:
             EntryTooLarge: report and intent are over `reserve_bytes`; cut `results` down.
             KeyError: no such entry is open.
         """
-        entry = msgspec.structs.replace(self._entries[run_id], terminal=report, requeue=requeue)
+        entry = msgspec.structs.replace(
+            self._entries[run_id], terminal=report, ended=None, files=unstored, requeue=requeue
+        )
         block = encode_bounded(entry, self._limits.reserve_bytes)
         await self._submit(EntryRecord(entry), block, is_durable=True)
 
@@ -235,8 +255,8 @@ class Journal:
 
     def _room_bytes(self) -> int:
         """Return what the reports of all runs that have not ended may take."""
-        unreported = sum(entry.terminal is None for entry in self._entries.values())
-        return SLACK_BYTES + unreported * self._limits.reserve_bytes
+        reports = sum(entry.reports_ahead for entry in self._entries.values())
+        return SLACK_BYTES + reports * self._limits.reserve_bytes
 
     async def _restart(self, batch: list[Write]) -> None:
         """Write everything that is open into a new segment; that settles all that waits."""
@@ -281,14 +301,3 @@ class Journal:
             log.warning("journal.not_rotated", error=repr(exc))
         except OSError:
             await self._restart([])
-
-
-def settle(writes: list[Write], error: JournalError | None = None) -> None:
-    """Let the callers go on, those that still wait."""
-    for write in writes:
-        if write.done.done():
-            continue
-        if error is None:
-            write.done.set_result(None)
-        else:
-            write.done.set_exception(error)

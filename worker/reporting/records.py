@@ -16,10 +16,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
 
 __all__ = [
     "MAGIC",
+    "STORED_MARK",
     "BaseRecord",
     "Child",
     "ClosedRecord",
@@ -36,6 +38,7 @@ __all__ = [
 MAGIC: Final = b"MHJRNL\x00\x01"  # the last byte is the version of the segment's form
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<IIB")
+STORED_MARK: Final = "stored"  # all files of an entry are; "stored|…" stands for one of them
 START: Final = bytes([VERSION]) + b"{"  # where version and payload meet; nowhere inside a payload
 
 
@@ -60,9 +63,23 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pid_start: int | None = None
     boot_id: str | None = None
     usage: Usage | None = None  # the last checkpoint
-    terminal: dict[str, Any] | None = None  # body of the terminal PUT; None: not ended
+    ended: dict[str, Any] | None = None  # the terminal PUT but for `results.files`, while they are stored
+    terminal: dict[str, Any] | None = None  # body of the terminal PUT; None: not ended, or files to store
     requeue: bool = False  # a requeue follows the terminal report
+    files: tuple[SpooledFile, ...] = ()  # in the spool; with `terminal`: told before they were stored
     marks: tuple[str, ...] = ()  # words about it, such as "fenced"
+
+    @property
+    def waits_for_files(self) -> bool:
+        """Tell whether files of the run are still to be stored."""
+        return bool(self.files) and STORED_MARK not in self.marks
+
+    @property
+    def reports_ahead(self) -> int:
+        """How many large records it may still bring: its end, and its report with the files."""
+        if self.terminal is not None:
+            return 0
+        return 1 if self.ended is not None else 2
 
 
 class EntryRecord(Struct, frozen=True, tag_field="k", tag="entry"):

@@ -158,9 +158,16 @@ def merge(segments: Iterable[Segment]) -> dict[str, Entry]:
         else:
             for run_id, entry in segment.entries.items():
                 known = entries.get(run_id)
-                if known is None or (known.terminal is None and entry.terminal is not None):
+                if known is None or stage(known) < stage(entry):
                     entries[run_id] = entry
     return entries
+
+
+def stage(entry: Entry) -> int:
+    """Tell how far an entry is: an outcome once known is not taken back."""
+    if entry.terminal is not None:
+        return 2
+    return 0 if entry.ended is None else 1
 
 
 class SegmentWriter:
