@@ -17,14 +17,17 @@ from worker.config import ApiConfig
 LIMIT_S = 60.0  # a bound for a hang, not a measure
 HANDLER = '''
 """A handler that waits until a file is there."""
-import os, time
+import os, subprocess, time
 from pathlib import Path
 from worker import Context, handler
 
 @handler("wait")
 def wait(ctx: Context, *, file: str) -> dict:
-    """Tell the pid, then wait."""
-    Path(file + f".{ctx.attempt}").write_text(str(os.getpid()))
+    """Start a daemon, tell the pids, then wait."""
+    daemon = subprocess.Popen(["setsid", "sleep", "1000"], env={})
+    part = Path(file + ".part")
+    part.write_text(f"{os.getpid()} {daemon.pid}")
+    part.rename(file + f".{ctx.attempt}")
     while not Path(file).exists():
         time.sleep(0.01)
     return {"attempt": ctx.attempt}
@@ -54,7 +57,7 @@ async def runs_of(api: JobsApi, task_id: str) -> list[dict[str, Any]]:
 
 
 def test_a_killed_agents_task_is_closed_requeued_and_finished_by_its_next_life(tmp_path: Path) -> None:
-    """The child dies with its agent; the lost run says so; the second attempt is the one that succeeds."""
+    """The whole tree dies with its agent; the lost run says so; the second attempt is the one that succeeds."""
     (tmp_path / "own.py").write_text(HANDLER)
     signal_file = tmp_path / "go"
     settings = {"MILLHAND_HANDLERS": str(tmp_path / "own.py")}
@@ -67,11 +70,12 @@ def test_a_killed_agents_task_is_closed_requeued_and_finished_by_its_next_life(t
                 task = await api.create_task(body)
                 first = start_agent(tmp_path / "agent", server.url, server.token, slots=1, settings=settings)
                 try:
-                    child = int(await until(lambda: read(tmp_path / "go.1")))
+                    pids = [int(pid) for pid in (await until(lambda: read(tmp_path / "go.1"))).split()]
+                    assert [pid for pid in pids if not is_alive(pid)] == []
                 finally:
                     first.send_signal(signal.SIGKILL)
                     first.wait(LIMIT_S)
-                await until(lambda: not is_alive(child))
+                await until(lambda: not any(is_alive(pid) for pid in pids))
                 with running_agent(tmp_path / "agent", server.url, server.token, slots=1, settings=settings):
                     await until(lambda: read(tmp_path / "go.2"))
                     signal_file.touch()

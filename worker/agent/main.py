@@ -28,6 +28,7 @@ from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
+from worker.executor.sweep import end_marked
 from worker.executor.workdir import clear_workdirs
 from worker.log import redacted_text
 from worker.machine.detect import as_machine, detect_configured
@@ -61,14 +62,16 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
     tell_problems(catalogue)
     types = offered_types(catalogue, config)
     facts = await detect_configured(config, os.environ)
-    pod_id = f"{facts.podId.value}/{load_agent_id(state.path, uuid4, machine_fingerprint())}"
+    agent_id = load_agent_id(state.path, uuid4, machine_fingerprint())
+    pod_id = f"{facts.podId.value}/{agent_id}"
+    await end_leftovers(agent_id)
     journal = await Journal.open(DiskIO(state.journal_path), clock)
     stack.push_async_callback(journal.aclose)
     workdirs = state.path / "runs"
     await clear_workdirs(workdirs)
     executor = ProcessExecutor(
         catalogue=catalogue,
-        spawner=ProcessSpawner(environment),
+        spawner=ProcessSpawner(environment, mark=agent_id),
         clock=clock,
         workdir_root=workdirs,
         artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
@@ -107,6 +110,12 @@ async def api(config: AgentConfig, pod_id: str, traits: ServerTraits) -> AsyncIt
     """Give a client with connections of its own."""
     async with open_api(config.api, agent=pod_id, traits=traits) as opened:
         yield opened
+
+
+async def end_leftovers(agent_id: str) -> None:
+    """End what an earlier life of this agent left running, if its minder was killed with it."""
+    if count := await end_marked(agent_id):
+        log.warning("agent.leftovers_killed", processes=count)
 
 
 def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:

@@ -1,0 +1,206 @@
+"""The minder holds limits by itself, whatever the agent does."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
+from worker.minder.guard import Pool, look_again_s, measure_tree
+from worker.minder.wire import MAX_PACKET_BYTES, pack
+
+MIB = 1024**2
+WAIT = "while True: time.sleep(1)\n"
+
+
+def test_a_deadline_is_held(tmp_path: Path) -> None:
+    """A tree is killed at its time, native code with every signal blocked included, and the agent is told."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(
+                "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\ntold('on')\n" + WAIT
+            )
+            await it.told("on")
+            life.guard(boot_s() + 0.05, None)
+            await until(lambda: life.overrun)
+            assert life.overrun is not None
+            assert life.overrun.why == "deadline"
+            assert (await life.end()).signal_name == "SIGKILL"
+
+    within_limit(scenario())
+
+
+def test_a_deadline_that_is_taken_back_kills_nobody(tmp_path: Path) -> None:
+    """The child of a run that ended in time lives on; a nearer deadline of another child is held."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            spared = await it.start("told('spared')\n" + WAIT)
+            other = await it.start("told('other')\n" + WAIT)
+            await it.told("spared")
+            await it.told("other")
+            spared.guard(boot_s() + 0.2, None)
+            spared.guard(None, None)
+            other.guard(boot_s() + 0.3, None)
+            await until(lambda: other.overrun)
+            assert spared.overrun is None
+            assert is_alive(spared.pid)
+
+    within_limit(scenario())
+
+
+def test_a_run_above_its_memory_is_killed(tmp_path: Path) -> None:
+    """The tree counts as a whole; who held most is named, with sizes."""
+    program = (
+        """
+eater = subprocess.Popen([sys.executable, '-S', '-E', '-c', "held = bytearray(150 << 20); input()"],
+                         stdin=subprocess.PIPE)
+told('eater', eater.pid)
+held = bytearray(20 << 20)
+"""
+        + WAIT
+    )
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(program)
+            life.guard(None, 100 * MIB)
+            eater = int(await it.told("eater"))
+            await until(lambda: life.overrun)
+            seen = life.overrun
+            assert seen is not None
+            assert (seen.why, seen.limit_bytes, seen.pid) == ("memory", 100 * MIB, eater)
+            assert seen.used_bytes is not None
+            assert seen.used_bytes > 100 * MIB
+            assert seen.pid_bytes is not None
+            assert seen.pid_bytes <= seen.used_bytes
+            await life.end()
+            assert not is_alive(eater)
+
+    within_limit(scenario())
+
+
+def test_memory_that_forks_share_counts_once(tmp_path: Path) -> None:
+    """Eight workers that share 100 MiB do not have 800: nobody is killed for pages that are not there."""
+    program = (
+        """
+held = bytearray(os.urandom(1 << 20)) * 100
+for _ in range(8):
+    if os.fork() == 0:
+        while True: time.sleep(1)
+told('forked')
+"""
+        + WAIT
+    )
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(program)
+            await it.told("forked")
+            upper = measure_tree(life.pid, 10_000 * MIB)
+            exact = measure_tree(life.pid, 300 * MIB)
+            assert upper.used_bytes > 800 * MIB
+            assert 100 * MIB <= exact.used_bytes < 200 * MIB
+            life.guard(boot_s() + 1.5, 300 * MIB)
+            await until(lambda: life.overrun)
+            assert life.overrun is not None
+            assert life.overrun.why == "deadline"  # memory was looked at meanwhile, and let it be
+
+    within_limit(scenario())
+
+
+@pytest.mark.parametrize(
+    ("used_mib", "limit_mib", "headroom_mib"),
+    [(100, 1000, 850), (990, 1000, -40), (0, 100_000, 99_936), (960, 1000, -10)],
+)
+def test_a_container_keeps_a_reserve(used_mib: int, limit_mib: int, headroom_mib: int) -> None:
+    """A twentieth of the container's memory, 64 MiB at most, stays free of handlers."""
+    pool = Pool(lambda: (used_mib * MIB, limit_mib * MIB))
+    headroom_bytes = pool.headroom_bytes()
+    assert headroom_bytes is not None
+    assert headroom_bytes // MIB == headroom_mib
+
+
+def test_memory_is_looked_at_before_it_can_be_full() -> None:
+    """The less is left, the sooner; never more often than fifty times a second."""
+    assert look_again_s(None) == look_again_s(100 * 1024 * MIB) == 1.0
+    assert look_again_s(1024 * MIB) == 0.5
+    assert look_again_s(0) == look_again_s(-5) == 0.02
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    """A program that is not there, and an environment that is too large, are errors of that start alone."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            with pytest.raises(OSError, match="No such file"):
+                await it.start("", argv=[str(tmp_path / "missing")])
+            with pytest.raises(OSError, match="environment is too large"):
+                await it.start("", env={"A": "x" * MAX_PACKET_BYTES})
+            before = descriptors()
+            life = await it.start("told('fine')")
+            await it.told("fine")
+            assert (await life.end()).code in (0, None)
+            assert descriptors() == before
+            assert it.processes() == []
+
+    within_limit(scenario())
+
+
+def test_the_minder_is_small(tmp_path: Path) -> None:
+    """It maps no third-party code, and its own memory is a few MiB."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            await it.start("told('on')")
+            await it.told("on")
+            maps = proc_text(it.minder.pid, "maps")
+            assert "site-packages" not in maps
+            status = proc_text(it.minder.pid, "status")
+            anonymous_kib = int(status.partition("RssAnon:")[2].split()[0])
+            assert anonymous_kib < 16 * 1024
+            environment = proc_text(it.minder.pid, "environ")
+            assert environment == "" or environment.startswith("LD_LIBRARY_PATH=")
+
+    within_limit(scenario())
+
+
+def test_a_bill_is_what_wait4_said(tmp_path: Path) -> None:
+    """CPU and peak of an ended child arrive as the kernel has them; the peak is not the agent's own."""
+    held = bytearray(300 * MIB)  # a child of this process would inherit this as its peak
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(
+                "end = time.process_time() + 0.1\nwhile time.process_time() < end: pass\ntold('done')"
+            )
+            await it.told("done")
+            rusage = (await life.end()).rusage
+            assert rusage is not None
+            assert 0.1 <= rusage.ru_utime + rusage.ru_stime < 30
+            assert 0 < rusage.ru_maxrss * 1024 < 100 * MIB
+
+    within_limit(scenario())
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > len(held)
+
+
+def descriptors() -> set[str]:
+    """Return the descriptors of this process."""
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def proc_text(pid: int, name: str) -> str:
+    """Return a file of a process."""
+    return Path(f"/proc/{pid}/{name}").read_text()
+
+
+def test_a_packet_is_json_with_a_bound() -> None:
+    """What is sent can be read by anything that reads JSON, and is never cut."""
+    assert json.loads(pack({"do": "end", "id": 7})) == {"do": "end", "id": 7}
+    with pytest.raises(OSError, match=str(MAX_PACKET_BYTES)):
+        pack({"env": os.urandom(MAX_PACKET_BYTES).hex()})
