@@ -57,7 +57,7 @@ async def runs_of(api: JobsApi, task_id: str) -> list[dict[str, Any]]:
 
 
 def test_a_killed_agents_task_is_closed_requeued_and_finished_by_its_next_life(tmp_path: Path) -> None:
-    """The whole tree dies with its agent; the lost run says so; the second attempt is the one that succeeds."""
+    """The whole tree dies with its agent; the lost run says so; the second attempt succeeds."""
     (tmp_path / "own.py").write_text(HANDLER)
     signal_file = tmp_path / "go"
     settings = {"MILLHAND_HANDLERS": str(tmp_path / "own.py")}
