@@ -7,13 +7,14 @@ from msgspec import Raw
 
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.ends import classify
-from worker.executor.evidence import Evidence, Exit, StopReason
+from worker.executor.evidence import Evidence, Exit, Overrun, StopReason
 from worker.executor.frames import Ended, NotLoaded
 from worker.usage.rusage import Rusage
 
 RUSAGE = Rusage(0.1, 0.0, 20_000)
 CANCEL = StopReason(ErrorKind.CANCELLED, "its job was cancelled")
 LIMIT = StopReason(ErrorKind.TIMEOUT, "the run took longer than 3 s")
+STALL = StopReason(ErrorKind.NO_PROGRESS, "the run told no progress for 2 s")
 DRAIN = StopReason(ErrorKind.DRAINED, "the agent stops")
 
 
@@ -22,9 +23,19 @@ def ended(how: str, **values: Any) -> Ended:
     return Ended("run", how, **values)
 
 
-def exited(status: int) -> Exit:
+def exited(status: int, oom_kills: int | None = None) -> Exit:
     """Return the exit that a status of wait4 tells."""
-    return Exit.read(status, RUSAGE)
+    return Exit.read(status, RUSAGE, oom_kills)
+
+
+MIB = 1024**2
+ABOVE = Overrun(
+    why="memory", limit_bytes=100 * MIB, used_bytes=150 * MIB, pid=77, pid_bytes=140 * MIB, name="ffmpeg"
+)
+FULL = Overrun(
+    why="pool", limit_bytes=1000 * MIB, used_bytes=700 * MIB, pid=78, pid_bytes=700 * MIB, name="python"
+)
+LATE = Overrun(why="deadline")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +43,8 @@ def exited(status: int) -> Exit:
     [
         Evidence(ended=ended("returned", value=Raw(b'{"a":1}'))),
         Evidence(ended=ended("returned", value=Raw(b'{"a":1}')), exit=exited(9), is_killed=True),
+        Evidence(ended=ended("returned", value=Raw(b'{"a":1}')), exit=exited(9), overrun=ABOVE),
+        Evidence(ended=ended("returned", value=Raw(b'{"a":1}')), exit=exited(9, oom_kills=1)),
         Evidence(
             ended=ended("returned", value=Raw(b'{"a":1}'), is_stop_seen=True), stop=CANCEL, exit=exited(9)
         ),
@@ -71,6 +84,48 @@ def test_a_receipt_of_success_wins_over_everything(seen: Evidence) -> None:
         (Evidence(stop=CANCEL, exit=exited(9), is_killed=True), "cancelled", False, "was killed"),
         (Evidence(stop=LIMIT, exit=exited(9), is_killed=True), "timeout", False, "longer than 3 s"),
         (Evidence(stop=DRAIN, exit=exited(15)), "drained", True, "the agent stops"),
+        (Evidence(stop=STALL, exit=exited(9), is_killed=True), "no_progress", True, "no progress for 2 s"),
+        (Evidence(exit=exited(137 << 8)), "crashed", True, "code 137"),
+        (Evidence(exit=exited(137 << 8), pool_oom_kills=1), "crashed", True, "code 137"),
+        (Evidence(exit=exited(9), pool_oom_kills=0), "crashed", True, "from outside"),
+        (Evidence(exit=exited(11), pool_oom_kills=1), "crashed", True, "SIGSEGV"),
+        (
+            Evidence(exit=exited(9), pool_oom_kills=1),
+            "out_of_memory",
+            True,
+            "the kernel killed 1 process here",
+        ),
+        (Evidence(exit=exited(9, oom_kills=2)), "out_of_memory", True, "the kernel killed 2 processes here"),
+        (Evidence(exit=exited(3 << 8, oom_kills=1)), "out_of_memory", True, "exited with code 3"),
+        (Evidence(exit=exited(9, oom_kills=0)), "crashed", True, "from outside"),
+        (
+            Evidence(ended=ended("raised", message="CalledProcessError: -9"), exit=exited(9, oom_kills=1)),
+            "handler_error",
+            False,
+            "CalledProcessError: -9 (the kernel killed 1 process here for want of memory while it ran)",
+        ),
+        (
+            Evidence(overrun=ABOVE, exit=exited(9), is_killed=True),
+            "out_of_memory",
+            False,
+            "used 150 MiB of memory, more than its limit of 100 MiB, and was killed; most of it, 140 MiB, was"
+            " in process 77 (ffmpeg)",
+        ),
+        (Evidence(overrun=FULL, exit=exited(9), is_killed=True), "out_of_memory", True, "container's memory"),
+        (Evidence(overrun=LATE, exit=exited(9), is_killed=True), "timeout", False, "passed its time limit"),
+        (Evidence(overrun=ABOVE, stop=CANCEL, exit=exited(9), is_killed=True), "cancelled", False, "killed"),
+        (
+            Evidence(overrun=ABOVE, ended=ended("raised", message="MemoryError"), exit=exited(9)),
+            "handler_error",
+            False,
+            "MemoryError",
+        ),
+        (
+            Evidence(exit=Exit(code=None, signal=None, is_minder_lost=True)),
+            "crashed",
+            True,
+            "minds the handlers was killed from outside",
+        ),
         (
             Evidence(stop=DRAIN, ended=ended("raised", message="Cancelled", is_stop_seen=True)),
             "drained",
