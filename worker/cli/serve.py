@@ -9,7 +9,7 @@ from typing import Any
 from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import server_settings
+from worker.cli.settings import SERVER_SETTINGS, server_settings
 
 __all__ = ["command"]
 
@@ -29,8 +29,11 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
 
     Without --token or --token-file only the tokens in the database are accepted.
     """
-    token = token_of(server)
     from worker import log
+    from worker.cli.secrecy import guard_secrets
+
+    guard_secrets(SERVER_SETTINGS)
+    token = token_of(server)
 
     log.configure(log_level, log_format, secrets=[token] if token else [])
     try:

@@ -41,6 +41,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     kind: Literal["value", "flag", "words", "pairs"] = "value"
     metavar: str | None = None
     flag_name: str | None = None  # where the command itself says what it is about: serve's --port
+    is_secret: bool = False  # its value is wiped from environment and arguments once it is read
 
     @property
     def flag(self) -> str:

@@ -16,7 +16,7 @@ from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS, LOG_SETTINGS
+from worker.cli.settings import AGENT_SETTINGS, ALL_SETTINGS, LOG_SETTINGS
 from worker.cli.terminal import Output, text_output_options
 
 __all__ = ["command"]
@@ -69,6 +69,9 @@ def command(
     The token is made at the first start and kept in the state folder; other commands on this machine
     find it there. If one of the two ends by itself, the other is stopped, and the exit code is not 0.
     """
+    from worker.cli.secrecy import guard_secrets
+
+    guard_secrets(ALL_SETTINGS)
     check_extras(demo)
     slots = concurrency or max(2, min(4, os.cpu_count() or 2))
     variables = child_variables({**agent, **logs, "concurrency": slots})

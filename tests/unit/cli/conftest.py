@@ -11,7 +11,9 @@ from typing import NamedTuple
 import pytest
 import structlog
 
+from worker.agent.own_secrets import PR_SET_DUMPABLE
 from worker.cli import main
+from worker.executor.linux import prctl
 
 
 class Ran(NamedTuple):
@@ -35,6 +37,13 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def own_memory() -> Iterator[None]:
+    """Open this process again where a command closed it, as it does with the process of an agent."""
+    yield
+    prctl(PR_SET_DUMPABLE, 1)
 
 
 @pytest.fixture(autouse=True)

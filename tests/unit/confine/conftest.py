@@ -1,0 +1,34 @@
+"""Folders that every user can reach, and what this machine offers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.confine.scene import IS_ROOT, python_for_all
+from worker.minder import landlock
+
+needs_landlock = pytest.mark.skipif(
+    landlock.abi() < landlock.MIN_ABI, reason="this kernel offers no Landlock"
+)
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root becomes another user")
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """Give a folder that everybody can pass; pytest's own is for the owner alone."""
+    with tempfile.TemporaryDirectory(prefix="millhand-confine-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def python() -> str:
+    """Give an interpreter that every user can run."""
+    found = python_for_all()
+    if found is None:
+        pytest.skip("no Python here can be run by another user")
+    return found
