@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.children import measure_minder
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
 from tests.bench.pickup import measure_idle_agent
@@ -46,7 +47,7 @@ def say(text: str) -> None:
 def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
     """Do everything, one measurement after the other, on one server with a fresh database."""
     say("bench: start-up and disk …")
-    figures = [measure_help(), measure_sync(folder)]
+    figures = [measure_help(), measure_sync(folder), *measure_minder()]
     with running_server(folder) as (server, caller):
         say("bench: an idle agent …")
         counts = (20, 3.0) if is_quick else (200, 30.0)
