@@ -1,0 +1,65 @@
+"""Small files of the kernel: read and written in one call each."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["flat_number", "numbers", "read_text", "words", "write_text"]
+
+READ_BYTES = 1024 * 1024  # /proc/self/mountinfo of a full node has some hundred kilobytes
+
+
+def read_text(path: str) -> str | None:
+    """Return a file's text; None where it is not there, is not ours to read, or has just vanished."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return b"".join(pieces(descriptor)).decode(errors="replace")
+    except OSError:  # a group that was removed while open: ENODEV
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def pieces(descriptor: int) -> Iterator[bytes]:
+    """Yield what can be read; files of /proc come a page or so at a time."""
+    left_bytes = READ_BYTES
+    while left_bytes > 0 and (piece := os.read(descriptor, left_bytes)):
+        left_bytes -= len(piece)
+        yield piece
+
+
+def write_text(path: str, text: str) -> None:
+    """Write to a file that is there.
+
+    Raises:
+        OSError: it is not there, or the kernel refuses the value.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def words(path: str) -> frozenset[str]:
+    """Return the words of a file; none where it cannot be read."""
+    return frozenset((read_text(path) or "").split())
+
+
+def numbers(path: str) -> list[int]:
+    """Return the numbers of a file with one a line; none where it cannot be read."""
+    return [int(line) for line in (read_text(path) or "").split() if line.isdecimal()]
+
+
+def flat_number(text: str | None, *names: str) -> int | None:
+    """Add up values of a file of lines "name value"; None where one of them is not there."""
+    found = dict(line.split(" ", 1) for line in (text or "").splitlines() if " " in line)
+    values = [found.get(name, "").strip() for name in names]
+    return sum(map(int, values)) if all(value.isdecimal() for value in values) else None
