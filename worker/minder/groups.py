@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Groups", "find_places"]
 
 CONTROLLERS = ("memory", "pids")
+# The kernel's limit lies above the run's: the minder's guard, which names the limit and the biggest process,
+# mostly comes first. And the kernel counts more than the guard: its stacks, its tables of pages.
+SLACK_BYTES = 64 * 1024**2
+SLACK_SHARE = 0.02
 
 
 class Group:
@@ -54,7 +58,8 @@ class Group:
         """Set limits; never raises.
 
         Args:
-            memory_bytes: of all processes together; None lifts the limit, since each run has its own.
+            memory_bytes: of all processes together; the kernel kills a little above it. None lifts the
+                limit, since each run has its own.
             processes: bound of processes and threads; None leaves it as it is.
 
         Returns:
@@ -62,7 +67,7 @@ class Group:
         """
         holds = True
         if self._memory is not None:
-            holds = self._memory.limit(memory_bytes)
+            holds = self._memory.limit(with_slack(memory_bytes))
         elif memory_bytes is not None:
             holds = False
         return holds if processes is None else self._limit_processes(processes) and holds
@@ -75,6 +80,11 @@ class Group:
         except OSError:
             return False
         return True
+
+    @property
+    def memory_place(self) -> tuple[int, str] | None:
+        """Return version and folder of what counts its memory, for `MemoryGroup`; None: nothing does."""
+        return None if self._memory is None else (self._memory.version, self._memory.folder)
 
     def memory_bytes(self) -> int | None:
         """Return anonymous and shared memory of all processes together; None where it is not known."""
@@ -166,6 +176,13 @@ class Groups:
         for base in self._bases:
             base.remove()
         self._bases = []
+
+
+def with_slack(limit_bytes: int | None) -> int | None:
+    """Return where the kernel's limit is for a run's own."""
+    if limit_bytes is None:
+        return None
+    return limit_bytes + max(SLACK_BYTES, int(limit_bytes * SLACK_SHARE))
 
 
 def find_places(root: str = "/") -> tuple[list[tuple[int, list[str], frozenset[str]]], list[str]]:
