@@ -16,20 +16,15 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 import structlog.tracebacks
 
-__all__ = ["REDACTED", "configure", "redacted_text"]
+from worker.redaction import REDACTED, Redactor
 
-REDACTED: Final = "[redacted]"
+__all__ = ["configure", "redacted_text", "short_text"]
+
 VALUE_CHARS_MAX: Final = 8 * 1024  # one value of one line; the rest is cut, and it says so
 FRAMES_MAX: Final = 20  # of a traceback
-SECRET_CHARS_MIN: Final = 6  # shorter "secrets" would blank out ordinary words
 
 SECRET_KEYS: Final = re.compile(
     r"(?i)(^|[_-])(token|secret|password|passwd|api_?key|authorization|cookie)$|^bearer"
-)
-SECRET_TEXTS: Final = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 " + REDACTED),
-    (re.compile(r"(?i)\b(bearer_token|access_token|token|api_key|password)=[^&\s\"']+"), r"\1=" + REDACTED),
-    (re.compile(r"(?i)([a-z][a-z0-9+.-]*://)[^/@\s]+@"), r"\1" + REDACTED + "@"),
 )
 
 EventDict = MutableMapping[str, Any]
@@ -64,7 +59,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
-    after = [*rendered_exceptions(is_text), Redactor(secrets), renderer(is_text, color)]
+    after = [*rendered_exceptions(is_text), CleanEvents(Redactor(secrets)), renderer(is_text, color)]
     structlog.configure(
         processors=[*before, *after],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -96,12 +91,12 @@ def renderer(is_text: bool, color: bool) -> Any:
     )
 
 
-class Redactor:
+class CleanEvents:
     """Take secrets out of every value, and cut values that are too long."""
 
-    def __init__(self, secrets: Collection[str]) -> None:
-        """Keep the known secrets, the longest first: one may hold another."""
-        self._secrets = sorted((s for s in secrets if len(s) >= SECRET_CHARS_MIN), key=len, reverse=True)
+    def __init__(self, redactor: Redactor) -> None:
+        """Take what knows the secrets."""
+        self._redactor = redactor
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
         """Return the event with each value cleaned."""
@@ -111,7 +106,7 @@ class Redactor:
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            return redacted_text(value, self._secrets)
+            return short_text(self._redactor.text(value))
         if isinstance(value, dict):
             return {
                 key: REDACTED if SECRET_KEYS.search(str(key)) and part is not None else self._clean(part)
@@ -121,15 +116,16 @@ class Redactor:
             return [self._clean(part) for part in value]
         if value is None or isinstance(value, bool | int | float):
             return value
-        return redacted_text(str(value), self._secrets)
+        return short_text(self._redactor.text(str(value)))
 
 
 def redacted_text(value: str, secrets: Collection[str] = ()) -> str:
-    """Return a text without known secrets and without what looks like one, cut to its bound."""
-    for secret in secrets:
-        value = value.replace(secret, REDACTED)
-    for pattern, replacement in SECRET_TEXTS:
-        value = pattern.sub(replacement, value)
+    """Return a text without secrets."""
+    return Redactor(secrets).text(value)
+
+
+def short_text(value: str) -> str:
+    """Return a text cut to the bound of a value."""
     if len(value) > VALUE_CHARS_MAX:
         return f"{value[:VALUE_CHARS_MAX]}… ({len(value) - VALUE_CHARS_MAX} more characters)"
     return value

@@ -1,0 +1,120 @@
+"""Take the known secrets, and what looks like one, out of texts, values and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from worker.redaction.needles import SECRET_CHARS_MIN, needles_of
+from worker.redaction.patterns import (
+    credential_spans,
+    cut_url_start,
+    header_and_setting_spans,
+    may_hold_credentials,
+)
+from worker.redaction.search import Search
+from worker.redaction.spans import REDACTED, Span, merged, without
+from worker.redaction.stream import StreamRedactor
+
+__all__ = ["Redactor"]
+
+CUT = "…"  # what a text ends with where it was cut
+
+
+class Redactor:
+    """What must not be read by people. Immutable; its `repr` says nothing of it.
+
+    A secret is found plain, escaped as in JSON and in URLs, and in base64, in whole and line by line.
+    Secrets shorter than 6 characters are only found where they are a whole value.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """Take the secrets; empty ones are none."""
+        self._secrets = tuple(dict.fromkeys(secret for secret in secrets if secret.strip()))
+
+    def with_secrets(self, more: Iterable[str]) -> Redactor:
+        """Return a redactor that knows more secrets."""
+        new = [secret for secret in more if secret not in self._secrets]
+        return Redactor([*self._secrets, *new]) if new else self
+
+    def text(self, text: str) -> str:
+        """Return a text without secrets, also without one that its cut (a last `…`) left a part of."""
+        data = text.encode("utf-8", "surrogatepass")
+        spans = self.spans(data)
+        if text.endswith(CUT):
+            spans = merged([*spans, *self.cut_spans(data[: -len(CUT.encode())])])
+        return without(data, spans).decode("utf-8", "surrogatepass") if spans else text
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON-able value without known secrets and credentials in URLs.
+
+        Not without what else looks like a token: links that a handler returns must work.
+        """
+        if self._is_clean(value):
+            return value
+        return self._clean(value)
+
+    def stream(self) -> StreamRedactor:
+        """Return a filter for a stream of bytes."""
+        return StreamRedactor(self)
+
+    def spans(self, data: bytes, start: int = 0) -> list[Span]:
+        """Return where secrets, and what looks like one, stand; what is before `start` is only context."""
+        return merged([*self._secret_spans(data, start), *header_and_setting_spans(data, start)])
+
+    def cut_spans(self, data: bytes) -> list[Span]:
+        """Return where a secret begins that is cut off by the end, if one does."""
+        starts = (self._search.cut_start(data), cut_url_start(data))
+        return [(start, len(data)) for start in starts if start is not None]
+
+    def _secret_spans(self, data: bytes, start: int = 0) -> Iterator[Span]:
+        yield from self._search.spans(data)
+        yield from credential_spans(data, start)
+
+    def _is_clean(self, value: Any) -> bool:
+        """Tell quickly that there is nothing to take out of a value."""
+        try:
+            encoded = msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError):
+            return False
+        if may_hold_credentials(encoded):
+            return False
+        is_short = any(msgspec.json.encode(secret) in encoded for secret in self._short)
+        return not is_short and next(self._search.spans(encoded), None) is None
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._clean_text(value)
+        if isinstance(value, dict):
+            return self._clean_object(value)
+        if isinstance(value, list | tuple):
+            return [self._clean(part) for part in value]
+        return value
+
+    def _clean_object(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return an object with clean keys; those that would become the same are numbered."""
+        cleaned: dict[str, Any] = {}
+        for key, part in value.items():
+            name = clean_key = self._clean_text(str(key))
+            while name in cleaned:
+                name = f"{clean_key} ({len(cleaned)})"
+            cleaned[name] = self._clean(part)
+        return cleaned
+
+    def _clean_text(self, text: str) -> str:
+        if text in self._short:
+            return REDACTED
+        data = text.encode("utf-8", "surrogatepass")
+        spans = merged(self._secret_spans(data))
+        return without(data, spans).decode("utf-8", "surrogatepass") if spans else text
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(needles_of(self._secrets))
+
+    @cached_property
+    def _short(self) -> frozenset[str]:
+        return frozenset(secret for secret in self._secrets if len(secret) < SECRET_CHARS_MIN)
