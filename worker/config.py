@@ -46,7 +46,11 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     settle_s: float = 2.0  # how long lists may lag behind writes, for elections
     max_attempts: int = 3  # of a task whose failures are worth another try
     job_interval_s: float = 5.0  # how old the wanted state of a job may be
-    timeout_s: float | None = None  # wall limit of a run, agent-wide
+    timeout_s: float | None = None  # the longest that any run may take
+    no_progress_s: float | None = None  # the longest that any run may tell no progress
+    memory_bytes: int | None = None  # the most that the processes of any run may have together
+    child_runs: int = 1000  # a child is replaced after so many runs
+    child_growth_bytes: int = 1024**3  # and when it has so much more private memory than after its first
     exit_when_idle: bool = False
     zone: str | None = None  # facts that a person knows better
     preemptible: bool | None = None

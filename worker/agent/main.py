@@ -26,6 +26,7 @@ from worker.config import AgentConfig
 from worker.executor.artifacts import open_artifacts
 from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
+from worker.executor.limits import Limits
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
@@ -76,7 +77,13 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         workdir_root=workdirs,
         artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
         concurrency=config.concurrency,
-        timeout_s=config.timeout_s,
+        limits=Limits(
+            timeout_s=config.timeout_s,
+            no_progress_s=config.no_progress_s,
+            memory_bytes=config.memory_bytes,
+        ),
+        max_runs=config.child_runs,
+        growth_bytes=config.child_growth_bytes,
         redact=lambda line: redacted_text(line, secrets_of(config)),
     )
     stack.push_async_callback(executor.aclose)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-TAKEN: Final = ("handlers", "commands", "timeout")
+TAKEN: Final = ("handlers", "commands", "timeout", "no_progress", "memory")
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 GRACE_S: Final = 10.0  # for the handler after Ctrl-C; a second one ends it now
 
@@ -101,6 +101,7 @@ async def execute(
     """Run the handler; tell whether somebody interrupted it."""
     from worker import log
     from worker.executor.executor import StopRequest
+    from worker.executor.limits import Limits
     from worker.executor.local import NoSuchHandler, run_local
 
     log.configure("warning")
@@ -114,7 +115,11 @@ async def execute(
                 state_dir=paths.state_home() / "run",
                 handlers=agent["handlers"],
                 stop=stop,
-                timeout_s=agent["timeout"],
+                limits=Limits(
+                    timeout_s=agent["timeout"],
+                    no_progress_s=agent["no_progress"],
+                    memory_bytes=agent["memory"],
+                ),
             )
         except NoSuchHandler as exc:
             raise CliError(str(exc), "`millhand handlers` lists them", code=ExitCode.USAGE) from exc

@@ -13,7 +13,7 @@ from msgspec import structs
 from worker.cli import paths
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import Setting, with_settings
-from worker.cli.values import BYTES, DURATION
+from worker.cli.values import BYTES, DURATION, MEMORY_LIMIT, TIME_LIMIT
 from worker.config import AgentConfig, ApiConfig
 
 __all__ = [
@@ -83,8 +83,17 @@ AGENT_SETTINGS: Final = (
             help="At least one report per run in this time."),
     Setting(name="drain_timeout", type=DURATION, default=AGENT["drain_timeout_s"], metavar="TIME",
             help="How long runs may go on after the agent was told to stop."),
-    Setting(name="timeout", type=DURATION, metavar="TIME", default_text="none",
-            help="Wall time limit of every run."),
+    Setting(name="timeout", type=TIME_LIMIT, metavar="TIME", default_text="none",
+            help="Wall time limit of every run; a task or handler may set a nearer one."),
+    Setting(name="no_progress", type=TIME_LIMIT, metavar="TIME", default_text="none",
+            help="How long any run may tell no progress; a task or handler may set a nearer limit."),
+    Setting(name="memory", type=MEMORY_LIMIT, metavar="SIZE", default_text="none",
+            help="How much memory all processes of a run may have; a task or handler may set a lower limit."),
+    Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
+            help="After so many runs a warm process is replaced."),
+    Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
+            default_text="1GiB",
+            help="A warm process is replaced when it has so much more memory than after its first run."),
     Setting(name="claims", type=click.Choice(["auto", "key", "election"]), default=AGENT["claims"],
             help="Who decides a race for a task; auto finds it out once per server."),
     Setting(name="settle", type=DURATION, default=AGENT["settle_s"], metavar="TIME",
@@ -129,15 +138,19 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
-    | {"drain_timeout", "timeout", "settle", "job_interval"}
+    | {"drain_timeout", "timeout", "no_progress", "settle", "job_interval"}
 )
+
+IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram"})
 
 
 def field_name(setting: str) -> str:
     """Return the field of the configuration that a setting fills."""
     if setting in WITH_UNIT:
         return setting + "_s"
-    return {"api_url": "url", "store": "artifacts", "request_ram": "request_ram_bytes"}.get(setting, setting)
+    if setting in IN_BYTES:
+        return setting + "_bytes"
+    return {"api_url": "url", "store": "artifacts"}.get(setting, setting)
 
 
 def api_settings(function: F) -> F:

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["BYTES", "DURATION", "PAIR", "PARAMETER", "WORDS", "Bytes", "Duration", "Pair", "Words"]
+__all__ = [
+    "BYTES", "DURATION", "MEMORY_LIMIT", "PAIR", "PARAMETER", "TIME_LIMIT", "WORDS", "Bytes", "Duration",
+    "Pair", "Words",
+]  # fmt: skip
 
 DURATION_PARTS: Final = re.compile(
     r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?"
@@ -21,6 +24,10 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
 
+    def __init__(self, *, is_limit: bool = False) -> None:
+        """Say whether it is a limit, which cannot be 0: nothing could be done in no time."""
+        self._is_limit = is_limit
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return seconds."""
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -31,15 +38,16 @@ class Duration(click.ParamType[float]):
         match = DURATION_PARTS.fullmatch(written)
         if not written or match is None:
             self.fail(f"{value!r} is not a duration; write seconds (90), or like 90s, 5m, 1h30m", param, ctx)
-        return sum(
-            float(part) * unit for part, unit in zip(match.groups(), DURATION_UNITS_S, strict=True) if part
-        )
+        parts = zip(match.groups(), DURATION_UNITS_S, strict=True)
+        return self._checked(sum(float(part) * unit for part, unit in parts if part), value, param, ctx)
 
     def _checked(
         self, seconds: float, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         if not 0 <= seconds < float("inf"):
             self.fail(f"{value!r} is not a duration: it must not be negative", param, ctx)
+        if self._is_limit and seconds == 0:
+            self.fail(f"{value!r} is no limit: it must be above 0; leave it out for none", param, ctx)
         return seconds
 
 
@@ -48,6 +56,10 @@ class Bytes(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, *, is_limit: bool = False) -> None:
+        """Say whether it is a limit, which cannot be 0."""
+        self._is_limit = is_limit
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return bytes."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b|i)?", str(value).strip().lower())
@@ -55,7 +67,10 @@ class Bytes(click.ParamType[int]):
             self.fail(f"{value!r} is not a size; write bytes, or like 512M, 4GiB, 4GB", param, ctx)
         number, unit, suffix = match.groups()
         base = 1000 if suffix == "b" else 1024
-        return int(float(number) * base ** BYTES_UNITS[unit])
+        size_bytes = int(float(number) * base ** BYTES_UNITS[unit])
+        if self._is_limit and size_bytes == 0:
+            self.fail(f"{value!r} is no limit: it must be above 0; leave it out for none", param, ctx)
+        return size_bytes
 
 
 class Words(click.ParamType[tuple[str, ...]]):
@@ -99,6 +114,8 @@ class Pair(click.ParamType[tuple[str, str]]):
 
 DURATION: Final = Duration()
 BYTES: Final = Bytes()
+TIME_LIMIT: Final = Duration(is_limit=True)
+MEMORY_LIMIT: Final = Bytes(is_limit=True)
 WORDS: Final = Words()
 PAIR: Final = Pair()
 PARAMETER: Final = Pair(keeps_spaces=True)

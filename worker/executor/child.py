@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from worker.executor.channel import BlockingChannel, ChannelError
-from worker.executor.child_run import LoadedHandler, clean_up, end_of, make_run_context
+from worker.executor.child_run import LoadedHandler, clean_up, end_of, limits_of, make_run_context
 from worker.executor.child_sink import ChannelSink
 from worker.executor.frames import Assign, Down, Ended, Load, NotLoaded, Ready, Stop, TearDownFailed
 from worker.executor.handler_state import HandlerState
@@ -153,11 +153,9 @@ def ready(loaded: LoadedHandler) -> Ready:
     """Tell the options of the handler and where it lies."""
     spec = loaded.spec
     return Ready(
-        spec.timeout_s,
-        spec.no_progress_s,
+        limits_of(spec),
         spec.isolation,
         handler_sources(inspect.unwrap(spec.function).__code__.co_filename),
-        spec.memory_bytes,
         spec.teardown is not None,
     )
 

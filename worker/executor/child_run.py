@@ -25,7 +25,7 @@ from worker.sdk.handler import HandlerSpec
 from worker.sdk.parameters import RESERVED, Signature
 from worker.sdk.result import NotAResult, encode_result
 
-__all__ = ["LoadedHandler", "end_of", "make_run_context"]
+__all__ = ["LoadedHandler", "end_of", "limits_of", "make_run_context"]
 
 MAX_MESSAGE_CHARS = 4096
 Cancel = Callable[[], None]
@@ -49,8 +49,7 @@ def limits_of(spec: HandlerSpec) -> Limits:
 def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded: LoadedHandler) -> Context:
     """Return the context of an assignment; its deadline is the one that the agent holds the run to."""
     given = assign.assignment
-    most = assign.most if assign.limit_s is None else Limits(timeout_s=assign.limit_s)
-    limit_s = effective_limits(assign.wished, limits_of(loaded.spec), most).timeout_s
+    limit_s = effective_limits(assign.wished, limits_of(loaded.spec), assign.most).timeout_s
     return Context(
         run_id=given.run_id,
         task_id=given.task_id,

@@ -67,7 +67,6 @@ class ChildTask:
         meter: RunMeter,
         clock: Clock,
         redact: Callable[[str], str],
-        memory_bytes: int | None = None,
     ) -> None:
         self._link = link
         self._assign = assign
@@ -77,9 +76,9 @@ class ChildTask:
         self._meter = meter
         self._clock = clock
         self._redact = redact
-        self._memory_bytes = memory_bytes
         self._wake = asyncio.Event()
         self._plan: StopPlan | None = None
+        self._is_limit_hit = False
         self._ended: Ended | None = None
         self._not_loaded: NotLoaded | None = None
         self._is_killed = False
@@ -101,7 +100,7 @@ class ChildTask:
         watching = asyncio.create_task(self._watch_stop())
         try:
             if (ready := self._link.ready) is not None:
-                self._limits.ready(ready.timeout_s, ready.no_progress_s, self._clock.mono())
+                self._limits.ready(ready.limits, self._clock.mono())
             self._link.send(self._assign)
             while not self._is_over():
                 await self._go_on()
@@ -165,15 +164,21 @@ class ChildTask:
         return self._plan is not None and now >= self._plan.kill_mono
 
     def _watch_limits(self, now: float) -> None:
-        if self._plan is None and (reason := self._limits.hit(now)) is not None:
+        if self._is_limit_hit or (reason := self._limits.hit(now)) is None:
+            return
+        self._is_limit_hit = True
+        if self._plan is None:
             self._begin_stop(reason, LIMIT_GRACE_S, now)
+        else:  # a long grace of another stop does not put the limit off
+            self._plan.hasten(LIMIT_GRACE_S, now)
+            self._send_stop(now)
 
     def _guard(self, now: float) -> None:
         """Have the minder hold the same limits, a little later: it kills if this loop does not."""
         at_mono = self._plan.kill_mono if self._plan else self._limits.next_mono() + LIMIT_GRACE_S
         left_s = at_mono - now + GUARD_MARGIN_S
         deadline_s = None if left_s == float("inf") else time.clock_gettime(time.CLOCK_BOOTTIME) + left_s
-        self._link.guard(deadline_s, self._memory_bytes)
+        self._link.guard(deadline_s, self._limits.now.memory_bytes)
 
     def _interrupt(self, now: float) -> None:
         if self._plan is not None and now >= self._plan.interrupt_mono:
@@ -187,9 +192,9 @@ class ChildTask:
 
     def _next_mono(self) -> float:
         times = [self._usage_mono]
-        if self._plan is None:
+        if not self._is_limit_hit:
             times.append(self._limits.next_mono())
-        else:
+        if self._plan is not None:
             times += [self._plan.interrupt_mono, self._plan.kill_mono]
         return min(times if self._eof_mono is None else [*times, self._eof_mono])
 
@@ -233,7 +238,7 @@ class ChildTask:
             case ToldCheckpoint():
                 self.checkpoint = msgspec.json.decode(frame.value)
             case Ready():
-                self._limits.ready(frame.timeout_s, frame.no_progress_s, now)
+                self._limits.ready(frame.limits, now)
                 self._meter.sample()  # what the import cost, should the process vanish at once
                 self._wake.set()
             case NotLoaded():

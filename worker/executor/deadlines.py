@@ -6,6 +6,7 @@ from typing import Final
 
 from worker.api.wire import ErrorKind
 from worker.executor.evidence import StopReason
+from worker.executor.limits import Limits, effective_limits
 
 __all__ = ["LIMIT_GRACE_S", "RunLimits", "StopPlan"]
 
@@ -14,22 +15,21 @@ LAST_PART_S: Final = 5.0  # of a long grace: what remains after the interrupt
 
 
 class RunLimits:
-    """The time limits of one run."""
+    """The limits of one run: first that of its handler's import and setup, then its own."""
 
-    def __init__(self, load_timeout_s: float, timeout_s: float | None, now_mono: float) -> None:
-        """Start with the limit for the handler's import and the agent-wide one."""
+    def __init__(self, load_timeout_s: float, task: Limits, agent: Limits, now_mono: float) -> None:
+        """Start with what is known before the handler is."""
         self._load_timeout_s = load_timeout_s
-        self.timeout_s = timeout_s
-        self.no_progress_s: float | None = None
+        self._task = task
+        self._agent = agent
+        self.now = effective_limits(task, Limits(), agent)
         self.is_ready = False
         self._started_mono = now_mono
         self._progress_mono = now_mono
 
-    def ready(self, timeout_s: float | None, no_progress_s: float | None, now_mono: float) -> None:
+    def ready(self, handler: Limits, now_mono: float) -> None:
         """Take the handler's own limits; the time of its import does not count against them."""
-        limits = [limit for limit in (self.timeout_s, timeout_s) if limit is not None]
-        self.timeout_s = min(limits, default=None)
-        self.no_progress_s = no_progress_s
+        self.now = effective_limits(self._task, handler, self._agent)
         self.is_ready = True
         self._started_mono = self._progress_mono = now_mono
 
@@ -42,12 +42,13 @@ class RunLimits:
         if not self.is_ready:
             if now_mono < self._started_mono + self._load_timeout_s:
                 return None
-            text = f"importing the handler took longer than {self._load_timeout_s:g} s"
+            text = f"importing the handler and its setup took longer than {self._load_timeout_s:g} s"
             return StopReason(ErrorKind.TIMEOUT, text)
-        if self.timeout_s is not None and now_mono >= self._started_mono + self.timeout_s:
-            return StopReason(ErrorKind.TIMEOUT, f"the run took longer than {self.timeout_s:g} s")
-        if self.no_progress_s is not None and now_mono >= self._progress_mono + self.no_progress_s:
-            text = f"the run told no progress for {self.no_progress_s:g} s"
+        limits = self.now
+        if limits.timeout_s is not None and now_mono >= self._started_mono + limits.timeout_s:
+            return StopReason(ErrorKind.TIMEOUT, f"the run took longer than {limits.timeout_s:g} s")
+        if limits.no_progress_s is not None and now_mono >= self._progress_mono + limits.no_progress_s:
+            text = f"the run told no progress for {limits.no_progress_s:g} s"
             return StopReason(ErrorKind.NO_PROGRESS, text)
         return None
 
@@ -56,10 +57,10 @@ class RunLimits:
         if not self.is_ready:
             return self._started_mono + self._load_timeout_s
         ends = [float("inf")]
-        if self.timeout_s is not None:
-            ends.append(self._started_mono + self.timeout_s)
-        if self.no_progress_s is not None:
-            ends.append(self._progress_mono + self.no_progress_s)
+        if self.now.timeout_s is not None:
+            ends.append(self._started_mono + self.now.timeout_s)
+        if self.now.no_progress_s is not None:
+            ends.append(self._progress_mono + self.now.no_progress_s)
         return min(ends)
 
 

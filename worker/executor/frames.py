@@ -43,7 +43,6 @@ class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
 
     assignment: Assignment
     workdir: str
-    limit_s: float | None = None  # the agent-wide wall limit, for `Context.deadline`
     wished: Limits = Limits()  # what the task says of its limits
     most: Limits = Limits()  # what the agent allows any run
 
@@ -61,13 +60,9 @@ class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):
 class Ready(Struct, frozen=True, tag_field="frame", tag="ready"):
     """The handler is imported, and its `setup` is done."""
 
-    timeout_s: float | None
-    no_progress_s: float | None
+    limits: Limits  # that the handler sets itself
     isolation: str
-    sources: dict[str, int] = field(
-        default_factory=dict
-    )  # the handler's files, by path: when each was changed (mtime, ns)
-    memory_bytes: int | None = None
+    sources: dict[str, int] = field(default_factory=dict)  # its files: when each was changed (mtime, ns)
     has_teardown: bool = False
 
 

@@ -20,6 +20,7 @@ DRAIN_READS: Final = 512  # 32 MiB: two frames at their bound; more comes only f
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
 GUARD_STEP_S: Final = 1.0  # the minder's deadline lies behind the agent's own, and need not be exact
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
+TEARDOWN_TIMEOUT_S: Final = 10.0  # for those and the handler's own teardown
 
 
 class Listener(Protocol):
@@ -38,12 +39,14 @@ class Listener(Protocol):
 class ChildLink:
     """One child. Use it on the event loop's thread only; `end` must be awaited once at last."""
 
-    def __init__(self, spawned: Spawned) -> None:
+    def __init__(self, spawned: Spawned, gpus: tuple[str, ...] = ()) -> None:
+        self.gpus = gpus
         self.life = spawned.life
         self.pid = spawned.life.pid
         self.listener: Listener | None = None
         self.ready: Ready | None = None
         self.runs = 0
+        self.first_bytes: int | None = None  # its private memory after its first run
         self.is_closed_by_child = False
         self.channel_error: str | None = None
         self.exit: Exit | None = None
@@ -108,11 +111,12 @@ class ChildLink:
                 taken_bytes += size
 
     async def leave(self) -> None:
-        """Let an idle child end by itself; end it if it does not."""
+        """Let an idle child end by itself, its handler torn down; end it if it does not."""
+        has_teardown = self.ready is not None and self.ready.has_teardown
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+            async with asyncio.timeout(TEARDOWN_TIMEOUT_S if has_teardown else LEAVE_TIMEOUT_S):
                 await self._died.wait()
         await self.end()
 
@@ -166,6 +170,8 @@ class ChildLink:
 
     def _take(self, frame: Up) -> None:
         if isinstance(frame, Ready):
+            if self.ready is not None:  # said again, it would begin the time limits anew
+                return
             self.ready = frame
         if self.listener is not None:
             self.listener.on_frame(frame)

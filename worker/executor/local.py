@@ -13,6 +13,7 @@ from worker.executor.assignment import Assignment
 from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.executor import EventSink, StopRequest
+from worker.executor.limits import Limits
 from worker.executor.outcome import Outcome
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
@@ -33,7 +34,7 @@ async def run_local(
     handlers: tuple[str, ...] = (),
     stop: StopRequest | None = None,
     artifacts: str | None = None,
-    timeout_s: float | None = None,
+    limits: Limits | None = None,
     gpus: tuple[str, ...] = (),
     clock: Clock | None = None,
 ) -> Outcome:
@@ -47,7 +48,7 @@ async def run_local(
         handlers: modules, files and folders beside what is installed.
         stop: to stop it.
         artifacts: a folder or URL instead of ``<state_dir>/artifacts``.
-        timeout_s: wall limit.
+        limits: of time and memory.
         gpus: UUIDs of the GPUs that it may use.
         clock: the machine's by default.
 
@@ -62,7 +63,7 @@ async def run_local(
         workdir_root=state_dir / "runs",
         artifacts=open_artifacts(artifacts or state_dir / "artifacts"),
         concurrency=1,
-        timeout_s=timeout_s,
+        limits=limits,
     )
     ids = [str(uuid4()), str(uuid4())]
     assignment = Assignment(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,11 +18,15 @@ from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
 from worker.executor.executor import EventSink, StopRequest
-from worker.executor.frames import Assign, Load, Up
+from worker.executor.frames import Assign, Load
+from worker.executor.leaving import Idle, LeavingChildren
+from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
 from worker.executor.outcome import Artifact, Outcome, RunError
+from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
+from worker.executor.task_limits import read_limits
 from worker.executor.warm import ChildKey, WarmChildren
 from worker.executor.workdir import is_removed, make_workdir, remove_workdir
 from worker.minder.trees import has_descendants
@@ -35,6 +38,7 @@ __all__ = ["ProcessExecutor"]
 
 LOAD_TIMEOUT_S: Final = 300.0  # a first import of a large framework from a cold network disk takes minutes
 MAX_RUNS: Final = 1000  # of one child: bounds what a leaking handler can pile up
+GROWTH_BYTES: Final = 1024**3  # the same for its memory
 
 log = structlog.get_logger(__name__)
 
@@ -71,9 +75,10 @@ class ProcessExecutor:
         workdir_root: Path,
         artifacts: ArtifactStore,
         concurrency: int,
-        timeout_s: float | None = None,
+        limits: Limits | None = None,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         max_runs: int = MAX_RUNS,
+        growth_bytes: int = GROWTH_BYTES,
         redact: Callable[[str], str] = str,
     ) -> None:
         """Take the parts.
@@ -85,9 +90,10 @@ class ProcessExecutor:
             workdir_root: folder of the runs' folders.
             artifacts: where the runs' files go.
             concurrency: how many idle children are kept at most.
-            timeout_s: agent-wide wall limit of a run; a handler's own limit may be nearer.
-            load_timeout_s: limit for importing a handler.
+            limits: the most that any run may take; its task's or handler's own limits may be nearer.
+            load_timeout_s: limit for importing a handler and its setup.
             max_runs: a child is replaced after so many runs.
+            growth_bytes: and when it has so much more private memory than after its first run.
             redact: removes secrets from lines of the log.
         """
         self._catalogue = catalogue
@@ -95,25 +101,30 @@ class ProcessExecutor:
         self._clock = clock
         self._workdir_root = workdir_root.absolute()
         self._artifacts = artifacts
-        self._timeout_s = timeout_s
+        self._limits = limits or Limits()
         self._load_timeout_s = load_timeout_s
-        self._max_runs = max_runs
+        self._reuse = Reuse(max_runs=max_runs, growth_bytes=growth_bytes)
         self._redact = redact
         self._warm = WarmChildren(concurrency)
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving = LeavingChildren(redact)
+        self._replaced_types: set[str] = set()  # whose reasons stand in the log
 
     async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
         """Run one assignment to its end; see `worker.executor.executor.Executor`."""
         entry = self._catalogue.get(assignment.type)
         if entry is None:
             return failed(ErrorKind.INTERNAL, f"there is no handler for type {assignment.type!r} here")
+        wished, problems = read_limits(assignment.parameters.get("limits"))
+        if problems:
+            return failed(ErrorKind.INVALID_PARAMETERS, "; ".join(problems))
         key = ChildKey(assignment.type, entry.target, assignment.gpus)
         try:
             workdir = make_workdir(self._workdir_root, assignment.run_id)
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
         try:
-            return await self._run_in(workdir, key, assignment, stop, on_event)
+            assign = Assign(assignment, str(workdir), wished, self._limits)
+            return await self._run_in(key, assign, stop, on_event)
         except ChannelError as exc:
             return failed(ErrorKind.INVALID_PARAMETERS, f"the task cannot be handed to its handler: {exc}")
         except Exception as exc:  # a fault of ours must not leave the run without an end
@@ -126,54 +137,50 @@ class ProcessExecutor:
     async def aclose(self) -> None:
         """End every child."""
         for link in self._warm.take_all():
-            self._let_go(link)
-        while self._leaving:
-            await asyncio.wait(self._leaving)
+            self._leaving.let_go(link)
+        await self._leaving.aclose()
         await self._spawner.aclose()
 
-    async def _run_in(
-        self, workdir: Path, key: ChildKey, assignment: Assignment, stop: StopRequest, on_event: EventSink
-    ) -> Outcome:
+    async def _run_in(self, key: ChildKey, assign: Assign, stop: StopRequest, on_event: EventSink) -> Outcome:
         try:
             link = await self._child(key)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
-            outcome, is_reusable = await self._watch(link, workdir, assignment, stop, on_event)
+            outcome, fate = await self._watch(link, assign, stop, on_event)
         except BaseException:
             await to_the_end(link.end())
             raise
-        if is_reusable:
+        if fate is Fate.KEEP:
             self._keep(key, link)
+        elif fate is Fate.LEAVE:
+            self._leaving.let_go(link)
         return outcome
 
     async def _child(self, key: ChildKey) -> ChildLink:
         """Return a warm child, or a new one that imports its handler now."""
         found, useless = self._warm.take(key)
         for link in useless:
-            self._let_go(link)
+            self._leaving.let_go(link)
         if found is not None:
             return found
-        link = ChildLink(await self._spawner.spawn(key.gpus))
+        await self._leaving.free(key.gpus)
+        link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
         link.open()
-        link.send(Load(key.type, key.target, link.life.minder_pid))
+        link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
         return link
 
     async def _watch(
-        self,
-        link: ChildLink,
-        workdir: Path,
-        assignment: Assignment,
-        stop: StopRequest,
-        on_event: EventSink,
-    ) -> tuple[Outcome, bool]:
-        """Run on a child; return the outcome, and whether the child may serve again."""
+        self, link: ChildLink, assign: Assign, stop: StopRequest, on_event: EventSink
+    ) -> tuple[Outcome, Fate]:
+        """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
+        assignment = assign.assignment
         meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus))
         meter.start()
         task = ChildTask(
             link,
-            Assign(assignment, str(workdir), self._timeout_s),
-            limits=RunLimits(self._load_timeout_s, self._timeout_s, self._clock.mono()),
+            assign,
+            limits=RunLimits(self._load_timeout_s, assign.wished, assign.most, self._clock.mono()),
             stop=stop,
             on_event=on_event,
             meter=meter,
@@ -182,31 +189,27 @@ class ProcessExecutor:
         )
         evidence = await task.to_end()
         link.runs += 1
-        is_reusable = self._is_reusable(link, evidence)
-        is_ended_by_us = not is_reusable and link.exit is None
+        fate = self._fate(link, evidence, assignment.type)
+        is_ended_by_us = fate is Fate.END and link.exit is None
         if is_ended_by_us:
             meter.sample()  # the last sight of the peak of RAM, and of processes that the handler left behind
             await link.end()
         task.finish_output()
         usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
         end = classify(task.evidence())
-        stored, end = await self._stored(end, task, assignment.run_id, workdir)
-        return outcome_of(end, usage, stored, task.tail.text(), task.checkpoint), is_reusable
+        stored, end = await self._stored(end, task, assignment.run_id, Path(assign.workdir))
+        return outcome_of(end, usage, stored, task.tail.text(), task.checkpoint), fate
 
-    def _is_reusable(self, link: ChildLink, seen: Evidence) -> bool:
-        """Tell whether a child is as good as new: nothing odd was seen, and nothing is left below it."""
-        return (
-            seen.ended is not None
-            and seen.stop is None
-            and seen.channel_error is None
-            and not link.is_dead
-            and not link.is_closed_by_child
-            and link.ready is not None
-            and link.ready.isolation == "warm"
-            and link.runs < self._max_runs
-            and not has_descendants(link.pid)
-            and not self._spawner.has_strangers()
-        )
+    def _fate(self, link: ChildLink, seen: Evidence, type_: str) -> Fate:
+        """Decide what becomes of a child; log once per type what its handler does to them."""
+        fate, fault = self._reuse.fate(link, seen, lambda: self._is_alone(link))
+        if fault is not None and type_ not in self._replaced_types:
+            self._replaced_types.add(type_)
+            log.warning("child.replaced", type=type_, pid=link.pid, reason=fault)
+        return fate
+
+    def _is_alone(self, link: ChildLink) -> bool:
+        return not has_descendants(link.pid) and not self._spawner.has_strangers()
 
     async def _stored(
         self, end: End, task: ChildTask, run_id: str, workdir: Path
@@ -223,37 +226,14 @@ class ProcessExecutor:
             return (), End(ResultCode.FAILED, end.value, error)
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
-        link.listener = Idle(lambda: self._on_idle_change(link))
+        link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
         for gone in self._warm.put(key, link):
-            self._let_go(gone)
+            self._leaving.let_go(gone)
 
     def _on_idle_change(self, link: ChildLink) -> None:
         """Reap a child that ended while it was idle."""
         if self._warm.remove(link):
-            self._let_go(link)
-
-    def _let_go(self, link: ChildLink) -> None:
-        """End an idle child in the background; `aclose` waits for it."""
-        task = asyncio.create_task(link.leave(), name=f"leave-child-{link.pid}")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-
-class Idle:
-    """Hears a child that has no run; what it says then is nobody's."""
-
-    def __init__(self, on_change: Callable[[], None]) -> None:
-        self._on_change = on_change
-
-    def on_frame(self, frame: Up) -> None:
-        """Forget it."""
-
-    def on_output(self, stream: str, data: bytes) -> None:
-        """Forget it."""
-
-    def on_change(self) -> None:
-        """Pass it on."""
-        self._on_change()
+            self._leaving.let_go(link)
 
 
 def rusage_of(link: ChildLink) -> Rusage | None:
@@ -282,4 +262,5 @@ def outcome_of(
 
 def failed(kind: ErrorKind, message: str) -> Outcome:
     """Return the outcome of a run that never started."""
-    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=True))
+    is_retryable = kind is not ErrorKind.INVALID_PARAMETERS
+    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=is_retryable))

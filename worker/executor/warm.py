@@ -26,8 +26,12 @@ class WarmChildren:
         self._idle: list[tuple[ChildKey, ChildLink]] = []
 
     def take(self, key: ChildKey) -> tuple[ChildLink | None, list[ChildLink]]:
-        """Return a child for the key, and those that turned out to be useless and must go."""
-        useless = [(one, link) for one, link in self._idle if is_useless(link)]
+        """Return a child for the key, and those that must go.
+
+        Those are the useless ones, and any other that has a GPU of this key: a run has its GPUs for itself,
+        memory included.
+        """
+        useless = [(one, link) for one, link in self._idle if is_useless(link) or is_in_the_way(one, key)]
         self._idle = [pair for pair in self._idle if pair not in useless]
         found = None
         for index in range(len(self._idle) - 1, -1, -1):
@@ -54,6 +58,11 @@ class WarmChildren:
         """Return every child; none is kept."""
         links, self._idle = [link for _, link in self._idle], []
         return links
+
+
+def is_in_the_way(one: ChildKey, key: ChildKey) -> bool:
+    """Tell whether another child holds a GPU that a run shall have."""
+    return one != key and not set(one.gpus).isdisjoint(key.gpus)
 
 
 def is_useless(link: ChildLink) -> bool:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from worker.executor.assignment import Assignment
 from worker.executor.channel import MAX_FRAME_BYTES, BlockingChannel, ChannelError, encode_frame, up_reader
 from worker.executor.frames import Assign, Ended, Frame, Ready, Stop, ToldLog, ToldProgress
+from worker.executor.limits import Limits
 
 FRAMES: list[Frame] = [
-    Ready(1.5, None, "warm"),
+    Ready(Limits(timeout_s=1.5), "warm"),
     ToldProgress(0.5, "half ½"),
     ToldLog("x" * 70_000, "info"),
     Ended("run", "returned"),
@@ -35,7 +36,11 @@ def test_both_sides_understand_each_other() -> None:
     near, far = socket.socketpair()
     with near, far:
         frames: list[Frame] = [
-            Assign(Assignment(run_id="r", task_id="t", type="x", parameters={"a": [1]}), "/w", 5.0),
+            Assign(
+                Assignment(run_id="r", task_id="t", type="x", parameters={"a": [1]}),
+                "/w",
+                Limits(timeout_s=5.0),
+            ),
             Stop("r", "drained", "why", 3.0, is_urgent=False),
         ]
         near.sendall(b"".join(encode_frame(frame) for frame in frames))

@@ -5,18 +5,19 @@ import pytest
 from worker.api.wire import ErrorKind
 from worker.executor.deadlines import RunLimits, StopPlan
 from worker.executor.evidence import StopReason
+from worker.executor.limits import Limits
 
 REASON = StopReason(ErrorKind.DRAINED, "the agent stops")
 
 
 def test_an_import_has_its_own_limit_and_counts_for_no_other() -> None:
     """The wall limit begins when the handler is ready."""
-    limits = RunLimits(10, 5, 100)
+    limits = RunLimits(10, Limits(), Limits(timeout_s=5), 100)
     assert limits.next_mono() == 110
     assert limits.hit(109.9) is None
     assert (reason := limits.hit(110)) is not None
     assert "importing" in reason.message
-    limits.ready(None, None, 109)
+    limits.ready(Limits(), 109)
     assert limits.hit(113.9) is None
     assert limits.next_mono() == 114
 
@@ -28,16 +29,16 @@ def test_the_nearer_wall_limit_holds(
     agents: float | None, handlers: float | None, expected: float | None
 ) -> None:
     """The agent-wide limit bounds what a handler allows itself."""
-    limits = RunLimits(10, agents, 0)
-    limits.ready(handlers, None, 0)
-    assert limits.timeout_s == expected
+    limits = RunLimits(10, Limits(), Limits(timeout_s=agents), 0)
+    limits.ready(Limits(timeout_s=handlers), 0)
+    assert limits.now.timeout_s == expected
     assert limits.next_mono() == (float("inf") if expected is None else expected)
 
 
 def test_progress_puts_the_limit_of_silence_off() -> None:
     """Each sign of progress begins the count again."""
-    limits = RunLimits(10, None, 0)
-    limits.ready(None, 2, 0)
+    limits = RunLimits(10, Limits(), Limits(), 0)
+    limits.ready(Limits(no_progress_s=2), 0)
     limits.progressed(1.5)
     assert limits.hit(3.4) is None
     assert (reason := limits.hit(3.5)) is not None

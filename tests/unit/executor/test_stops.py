@@ -8,6 +8,7 @@ from tests.unit.executor.bench import bench, is_running, stop_at_progress, withi
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import child_task
 from worker.executor.executor import LogEvent, ProgressEvent, StopRequest
+from worker.executor.limits import Limits
 
 
 def test_a_result_that_comes_after_the_stop_and_before_the_kill_counts(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_the_agents_own_limit_holds_for_all(tmp_path: Path) -> None:
     """A handler without a limit has the agent-wide one."""
 
     async def scenario() -> None:
-        async with bench(tmp_path, timeout_s=0.3) as it:
+        async with bench(tmp_path, limits=Limits(timeout_s=0.3)) as it:
             assert (await it.run("polite")).value["reason"] == "timeout"
 
     within_limit(scenario())

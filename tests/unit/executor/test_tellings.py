@@ -8,6 +8,7 @@ from tests.unit.executor.bench import bench, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import child_task
 from worker.executor.executor import LogEvent, ProgressEvent, StopRequest, UsageEvent
+from worker.executor.limits import Limits
 
 
 def test_everything_a_handler_tells_arrives(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_the_deadline_counts_down_the_nearer_limit(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path) as it:
             assert 500 < (await it.run("limited")).value["left_s"] <= 600
-        async with bench(tmp_path, timeout_s=60) as it:
+        async with bench(tmp_path, limits=Limits(timeout_s=60)) as it:
             assert 0 < (await it.run("limited")).value["left_s"] <= 60
 
     within_limit(scenario())

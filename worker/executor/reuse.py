@@ -1,0 +1,65 @@
+"""What becomes of a child after a run: it is kept, let go in order, or ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+
+from msgspec import Struct
+
+from worker.executor.evidence import Evidence
+from worker.executor.growth import private_bytes
+from worker.executor.link import ChildLink
+
+__all__ = ["Fate", "Reuse"]
+
+
+class Fate(Enum):
+    """What becomes of a child."""
+
+    KEEP = auto()  # for the next run
+    LEAVE = auto()  # it tears its handler down, and ends by itself
+    END = auto()  # it is killed
+
+
+class Reuse(Struct, frozen=True, kw_only=True):
+    """How long a child serves."""
+
+    max_runs: int
+    growth_bytes: int  # of private memory, since its first run
+
+    def fate(self, link: ChildLink, seen: Evidence, is_alone: Callable[[], bool]) -> tuple[Fate, str | None]:
+        """Return what becomes of a child after a run, and the fault of its handler that costs it.
+
+        `is_alone` tells whether no process is left below it.
+        """
+        ready, ended = link.ready, seen.ended
+        if ready is None or ended is None or not is_sound(link, seen) or not is_alone():
+            return Fate.END, None
+        is_done = ready.isolation != "warm" or link.runs >= self.max_runs
+        fault = None if is_done else ended.unclean or self._growth(link)
+        if not is_done and fault is None:
+            return Fate.KEEP, None
+        return (Fate.LEAVE if ready.has_teardown else Fate.END), fault
+
+    def _growth(self, link: ChildLink) -> str | None:
+        own_bytes = private_bytes(link.pid)
+        if own_bytes is None:
+            return "its memory cannot be read"
+        if link.first_bytes is None:
+            link.first_bytes = own_bytes
+        more_bytes = own_bytes - link.first_bytes
+        if more_bytes <= self.growth_bytes:
+            return None
+        return f"it has {more_bytes >> 20} MiB of memory more than after its first run"
+
+
+def is_sound(link: ChildLink, seen: Evidence) -> bool:
+    """Tell whether nobody ended a run, and its child lives and listens."""
+    return (
+        seen.stop is None
+        and seen.channel_error is None
+        and seen.overrun is None
+        and not link.is_dead
+        and not link.is_closed_by_child
+    )
