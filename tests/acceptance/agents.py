@@ -16,7 +16,13 @@ STOP_S = 40.0  # longer than the agent's own drain
 
 
 def start_agent(
-    folder: Path, url: str, token: str, *, slots: int, settings: Mapping[str, str] | None = None
+    folder: Path,
+    url: str,
+    token: str,
+    *,
+    slots: int,
+    settings: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> subprocess.Popen[bytes]:
     """Start an agent; its state and log (`agent.log`) lie in `folder`. The caller ends it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +37,7 @@ def start_agent(
     }
     with (folder / "agent.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "worker.cli.main", "agent"],
+            [python, "-P", "-m", "worker.cli.main", "agent"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -42,10 +48,16 @@ def start_agent(
 
 @contextmanager
 def running_agent(
-    folder: Path, url: str, token: str, *, slots: int, settings: Mapping[str, str] | None = None
+    folder: Path,
+    url: str,
+    token: str,
+    *,
+    slots: int,
+    settings: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give an agent that works until the end of the block, and must then drain with exit code 0."""
-    agent = start_agent(folder, url, token, slots=slots, settings=settings)
+    agent = start_agent(folder, url, token, slots=slots, settings=settings, python=python)
     try:
         yield agent
         wait_until_started(agent, folder)

@@ -8,7 +8,7 @@ from typing import Any
 
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import API_SETTINGS, agent_settings, api_settings
+from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, agent_settings, api_settings
 from worker.config import AgentConfig, ApiConfig
 
 __all__ = ["command"]
@@ -40,7 +40,7 @@ def command(
     from worker.cli.secrecy import guard_secrets
     from worker.cli.session import with_token
 
-    guard_secrets(API_SETTINGS)
+    guard_secrets(API_SETTINGS + AGENT_SETTINGS)
     config = agent(with_token(api))
     log.configure(log_level, log_format, secrets=[api.token] if api.token else [])
     try:

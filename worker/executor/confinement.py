@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,21 @@ class TaskUser(Struct, frozen=True):
     groups: tuple[int, ...]  # all of them, the one above among them
     home: Path  # that it can use: its own, or one that the agent made
 
+    def own(self, path: Path) -> None:
+        """Give it a file or folder.
+
+        Raises:
+            OSError: the agent may not, or it is not there.
+        """
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
 
 class Confinement(Struct, frozen=True, kw_only=True):
     """What children must not do or reach."""
 
     user: TaskUser | None = None
     no_new_privs: bool = True
+    oom_score_adj: int | None = None  # what the kernel takes first has most; None: as the agent
     hide: tuple[str, ...] | None = None  # paths out of reach, by Landlock; None: no Landlock
     keep: tuple[str, ...] = ()  # folders below hidden ones that can be used all the same
     read: tuple[str, ...] = ()  # what cannot be changed, with Landlock
@@ -32,6 +42,8 @@ class Confinement(Struct, frozen=True, kw_only=True):
     def wish(self) -> dict[str, Any]:
         """Return it as `worker.minder.confine.confine` takes it."""
         wish: dict[str, Any] = {"no_new_privs": self.no_new_privs}
+        if self.oom_score_adj is not None:
+            wish["oom_score_adj"] = self.oom_score_adj
         if self.user is not None:
             wish["user"] = {"uid": self.user.uid, "gid": self.user.gid, "groups": list(self.user.groups)}
         if self.hide is not None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from worker.executor.description import Description
 from worker.executor.environment import child_environment
 from worker.executor.loading import split_target
+from worker.minder import confined
 
 __all__ = ["Describer"]
 
@@ -48,12 +49,14 @@ class Describer:
         environment: Mapping[str, str] | None = None,
         python: str = sys.executable,
         timeout_s: float = TIMEOUT_S,
+        wish: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take where to remember (None: nowhere), and what children may see."""
+        """Take where to remember (None: nowhere), what children may see, and how they are confined."""
         self._cache = None if cache_folder is None else cache_folder / CACHE_NAME
         self._environment = environment
         self._python = python
         self._timeout_s = timeout_s
+        self._wish = dict(wish or {})
 
     async def describe(self, targets: list[str]) -> dict[str, Description]:
         """Return the description of each target: ``module``, ``file.py``, or one with ``:attribute``."""
@@ -81,7 +84,7 @@ class Describer:
         command = [self._python, "-P", "-m", "worker.executor.describe", where]
         try:
             child = subprocess.Popen(
-                command if attribute is None else [*command, attribute],
+                confined.command(self._wish, command if attribute is None else [*command, attribute]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

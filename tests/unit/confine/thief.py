@@ -323,6 +323,9 @@ def standing() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    target = Target(json.loads(sys.argv[1]))
+    told_by_agent = json.loads(sys.argv[1])
+    if "pattern" in told_by_agent:
+        TOKEN = re.compile(told_by_agent["pattern"].encode())
+    target = Target(told_by_agent)
     told = {"standing": standing(), "ways": {name: attempt(way) for name, way in ways(target)}}
     sys.stdout.write(json.dumps(told))
