@@ -49,10 +49,10 @@ def error_of(seen: Evidence) -> RunError:
         return stop_error(seen.stop, seen)
     if seen.ended is not None:
         return receipt_error(seen.ended, seen)
-    if seen.overrun is not None:
-        return overrun_error(seen.overrun, seen)
     if is_killed_by_kernel(seen):
         return kernel_oom_error(seen)
+    if seen.overrun is not None:
+        return overrun_error(seen.overrun, seen)
     if seen.not_loaded is not None:
         message, trace = seen.not_loaded.message, seen.not_loaded.traceback
         return RunError(kind=ErrorKind.HANDLER_ERROR, message=message, traceback=trace, retryable=True)
@@ -119,8 +119,14 @@ def overrun_error(overrun: Overrun, seen: Evidence) -> RunError:
 
 def kernel_oom_error(seen: Evidence) -> RunError:
     """Return the error of a run of which the kernel killed a process for want of memory."""
-    message = f"{kills_words(oom_kills(seen) or seen.pool_oom_kills or 0)}; {crash_message(seen)}"
-    return killed_error(ErrorKind.OUT_OF_MEMORY, message, seen, retryable=True)
+    message = kills_words(oom_kills(seen) or seen.pool_oom_kills or 0)
+    if seen.memory_bytes is not None:
+        message += f", above its limit of {size(seen.memory_bytes)}"
+    if seen.exit is not None and seen.exit.group_peak_bytes is not None:
+        message += f" (peak with page cache: {size(seen.exit.group_peak_bytes)})"
+    if seen.overrun is None:
+        message += f"; {crash_message(seen)}"
+    return killed_error(ErrorKind.OUT_OF_MEMORY, message, seen, retryable=seen.memory_bytes is None)
 
 
 def killed_error(kind: ErrorKind, message: str, seen: Evidence, *, retryable: bool) -> RunError:
@@ -140,7 +146,7 @@ def is_killed_by_kernel(seen: Evidence) -> bool:
     Its count for the run's own group is proof. That of the container which all runs share is proof
     only together with a SIGKILL that nobody here sent; 137 or SIGKILL alone prove nothing.
     """
-    if oom_kills(seen):
+    if oom_kills(seen) or (seen.overrun is not None and seen.overrun.why == "kernel"):
         return True
     is_struck = seen.exit is not None and seen.exit.signal_name == "SIGKILL" and not seen.is_killed
     return is_struck and bool(seen.pool_oom_kills)
@@ -153,7 +159,8 @@ def oom_kills(seen: Evidence) -> int:
 
 def kills_words(count: int) -> str:
     """Say what the kernel did."""
-    return f"the kernel killed {count} process{'es' if count != 1 else ''} here for want of memory"
+    what = "a process" if count <= 1 else f"{count} processes"
+    return f"the kernel killed {what} of the run for want of memory"
 
 
 def size(count_bytes: int | None) -> str:

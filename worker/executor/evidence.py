@@ -23,11 +23,14 @@ class Exit(Struct, frozen=True, kw_only=True):
     signal: int | None
     rusage: Rusage | None = None
     oom_kills: int | None = None  # processes of its control group that the kernel killed for want of memory
+    group_peak_bytes: int | None = None  # the most memory that the group had, page cache included
     is_minder_lost: bool = False
 
     @classmethod
-    def read(cls, status: int, rusage: Rusage, oom_kills: int | None = None) -> Exit:
-        """Read what wait4 returned."""
+    def read(
+        cls, status: int, rusage: Rusage, oom_kills: int | None = None, group_peak_bytes: int | None = None
+    ) -> Exit:
+        """Read what wait4 returned, with what the child's control group counted."""
         code = os.waitstatus_to_exitcode(status)
         is_signal = code < 0
         return cls(
@@ -35,6 +38,7 @@ class Exit(Struct, frozen=True, kw_only=True):
             signal=-code if is_signal else None,
             rusage=rusage,
             oom_kills=oom_kills,
+            group_peak_bytes=group_peak_bytes,
         )
 
     @property
@@ -51,7 +55,7 @@ class Exit(Struct, frozen=True, kw_only=True):
 class Overrun(Struct, frozen=True, kw_only=True):
     """A limit that the minder found passed, for which it kills the tree."""
 
-    why: str  # "deadline", "memory" (of the run) or "pool" (of the container that all share)
+    why: str  # "deadline", "memory" (of the run), "pool" (of the container), "kernel" (it killed in the run)
     limit_bytes: int | None = None
     used_bytes: int | None = None
     pid: int | None = None  # who held most
@@ -83,3 +87,4 @@ class Evidence(Struct, frozen=True, kw_only=True):
     channel_error: str | None = None
     overrun: Overrun | None = None
     pool_oom_kills: int | None = None  # in the agent's whole container, while the run went on
+    memory_bytes: int | None = None  # the run's limit

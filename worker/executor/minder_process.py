@@ -17,6 +17,8 @@ import structlog
 import worker
 from worker.executor.evidence import Exit, Overrun
 from worker.executor.sweep import end_marked
+from worker.minder.memory_group import MemoryGroup
+from worker.minder.pool import PoolMemory
 from worker.minder.trees import child_pids
 from worker.minder.wire import pack, receive, send
 from worker.usage.rusage import Rusage
@@ -25,7 +27,8 @@ __all__ = ["Life", "Minder"]
 
 START_TIMEOUT_S: Final = 30.0  # of a child, on a machine that swaps
 CODE: Final = (
-    "import sys; sys.path.insert(0, sys.argv[2]); from worker.minder.main import main; main(int(sys.argv[1]))"
+    "import sys; descriptor, root, name = sys.argv[1:]; sys.path.insert(0, root);"
+    " from worker.minder.main import main; main(int(descriptor), name)"
 )
 NEEDED: Final = ("LD_LIBRARY_PATH",)  # an interpreter may need it to start at all
 SEND_BUFFER_BYTES: Final = 1024 * 1024
@@ -43,6 +46,7 @@ class Life:
         self.overrun: Overrun | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.id = id_
+        self._memory: MemoryGroup | None = None
         self._minder = minder
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
@@ -52,6 +56,10 @@ class Life:
     def minder_pid(self) -> int:
         """The child's parent."""
         return self._minder.pid
+
+    def oom_kills(self) -> int | None:
+        """Return how many processes of its group the kernel has killed since its start; None: not known."""
+        return None if self._memory is None else self._memory.oom_kills()
 
     def signal(self, number: int) -> None:
         """Send a signal to the child alone."""
@@ -74,6 +82,7 @@ class Life:
         match told["told"]:
             case "spawned":
                 self.pid = told["pid"]
+                self._memory = MemoryGroup(*told["memory"]) if told["memory"] else None
                 settle(self.started, self.pid)
             case "refused":
                 settle(self.started, OSError(told["error"]))
@@ -84,7 +93,7 @@ class Life:
             case "ended":
                 self.is_dead = True
                 rusage = Rusage(*told["rusage"])
-                settle(self.ended, Exit.read(told["status"], rusage, told["oom_kills"]))
+                settle(self.ended, Exit.read(told["status"], rusage, told["oom_kills"], told["peak_bytes"]))
         self.on_change()
 
     def lose_minder(self) -> None:
@@ -98,9 +107,17 @@ class Life:
 class Minder:
     """The process that minds the children; started with the first of them, and again if it was killed."""
 
-    def __init__(self, *, mark: str, python: str = sys.executable) -> None:
-        """`mark` is in the environment of every child: survivors of a killed minder are known by it."""
+    def __init__(self, *, mark: str, python: str = sys.executable, has_groups: bool = True) -> None:
+        """Take how to start it.
+
+        Args:
+            mark: in the environment of every child: survivors of a killed minder are known by it.
+            python: the interpreter.
+            has_groups: whether children get control groups of their own, where they can be made.
+        """
         self._mark = mark
+        self._has_groups = has_groups
+        self._pool: PoolMemory | None = None
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -118,6 +135,10 @@ class Minder:
         """Tell whether the minder has children that it was not asked for: orphans of a child's tree."""
         known = {life.pid for life in self._lives.values()}
         return any(pid not in known for pid in child_pids(self.pid) or ()) if self.pid else False
+
+    def oom_kills(self) -> int | None:
+        """Return how many processes of our container the kernel has killed for want of memory so far."""
+        return None if self._pool is None else self._pool.oom_kills()
 
     async def spawn(self, order: dict[str, Any], descriptors: Sequence[int]) -> Life:
         """Start a child; see `worker.minder.wire`.
@@ -173,10 +194,13 @@ class Minder:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         root = Path(worker.__file__).resolve().parent.parent
+        name = self._mark if self._has_groups else ""
+        if self._pool is None:
+            self._pool = PoolMemory.open()  # before this process may be moved to a group of its own
         with far:
             try:
                 self._process = subprocess.Popen(
-                    [self._python, "-I", "-S", "-c", CODE, str(far.fileno()), str(root)],
+                    [self._python, "-I", "-S", "-c", CODE, str(far.fileno()), str(root), name],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     pass_fds=(far.fileno(),),

@@ -45,6 +45,10 @@ class Spawner(Protocol):
         """Tell whether a process lives on that belongs to no child that is known; about 20 µs."""
         ...
 
+    def oom_kills(self) -> int | None:
+        """Return how many processes of our container the kernel has killed so far; None: not known."""
+        ...
+
     async def aclose(self) -> None:
         """End everything that was started."""
         ...
@@ -62,6 +66,7 @@ class ProcessSpawner:
         mark: str | None = None,
         wish: Mapping[str, Any] | None = None,
         max_processes: int | None = MAX_PROCESSES,
+        has_groups: bool = True,
     ) -> None:
         """Take what children may see and do.
 
@@ -71,7 +76,8 @@ class ProcessSpawner:
             python: the interpreter of children and minder.
             mark: names the agent in the environment of every process of its trees.
             wish: how children are confined; see `worker.minder.confine`.
-            max_processes: bound of one child's tree.
+            max_processes: bound of one child's tree, where a control group can hold it.
+            has_groups: whether children get control groups of their own, where they can be made.
         """
         self._environment = environment
         self._also = tuple(pass_environment)
@@ -79,7 +85,7 @@ class ProcessSpawner:
         self._mark = mark or uuid4().hex
         self._wish = dict(wish or {})
         self._max_processes = max_processes
-        self.minder = Minder(mark=self._mark, python=python)
+        self.minder = Minder(mark=self._mark, python=python, has_groups=has_groups)
 
     async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
         """Start a child; see `Spawner`."""
@@ -110,6 +116,10 @@ class ProcessSpawner:
     def has_strangers(self) -> bool:
         """Tell whether the minder has children that nobody knows; see `Spawner`."""
         return self.minder.has_strangers()
+
+    def oom_kills(self) -> int | None:
+        """Return how many processes of our container the kernel has killed so far; see `Spawner`."""
+        return self.minder.oom_kills()
 
     async def aclose(self) -> None:
         """End the minder, and with it whatever still runs."""

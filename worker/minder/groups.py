@@ -94,6 +94,10 @@ class Group:
         """Return how many of its processes the kernel has killed for want of memory; None: not known."""
         return None if self._memory is None else self._memory.oom_kills()
 
+    def peak_bytes(self) -> int | None:
+        """Return the most memory that it has had, page cache included; None: not known."""
+        return None if self._memory is None else self._memory.peak_bytes()
+
     def kill(self) -> bool:
         """Kill all processes at once (v2, Linux ≥ 5.14); tell whether there were some and it was done.
 

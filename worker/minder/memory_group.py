@@ -51,6 +51,11 @@ class MemoryGroup:
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         return flat_number(read_text(f"{self.folder}/{name}"), "oom_kill")
 
+    def peak_bytes(self) -> int | None:
+        """Return the most that the group has had, page cache included; None where it is not told."""
+        name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
+        return number(read_text(f"{self.folder}/{name}"))
+
     def limit(self, limit_bytes: int | None) -> bool:
         """Set or lift the limit; tell whether it holds.
 

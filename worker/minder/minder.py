@@ -17,8 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    Group = Any
-    Groups = Any
+    from worker.minder.groups import Group, Groups
 
 __all__ = ["Minder"]
 
@@ -44,6 +43,11 @@ class Child:
     def count_oom_kills(self) -> int | None:
         """Return how many processes of its group the kernel has killed for want of memory."""
         return None if self.group is None else self.group.oom_kills()
+
+    def new_oom_kills(self) -> int | None:
+        """Return how many of them it has killed since the child's start."""
+        now = self.count_oom_kills()
+        return None if now is None or self.oom_kills is None else now - self.oom_kills
 
     def kill_group(self) -> bool:
         """Kill its control group at once, where there is one that can."""
@@ -146,7 +150,7 @@ class Minder:
         self._children[child.id] = child
         self._poll.register(child.pid_fd, select.POLLIN)
         self._memory_at_s = now_s()
-        self._tell({"told": "spawned", "id": child.id, "pid": pid})
+        self._tell({"told": "spawned", "id": child.id, "pid": pid, "memory": group and group.memory_place})
 
     def _guard(self, child: Child, deadline_s: float | None, memory_bytes: int | None) -> None:
         child.deadline_s = NEVER_S if deadline_s is None else deadline_s
@@ -185,9 +189,12 @@ class Minder:
     def _check_memory(self, child: Child) -> int:
         """Return how much a child may still take; kill it where that is nothing."""
         limit_bytes = child.memory_bytes or 0
+        if child.new_oom_kills():  # a part of a run is no run: what the kernel began is done
+            self._overrun(child, "kernel", None, limit_bytes)
+            return limit_bytes
         in_group = child.group.memory_bytes() if child.group is not None else None
         if in_group is not None and in_group <= limit_bytes:
-            return limit_bytes - int(in_group)
+            return limit_bytes - in_group
         seen = measure_tree(child.pid, limit_bytes)
         if seen.used_bytes > limit_bytes:
             self._overrun(child, "memory", seen, limit_bytes)
@@ -228,7 +235,8 @@ class Minder:
         _, status, rusage = os.wait4(child.pid, 0)
         os.close(child.pid_fd)
         del self._children[child.id]
-        before, after = child.oom_kills, child.count_oom_kills()
+        oom_kills = child.new_oom_kills()
+        peak_bytes = None if child.group is None else child.group.peak_bytes()
         if child.group is not None:
             child.group.remove()
         self._tell({
@@ -236,7 +244,8 @@ class Minder:
             "id": child.id,
             "status": status,
             "rusage": [rusage.ru_utime, rusage.ru_stime, rusage.ru_maxrss],
-            "oom_kills": None if before is None or after is None else after - before,
+            "oom_kills": oom_kills,
+            "peak_bytes": peak_bytes,
         })  # fmt: skip
 
     def _tell(self, message: dict[str, Any]) -> None:

@@ -30,6 +30,13 @@ class PoolMemory:
             return cls([])
         return cls([MemoryGroup(version, folder) for folder in folders])
 
+    def oom_kills(self) -> int | None:
+        """Return how many processes of the own group the kernel has killed for want of memory so far.
+
+        v1 does not count those of the groups of children, which count their own.
+        """
+        return self._levels[0].oom_kills() if self._levels else None
+
     def read(self) -> tuple[int, int] | None:
         """Return used memory (anonymous and shared) and limit, in bytes, of the level nearest to its limit.
 

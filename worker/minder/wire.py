@@ -7,13 +7,14 @@ From the agent (`do`):
     signal  id, number: to the child alone
     end     id: kill the whole tree, then reap
 To the agent (`told`):
-    spawned    id, pid
+    spawned    id, pid, memory (version and folder of the control group that counts its memory; or null)
     refused    id, error: the child could not be started
     died       id: the child ended by itself; its tree stands until `end`
-    overrun    id, why ("deadline", "memory" or "pool"), and for memory: limit_bytes, used_bytes,
-               pid, pid_bytes, name: a limit was passed, the tree is being killed
-    ended      id, status, rusage (user s, system s, ru_maxrss KiB), oom_kills (null: not known):
-               nothing of the tree is left
+    overrun    id, why ("deadline"; "memory": of the run; "pool": of the container; "kernel": it killed a
+               process of the run), limit_bytes, and for memory and pool used_bytes, pid, pid_bytes, name
+               (of who held most): a limit was passed, the tree is being killed
+    ended      id, status, rusage (user s, system s, ru_maxrss KiB), oom_kills and peak_bytes of its group
+               (null: not known): nothing of the tree is left
 """
 
 from __future__ import annotations

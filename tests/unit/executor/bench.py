@@ -49,6 +49,10 @@ class CountingSpawner:
         """Ask the real one."""
         return self._real.has_strangers()
 
+    def oom_kills(self) -> int | None:
+        """Ask the real one."""
+        return self._real.oom_kills()
+
     async def aclose(self) -> None:
         """Close the real one."""
         await self._real.aclose()

@@ -23,9 +23,9 @@ def ended(how: str, **values: Any) -> Ended:
     return Ended("run", how, **values)
 
 
-def exited(status: int, oom_kills: int | None = None) -> Exit:
+def exited(status: int, oom_kills: int | None = None, peak: int | None = None) -> Exit:
     """Return the exit that a status of wait4 tells."""
-    return Exit.read(status, RUSAGE, oom_kills)
+    return Exit.read(status, RUSAGE, oom_kills, peak)
 
 
 MIB = 1024**2
@@ -93,16 +93,35 @@ def test_a_receipt_of_success_wins_over_everything(seen: Evidence) -> None:
             Evidence(exit=exited(9), pool_oom_kills=1),
             "out_of_memory",
             True,
-            "the kernel killed 1 process here",
+            "the kernel killed a process of the run",
         ),
-        (Evidence(exit=exited(9, oom_kills=2)), "out_of_memory", True, "the kernel killed 2 processes here"),
+        (
+            Evidence(exit=exited(9, oom_kills=2)),
+            "out_of_memory",
+            True,
+            "the kernel killed 2 processes of the run",
+        ),
         (Evidence(exit=exited(3 << 8, oom_kills=1)), "out_of_memory", True, "exited with code 3"),
+        (
+            Evidence(exit=exited(9, oom_kills=1), memory_bytes=100 * MIB),
+            "out_of_memory",
+            False,
+            "for want of memory, above its limit of 100 MiB; the handler's process was killed by SIGKILL",
+        ),
+        (
+            Evidence(
+                overrun=Overrun(why="kernel"), exit=exited(9, oom_kills=1, peak=90 * MIB), is_killed=True
+            ),
+            "out_of_memory",
+            True,
+            "the kernel killed a process of the run for want of memory (peak with page cache: 90 MiB)",
+        ),
         (Evidence(exit=exited(9, oom_kills=0)), "crashed", True, "from outside"),
         (
             Evidence(ended=ended("raised", message="CalledProcessError: -9"), exit=exited(9, oom_kills=1)),
             "handler_error",
             False,
-            "CalledProcessError: -9 (the kernel killed 1 process here for want of memory while it ran)",
+            "CalledProcessError: -9 (the kernel killed a process of the run for want of memory while it ran)",
         ),
         (
             Evidence(overrun=ABOVE, exit=exited(9), is_killed=True),

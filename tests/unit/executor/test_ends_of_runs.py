@@ -174,6 +174,9 @@ def test_a_spawner_that_fails_is_an_outcome(tmp_path: Path) -> None:
         def has_strangers(self) -> bool:
             return False
 
+        def oom_kills(self) -> int | None:
+            return None
+
         async def aclose(self) -> None:
             pass
 

@@ -61,9 +61,9 @@ class Cradle:
 
 
 @asynccontextmanager
-async def cradle(folder: Path) -> AsyncIterator[Cradle]:
+async def cradle(folder: Path, *, has_groups: bool = True) -> AsyncIterator[Cradle]:
     """Give a minder; close it, and see that nothing is left."""
-    minder = Minder(mark=MARK)
+    minder = Minder(mark=MARK, has_groups=has_groups)
     it = Cradle(minder, folder)
     try:
         yield it

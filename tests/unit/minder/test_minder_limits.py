@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -54,21 +55,25 @@ def test_a_deadline_that_is_taken_back_kills_nobody(tmp_path: Path) -> None:
     within_limit(scenario())
 
 
-def test_a_run_above_its_memory_is_killed(tmp_path: Path) -> None:
-    """The tree counts as a whole; who held most is named, with sizes."""
-    program = (
-        """
+WAIT_FOR_SIGNAL = """
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+told('on')
+signal.sigwait([signal.SIGUSR1])
+"""
+EATER = """
 eater = subprocess.Popen([sys.executable, '-S', '-E', '-c', "held = bytearray(150 << 20); input()"],
                          stdin=subprocess.PIPE)
 told('eater', eater.pid)
 held = bytearray(20 << 20)
 """
-        + WAIT
-    )
+
+
+def test_a_run_above_its_memory_is_killed(tmp_path: Path) -> None:
+    """Without a control group the tree counts as a whole; who held most is named, with sizes."""
 
     async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            life = await it.start(program)
+        async with cradle(tmp_path, has_groups=False) as it:
+            life = await it.start(EATER + WAIT)
             life.guard(None, 100 * MIB)
             eater = int(await it.told("eater"))
             await until(lambda: life.overrun)
@@ -81,6 +86,28 @@ held = bytearray(20 << 20)
             assert seen.pid_bytes <= seen.used_bytes
             await life.end()
             assert not is_alive(eater)
+
+    within_limit(scenario())
+
+
+def test_a_run_in_a_group_ends_whole_at_its_limit(tmp_path: Path) -> None:
+    """Whether guard or kernel was first: the rest of a run does not go on with half of it."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(WAIT_FOR_SIGNAL + EATER + WAIT)
+            await it.told("on")
+            if life.oom_kills() is None:
+                pytest.skip("no control group with memory can be made here")
+            life.guard(None, 100 * MIB)
+            life.signal(signal.SIGUSR1)  # orders are obeyed one after the other
+            await until(lambda: life.overrun or life.is_dead)
+            ended = await life.end()
+            assert ended.oom_kills or (life.overrun is not None and life.overrun.why == "memory")
+            assert ended.signal_name == "SIGKILL"
+            assert ended.group_peak_bytes is not None
+            assert ended.group_peak_bytes > 90 * MIB
+            assert it.processes() == []
 
     within_limit(scenario())
 
