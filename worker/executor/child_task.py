@@ -127,6 +127,7 @@ class ChildTask:
             is_killed=self._is_killed,
             channel_error=self._link.channel_error,
             overrun=self._link.overrun,
+            memory_bytes=self._limits.now.memory_bytes,
         )
 
     def _is_over(self) -> bool:

@@ -60,6 +60,7 @@ def is_sound(link: ChildLink, seen: Evidence) -> bool:
         seen.stop is None
         and seen.channel_error is None
         and seen.overrun is None
+        and not link.life.oom_kills()  # the kernel took a part of the tree
         and not link.is_dead
         and not link.is_closed_by_child
     )
