@@ -14,6 +14,7 @@ from tests.unit.placement.machines import machine
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from tests.virtual import VirtualClock
 from tests.virtual_server import FaultyNetwork, Ids, VirtualServer
+from tests.virtual_store import MortalStore, VirtualSpool, VirtualStore
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.gpus import Gpus
 from worker.agent.server_kind import ServerKind
@@ -27,6 +28,7 @@ from worker.executor.executor import EventSink, ProgressEvent, StopRequest
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
+from worker.storage.file import SpooledFile
 
 LAG_S = 1.0
 
@@ -48,6 +50,8 @@ class World:
         self.is_deaf = False  # executions go on while this is so, and succeed, whatever they are told
         self.fails_once: set[str] = set()  # tasks whose first execution fails, and may be tried again
         self.finished: list[str] = []
+        self.files = 0  # that each run makes
+        self.store = VirtualStore(self.random)
         for at in range(tasks):
             self.server.add_task(f"task-{at}")
 
@@ -64,12 +68,17 @@ class World:
 class Life:
     """One life of an agent. After its end it reaches neither network nor disk: as after SIGKILL."""
 
-    def __init__(self) -> None:
-        """Be alive."""
+    def __init__(self, dies_at: int | None = None) -> None:
+        """Be alive; `dies_at` is the step that is not made any more."""
         self.is_over = asyncio.Event()
+        self.steps = 0  # tries to reach something outside
+        self._dies_at = dies_at
 
     async def check(self) -> None:
         """Go on only while alive; the dead wait for ever."""
+        self.steps += 1
+        if self.steps == self._dies_at:
+            self.is_over.set()
         while self.is_over.is_set():  # noqa: ASYNC110 - nothing ever wakes the dead
             await asyncio.sleep(1e6)
 
@@ -116,9 +125,9 @@ class MortalIO(MemoryIO):
 class BookKeepingExecutor:
     """An executor that only takes time, and notes when two run one task at once."""
 
-    def __init__(self, world: World, life: Life) -> None:
-        """Write into the world's book."""
-        self.world, self.life = world, life
+    def __init__(self, world: World, life: Life, spool: VirtualSpool) -> None:
+        """Write into the world's book; keep files in a spool."""
+        self.world, self.life, self.spool = world, life, spool
 
     async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
         """Run for a while, or until stopped."""
@@ -131,6 +140,7 @@ class BookKeepingExecutor:
             if task_id in world.fails_once and world.executions.count(task_id) == 1:
                 await asyncio.sleep(30.0)
                 return Outcome(
+                    files=await self.spool.take_made(assignment.run_id, world.files),
                     code=ResultCode.FAILED,
                     error=RunError(kind=ErrorKind.HANDLER_ERROR, message="once", retryable=True),
                 )
@@ -147,8 +157,9 @@ class BookKeepingExecutor:
                 code=ResultCode.FAILED, error=RunError(kind=kind, message="stopped", retryable=True)
             )
         except TimeoutError:
+            files = await self.spool.take_made(assignment.run_id, world.files)
             world.finished.append(task_id)
-            return Outcome(code=ResultCode.SUCCESS, value={"task": task_id})
+            return Outcome(code=ResultCode.SUCCESS, value={"task": task_id}, files=files)
         finally:
             world.executing.discard(task_id)
 
@@ -164,14 +175,20 @@ class Machine:
         self.world, self.name, self.disk = world, name, MemoryDisk()
         self.kind = ServerKind.UNKNOWN
         self.life = Life()
+        self.spooled: dict[str, SpooledFile] = {}  # what its spool holds, by path
         self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
         usual = {"concurrency": 3, "poll_interval_s": 2.0, "poll_max_s": 5.0, "drain_timeout_s": 60.0}
         self.config = AgentConfig(state_dir=Path("/nowhere"), settle_s=LAG_S + 0.1, **(usual | settings))
 
-    async def agent(self) -> Agent:
-        """Return an agent that is ready to work, on whatever an earlier one left."""
-        self.life = Life()
+    async def agent(self, dies_at: int | None = None) -> Agent:
+        """Return an agent that is ready to work, on whatever an earlier one left.
+
+        With `dies_at`, its life is over before that step.
+        """
+        self.life = Life(dies_at)
         journal = await Journal.open(MortalIO(self.disk, self.life), self.world.clock)
+        spool = VirtualSpool(self.spooled, self.life.check, self.config.spool_bytes)
+        spool.sweep(journal.entries)
         self.entries = journal.entries
         transport = MortalTransport(self.world.network, self.life)
         api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
@@ -181,7 +198,8 @@ class Machine:
 
         parts = Parts(
             clock=self.world.clock, random=self.world.random, poll_api=api, claim_api=api, report_api=api,
-            executor=BookKeepingExecutor(self.world, self.life), journal=journal, pod_id=self.name,
+            executor=BookKeepingExecutor(self.world, self.life, spool), journal=journal, pod_id=self.name,
+            spool=spool, store=MortalStore(self.world.store, self.life.check),
             types=["noop"],
             facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
             kind=self.kind, on_kind=keep,

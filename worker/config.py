@@ -35,6 +35,9 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     handlers: tuple[str, ...] = ()  # modules, files or folders beside the entry points
     labels: dict[str, str] = field(default_factory=dict)
     artifacts: str | None = None  # a folder or URL; None: <state_dir>/artifacts
+    store_token: str | None = None  # for a store that is reached by HTTP
+    store_token_file: Path | None = None  # re-read when it changes; wins over `store_token`
+    spool_bytes: int = 50 * 1024**3  # of files that wait to be stored; with more, nothing is claimed
     commands: tuple[str, ...] = ()  # programs that the `command` handler may run
     poll_interval_s: float = 5.0
     poll_max_s: float = 60.0
@@ -49,8 +52,13 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None  # the longest that any run may take
     no_progress_s: float | None = None  # the longest that any run may tell no progress
     memory_bytes: int | None = None  # the most that the processes of any run may have together
+    cgroups: Literal["auto", "off"] = "auto"  # whether children get control groups, where they can be made
+    max_processes: int = 4096  # of a run and its child, threads counted, where a control group can hold it
     child_runs: int = 1000  # a child is replaced after so many runs
     child_growth_bytes: int = 1024**3  # and when it has so much more private memory than after its first
+    task_user: str | None = None  # whom handlers run as; None: whom the agent runs as
+    hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
+    hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers
     exit_when_idle: bool = False
     zone: str | None = None  # facts that a person knows better
     preemptible: bool | None = None

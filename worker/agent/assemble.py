@@ -9,18 +9,22 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from worker.agent.attempt import Attempts, AttemptTimes
+from worker.agent.attempt import Attempts
 from worker.agent.claim import Claimer
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
+from worker.agent.ending import Endings
 from worker.agent.gpus import Gpus
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
+from worker.agent.reporters import Reporters, ReportTimes
 from worker.agent.server_kind import ServerKind
+from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
+from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
 from worker.api.retry import Retrier
@@ -30,6 +34,8 @@ from worker.config import AgentConfig
 from worker.executor.executor import Executor
 from worker.reporting.delivery import Delivery
 from worker.reporting.journal import Journal
+from worker.storage.spool import Spool
+from worker.storage.store import Store
 
 __all__ = ["Agent", "Parts", "assemble"]
 
@@ -44,6 +50,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     report_api: JobsApi
     executor: Executor
     journal: Journal
+    spool: Spool
+    store: Store
     pod_id: str  # the identity: <pod uid or host>/<agent id>
     types: Collection[str]  # that have a handler here
     facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
@@ -81,6 +89,20 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
     poller = poller_of(parts, config, jobs)
+    reporters = reporters_of(parts, config, runs, jobs)
+    uploads = Uploads(store=parts.store, spool=parts.spool, journal=parts.journal, random=parts.random)
+    storing = Storing(
+        uploads, spool=parts.spool, journal=parts.journal, jobs=jobs, drain=drain, deliver=outbox.send
+    )
+    endings = Endings(
+        journal=parts.journal,
+        spool=parts.spool,
+        uploads=uploads,
+        clock=parts.clock,
+        max_attempts=config.max_attempts,
+        on_ended=outbox.send,
+        on_held=storing.hold,
+    )
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
@@ -89,21 +111,16 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         jobs=jobs,
         drain=drain,
         clock=parts.clock,
-        times=AttemptTimes(
-            report_interval_s=config.report_interval_s,
-            heartbeat_s=config.heartbeat_s,
-            lag_s=config.settle_s,
-        ),
-        max_attempts=config.max_attempts,
-        machine=parts.machine,
+        reporters=reporters,
+        endings=endings,
         gpus=parts.gpus,
         on_settled=poller.settle,
-        on_ended=outbox.send,
     )
     supervisor = Supervisor(
         poller=poller,
         attempts=attempts,
         outbox=outbox,
+        storing=storing,
         journal=parts.journal,
         jobs=jobs,
         drain=drain,
@@ -117,8 +134,25 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         kind=parts.kind,
         settle_s=config.settle_s,
         deliver=outbox.send,
+        resume=lambda entry: storing.hold(reporters.resume(entry)),
+        follow_up=storing.follow_up,
     )
     return Agent(supervisor, recovery, drain)
+
+
+def reporters_of(parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates) -> Reporters:
+    """Return what reports on runs."""
+    times = ReportTimes(
+        report_interval_s=config.report_interval_s, heartbeat_s=config.heartbeat_s, lag_s=config.settle_s
+    )
+    return Reporters(
+        api=parts.report_api,
+        runs=runs,
+        clock=parts.clock,
+        times=times,
+        machine=parts.machine,
+        jobs=jobs,
+    )
 
 
 def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import structlog
-from msgspec import Struct
 
 from worker.agent.claim import Claim, Claimer
 from worker.agent.drain import Drain
+from worker.agent.ending import Endings
+from worker.agent.errands import cancel
 from worker.agent.gpus import Gpus
 from worker.agent.job_states import JobStates, Wish
+from worker.agent.reporters import Reporters, until_lost
 from worker.api.client import JobsApi
-from worker.api.models import Run, Task
+from worker.api.models import Task
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.executor import Event, Executor, StopRequest, UsageEvent
 from worker.executor.outcome import Outcome, RunError
-from worker.reporting.journal import EntryTooLarge, Journal, JournalError
-from worker.reporting.records import Entry
-from worker.reporting.report import terminal_report
+from worker.reporting.journal import Journal
 from worker.reporting.reporter import Reporter
-from worker.usage.usage import rounded
 
-__all__ = ["AttemptTimes", "Attempts"]
+__all__ = ["Attempts"]
 
 CHECKPOINT_S = 10.0  # between two notes of a run's usage in the journal
-INTERRUPTIONS_MAX = 100  # runs of one task that ended by no fault of its own, before it is left to a person
-INTERRUPTIONS = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.WORKER_LOST})
 KNOWN_FIELDS = frozenset(
     {"id", "jobId", "orgId", "type", "title", "parameters", "createdBy", "createdAt", "updatedAt"}
     | {"runStatus", "runResult", "runProgress", "reportProgress", "priority"}
 )
 log = structlog.get_logger()
-
-
-class AttemptTimes(Struct, frozen=True, kw_only=True):
-    """How often a run reports. Seconds."""
-
-    report_interval_s: float
-    heartbeat_s: float
-    lag_s: float  # how long reads of the server may lag behind its writes
 
 
 class Attempts:
@@ -59,19 +47,12 @@ class Attempts:
         jobs: JobStates,
         drain: Drain,
         clock: Clock,
-        times: AttemptTimes,
-        max_attempts: int,
-        machine: Callable[[], Mapping[str, Any]],
+        reporters: Reporters,
+        endings: Endings,
         gpus: Gpus,
         on_settled: Callable[[str], None],
-        on_ended: Callable[[Entry], None],
     ) -> None:
-        """Take the parts.
-
-        `machine` gives the facts with their sources; `on_settled` is told (the task's id) when a
-        claim is decided, either way; `on_ended` gets the journal's entry of each
-        outcome, to be delivered beside further runs.
-        """
+        """Take the parts; `on_settled` is told (the task's id) when a claim is decided, either way."""
         self._claimer = claimer
         self._executor = executor
         self._api = api
@@ -79,17 +60,16 @@ class Attempts:
         self._jobs = jobs
         self._drain = drain
         self._clock = clock
-        self._times = times
-        self._max_attempts = max_attempts
-        self._machine = machine
+        self._reporters = reporters
+        self._endings = endings
         self._gpus = gpus
         self._on_settled = on_settled
-        self._on_ended = on_ended
 
     async def run(self, task: Task) -> bool:
         """Claim a task and execute it; returns False where it was left to others.
 
-        When this returns, the outcome is in the journal and no process of the run is left.
+        When this returns, the outcome is in the journal and no process of the run is left; its files
+        may be on their way to the store still.
         """
         gpus = self._gpus.take(task)
         if gpus is None:
@@ -118,32 +98,22 @@ class Attempts:
 
     async def _execute(self, claim: Claim, gpus: tuple[str, ...]) -> None:
         stop = StopRequest()
-        reporter = self._reporter(claim, stop)
+        reporter = self._reporters.reporter(
+            claim.run, claim.identity, claim.task.job_id,
+            on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0),
+        )  # fmt: skip
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
-        reporting = asyncio.create_task(reporter.run())
+        reporting = asyncio.create_task(until_lost(reporter))
         try:
             outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter)
+        except BaseException:
+            await cancel(reporting)
+            raise
         finally:
             end_watch()
             end_drain()
-            reporting.cancel()
-            await asyncio.gather(reporting, return_exceptions=True)
-        await self._finish(claim, outcome, reporter)
-
-    def _reporter(self, claim: Claim, stop: StopRequest) -> Reporter:
-        return Reporter(
-            self._api,
-            self._clock,
-            claim.run,
-            claim.identity,
-            report_interval_s=self._times.report_interval_s,
-            heartbeat_s=self._times.heartbeat_s,
-            lag_s=self._times.lag_s,
-            machine=self._machine(),
-            on_answer=lambda run: self._jobs.note(claim.task.job_id, run.scheduler_state),
-            on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0),
-        )
+        await self._endings.end(claim, outcome, reporter, reporting)
 
     def _cancel(self, stop: StopRequest) -> None:
         stop.request(ErrorKind.CANCELLED, "the job was stopped", self._drain.grace_s)
@@ -174,60 +144,6 @@ class Attempts:
             if notes:
                 await asyncio.gather(*notes, return_exceptions=True)
 
-    async def _finish(self, claim: Claim, outcome: Outcome, reporter: Reporter) -> None:
-        """Write the outcome down; a run that is somebody else's by now is only noted."""
-        if outcome.code is ResultCode.SUCCESS:
-            reporter.state.progress = 1.0
-        report = terminal_report(
-            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold_machine
-        )
-        has_value = outcome.code is ResultCode.SUCCESS
-        if reporter.is_lost and not has_value:
-            await self._journal.close_entry(claim.run.id)
-            return
-        requeue = not reporter.is_lost and self._is_requeued(claim, outcome)
-        await self._write(claim, report, requeue)
-        self._log_end(claim, outcome, requeue)
-        if reporter.is_taken:
-            log.error("outcome.fenced", hint="the run is another agent's; the result is in the journal")
-            await self._journal.mark(claim.run.id, "fenced")
-        else:
-            self._on_ended(self._journal.entries[claim.run.id])
-
-    async def _write(self, claim: Claim, report: dict[str, Any], requeue: bool) -> None:
-        """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""
-        try:
-            try:
-                await self._journal.terminal(claim.run.id, report, requeue=requeue)
-            except EntryTooLarge as error:
-                await self._journal.terminal(claim.run.id, too_large(report, error))
-        except JournalError as error:
-            log.error(
-                "journal.refused", error=str(error), hint="free the disk; nothing is claimed until then"
-            )
-
-    def _is_requeued(self, claim: Claim, outcome: Outcome) -> bool:
-        """Tell whether the task becomes pending again after this end."""
-        if outcome.error is None or outcome.error.kind is ErrorKind.CANCELLED:
-            return False
-        if outcome.error.kind in INTERRUPTIONS:
-            return claim.attempt < INTERRUPTIONS_MAX
-        return outcome.error.retryable and own_faults(claim.known) + 1 < self._max_attempts
-
-    def _log_end(self, claim: Claim, outcome: Outcome, requeue: bool) -> None:
-        """The one line that a run leaves in the log."""
-        log.info(
-            "run.ended",
-            type=claim.task.type,
-            result=str(outcome.code),
-            error=outcome.error.text() if outcome.error else None,
-            wall_s=rounded(outcome.usage.wall_s),
-            cpu_s=rounded(outcome.usage.cpu_s),
-            ram_peak_bytes=outcome.usage.ram_peak_bytes,
-            attempt=claim.attempt,
-            requeued=requeue,
-        )
-
 
 def assignment_of(claim: Claim, gpus: tuple[str, ...]) -> Assignment:
     """Return what the executor is given; the task's further fields (image, cmd, …) go along."""
@@ -251,22 +167,3 @@ def stopped_before_start(stop: StopRequest) -> Outcome:
     kind = stop.kind or ErrorKind.INTERNAL
     message = stop.message or "stopped before the handler began"
     return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=True))
-
-
-def own_faults(runs: tuple[Run, ...]) -> int:
-    """Count the earlier runs that failed by the task's own fault."""
-    not_its_own = {*map(str, INTERRUPTIONS), str(ErrorKind.LOST_CLAIM), str(ErrorKind.REQUEUED)}
-    return sum(
-        1 for run in runs if run.result_code == ResultCode.FAILED and run.error_kind not in not_its_own
-    )
-
-
-def too_large(report: dict[str, Any], error: EntryTooLarge) -> dict[str, Any]:
-    """Return the report of a run whose results are larger than anything that can be kept."""
-    failure = RunError(kind=ErrorKind.INTERNAL, message=f"the results are too large: {error}")
-    return {
-        **report,
-        "resultCode": str(ResultCode.FAILED),
-        "error": failure.text(),
-        "results": {"error": failure.as_results()},
-    }

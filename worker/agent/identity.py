@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from worker.api.models import Identity
+from worker.api.models import Identity, Run
+from worker.api.wire import parse_instant
 from worker.clock import Clock
+from worker.reporting.records import Entry
 
-__all__ = ["Identities"]
+__all__ = ["Identities", "our_identity"]
 
 STEP = timedelta(milliseconds=1)  # the wire's resolution
 
@@ -33,3 +35,24 @@ class Identities:
     def probe(self, identity: Identity) -> Identity:
         """Return the identity under which a claim is posted once more, to see what the server does."""
         return Identity(f"{identity.pod_id}/probe", self.next().started_at)
+
+
+def our_identity(entry: Entry, run: Run | None) -> Identity | None:
+    """Return the identity of ours that a run carries: the claim's, or its probe's; None where another's."""
+    if run is None:
+        return None
+    for pod_id, started_at in identities_of(entry):
+        at = parse_instant(started_at)
+        if at is not None and (identity := Identity(pod_id, at)).owns(run):
+            return identity
+    return None
+
+
+def identities_of(entry: Entry) -> list[tuple[str, str]]:
+    """Return the identities that an entry's run may carry."""
+    found = [(entry.pod_id, entry.started_at)]
+    for mark in entry.marks:
+        if mark.startswith("probe|"):
+            _, started_at, pod_id = mark.split("|", 2)
+            found.append((pod_id, started_at))
+    return found

@@ -14,7 +14,9 @@ import structlog
 
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
+from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.gpus import Gpus
+from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.api.client import JobsApi
@@ -31,9 +33,9 @@ from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
 from worker.executor.workdir import clear_workdirs
-from worker.log import redacted_text
 from worker.machine.detect import as_machine, detect_configured
 from worker.machine.identity import load_agent_id, machine_fingerprint
+from worker.redaction import Redactor
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
 
@@ -58,8 +60,11 @@ async def run(config: AgentConfig) -> int:
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> Agent:
     """Put the real parts together; `stack` closes what was opened."""
     clock, random = SystemClock(), SystemRandom()
-    environment = child_environment(config)
-    catalogue = await open_catalogue(config.handlers, Describer(state.path, environment=environment))
+    confinement = confinement_of(config)
+    prepare_state_dir(state.path, confinement.user)
+    environment = child_environment(config) | confinement.environment()
+    describer = Describer(state.path, environment=environment, wish=confinement.wish())
+    catalogue = await open_catalogue(config.handlers, describer)
     tell_problems(catalogue)
     types = offered_types(catalogue, config)
     facts = await detect_configured(config, os.environ)
@@ -68,11 +73,20 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
     await end_leftovers(agent_id)
     journal = await Journal.open(DiskIO(state.journal_path), clock)
     stack.push_async_callback(journal.aclose)
+    spool = await open_spool(config, journal, confinement.user.uid if confinement.user else None)
+    store = store_of(config)
+    stack.push_async_callback(store.aclose)
     workdirs = state.path / "runs"
     await clear_workdirs(workdirs)
     executor = ProcessExecutor(
         catalogue=catalogue,
-        spawner=ProcessSpawner(environment, mark=agent_id),
+        spawner=ProcessSpawner(
+            environment,
+            mark=agent_id,
+            wish=confinement.wish(),
+            max_processes=config.max_processes,
+            has_groups=config.cgroups == "auto",
+        ),
         clock=clock,
         workdir_root=workdirs,
         artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
@@ -84,7 +98,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         ),
         max_runs=config.child_runs,
         growth_bytes=config.child_growth_bytes,
-        redact=lambda line: redacted_text(line, secrets_of(config)),
+        redact=lambda line: Redactor(secrets_of(config)).text(line),
+        task_user=confinement.user,
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -98,6 +113,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         report_api=await stack.enter_async_context(api(config, pod_id, traits)),
         executor=executor,
         journal=journal,
+        spool=spool,
+        store=store,
         pod_id=pod_id,
         types=types,
         facts=facts.as_run_fields,
@@ -148,7 +165,7 @@ def child_environment(config: AgentConfig) -> dict[str, str]:
 def secrets_of(config: AgentConfig) -> tuple[str, ...]:
     """Return what must never stand in a log."""
     token = token_source(config.api).current()
-    return (token,) if token else ()
+    return (*((token,) if token else ()), *store_secrets(config))
 
 
 def tell_problems(catalogue: Catalogue) -> None:

@@ -10,6 +10,7 @@ import structlog
 from msgspec import structs
 
 from worker.agent.claim_rules import Verdict, is_race_lost, rule_election
+from worker.agent.identity import our_identity
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import DENIED, RunWire
 from worker.api.errors import ApiError, Rejected, Unknown
@@ -19,7 +20,7 @@ from worker.api.wire import ErrorKind, ResultCode, parse_instant
 from worker.clock import Clock
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal, JournalError
-from worker.reporting.records import Entry
+from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import terminal_report
 from worker.usage.usage import Usage
 
@@ -42,18 +43,28 @@ class Recovery:
         kind: ServerKind,
         settle_s: float,
         deliver: Callable[[Entry], None],
+        resume: Callable[[Entry], None],
+        follow_up: Callable[[str], None],
     ) -> None:
-        """`settle_s` is how long lists may lag; `deliver` is given the entries that have an outcome."""
+        """Take the parts.
+
+        `settle_s` is how long lists may lag. `deliver` is given the entries that have an outcome, `resume`
+        those whose files are to be stored before, `follow_up` the runs that were told without them.
+        """
         self._settle_s = settle_s
         self._kind = kind
         self._runs = runs
         self._journal = journal
         self._clock = clock
         self._deliver = deliver
+        self._resume = resume
+        self._follow_up = follow_up
 
     async def run(self) -> None:
         """Recover every open entry; returns when each one is closed, kept, or on its way."""
         for entry in list(self._journal.entries.values()):
+            if entry.terminal is not None and entry.waits_for_files and "fenced" not in entry.marks:
+                self._follow_up(entry.run_id)
             if not KEPT.isdisjoint(entry.marks):
                 continue
             try:
@@ -63,8 +74,15 @@ class Recovery:
                 log.error("recovery.failed", run_id=entry.run_id, error=str(error), hint=hint)
 
     async def _recover(self, entry: Entry) -> None:
+        if entry.ended is not None:
+            log.info("recovery.files", run_id=entry.run_id, files=len(entry.files))
+            self._resume(entry)
+            return
         if entry.terminal is not None:
-            await self._hand_over(entry)
+            if DELIVERED_MARK not in entry.marks:
+                await self._hand_over(entry)
+            elif not entry.waits_for_files:
+                await self._journal.close_entry(entry.run_id)
             return
         if self._kind.elects and "elected" not in entry.marks:
             await self._end_election(entry)
@@ -170,24 +188,3 @@ def must_be_instant(text: str) -> datetime:
     if (at := parse_instant(text)) is None:
         raise ValueError(f"the journal holds {text!r} where a time belongs")
     return at
-
-
-def our_identity(entry: Entry, run: Run | None) -> Identity | None:
-    """Return the identity of ours that a run carries: the claim's, or its probe's; None where another's."""
-    if run is None:
-        return None
-    for pod_id, started_at in identities_of(entry):
-        at = parse_instant(started_at)
-        if at is not None and (identity := Identity(pod_id, at)).owns(run):
-            return identity
-    return None
-
-
-def identities_of(entry: Entry) -> list[tuple[str, str]]:
-    """Return the identities that an entry's run may carry."""
-    found = [(entry.pod_id, entry.started_at)]
-    for mark in entry.marks:
-        if mark.startswith("probe|"):
-            _, started_at, pod_id = mark.split("|", 2)
-            found.append((pod_id, started_at))
-    return found

@@ -13,6 +13,7 @@ from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.recovery import KEPT, Recovery
+from worker.agent.storing import Storing
 from worker.api.errors import ApiError
 from worker.api.models import Task
 from worker.api.wire import ErrorKind
@@ -21,6 +22,7 @@ from worker.reporting.journal import Journal, JournalError
 __all__ = ["Supervisor"]
 
 IDLE_POLLS = 2  # empty polls after which `exit_when_idle` believes that there is nothing
+STORING_SHARE = 0.8  # of what is left of a drain, for files; the rest is for the last reports
 log = structlog.get_logger()
 
 
@@ -33,6 +35,7 @@ class Supervisor:
         poller: Poller,
         attempts: Attempts,
         outbox: Outbox,
+        storing: Storing,
         journal: Journal,
         jobs: JobStates,
         drain: Drain,
@@ -43,6 +46,7 @@ class Supervisor:
         self._poller = poller
         self._attempts = attempts
         self._outbox = outbox
+        self._storing = storing
         self._journal = journal
         self._jobs = jobs
         self._drain = drain
@@ -51,6 +55,7 @@ class Supervisor:
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
         self._attempting = Errands(self._tell_change)
         outbox.listen(self._tell_change)
+        storing.listen(self._tell_change)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
@@ -86,13 +91,17 @@ class Supervisor:
         return await self._poller.next_or_none(free)
 
     def _is_idle(self) -> bool:
-        if not self._exit_when_idle or self._attempting or self._outbox:
+        if not self._exit_when_idle or self._attempting or self._outbox or self._storing:
             return False
         return self._poller.idle_polls >= IDLE_POLLS
 
     async def _wait_until_free(self) -> None:
-        """Wait for a slot, for room in the outbox, and for a disk that takes the journal."""
-        while len(self._attempting) >= self._slots or self._outbox.is_full:
+        """Wait for a slot, for room in the outbox and the spool, and for a disk that takes the journal."""
+        is_told = False
+        while len(self._attempting) >= self._slots or self._outbox.is_full or self._storing.is_full:
+            if self._storing.is_full and not is_told:
+                is_told = True
+                log.error("spool.full", error=self._storing.fullness(), hint="nothing is claimed until then")
             self._changed.clear()
             await self._changed.wait()
         while not self._journal.is_healthy:
@@ -125,18 +134,19 @@ class Supervisor:
     async def _finish(self) -> None:
         """Let attempts and deliveries end within what is left of the drain; the journal keeps the rest."""
         await self._settle(self._attempting)
+        await self._settle(self._storing, STORING_SHARE)
         await self._settle(self._outbox)
         for entry in self._journal.entries.values():
             is_kept = not KEPT.isdisjoint(entry.marks)
             hint = "it stays for a person to see" if is_kept else "it is taken up at the next start"
             log.warning("journal.open", run_id=entry.run_id, marks=list(entry.marks), hint=hint)
 
-    async def _settle(self, errands: Errands | Outbox) -> None:
-        """Let errands end; when the drain is hurried meanwhile, there is less time left."""
-        settling = asyncio.create_task(errands.settle(self._drain.left_s()))
+    async def _settle(self, errands: Errands | Outbox | Storing, share: float = 1.0) -> None:
+        """Let errands end in a share of what is left; when the drain is hurried meanwhile, that is less."""
+        settling = asyncio.create_task(errands.settle(self._drain.left_s() * share))
         hurried = asyncio.create_task(self._drain.hurried())
         await asyncio.wait({settling, hurried}, return_when=asyncio.FIRST_COMPLETED)
         is_settled = settling.done()
         await cancel(settling, hurried)
         if not is_settled:
-            await errands.settle(self._drain.left_s())
+            await errands.settle(self._drain.left_s() * share)

@@ -37,14 +37,15 @@ AGENT: Final = {field.name: field.default for field in structs.fields(AgentConfi
 
 API_SETTINGS: Final = (
     Setting(name="api_url", default=API["url"], metavar="URL", help="Where the Jobs API answers."),
-    Setting(name="token", metavar="TOKEN", help="Token of the API; as a flag, every user here sees it."),
+    Setting(name="token", metavar="TOKEN", is_secret=True,
+            help="Token of the API; as a flag, every user here sees it."),
     Setting(name="token_file", type=FILE, metavar="FILE",
             help="File that holds the token; read again when it changes; wins over the token itself."),
     Setting(name="org_id", metavar="ID", help="Only this organisation."),
     Setting(name="ca_file", type=FILE, metavar="FILE", help="PEM file of the authorities to trust."),
     Setting(name="client_cert", type=FILE, metavar="FILE", help="PEM certificate to show to the API."),
     Setting(name="client_key", type=FILE, metavar="FILE", help="Its PEM key, if in a file of its own."),
-    Setting(name="proxy", metavar="URL", help="HTTP proxy on the way to the API."),
+    Setting(name="proxy", metavar="URL", is_secret=True, help="HTTP proxy on the way to the API."),
     Setting(name="wire", type=click.Choice(["json", "strings"]), default=API["wire"],
             help="How bodies of runs are written: JSON values, or every field as a string."),
     Setting(name="request_timeout", type=DURATION, default=API["request_timeout_s"], metavar="TIME",
@@ -52,8 +53,9 @@ API_SETTINGS: Final = (
 )  # fmt: skip
 
 STORE_SETTING: Final = Setting(
-    name="store", metavar="FOLDER|URL",
-    help="Where files of tasks are kept: a folder that every machine sees, or s3://bucket/prefix."
+    name="store", metavar="FOLDER|URL", is_secret=True,  # a URL may hold credentials
+    help="Where files of tasks are kept: a folder that every machine sees, s3://bucket/prefix (gs://, az://),"
+    " or https://host/prefix that takes PUT."
     " Without it an agent keeps them in its state folder.",
 )  # fmt: skip
 
@@ -71,6 +73,12 @@ AGENT_SETTINGS: Final = (
     Setting(name="state_dir", type=FOLDER, metavar="FOLDER", default_text="$XDG_STATE_HOME/millhand/agent",
             help="The agent's durable state: identity, journal, files of runs."),
     STORE_SETTING,
+    Setting(name="store_token", metavar="TOKEN", is_secret=True,
+            help="Token of a store that is reached by HTTP; as a flag, every user here sees it."),
+    Setting(name="store_token_file", type=FILE, metavar="FILE",
+            help="File that holds it; read again when it changes; wins over the token itself."),
+    Setting(name="spool", type=BYTES, default=AGENT["spool_bytes"], default_text="50 GiB", metavar="SIZE",
+            help="Of files that wait to be stored; with more in the state folder, no task is claimed."),
     Setting(name="poll_interval", type=DURATION, default=AGENT["poll_interval_s"], metavar="TIME",
             help="Between two polls while nothing comes; base of the back-off."),
     Setting(name="poll_max", type=DURATION, default=AGENT["poll_max_s"], metavar="TIME",
@@ -89,11 +97,22 @@ AGENT_SETTINGS: Final = (
             help="How long any run may tell no progress; a task or handler may set a nearer limit."),
     Setting(name="memory", type=MEMORY_LIMIT, metavar="SIZE", default_text="none",
             help="How much memory all processes of a run may have; a task or handler may set a lower limit."),
+    Setting(name="cgroups", type=click.Choice(["auto", "off"]), default=AGENT["cgroups"],
+            help="Whether runs get control groups of their own, which hold their limits, where they can be made."),
+    Setting(name="max_processes", type=click.IntRange(16), default=AGENT["max_processes"], metavar="N",
+            help="How many processes and threads a run may have, where a control group can hold it."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
             help="After so many runs a warm process is replaced."),
     Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
             default_text="1GiB",
             help="A warm process is replaced when it has so much more memory than after its first run."),
+    Setting(name="task_user", metavar="NAME", default_text="the agent's",
+            help="User that handlers run as; the agent must be root, or may change users."),
+    Setting(name="hardening", kind="words", metavar="WORD,…", default_text=",".join(AGENT["hardening"]),
+            help="How handlers are confined: no_new_privs, landlock (hides the agent's secrets from them);"
+            " or none."),
+    Setting(name="hide", kind="words", metavar="PATH,…",
+            help="Files and folders that landlock hides from handlers, beside the agent's own."),
     Setting(name="claims", type=click.Choice(["auto", "key", "election"]), default=AGENT["claims"],
             help="Who decides a race for a task; auto finds it out once per server."),
     Setting(name="settle", type=DURATION, default=AGENT["settle_s"], metavar="TIME",
@@ -118,10 +137,10 @@ SERVER_SETTINGS: Final = (
             help="Address to listen on."),
     Setting(name="server_port", flag_name="port", type=click.IntRange(0, 65535), default=8077,
             metavar="PORT", help="Port to listen on; 0 takes a free one."),
-    Setting(name="server_db", flag_name="db", default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
-            metavar="URL",
+    Setting(name="server_db", flag_name="db", is_secret=True, metavar="URL",
+            default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
             help="Database: sqlite:///relative.db, sqlite:////absolute.db; sqlite:// keeps it in memory."),
-    Setting(name="server_token", flag_name="token", metavar="TOKEN",
+    Setting(name="server_token", flag_name="token", metavar="TOKEN", is_secret=True,
             help="A token with every right in the default organisation."),
     Setting(name="server_token_file", flag_name="token-file", type=FILE, metavar="FILE",
             help="File that holds this token."),
@@ -141,7 +160,7 @@ WITH_UNIT: Final = frozenset(
     | {"drain_timeout", "timeout", "no_progress", "settle", "job_interval"}
 )
 
-IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram"})
+IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool"})
 
 
 def field_name(setting: str) -> str:
@@ -188,4 +207,5 @@ def build_agent(given: Mapping[str, Any]) -> Callable[[ApiConfig], AgentConfig]:
     """Return the function that completes the agent's configuration by the API's."""
     fields = {field_name(name): value for name, value in given.items()}
     fields["state_dir"] = fields["state_dir"] or paths.agent_state_dir()
+    fields["hardening"] = fields["hardening"] or AGENT["hardening"]
     return lambda api: AgentConfig(api=api, **fields)

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from worker.api.wire import ErrorKind, ResultCode, format_error
+from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
 
 __all__ = ["Artifact", "Outcome", "RunError"]
@@ -67,5 +68,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     error: RunError | None = None
     usage: Usage = field(default_factory=Usage)
     artifacts: tuple[Artifact, ...] = ()
+    files: tuple[SpooledFile, ...] = ()  # made by the run, not stored yet
     log_tail: str = ""
     checkpoint: Any = None

@@ -27,6 +27,15 @@ class JournalFull(JournalError):  # noqa: N818 - a state of the disk, or of the 
 class EntryTooLarge(JournalError):  # noqa: N818 - a state of the disk, or of the entry
     """An entry with its report is larger than the room reserved for it; nothing was changed."""
 
+    def __init__(self, run_id: str, size_bytes: int, limit_bytes: int) -> None:
+        """Keep the sizes, for whoever tells the user."""
+        super().__init__(
+            f"journal entry of run {run_id} has {size_bytes} bytes, {limit_bytes} are allowed;"
+            " cut its report down"
+        )
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """The bounds of a journal."""
@@ -42,8 +51,5 @@ def encode_bounded(entry: Entry, limit_bytes: int) -> bytes:
     """Return an entry as it stands on disk; raises EntryTooLarge beyond the limit."""
     block = encode(EntryRecord(entry))
     if len(block) > limit_bytes:
-        raise EntryTooLarge(
-            f"journal entry of run {entry.run_id} has {len(block)} bytes, {limit_bytes} are allowed;"
-            " cut its report down"
-        )
+        raise EntryTooLarge(entry.run_id, len(block), limit_bytes)
     return block

@@ -16,7 +16,7 @@ from worker.api.models import Identity, Run, recency
 from worker.api.retry import DELIVER, PATIENT, READ, Retrier
 from worker.api.wire import ErrorKind, parse_instant
 from worker.reporting.journal import Journal
-from worker.reporting.records import Entry
+from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
 from worker.reporting.reporter import BODY_REFUSED, Standing, standing_of
 
@@ -77,10 +77,18 @@ class Delivery:
         if delivered in ON_SERVER and "elected" in entry.marks:
             await self._show(entry, entry.terminal)
         if delivered is Delivered.ACCEPTED:
-            await self._journal.close_entry(entry.run_id)
+            await self._end(entry.run_id)
         elif delivered is not Delivered.UNDELIVERED:
             await self._journal.mark(entry.run_id, delivered.value)
         return delivered
+
+    async def _end(self, run_id: str) -> None:
+        """Close an entry; one with files that are not stored yet is closed by who stores them."""
+        entry = self._journal.entries.get(run_id)
+        if entry is not None and entry.waits_for_files:
+            await self._journal.mark(run_id, DELIVERED_MARK)
+        else:
+            await self._journal.close_entry(run_id)
 
     async def _stop(self, entry: Entry, report: dict[str, Any]) -> Delivered:
         for level in range(REDUCTIONS + 1):

@@ -20,6 +20,7 @@ from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
 
 __all__ = [
+    "DELIVERED_MARK",
     "MAGIC",
     "STORED_MARK",
     "BaseRecord",
@@ -38,6 +39,7 @@ __all__ = [
 MAGIC: Final = b"MHJRNL\x00\x01"  # the last byte is the version of the segment's form
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<IIB")
+DELIVERED_MARK: Final = "delivered"  # the server has the report; the entry waits for files
 STORED_MARK: Final = "stored"  # all files of an entry are; "stored|…" stands for one of them
 START: Final = bytes([VERSION]) + b"{"  # where version and payload meet; nowhere inside a payload
 

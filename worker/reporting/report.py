@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,10 +12,20 @@ import msgspec
 from worker.api.models import Identity
 from worker.api.wire import ResultCode, format_instant
 from worker.executor.executor import Event, LogEvent, ProgressEvent, UsageEvent
-from worker.executor.outcome import Outcome
+from worker.executor.outcome import Outcome, RunError
+from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
-__all__ = ["REDUCTIONS", "RunState", "documented", "is_cut_down", "reduced", "terminal_report"]
+__all__ = [
+    "REDUCTIONS",
+    "RunState",
+    "documented",
+    "failed_instead",
+    "is_cut_down",
+    "reduced",
+    "terminal_report",
+    "with_files",
+]
 
 LOG_LINES_MAX = 50  # in a report; the whole log stays with the run's files
 LOG_BYTES_MAX = 8 * 1024
@@ -101,6 +111,23 @@ def results_of(outcome: Outcome) -> dict[str, Any]:
         results["logTail"] = outcome.log_tail[-LOG_BYTES_MAX:]
     results["usage"] = outcome.usage.as_details()
     return results
+
+
+def with_files(body: dict[str, Any], files: Sequence[StoredFile]) -> dict[str, Any]:
+    """Return a terminal body whose results tell the run's files."""
+    if not files:
+        return body
+    return {**body, "results": {**body.get("results", {}), "files": [file.as_results() for file in files]}}
+
+
+def failed_instead(body: dict[str, Any], error: RunError) -> dict[str, Any]:
+    """Return a terminal body that says failed, with everything else that it says."""
+    return {
+        **body,
+        "resultCode": str(ResultCode.FAILED),
+        "error": error.text(),
+        "results": {**body.get("results", {}), "error": error.as_results()},
+    }
 
 
 def reduced(body: dict[str, Any], level: int, kept_at: str) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Spool:
         return (
             f"{self._folder} holds {self.used_bytes} bytes of files that are not stored yet, in"
             f" {len(self._held_bytes)} runs; {self._limit_bytes} are allowed: see why the store takes none,"
-            " or raise MILLHAND_SPOOL_SIZE"
+            " or raise MILLHAND_SPOOL"
         )
 
     def path_of(self, file: SpooledFile) -> Path:

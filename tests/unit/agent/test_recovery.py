@@ -32,6 +32,8 @@ class Desk:
     def __init__(self) -> None:
         """Nothing yet."""
         self.delivered: list[Entry] = []
+        self.resumed: list[Entry] = []
+        self.followed_up: list[str] = []
         self.entries: dict[str, Entry] = {}
 
 
@@ -56,7 +58,10 @@ def recovered(
             disk.fail = lambda call, name: no_space()
         runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
         deliver = desk.delivered.append
-        await Recovery(runs, journal, clock, kind=kind, settle_s=1.0, deliver=deliver).run()
+        await Recovery(
+            runs, journal, clock, kind=kind, settle_s=1.0, deliver=deliver,
+            resume=desk.resumed.append, follow_up=desk.followed_up.append,
+        ).run()  # fmt: skip
         desk.entries = dict(journal.entries)
 
     run_virtual(main())

@@ -1,0 +1,188 @@
+"""The end of a run: written down first, then told, or held until its files are stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from worker.agent.claim import Claim
+from worker.agent.errands import cancel
+from worker.agent.reporters import Held
+from worker.agent.uploads import Uploads
+from worker.api.models import Run
+from worker.api.wire import ErrorKind, ResultCode
+from worker.clock import Clock
+from worker.executor.executor import ProgressEvent, UsageEvent
+from worker.executor.outcome import Outcome, RunError
+from worker.reporting.journal import EntryTooLarge, Journal, JournalError
+from worker.reporting.records import Entry
+from worker.reporting.report import failed_instead, terminal_report, with_files
+from worker.reporting.reporter import Reporter
+from worker.storage.file import SpooledFile
+from worker.storage.spool import Spool
+from worker.usage.usage import rounded
+
+__all__ = ["Endings"]
+
+INTERRUPTIONS_MAX: Final = 100  # runs of one task that ended by no fault of its own, then a person must look
+INTERRUPTIONS: Final = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.WORKER_LOST})
+MARK_BYTES: Final = 32  # of the journal's note that one file is stored
+log = structlog.get_logger()
+
+
+class Endings:
+    """Bring outcomes to the disk and on their way."""
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        spool: Spool,
+        uploads: Uploads,
+        clock: Clock,
+        max_attempts: int,
+        on_ended: Callable[[Entry], None],
+        on_held: Callable[[Held], None],
+    ) -> None:
+        """Take the parts.
+
+        `on_ended` gets the journal's entry of each outcome that is whole, to be delivered beside further
+        runs; `on_held` each run whose files are to be stored before.
+        """
+        self._journal = journal
+        self._spool = spool
+        self._uploads = uploads
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._on_ended = on_ended
+        self._on_held = on_held
+
+    async def end(
+        self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]
+    ) -> None:
+        """Write an outcome down; a run that is somebody else's by now is only noted.
+
+        `reporting` goes on only while files are stored.
+        """
+        is_held = False
+        try:
+            is_held = await self._end(claim, outcome, reporter, reporting)
+        finally:
+            if not is_held:
+                await cancel(reporting)
+
+    async def _end(
+        self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]
+    ) -> bool:
+        """Return whether the run is held."""
+        run_id = claim.run.id
+        if not outcome.files:
+            await cancel(reporting)  # nothing comes after the report
+        if outcome.code is ResultCode.SUCCESS:
+            reporter.state.progress = 1.0
+        elif reporter.is_lost:
+            await self._journal.close_entry(run_id)
+            await self._spool.remove(run_id)
+            return False
+        report = terminal_report(
+            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold_machine
+        )
+        requeue = not reporter.is_lost and self._is_requeued(claim, outcome)
+        await self._write(run_id, report, outcome, requeue)
+        log_end(claim, outcome, requeue)
+        entry = self._journal.entries[run_id]
+        if reporter.is_taken:
+            log.error("outcome.fenced", hint="the run is another agent's; the result is in the journal")
+            await self._journal.mark(run_id, "fenced")
+        elif entry.ended is not None:
+            self._hold(run_id, outcome, reporter, reporting)
+            return True
+        else:
+            await cancel(reporting)
+            self._on_ended(entry)
+        return False
+
+    def _hold(self, run_id: str, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]) -> None:
+        reporter.note(UsageEvent(outcome.usage))
+
+        def tell(message: str) -> None:
+            reporter.note(ProgressEvent(reporter.state.progress, message))
+
+        self._on_held(Held(run_id, reporting, tell))
+
+    async def _write(self, run_id: str, report: dict[str, Any], outcome: Outcome, requeue: bool) -> None:
+        """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""
+        try:
+            try:
+                await self._write_whole(run_id, report, outcome, requeue)
+            except EntryTooLarge as error:
+                await self._write_cut(run_id, report, outcome.files, error)
+        except JournalError as error:
+            log.error(
+                "journal.refused", error=str(error), hint="free the disk; nothing is claimed until then"
+            )
+
+    async def _write_whole(
+        self, run_id: str, report: dict[str, Any], outcome: Outcome, requeue: bool
+    ) -> None:
+        if not outcome.files:
+            await self._journal.terminal(run_id, report, requeue=requeue)
+            return
+        whole = with_files(report, self._uploads.whole(run_id, outcome.files))
+        self._journal.must_fit(run_id, whole, spare_bytes=MARK_BYTES * len(outcome.files))
+        await self._journal.checkpoint(run_id, usage=outcome.usage)
+        await self._journal.ended(run_id, report, outcome.files, requeue=requeue)
+
+    async def _write_cut(
+        self, run_id: str, report: dict[str, Any], files: tuple[SpooledFile, ...], error: EntryTooLarge
+    ) -> None:
+        """Write down that the results are larger than anything that can be kept; the files go with them."""
+        short = failed_instead(report | {"results": {}}, too_large(error, len(files)))
+        await self._journal.terminal(run_id, short)
+        await self._spool.remove(run_id)
+
+    def _is_requeued(self, claim: Claim, outcome: Outcome) -> bool:
+        """Tell whether the task becomes pending again after this end."""
+        if outcome.error is None or outcome.error.kind is ErrorKind.CANCELLED:
+            return False
+        if outcome.error.kind in INTERRUPTIONS:
+            return claim.attempt < INTERRUPTIONS_MAX
+        return outcome.error.retryable and own_faults(claim.known) + 1 < self._max_attempts
+
+
+def own_faults(runs: tuple[Run, ...]) -> int:
+    """Count the earlier runs that failed by the task's own fault."""
+    not_its_own = {*map(str, INTERRUPTIONS), str(ErrorKind.LOST_CLAIM), str(ErrorKind.REQUEUED)}
+    return sum(
+        1 for run in runs if run.result_code == ResultCode.FAILED and run.error_kind not in not_its_own
+    )
+
+
+def too_large(error: EntryTooLarge, files: int) -> RunError:
+    """Return the error of a run whose results cannot be kept: what the bound is, and what to do."""
+    told = f" and {files} files" if files else ""
+    message = (
+        f"the results{told} are too large to report: {error.size_bytes} bytes with all that the run reports,"
+        f" {error.limit_bytes} are allowed; write large values to a file and hand it over with ctx.artifact,"
+        " and pack many files into an archive"
+    )
+    return RunError(kind=ErrorKind.INTERNAL, message=message)
+
+
+def log_end(claim: Claim, outcome: Outcome, requeue: bool) -> None:
+    """Leave the one line that a run leaves in the log."""
+    log.info(
+        "run.ended",
+        type=claim.task.type,
+        result=str(outcome.code),
+        error=outcome.error.text() if outcome.error else None,
+        wall_s=rounded(outcome.usage.wall_s),
+        cpu_s=rounded(outcome.usage.cpu_s),
+        ram_peak_bytes=outcome.usage.ram_peak_bytes,
+        files=len(outcome.files),
+        attempt=claim.attempt,
+        requeued=requeue,
+    )
