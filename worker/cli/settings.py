@@ -98,7 +98,7 @@ AGENT_SETTINGS: Final = (
     Setting(name="memory", type=MEMORY_LIMIT, metavar="SIZE", default_text="none",
             help="How much memory all processes of a run may have; a task or handler may set a lower limit."),
     Setting(name="cgroups", type=click.Choice(["auto", "off"]), default=AGENT["cgroups"],
-            help="Whether runs get control groups of their own, which hold their limits, where they can be made."),
+            help="Whether runs get control groups of their own, where they can be made; they hold limits."),
     Setting(name="max_processes", type=click.IntRange(16), default=AGENT["max_processes"], metavar="N",
             help="How many processes and threads a run may have, where a control group can hold it."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",

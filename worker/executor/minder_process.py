@@ -25,6 +25,7 @@ from worker.usage.rusage import Rusage
 
 __all__ = ["Life", "Minder"]
 
+SLOW_S: Final = 10.0  # an end that takes longer is told; it is waited for all the same
 START_TIMEOUT_S: Final = 30.0  # of a child, on a machine that swaps
 CODE: Final = (
     "import sys; descriptor, root, name = sys.argv[1:]; sys.path.insert(0, root);"
@@ -75,6 +76,12 @@ class Life:
         """Have the tree killed and the child reaped; returns when nothing of it is left."""
         if not self.ended.done():
             self._minder.order({"do": "end", "id": self.id})
+        try:
+            async with asyncio.timeout(SLOW_S):
+                return await asyncio.shield(self.ended)
+        except TimeoutError:
+            hint = "a process that a driver or a dead file server holds ends only when they let it go"
+            log.warning("tree.does_not_end", pid=self.pid, after_s=SLOW_S, hint=hint)
         return await asyncio.shield(self.ended)
 
     def hear(self, told: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from worker.minder.birth import CHANNEL_FD
 
 __all__ = ["ProcessSpawner", "Spawned", "Spawner"]
 
-MAX_PROCESSES: Final = 16 * 1024  # of one child's tree, threads counted, where a control group can hold it
+MAX_PROCESSES: Final = 4096  # of one child's tree, threads counted: about what systemd gives a service
 
 
 class Spawned(Struct, frozen=True):
