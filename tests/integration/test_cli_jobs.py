@@ -64,6 +64,21 @@ def test_a_submit_makes_a_task_for_each_file_and_combination(
     assert all(task["parameters"]["requires"] == {"cpus": 1} for task in tasks)
 
 
+def test_a_submit_limits_every_task(server: RunningServer, cli: Cli) -> None:
+    """As the agent reads them; what no agent could read is refused before anything is made."""
+    done = submit(
+        cli, "sleep", "-p", "seconds=1..2", "-p", 'limits={"timeout": 5, "noProgress": "2m"}',
+        "--timeout", "1h30m", "--memory", "4GiB",
+    )  # fmt: skip
+    tasks = json.loads(cli("tasks", "--job", done["job"]["id"]).out)["tasks"]
+    limits = {"timeout": 5400.0, "noProgress": "2m", "memory": 4 * 2**30}
+    assert [task["parameters"]["limits"] for task in tasks] == [limits, limits]
+    refused = cli("submit", "sleep", "-p", 'limits={"timeout": "soon"}')
+    assert refused.code == ExitCode.USAGE
+    assert "limits.timeout must be seconds" in refused.err
+    assert cli("submit", "sleep", "--timeout", "0").code == ExitCode.USAGE
+
+
 def test_a_type_that_looks_like_a_slip_is_warned_of(server: RunningServer, cli: Cli) -> None:
     """It is made all the same: an agent elsewhere may have it; stdout stays JSON alone."""
     ran = cli("submit", "nop")

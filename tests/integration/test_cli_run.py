@@ -62,6 +62,26 @@ def test_a_failure_is_told_with_its_kind_and_exit_code_1(cli: Cli, own_file: Pat
     assert "half way" not in ran.err
 
 
+def test_a_limit_of_the_command_line_is_the_runs_own(
+    cli: Cli, own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wins over the handler's, also where it gives more; one of the environment is the most of any run."""
+    own_file.write_text(
+        "from worker import handler\n"
+        "@handler(timeout_s=60)\n"
+        "def left(ctx, **others):\n"
+        "    return {'left_s': ctx.deadline, 'others': others}\n"
+    )
+    told = json.loads(cli("run", str(own_file), "--timeout", "1h", "--memory", "4GiB").out)
+    assert 3590 < told["value"]["left_s"] <= 3600
+    assert told["value"]["others"] == {}
+    monkeypatch.setenv("MILLHAND_TIMEOUT", "1h")
+    told = json.loads(cli("run", str(own_file)).out)
+    assert 50 < told["value"]["left_s"] <= 60
+    told = json.loads(cli("run", str(own_file), "-p", 'limits={"timeout": "2h"}').out)
+    assert 3590 < told["value"]["left_s"] <= 3600
+
+
 def test_a_model_is_converted_where_one_sits(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Final, NoReturn
 
 from worker.cli.exits import CliError, ExitCode
 
-__all__ = ["TASKS_MAX", "combinations", "one_set", "parse_value", "read_param_file", "read_requires"]
+__all__ = [
+    "TASKS_MAX", "combinations", "one_set", "parse_value", "read_param_file", "read_requires", "with_limits",
+]  # fmt: skip
 
 TASKS_MAX: Final = 100_000  # of one submit; more is rather a mistake in a range
 FILE_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -143,3 +145,18 @@ def read_requires(pairs: Iterable[tuple[str, str]]) -> dict[str, Any] | None:
     if problems := read_requirements(needs)[1]:
         raise CliError("; ".join(problems), "see: millhand submit --help", code=ExitCode.USAGE)
     return needs or None
+
+
+def with_limits(parameters: dict[str, Any], typed: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return parameters with the limits that were typed; they win over what `limits` says already.
+
+    Raises: CliError where no agent could read them.
+    """
+    from worker.executor.task_limits import read_limits
+
+    told = {name: limit for name, limit in typed.items() if limit is not None}
+    before = parameters.get("limits")
+    limits = {**before, **told} if told and isinstance(before, dict) else told or before
+    if problems := read_limits(limits)[1]:
+        raise CliError("; ".join(problems), "see: millhand submit --help", code=ExitCode.USAGE)
+    return parameters if limits is before else {**parameters, "limits": limits}

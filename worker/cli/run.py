@@ -39,6 +39,7 @@ millhand run sleep -p seconds=2
 millhand run mesh-convert model.glb -p format=stl --out .
 millhand run my_handler.py -p size=64                # a file of your own
 millhand run my_handlers.py:render -p size=64        # one of several in a file
+millhand run my_handler.py --timeout 5m --memory 4GiB
 """,
 )
 @click.argument("what", metavar="TYPE|FILE.py")
@@ -74,9 +75,10 @@ def command(
     Shows progress and logs, then the result, the files and what it consumed. Exit 0 if it succeeded, else 1.
     """
     from worker.cli.inputs import check_file, is_file_here, is_url
-    from worker.cli.parameters import one_set, read_param_file
+    from worker.cli.parameters import one_set, read_param_file, with_limits
 
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
+    parameters = with_limits(parameters, typed_limits(agent))
     if source is not None and "input" in parameters:
         raise CliError(
             "a file and -p input=… were both given", "the file is the parameter `input`", code=ExitCode.USAGE
@@ -93,6 +95,14 @@ def command(
     if is_interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if outcome.error is None else ExitCode.FAILED
+
+
+def typed_limits(agent: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the limits of the command line: who types them means this run, not the most of any."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    source = click.get_current_context().get_parameter_source
+    names = {"timeout": "timeout", "noProgress": "no_progress", "memory": "memory"}
+    return {name: agent[option] for name, option in names.items() if source(option) is typed}
 
 
 async def execute(

@@ -17,7 +17,7 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
 from worker.cli.settings import STORE_SETTING, api_settings
 from worker.cli.terminal import Output, output_options
-from worker.cli.values import PAIR, PARAMETER
+from worker.cli.values import MEMORY_LIMIT, PAIR, PARAMETER, TIME_LIMIT
 from worker.config import ApiConfig
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Order(Struct, frozen=True, kw_only=True):
     pairs: tuple[tuple[str, str], ...]
     param_file: Path | None
     requires: tuple[tuple[str, str], ...]
+    limits: dict[str, float | None]
     title: str | None
     priority: int | None
     key: str | None
@@ -50,6 +51,7 @@ millhand submit mesh-convert a.glb b.glb -p format=stl --wait   # a task per fil
 millhand submit mesh-convert *.glb -p format=stl -p format=ply  # a task per file and format
 millhand submit render scene.blend -p frame=1..240              # a task per frame; 1..240..10: every tenth
 millhand submit sleep -p seconds=3 --requires cpus=2 --requires memory=4GiB --requires labels=zone=a
+millhand submit render scene.blend --timeout 2h --no-progress 10m --memory 16GiB
 millhand submit render --param-file shots.json                  # a list of objects: a task each
 millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # twice a day is once
 """,
@@ -69,6 +71,15 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
     "--requires", multiple=True, type=PAIR, metavar="KEY=VALUE",
     help="What a machine must have: gpus, gpuType, gpuMemory, cpus, memory, labels=key=value.",
 )  # fmt: skip
+@click.option(
+    "--timeout", type=TIME_LIMIT, metavar="TIME", help="How long each task may take: 90s, 5m, 1h30m."
+)
+@click.option(
+    "--no-progress", type=TIME_LIMIT, metavar="TIME", help="How long each task may tell no progress."
+)
+@click.option(
+    "--memory", type=MEMORY_LIMIT, metavar="SIZE", help="How much memory each task may have: 512M, 4GiB."
+)
 @click.option("--title", metavar="TEXT", help="Title of the job.  [default: the type and the first file]")
 @click.option("--priority", type=int, metavar="N", help="Higher comes first; not every server knows it.")
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 0 if every task succeeded, else 1.")
@@ -79,7 +90,17 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
 @output_options
 @with_settings("Files", (STORE_SETTING,), lambda given: given["store"], "store")
 @api_settings
-def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any) -> int:
+def command(
+    *,
+    type_: str,
+    timeout: float | None,
+    no_progress: float | None,
+    memory: int | None,
+    wait: bool,
+    out: Output,
+    api: ApiConfig,
+    **given: Any,
+) -> int:
     """Create a job of TYPE with a task for each FILE and each combination of parameters.
 
     A file reaches the handler as the parameter `input`. It stays where it is when the server is on this
@@ -88,7 +109,8 @@ def command(*, type_: str, wait: bool, out: Output, api: ApiConfig, **given: Any
     from worker.cli.session import with_session
     from worker.cli.submission import submit
 
-    order = Order(type=type_, **given)
+    limits = {"timeout": timeout, "noProgress": no_progress, "memory": memory}
+    order = Order(type=type_, limits=limits, **given)
     plan = plan_of(order, api.url)
 
     async def work(session: Session) -> int:
@@ -133,7 +155,7 @@ def plan_of(order: Order, api_url: str) -> Plan:
     Raises: CliError where something that was typed makes no sense.
     """
     from worker.cli.inputs import place_inputs, place_relative
-    from worker.cli.parameters import check_count, combinations, read_param_file, read_requires
+    from worker.cli.parameters import check_count, combinations, read_param_file, read_requires, with_limits
     from worker.cli.submission import Plan
 
     if order.files and any(name == "input" for name, _ in order.pairs):
@@ -145,6 +167,7 @@ def plan_of(order: Order, api_url: str) -> Plan:
     check_count(len(sets) * max(len(order.files), 1))
     if requires := read_requires(order.requires):
         sets = [{**one, "requires": requires} for one in sets]
+    sets = [with_limits(one, order.limits) for one in sets]
     varied = sorted({name for name in sets[0] if any(one.get(name) != sets[0].get(name) for one in sets)})
     inputs = place_inputs(order.files, api_url, order.store)
     named = [(Path(file).name, {"input": url}) for file, url in zip(order.files, inputs, strict=True)]

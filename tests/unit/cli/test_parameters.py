@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.parameters import combinations, one_set, parse_value, read_param_file, read_requires
+from worker.cli.parameters import (
+    combinations,
+    one_set,
+    parse_value,
+    read_param_file,
+    read_requires,
+    with_limits,
+)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +105,19 @@ def test_requirements_are_checked_before_they_are_sent() -> None:
     }  # fmt: skip
     with pytest.raises(CliError, match="colour"):
         read_requires([("colour", "blue")])
+
+
+def test_limits_that_are_typed_win_over_those_in_parameters() -> None:
+    """The rest of the parameters' own stays; what no agent could read is told at once."""
+    told = {"timeout": 5.0, "noProgress": None}
+    assert with_limits({"a": 1}, {"timeout": None}) == {"a": 1}
+    assert with_limits({"a": 1}, told) == {"a": 1, "limits": {"timeout": 5.0}}
+    assert with_limits({"limits": {"timeout": "1h", "memory": 7}}, told) == {
+        "limits": {"timeout": 5.0, "memory": 7}
+    }
+    assert with_limits({"limits": {"memory": 7}}, {}) == {"limits": {"memory": 7}}
+    with pytest.raises(CliError, match=r"limits\.memory"):
+        with_limits({"limits": {"memory": "much"}}, told)
 
 
 @pytest.mark.parametrize(("name", "text"), [("p.json", '{"a": 1e400}'), ("p.toml", "a = inf")])

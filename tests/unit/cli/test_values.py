@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from worker.cli.values import BYTES, DURATION, PAIR, PARAMETER, WORDS
+from worker.cli.values import BYTES, DURATION, MEMORY_LIMIT, PAIR, PARAMETER, TIME_LIMIT, WORDS
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,14 @@ def test_what_is_no_size_is_refused(written: str) -> None:
     """A size that cannot be read is an error."""
     with pytest.raises(click.BadParameter, match="size"):
         BYTES.convert(written, None, None)
+
+
+def test_a_limit_is_not_nothing() -> None:
+    """No run could keep a limit of 0; who wants none leaves it out."""
+    assert (TIME_LIMIT.convert("5m", None, None), MEMORY_LIMIT.convert("1K", None, None)) == (300, 1024)
+    for kind, written in ((TIME_LIMIT, "0"), (TIME_LIMIT, "0s"), (MEMORY_LIMIT, "0"), (MEMORY_LIMIT, "0.1")):
+        with pytest.raises(click.BadParameter, match="no limit"):
+            kind.convert(written, None, None)
 
 
 def test_lists_and_pairs() -> None:
