@@ -15,6 +15,7 @@ from handlers.mesh_convert import mesh_convert
 from handlers.noop import noop
 from handlers.sleep import sleep
 from worker.agent.requirements import READERS
+from worker.executor.task_limits import READERS as LIMITS
 from worker.sdk import spec_of
 from worker.sdk.parameters import read_signature
 from worker.sdk.testing import ToldContext
@@ -51,6 +52,22 @@ def test_the_fields_of_a_converted_mesh_are_described(ctx: ToldContext) -> None:
     """All of them, and no others."""
     result = mesh_convert(ctx, input=str(models.folder() / "gear.glb"))
     assert set(first_cells(section("mesh-convert").split("Result:")[1])) == set(result)
+
+
+def test_the_keys_of_limits_are_described() -> None:
+    """All that are read."""
+    assert set(first_cells(section("What a task may take"))) == set(LIMITS)
+
+
+def test_the_handlers_of_the_examples_are_handlers() -> None:
+    """Who copies one has something that can be described; only what it loads is missing."""
+    blocks = re.findall(r"^```python\n(.*?)^```", section("A handler of your own"), re.MULTILINE | re.DOTALL)
+    for block, type_ in zip(blocks, ("depth", "status"), strict=True):
+        names: dict[str, Any] = {}
+        exec(block, names)  # noqa: S102 - our own page
+        specs = [spec for value in names.values() if (spec := spec_of(value)) is not None]
+        assert [(spec.type, spec.setup is not None) for spec in specs] == [(type_, True)]
+        assert read_signature(specs[0].function).parameters
 
 
 def test_the_keys_of_requires_are_described() -> None:
