@@ -22,7 +22,17 @@ import msgspec
 from worker.executor.channel import BlockingChannel, ChannelError
 from worker.executor.child_run import LoadedHandler, clean_up, end_of, limits_of, make_run_context
 from worker.executor.child_sink import ChannelSink
-from worker.executor.frames import Assign, Down, Ended, Load, NotLoaded, Ready, Stop, TearDownFailed
+from worker.executor.frames import (
+    EXIT_CHANNEL_LOST,
+    Assign,
+    Down,
+    Ended,
+    Load,
+    NotLoaded,
+    Ready,
+    Stop,
+    TearDownFailed,
+)
 from worker.executor.handler_state import HandlerState
 from worker.executor.interrupt import Interrupt
 from worker.executor.linux import become_subreaper, die_with_parent
@@ -59,7 +69,11 @@ class Child:
         while (assign := self._inbox.get()) is not None:
             ended = self._run(assign, loaded)
             clean_up()
-            self._channel.send(msgspec.structs.replace(ended, unclean=surroundings.restore()))
+            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore())
+            try:
+                self._channel.send(receipt)
+            except OSError:
+                os._exit(EXIT_CHANNEL_LOST)
 
     def _run(self, assign: Assign, loaded: LoadedHandler) -> Ended:
         """Run one assignment on this, the main thread."""
@@ -107,8 +121,10 @@ class Child:
         try:
             while (frame := self._next()) is not None:
                 self._take(frame)
-        except (OSError, ChannelError):
+        except ConnectionError:
             pass  # as if it were closed: without the agent nothing may go on
+        except (OSError, ChannelError):
+            os._exit(EXIT_CHANNEL_LOST)  # the handler closed it, or reads from it
         if self._run_id:
             os.killpg(0, signal.SIGKILL)  # the agent is gone in the middle of a run
         self._inbox.put(None)

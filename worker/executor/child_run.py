@@ -18,7 +18,7 @@ from worker.executor.frames import Assign, Ended
 from worker.executor.handler_state import HandlerState
 from worker.executor.limits import Limits, effective_limits
 from worker.executor.linux import flush_c_streams
-from worker.executor.loading import author_traceback
+from worker.executor.loading import author_text, author_traceback
 from worker.sdk.context import Context, StopSignal
 from worker.sdk.errors import Cancelled, Fail, InvalidParameters, Retry
 from worker.sdk.handler import HandlerSpec
@@ -99,18 +99,18 @@ def account_of(exc: BaseException) -> tuple[str, str, str | None]:
     """Return how the handler ended, the message, and the traceback where people need one."""
     match exc:
         case InvalidParameters():
-            return "invalid_parameters", str(exc), None
+            return "invalid_parameters", author_text(exc), None
         case Fail():
-            return "fail", str(exc) or "the handler failed without a message", None
+            return "fail", author_text(exc) or "the handler failed without a message", None
         case Retry():
-            return "retry", str(exc) or "the handler asked for another attempt", None
+            return "retry", author_text(exc) or "the handler asked for another attempt", None
         case NotAResult():
-            return "not_a_result", str(exc), None
+            return "not_a_result", author_text(exc), None
         case Cancelled():
-            return "raised", str(exc) or "Cancelled", None
+            return "raised", author_text(exc) or "Cancelled", None
         case SystemExit():
-            return "raised", f"the handler called sys.exit({exc.code!r})", author_traceback(exc)
-    text = str(exc)
+            return "raised", f"the handler called sys.exit({author_text(exc)})", author_traceback(exc)
+    text = author_text(exc)
     return "raised", f"{type(exc).__name__}: {text}" if text else type(exc).__name__, author_traceback(exc)
 
 

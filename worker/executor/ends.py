@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.evidence import Evidence, Exit, Overrun, StopReason
-from worker.executor.frames import Ended
+from worker.executor.frames import EXIT_CHANNEL_LOST, Ended
 from worker.executor.outcome import RunError
+from worker.executor.visible import visible
 
 __all__ = ["End", "classify"]
 
@@ -54,7 +55,7 @@ def error_of(seen: Evidence) -> RunError:
     if seen.overrun is not None:
         return overrun_error(seen.overrun, seen)
     if seen.not_loaded is not None:
-        message, trace = seen.not_loaded.message, seen.not_loaded.traceback
+        message, trace = visible(seen.not_loaded.message), visible_or_none(seen.not_loaded.traceback)
         return RunError(kind=ErrorKind.HANDLER_ERROR, message=message, traceback=trace, retryable=True)
     return crash_error(seen)
 
@@ -75,7 +76,7 @@ def stop_error(stop: StopReason, seen: Evidence) -> RunError:
     if seen.ended is None and seen.is_killed:
         message = f"{message}; it did not stop in time and was killed"
     elif seen.ended is not None and seen.ended.how in ("fail", "retry"):
-        message = f"{message}; the handler: {seen.ended.message}"
+        message = f"{message}; the handler: {visible(seen.ended.message)}"
     return RunError(
         kind=stop.kind,
         message=message,
@@ -92,10 +93,10 @@ def receipt_error(ended: Ended, seen: Evidence) -> RunError:
     note = f" ({kills_words(kills)} while it ran)" if kills else ""
     return RunError(
         kind=ErrorKind.INVALID_PARAMETERS if is_invalid else ErrorKind.HANDLER_ERROR,
-        message=ended.message + note,
+        message=visible(ended.message) + note,
         retryable=ended.how == "retry",
         retry_after_s=ended.retry_after_s,
-        traceback=ended.traceback,
+        traceback=visible_or_none(ended.traceback),
     )
 
 
@@ -163,6 +164,11 @@ def kills_words(count: int) -> str:
     return f"the kernel killed {what} of the run for want of memory"
 
 
+def visible_or_none(text: str | None) -> str | None:
+    """Make a text visible, if there is one."""
+    return None if text is None else visible(text)
+
+
 def size(count_bytes: int | None) -> str:
     """Say a size for people."""
     if count_bytes is None:
@@ -191,6 +197,8 @@ def crash_message(seen: Evidence) -> str:
 
 def exit_words(end: Exit) -> str:
     """Say an exit in words, without a guess at its cause."""
+    if end.code == EXIT_CHANNEL_LOST:
+        return f"exited with code {end.code}, as it does when its handler closes its channel to the agent,"
     if end.signal is None:
         return f"exited with code {end.code}"
     if end.signal_name == "SIGKILL":

@@ -7,12 +7,15 @@ and one `Ended`, the receipt without which no run is a success.
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Raw, Struct, field
 
 from worker.executor.assignment import Assignment
 from worker.executor.limits import Limits
 
 __all__ = [
+    "EXIT_CHANNEL_LOST",
     "Assign",
     "Down",
     "Ended",
@@ -27,6 +30,9 @@ __all__ = [
     "ToldProgress",
     "Up",
 ]
+
+
+EXIT_CHANNEL_LOST: Final = 74  # of a child (EX_IOERR): its channel is not there any more, the agent is
 
 
 class Load(Struct, frozen=True, tag_field="frame", tag="load"):

@@ -12,7 +12,15 @@ from typing import Final
 
 from worker.sdk.handler import HandlerSpec, spec_of
 
-__all__ = ["LoadError", "author_traceback", "handlers_of", "load_handler", "load_module", "split_target"]
+__all__ = [
+    "LoadError",
+    "author_text",
+    "author_traceback",
+    "handlers_of",
+    "load_handler",
+    "load_module",
+    "split_target",
+]
 
 MAX_TRACEBACK_CHARS: Final = 16 * 1024
 OUR_FOLDERS: Final = tuple(str(Path(__file__).parent.parent / name) + "/" for name in ("executor", "sdk"))
@@ -70,7 +78,7 @@ def load_module(where: str) -> ModuleType:
     except LoadError:
         raise
     except BaseException as exc:  # a module may also call sys.exit
-        message = f"{where} could not be imported: {type(exc).__name__}: {exc}"
+        message = f"{where} could not be imported: {type(exc).__name__}: {author_text(exc)}"
         raise LoadError(message, author_traceback(exc)) from exc
 
 
@@ -109,6 +117,14 @@ def split_target(target: str) -> tuple[str, str | None]:
     """Return module or path, and the attribute or None."""
     where, colon, attribute = target.rpartition(":")
     return (where, attribute) if colon and where and "/" not in attribute else (target, None)
+
+
+def author_text(exc: BaseException) -> str:
+    """Return what an exception says; its class may have made that impossible."""
+    try:
+        return str(exc)
+    except BaseException as failure:  # noqa: BLE001 - it is the author's code, too
+        return f"(its text cannot be had: __str__ raised {type(failure).__name__})"
 
 
 def author_traceback(exc: BaseException) -> str:
