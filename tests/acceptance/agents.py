@@ -23,6 +23,7 @@ def start_agent(
     slots: int,
     settings: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    uid: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start an agent; its state and log (`agent.log`) lie in `folder`. The caller ends it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,6 +44,9 @@ def start_agent(
             stderr=log,
             env=environment,
             start_new_session=True,
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
         )
 
 
@@ -55,9 +59,10 @@ def running_agent(
     slots: int,
     settings: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    uid: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Give an agent that works until the end of the block, and must then drain with exit code 0."""
-    agent = start_agent(folder, url, token, slots=slots, settings=settings, python=python)
+    agent = start_agent(folder, url, token, slots=slots, settings=settings, python=python, uid=uid)
     try:
         yield agent
         wait_until_started(agent, folder)

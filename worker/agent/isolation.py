@@ -21,6 +21,8 @@ from worker.minder import landlock
 __all__ = ["WORDS", "confinement_of", "prepare_state_dir"]
 
 WORDS: Final = ("no_new_privs", "landlock", "none")
+OOM_STEP: Final = 500  # half of the memory that there is: a handler need not be larger to go first
+OOM_MOST: Final = 1000
 SHARED: Final = ("runs", "artifacts", "home")  # of the state directory: what handlers use
 SYSTEM: Final = ("bin", "boot", "etc", "lib", "lib32", "lib64", "opt", "proc", "sbin", "sys", "usr")
 
@@ -36,17 +38,26 @@ def confinement_of(config: AgentConfig) -> Confinement:
     words = check_words(config.hardening)
     user = task_user_of(config) if config.task_user else None
     if "landlock" not in words:
-        return Confinement(user=user, no_new_privs="no_new_privs" in words)
+        return Confinement(user=user, no_new_privs="no_new_privs" in words, oom_score_adj=sooner_than_agent())
     if landlock.abi() < landlock.MIN_ABI:
         raise ValueError(f"hardening: landlock: this kernel offers too little of it; {landlock.TODO}")
     hidden = tuple(map(str, hidden_paths(config)))
     warn_of_temporary_folder(hidden)
     return Confinement(
         user=user,
+        oom_score_adj=sooner_than_agent(),
         hide=hidden,
         keep=tuple(str(config.state_dir / name) for name in ("runs", "home")),
         read=tuple(map(str, unchangeable(config, user))),
     )
+
+
+def sooner_than_agent(path: Path = Path("/proc/self/oom_score_adj")) -> int | None:
+    """Return an adjustment by which the kernel takes handlers before the agent; None where it has none."""
+    try:
+        return min(int(path.read_text(encoding="ascii")) + OOM_STEP, OOM_MOST)
+    except (OSError, ValueError):
+        return None
 
 
 def check_words(words: tuple[str, ...]) -> frozenset[str]:
@@ -97,7 +108,7 @@ def needed_by_handlers(config: AgentConfig) -> Iterator[Path]:
 def hidden_paths(config: AgentConfig) -> Iterator[Path]:
     """Yield what handlers must not reach."""
     yield config.state_dir.absolute()
-    for path in (config.api.token_file, config.api.client_key):
+    for path in (config.api.token_file, config.api.client_key, config.store_token_file):
         if path is not None:
             yield path.absolute()
     if config.api.client_cert is not None and config.api.client_key is None:

@@ -1,4 +1,4 @@
-"""Checks of this machine: the state folder, control groups, GPUs, facts that are not known."""
+"""Checks of this machine: the state folder, GPUs, facts that are not known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.cli.checks import Check, fail, ok, warn
 if TYPE_CHECKING:
     from worker.machine.facts import Facts
 
-__all__ = ["check_cgroup", "check_facts", "check_gpus", "check_state_dir"]
+__all__ = ["check_facts", "check_gpus", "check_state_dir"]
 
 FREE_BYTES_MIN: Final = 1024**3  # below it the journal and files of runs soon have no room
 TODO_STATE: Final = "choose a folder that you may write: --state-dir or MILLHAND_STATE_DIR"
@@ -57,27 +57,6 @@ def user_of(path: Path) -> str:
     except OSError as exc:
         return f"its lock cannot be tried: {exc.strerror}"
     return "no agent uses it now"
-
-
-def check_cgroup(root: Path = Path("/sys/fs/cgroup")) -> Check:
-    """Look which control groups there are: they make usage exact and killing complete."""
-    if (root / "cgroup.controllers").is_file():
-        own = own_group(root)
-        if own is not None and os.access(own / "cgroup.procs", os.W_OK) and os.access(own, os.W_OK):
-            return ok("control groups", f"version 2, {own} can be written")
-        return ok("control groups", "version 2, read only: usage is measured by the process tree")
-    if (root / "memory").is_dir():
-        return ok("control groups", "version 1: usage is measured by the process tree")
-    return warn("control groups", "none are mounted: limits of memory are not known", "mount /sys/fs/cgroup")
-
-
-def own_group(root: Path) -> Path | None:
-    """Return the control group of this process."""
-    try:
-        line = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip().splitlines()[-1]
-    except (OSError, IndexError):
-        return None
-    return root / line.rpartition(":")[2].lstrip("/")
 
 
 def check_gpus(facts: Facts) -> Check:

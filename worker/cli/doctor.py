@@ -53,7 +53,8 @@ def command(
 async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     """Look at everything."""
     from worker import log
-    from worker.cli.check_machine import check_cgroup, check_facts, check_gpus, check_state_dir
+    from worker.cli.check_isolation import check_isolation
+    from worker.cli.check_machine import check_facts, check_gpus, check_state_dir
     from worker.cli.check_server import check_server
     from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
     from worker.cli.facts import detect_facts
@@ -68,7 +69,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_variables(os.environ),
         check_packages(),
         check_state_dir(config.state_dir),
-        check_cgroup(),
+        *check_isolation(config),
         check_gpus(facts),
         check_facts(facts),
         *check_handlers(catalogue),

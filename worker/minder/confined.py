@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     """Confine this process, and become the program; says on stderr why not."""
     try:
         confine(json.loads(arguments[0]))
-        os.execv(arguments[1], arguments[1:])  # noqa: S606 - it is what this is for
+        os.execv(arguments[1], list(arguments[1:]))  # noqa: S606 - it is what this is for
     except OSError as exc:
         os.write(2, f"{exc.strerror or exc}\n".encode())
         sys.exit(REFUSED)

@@ -10,7 +10,7 @@ import pytest
 
 from worker.agent.statedir import StateDir
 from worker.api.models import Task
-from worker.cli.check_machine import check_cgroup, check_gpus, check_state_dir
+from worker.cli.check_machine import check_gpus, check_state_dir
 from worker.cli.check_server import check_clock, check_pending
 from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
 from worker.config import AgentConfig, ApiConfig
@@ -87,15 +87,6 @@ def test_a_state_folder_that_cannot_be_written_is_a_failure(tmp_path: Path) -> N
     assert (check.state, "MILLHAND_STATE_DIR" in check.todo) == ("fail", True)
     assert check_state_dir(tmp_path / "below").state == "fail"
     tmp_path.chmod(0o700)
-
-
-def test_control_groups_of_either_version_or_none(tmp_path: Path) -> None:
-    """Without any, limits of memory are not known."""
-    assert check_cgroup(tmp_path).state == "warn"
-    (tmp_path / "memory").mkdir()
-    assert "version 1" in check_cgroup(tmp_path).said
-    (tmp_path / "cgroup.controllers").touch()
-    assert "version 2" in check_cgroup(tmp_path).said
 
 
 def test_gpus_are_named_and_unknown_is_not_none() -> None:

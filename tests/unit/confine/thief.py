@@ -43,6 +43,7 @@ class Target:
         self.playground = Path(told["playground"])  # where this program may make files
         self.code = Path(told["code"])  # what the agent runs next
         self.socket: str = told["socket"]  # abstract
+        self.is_spared = bool(told.get("is_spared"))  # nothing is changed
 
 
 def ways(target: Target) -> Iterator[tuple[str, Way]]:
@@ -59,7 +60,7 @@ def ways(target: Target) -> Iterator[tuple[str, Way]]:
     yield "token file by the agent's cwd", (proc / "cwd" / target.token_file.name).read_bytes
     yield "token file by its handle", lambda: by_handle(target.token_file)
     yield "token file in namespaces", lambda: in_namespaces(target)
-    yield "journal", (target.state / "journal" / "0001").read_bytes
+    yield "journal", lambda: b"done" + journal_of(target).read_bytes()
     for name in ("environ", "cmdline", "auxv"):
         yield f"the agent's {name}", (proc / name).read_bytes
     yield "the agent's memory", lambda: memory_by_file(proc)
@@ -73,15 +74,17 @@ def ways(target: Target) -> Iterator[tuple[str, Way]]:
     yield "kernel log", lambda: read_once(Path("/dev/kmsg"))
     yield "kernel memory", lambda: read_once(Path("/proc/kcore"))
     yield "disks", disks
+    if target.is_spared:
+        return
     yield "signal", lambda: done(os.kill, target.pid, 0)
     yield "become root", lambda: done(os.setuid, 0) if os.getuid() else b""
     yield "core pattern", lambda: done(open_to_write, Path("/proc/sys/kernel/core_pattern"))
-    yield "cut the journal", lambda: done(os.truncate, target.state / "journal" / "0001", 3)
-    yield "write the journal", lambda: done(open_to_write, target.state / "journal" / "0001")
-    yield "add to the journal", lambda: done((target.state / "journal" / "0002").write_bytes, b"forged")
+    yield "cut the journal", lambda: done(cut, target, 3)
+    yield "write the journal", lambda: done(lambda: open_to_write(journal_of(target)))
+    yield "add to the journal", lambda: done((target.state / "journal" / "forged").write_bytes, b"x")
     yield "change the agent's code", lambda: done(open_to_write, target.code)
     yield "rename the journal", lambda: done(os.rename, target.state / "journal", target.state / "runs" / "j")
-    yield "remove the journal", lambda: done((target.state / "journal" / "0001").unlink)
+    yield "remove the journal", lambda: done(lambda: journal_of(target).unlink())
     yield "move the token file", lambda: by_rename(target)
 
 
@@ -89,6 +92,16 @@ def done(function: Callable[..., object], *arguments: object) -> bytes:
     """Do what must not work."""
     function(*arguments)
     return b"done"
+
+
+def journal_of(target: Target) -> Path:
+    """Return a file of the journal; names can be seen."""
+    return max((target.state / "journal").iterdir())
+
+
+def cut(target: Target, size_bytes: int) -> None:
+    """Cut the journal."""
+    os.truncate(journal_of(target), size_bytes)
 
 
 def own_descriptors() -> bytes:

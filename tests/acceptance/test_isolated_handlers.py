@@ -1,0 +1,191 @@
+"""A handler that tries to steal its agent's token, run by a real agent with its real executor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.testing import running_server
+from tests.acceptance.agents import running_agent
+from tests.unit.confine import thief
+from tests.unit.confine.conftest import needs_landlock, needs_root
+from tests.unit.confine.scene import ROOT, nobody, python_for_all
+from tests.unit.confine.test_thefts import INSIDE, beyond_this_kernel
+from worker.api.client import JobsApi
+from worker.api.connect import open_api
+from worker.config import ApiConfig
+
+LIMIT_S = 15.0  # a bound for a hang, not a measure
+HANDLER = '''
+"""A handler that would like to have the token."""
+import json, os, subprocess, sys
+from pathlib import Path
+from worker import Context, handler
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+@handler("steal")
+def steal(ctx: Context, *, target: dict, thief: str) -> dict:
+    """Let a thief look at the minder and at the agent; tell what it found, and who this is."""
+    minder = os.getppid()
+    told = {}
+    Path("made.txt").write_text("mine")
+    for name, pid in (("agent", parent(minder)), ("minder", minder)):
+        play = Path.cwd() / name
+        play.mkdir()
+        aim = {**target, "pid": pid, "playground": str(play)}
+        ran = subprocess.run([sys.executable, "-I", "-S", thief, json.dumps(aim)], stdout=-1, check=True)
+        told[name] = json.loads(ran.stdout)
+    return {"told": told, "home": os.environ["HOME"], "uid": os.getuid(), "environment": sorted(os.environ)}
+
+@handler("smuggle")
+def smuggle(ctx: Context, *, path: str) -> None:
+    """Hand over as a result what only the agent can read."""
+    ctx.artifact(path, name="loot")
+
+@handler("keep")
+def keep(ctx: Context) -> dict:
+    """Make a file that the agent must be able to store."""
+    Path("out.txt").write_text("made by the handler")
+    ctx.artifact("out.txt")
+    return {"cwd": str(Path.cwd())}
+'''
+
+
+@pytest.fixture
+def base() -> Iterator[Path]:
+    """Give a folder that everybody can pass."""
+    with tempfile.TemporaryDirectory(prefix="millhand-isolated-") as folder:
+        Path(folder).chmod(0o755)
+        (Path(folder) / "own.py").write_text(HANDLER)
+        (Path(folder) / "thief.py").write_text(Path(thief.__file__).read_text())
+        yield Path(folder)
+
+
+async def ended(api: JobsApi, task_id: str, agent: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:
+    """Return the run of a task once it has stopped."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            for run in await api.list_runs(task_id=task_id):
+                if run.raw["stoppedAt"]:
+                    return run.raw
+            assert agent.poll() is None, said(log)
+            await asyncio.sleep(0.05)
+
+
+def said(log: Path) -> str:
+    """Return the last that an agent logged."""
+    return log.read_text()[-3000:]
+
+
+def work(
+    base: Path,
+    tasks: list[tuple[str, dict[str, Any]]],
+    settings: Mapping[str, str],
+    *,
+    python: str = sys.executable,
+    agent_uid: int | None = None,
+) -> list[dict[str, Any]]:
+    """Let an agent with these settings do tasks; return their runs. Its token is in a file and a variable."""
+
+    async def main() -> list[dict[str, Any]]:
+        with running_server() as server:
+            token, log = server.new_token("isolated"), base / "agent" / "agent.log"
+            token_file = base / "secret" / "token"
+            token_file.parent.mkdir(mode=0o755)
+            token_file.write_text(token)
+            token_file.chmod(0o600)
+            if agent_uid is not None:
+                (base / "agent").mkdir()
+                for path in (token_file, base / "agent"):
+                    os.chown(path, agent_uid, agent_uid)
+            target = {
+                "token_file": str(token_file),
+                "state": str(base / "agent" / "state"),
+                "code": str(base / "own.py"),
+                "socket": "nobody-listens",
+                "is_spared": agent_uid is not None,
+                "pattern": token[:8] + f"[A-Za-z0-9_-]{{{len(token) - 8}}}",
+            }
+            given = {"target": target, "thief": str(base / "thief.py"), "token_file": str(token_file)}
+            everything = {
+                "MILLHAND_HANDLERS": str(base / "own.py"),
+                "HOME": str(base),
+                "MILLHAND_TYPES": "steal,smuggle,keep",
+                "MILLHAND_TOKEN_FILE": str(token_file),
+                "PYTHONPATH": ":".join([str(ROOT), *(path for path in sys.path if "site-packages" in path)]),
+                **settings,
+            }
+            async with open_api(ApiConfig(url=server.url, token=token)) as api:
+                made = []
+                for type_, parameters in tasks:
+                    job = await api.create_job({"type": type_})
+                    filled = {name: given.get(str(value), value) for name, value in parameters.items()}
+                    made.append(await api.create_task({"jobId": job.id, "type": type_, "parameters": filled}))
+                with running_agent(
+                    base / "agent", server.url, token, slots=1, settings=everything,
+                    python=python, uid=agent_uid,
+                ) as agent:  # fmt: skip
+                    try:
+                        runs = [await ended(api, task.id, agent, log) for task in made]
+                    except TimeoutError:
+                        pytest.fail(said(log))
+                assert token not in log.read_text()
+                return runs
+
+    return asyncio.run(main())
+
+
+KEEP: tuple[str, dict[str, Any]] = ("keep", {})
+STEAL = ("steal", {"target": "target", "thief": "thief"})
+
+
+def gains(run: dict[str, Any]) -> dict[str, set[str]]:
+    """Return what the thief got, at the agent and at the minder."""
+    assert run["resultCode"] == "Success", run
+    told = run["results"]["told"]
+    return {
+        name: {way for way, came in told[name]["ways"].items() if came in {"found", "done"}} for name in told
+    }
+
+
+@needs_root
+def test_handler_under_a_task_user_gets_at_nothing(base: Path) -> None:
+    """The real agent as root, the handler as `nobody`: no token, no journal, no way into agent or minder."""
+    if (python := python_for_all()) is None:
+        pytest.skip("no Python here can be run by another user")
+    stolen, kept = work(base, [STEAL, KEEP], {"MILLHAND_TASK_USER": "nobody"}, python=python)
+    assert gains(stolen) == {"agent": set(), "minder": set()}
+    assert stolen["results"]["uid"] == nobody().uid
+    assert stolen["results"]["home"] == str(base / "agent" / "state" / "home")
+    assert kept["resultCode"] == "Success"
+    assert list((base / "agent" / "state" / "runs").iterdir()) == []
+
+
+@needs_landlock
+def test_handler_under_landlock_gets_at_nothing(base: Path) -> None:
+    """The same with one user for both, held by Landlock alone; run as root, root is the handler too."""
+    stolen, kept = work(base, [STEAL, KEEP], {"MILLHAND_HARDENING": "landlock"})
+    allowed = {"change the agent's code", *beyond_this_kernel()}  # a handler's own file is not hidden
+    assert {name: ways - allowed for name, ways in gains(stolen).items()} == {"agent": set(), "minder": set()}
+    assert kept["resultCode"] == "Success"
+
+
+@needs_root
+def test_handler_of_the_agents_user_finds_files_but_nothing_in_the_agent(base: Path) -> None:
+    """Without either, a handler that is not root reads the token's file, and nothing out of the agent."""
+    if (python := python_for_all()) is None:
+        pytest.skip("no Python here can be run by another user")
+    (run,) = work(base, [STEAL], {}, python=python, agent_uid=nobody().uid)
+    got = gains(run)
+    assert "token file" in got["agent"]
+    assert got["agent"] & INSIDE == set()
