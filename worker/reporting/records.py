@@ -72,6 +72,11 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     marks: tuple[str, ...] = ()  # words about it, such as "fenced"
 
     @property
+    def has_outcome(self) -> bool:
+        """Tell whether it is known how the run ended."""
+        return self.ended is not None or self.terminal is not None
+
+    @property
     def waits_for_files(self) -> bool:
         """Tell whether files of the run are still to be stored."""
         return bool(self.files) and STORED_MARK not in self.marks
