@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
@@ -18,6 +19,7 @@ from server.http.operation import Endpoint, Services
 from server.http.paths import Paths
 from server.ids import IdSource, ordered_ids
 from server.pending.desk import Desk
+from server.reaper import Reaper
 from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
@@ -27,8 +29,9 @@ from server.tokens import DEFAULT_ORG_ID, DEFAULT_ORG_NAME, FULL, SERVER_TOKEN_I
 from worker.api.wire import CLAIMS_HEADER
 from worker.clock import Clock, SystemClock
 
-__all__ = ["MAX_BODY_BYTES", "App", "create_app"]
+__all__ = ["LEASE_S", "MAX_BODY_BYTES", "App", "create_app"]
 
+LEASE_S: Final = 0.0
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024  # of a request; results and logs of a run fit, files do not
 
 
@@ -50,6 +53,7 @@ def create_app(
     *,
     token: str | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    lease_s: float = LEASE_S,
     clock: Clock | None = None,
     new_id: IdSource | None = None,
 ) -> App:
@@ -60,16 +64,19 @@ def create_app(
         token: a token with full scope for the default organisation; one of an earlier start that
             is not given again is not valid any more.
         max_body_bytes: larger bodies are refused with 422.
+        lease_s: how long a run of an agent that knows leases may be silent, before its task is given
+            to others; 0: for ever.
         clock: where time comes from.
         new_id: where ids come from.
     """
     clock = clock or SystemClock()
     store = SqliteStore(db, clock, new_id or ordered_ids(clock))
     desk = Desk(store)
-    services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes)
+    services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes, lease_s=lease_s)
+    reaper = Reaper(store, clock, lease_s) if lease_s else None
     app = App(
         routes=site_routes(store),
-        lifespan=_lifespan(store, desk, token),
+        lifespan=_lifespan(store, desk, token, reaper),
         exception_handlers={HTTPException: _http_failure},
     )
     app.store, app.desk = store, desk
@@ -78,14 +85,15 @@ def create_app(
 
 
 def _lifespan(
-    store: Store, desk: Desk, token: str | None
+    store: Store, desk: Desk, token: str | None, reaper: Reaper | None
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await store.start(desk.on_changes)
         try:
             await _register(store, token)
-            yield
+            async with reaper or contextlib.nullcontext():
+                yield
         finally:
             desk.close()
             await store.close()

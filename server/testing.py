@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from server.app import MAX_BODY_BYTES, App, create_app
+from server.app import LEASE_S, MAX_BODY_BYTES, App, create_app
 from server.ids import IdSource
 from server.serve import ApiServer, listen, log_plainly, url_of
 from server.store.commands import Command, CreateToken, EnsureOrganisation
@@ -100,9 +100,12 @@ def running_server(
     clock: Clock | None = None,
     new_id: IdSource | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
+    lease_s: float = LEASE_S,
 ) -> Iterator[RunningServer]:
     """Serve on a free loopback port until the block ends: ``server.url``, ``server.token``."""
-    app = create_app(db, token=token, max_body_bytes=max_body_bytes, clock=clock, new_id=new_id)
+    app = create_app(
+        db, token=token, max_body_bytes=max_body_bytes, lease_s=lease_s, clock=clock, new_id=new_id
+    )
     server = RunningServer(app, token)
     server.start()
     try:

@@ -10,7 +10,7 @@ from starlette.types import Send
 
 from server.http.failure import ApiError
 from server.store.records import RunAnswer
-from worker.api.wire import CLAIMS_HEADER, SCHEDULER_STATE_HEADER
+from worker.api.wire import CLAIMS_HEADER, LEASE_HEADER, SCHEDULER_STATE_HEADER
 
 __all__ = ["Answer", "failure", "json_answer", "one_of_list", "run_shown", "wrapped"]
 
@@ -60,9 +60,12 @@ def wrapped(name: str, items: Iterable[bytes], headers: Headers | None = None) -
     return Answer(b'{"' + name.encode() + b'":[' + b",".join(items) + b"]}", headers=headers or {})
 
 
-def run_shown(answer: RunAnswer) -> Answer:
-    """Answer with a run, and say what is wanted of its job."""
-    return json_answer(answer.run, {SCHEDULER_STATE_HEADER: answer.scheduler_state})
+def run_shown(answer: RunAnswer, lease_s: float) -> Answer:
+    """Answer with a run, and say what is wanted of its job and how long it may be silent."""
+    headers = {SCHEDULER_STATE_HEADER: answer.scheduler_state}
+    if answer.is_leased:
+        headers[LEASE_HEADER] = f"{lease_s:g}"
+    return json_answer(answer.run, headers)
 
 
 def failure(error: ApiError) -> Answer:

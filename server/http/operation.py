@@ -36,6 +36,7 @@ class Services(Struct, frozen=True, kw_only=True):
     desk: Desk
     clock: Clock
     max_body_bytes: int
+    lease_s: float = 0.0  # how long a run of an agent that knows leases may be silent; 0: for ever
 
 
 class Call(Struct, frozen=True, kw_only=True):

@@ -93,6 +93,16 @@ def _run_fields(values: dict[str, Any]) -> RunFields:
     return RunFields(**{name: value for name, value in values.items() if name not in ABOUT_THE_RUN})
 
 
+def _lease_ms(call: Call) -> int | None:
+    """Return the lease that this request grants: who names itself as an agent knows leases."""
+    lease_s = call.services.lease_s
+    return int(lease_s * 1000) if lease_s and AGENT_HEADER in call.request.headers else None
+
+
+def _shown(call: Call, run: RunAnswer) -> Answer:
+    return run_shown(run, call.services.lease_s)
+
+
 async def create_run(call: Call) -> Answer:
     """Claim a task, requeue it, or add a run that has stopped."""
     check_org(call)
@@ -103,9 +113,10 @@ async def create_run(call: Call) -> Answer:
         task_id=values["task_id"],
         id=values.get("id"),
         job_id=values.get("job_id"),
+        lease_ms=_lease_ms(call),
         fields=_run_fields(values),
     )
-    return run_shown(await call.services.store.apply(command))
+    return _shown(call, await call.services.store.apply(command))
 
 
 async def get_run(call: Call) -> Answer:
@@ -114,7 +125,7 @@ async def get_run(call: Call) -> Answer:
     run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, run_id)
     if run is None:
         raise not_found(run_id)
-    return run_shown(run)
+    return _shown(call, run)
 
 
 async def update_run(call: Call) -> Answer:
@@ -124,8 +135,8 @@ async def update_run(call: Call) -> Answer:
         raise not_found(run_id)
     agent = call.request.headers.get(AGENT_HEADER)
     fields = _run_fields(call.body.values)
-    command = UpdateRun(org_id=call.org_id, id=run_id, agent=agent, fields=fields)
-    return run_shown(await call.services.store.apply(command))
+    command = UpdateRun(org_id=call.org_id, id=run_id, agent=agent, lease_ms=_lease_ms(call), fields=fields)
+    return _shown(call, await call.services.store.apply(command))
 
 
 OPERATIONS: Final = (

@@ -21,6 +21,7 @@ __all__ = [
     "CreateToken",
     "DeleteToken",
     "EnsureOrganisation",
+    "ReapRuns",
     "RunFields",
     "UpdateJob",
     "UpdateRun",
@@ -128,6 +129,7 @@ class CreateRun(Command[RunAnswer], frozen=True, kw_only=True):
     task_id: str
     id: str | None = None
     job_id: str | None = None
+    lease_ms: int | None = None  # how long it may be silent; None: for ever
     fields: RunFields
 
 
@@ -141,7 +143,18 @@ class UpdateRun(Command[RunAnswer], frozen=True, kw_only=True):
     org_id: str
     id: str
     agent: str | None = None  # the podId of who sends it, if it said so
+    lease_ms: int | None = None  # how long it may be silent from now on; None: as long as it could before
     fields: RunFields
+
+
+class ReapRuns(Command[int], frozen=True, kw_only=True):
+    """Stop runs that were silent for longer than their lease, and requeue their tasks.
+
+    The answer is how many they were, `most` at most.
+    """
+
+    lease_ms: int  # what is granted at most
+    most: int
 
 
 class EnsureOrganisation(Command[str], frozen=True, kw_only=True):

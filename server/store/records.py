@@ -166,6 +166,7 @@ class RunAnswer(Struct, frozen=True):
 
     run: RunRecord
     scheduler_state: str
+    is_leased: bool = False  # it may be silent for the time of a lease only
 
 
 ENCODER: Final = msgspec.json.Encoder()

@@ -13,12 +13,14 @@ from server.store.commands import (
     CreateToken,
     DeleteToken,
     EnsureOrganisation,
+    ReapRuns,
     UpdateJob,
     UpdateRun,
     UpdateTask,
 )
 from server.store.sqlite.closing import StopPending, stop_pending
 from server.store.sqlite.job_commands import create_job, update_job
+from server.store.sqlite.reaping import reap_runs
 from server.store.sqlite.run_commands import create_run, update_run
 from server.store.sqlite.task_commands import create_task, update_task
 from server.store.sqlite.token_commands import create_token, delete_token, ensure_organisation
@@ -44,6 +46,7 @@ FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     DeleteToken: delete_token,
     EnsureOrganisation: ensure_organisation,
     Probe: probe,
+    ReapRuns: reap_runs,
     StopPending: stop_pending,
     UpdateJob: update_job,
     UpdateRun: update_run,

@@ -145,7 +145,8 @@ def run_answer(row: sqlite3.Row | Mapping[str, Any]) -> RunAnswer:
         preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
         report_progress=bool(row["report_progress"]),
     )
-    return RunAnswer(record, row["scheduler_state"])
+    is_leased = row["lease_until"] is not None and row["stopped_at"] is None
+    return RunAnswer(record, row["scheduler_state"], is_leased)
 
 
 def report_record(row: sqlite3.Row) -> ReportRecord:

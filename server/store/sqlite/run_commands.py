@@ -13,8 +13,9 @@ from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.records import RunAnswer
 from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim
+from server.store.sqlite.reaping import is_late_result, make_room
 from server.store.sqlite.rows import RUN, run_answer
-from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
+from server.store.sqlite.task_state import SERVER, close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sqlite.transaction import Transaction
 from server.store.sqlite.usage_samples import add_sample, tells_usage
 from server.times import instant_of
@@ -37,7 +38,7 @@ WHERE r.org_id = ? AND r.id = ?"""
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     """Add a run to a task, or answer with the one that an earlier try made."""
     if command.id and (existing := _find(tx, command.org_id, command.id)):
-        return _repeated(command, existing)
+        return _repeated(tx, command, existing)
     task = find_task(tx, command.org_id, command.task_id)
     if task is None:
         raise _invalid(f"taskId: no task {command.task_id}")
@@ -51,9 +52,12 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     return run_answer(written)
 
 
-def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
+def _repeated(tx: Transaction, command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
     same = is_same_claim(command.fields, started_at=existing["started_at"], pod_id=existing["pod_id"])
     if same and existing["task_id"] == command.task_id:
+        if existing["created_by"] == SERVER and existing["stopped_at"] is None:
+            # The server requeued for an agent that was silent, and now the agent does it itself.
+            tx.update("runs", command.org_id, existing["id"], created_by=command.created_by)
         return run_answer(existing)
     raise Refused(
         Reason.CONFLICT,
@@ -96,6 +100,7 @@ def _insert(
         "created_at": created_at,
         "updated_at": created_at,
         "usage_samples": int(tells_usage(command.fields)),
+        "lease_until": _lease_until(tx, command) if _is_live(command.fields) else None,
     }
     tx.insert("runs", **row)
     _store_results(tx, command.org_id, run_id, command.fields)
@@ -111,6 +116,8 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
     _check_identity(command, run)
+    if is_late_result(command, run) and make_room(tx, run):
+        return _take_late_result(tx, command, run)
     if run["stopped_at"] is not None:
         _check_repetition(command.fields, run)
         return run_answer(run)
@@ -118,11 +125,37 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     if run["started_at"] is None:
         _check_start(tx, run, command)
         told |= _identity(command)
+    told |= _lease(tx, command)
     written = _write_report(tx, command, run, told)
     state = _run_state(written)
     # Where the youngest run is not this one, `settle` looks for it.
     settle(tx, run, _live_now(tx, run, state), state if run["is_latest"] else None)
     return run_answer(written)
+
+
+def _take_late_result(tx: Transaction, command: UpdateRun, run: sqlite3.Row) -> RunAnswer:
+    """Let a run that was stopped for its silence end as its agent says; nobody else has started the task."""
+    written = _write_report(
+        tx, command, run, {"error": None} | _columns(command.fields) | {"lease_until": None}
+    )
+    settle(tx, run, None)
+    return run_answer(written)
+
+
+def _lease(tx: Transaction, command: UpdateRun) -> dict[str, Any]:
+    """Return how the lease changes: it ends with the run, and is granted anew to who knows leases."""
+    if command.fields.stopped_at is not UNSET:
+        return {"lease_until": None}
+    lease_until = _lease_until(tx, command)
+    return {} if lease_until is None else {"lease_until": lease_until}
+
+
+def _lease_until(tx: Transaction, command: CreateRun | UpdateRun) -> int | None:
+    return None if command.lease_ms is None else tx.now_ms + command.lease_ms
+
+
+def _is_live(fields: RunFields) -> bool:
+    return fields.started_at is not UNSET and fields.stopped_at is UNSET
 
 
 def _write_report(

@@ -1,0 +1,319 @@
+"""Silent runs: stopped and requeued by the server, and their late results taken while that harms nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from server.reaper import Patience
+from server.store.commands import CreateRun, ReapRuns, RunFields, UpdateJob, UpdateRun
+from server.store.records import RunAnswer, RunRecord, TaskRecord
+from server.store.refusal import Refused
+from server.testing import running_server
+from tests.unit.server.world import FakeClock, World, opened, run_async
+from worker.api.client import JobsApi
+from worker.api.connect import open_api
+from worker.api.ids import requeue_run_id
+from worker.config import ApiConfig
+
+LEASE_MS = 90_000
+CLAIM: dict[str, Any] = {"started_at": 5, "pod_id": "pod/agent"}
+SUCCESS: dict[str, Any] = {"started_at": 5, "stopped_at": 9, "result_code": "Success", "results": '{"a":1}'}
+
+
+async def claim(world: World, task: TaskRecord) -> RunRecord:
+    """Claim a task as an agent that knows leases."""
+    command = CreateRun(
+        org_id=world.org_id, created_by="me", task_id=task.id, lease_ms=LEASE_MS, fields=RunFields(**CLAIM)
+    )
+    answer = await world.store.apply(command)
+    assert answer.is_leased
+    return answer.run
+
+
+async def report(world: World, run: RunRecord, agent: str = "pod/agent", **fields: Any) -> RunAnswer:
+    """Report as that agent."""
+    command = UpdateRun(
+        org_id=world.org_id, id=run.id, agent=agent, lease_ms=LEASE_MS, fields=RunFields(**fields)
+    )
+    return await world.store.apply(command)
+
+
+async def reap(world: World) -> int:
+    """Look for silent runs once."""
+    return await world.store.apply(ReapRuns(lease_ms=LEASE_MS, most=100))
+
+
+async def stored(world: World, run_id: str) -> RunRecord | None:
+    """Return a run as a reader sees it."""
+    answer = await world.store.run(world.org_id, run_id)
+    return None if answer is None else answer.run
+
+
+def test_a_silent_run_is_stopped_and_its_task_is_pending_again() -> None:
+    """In one step: whoever looks sees a failed job at no time."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            job = await world.job()
+            task = await world.task(job)
+            run = await claim(world, task)
+            world.clock.advance(90)
+            assert await reap(world) == 0
+            world.clock.advance(0.1)
+            assert await reap(world) == 1
+            lost = await stored(world, run.id)
+            assert lost is not None
+            assert lost.error == "worker_lost: its agent was silent for 90 s"
+            assert await world.status(task) == "pending"
+            assert await world.counters(job) == (1, 0, 0, 0, 0)
+            assert await stored(world, requeue_run_id(run.id)) is not None
+            assert await reap(world) == 0
+
+    run_async(scenario)
+
+
+def test_every_report_grants_a_new_lease_and_the_last_ends_it() -> None:
+    """A run that is heard of lives; one that has stopped is never reaped."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            world.clock.advance(60)
+            assert (await report(world, run, progress=10)).is_leased
+            world.clock.advance(60)
+            assert await reap(world) == 0
+            assert not (await report(world, run, **SUCCESS)).is_leased
+            world.clock.advance(1000)
+            assert await reap(world) == 0
+            assert await world.status(task) == "stopped"
+
+    run_async(scenario)
+
+
+def test_who_knows_no_leases_is_never_reaped() -> None:
+    """Any client of the documented API may run a task for a day without a word."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            await world.claim(task)
+            world.clock.advance(100_000)
+            assert await reap(world) == 0
+            assert await world.status(task) == "running"
+
+    run_async(scenario)
+
+
+def test_a_late_result_is_taken_while_nobody_has_started_the_task() -> None:
+    """What was finished is not done again: the placeholder goes, the task shows the result for good."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            job = await world.job()
+            task = await world.task(job)
+            run = await claim(world, task)
+            world.clock.advance(100)
+            assert await reap(world) == 1
+            late = (await report(world, run, **SUCCESS)).run
+            assert (late.result_code, late.error, late.results) == ("Success", None, Raw(b'{"a":1}'))
+            assert await world.counters(job) == (0, 0, 1, 0, 1)
+            assert await stored(world, requeue_run_id(run.id)) is None
+            again = (await report(world, run, **SUCCESS)).run
+            assert again == late
+            with pytest.raises(Refused, match="cannot be changed"):
+                await report(world, run, **{**SUCCESS, "result_code": "Failed"})
+
+    run_async(scenario)
+
+
+@pytest.mark.parametrize(
+    ("agent", "fields"),
+    [
+        ("pod/another", SUCCESS),
+        ("pod/agent", {**SUCCESS, "started_at": 6}),
+        ("pod/agent", {"progress": 500_000}),
+        ("pod/agent", {"stopped_at": 9, "result_code": "Success"}),
+    ],
+)
+def test_only_the_agent_of_a_run_brings_its_late_result(agent: str, fields: dict[str, Any]) -> None:
+    """Neither another agent, nor another claim, nor a mere sign of life, nor one without a name."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            world.clock.advance(100)
+            await reap(world)
+            with pytest.raises(Refused):
+                await report(world, run, agent, **fields)
+            assert await world.status(task) == "pending"
+
+    run_async(scenario)
+
+
+def test_a_result_is_too_late_once_somebody_has_started_the_task() -> None:
+    """The task is the other one's, whether it still runs or is done."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            world.clock.advance(100)
+            await reap(world)
+            other = await world.claim(task, started_at=77, pod_id="pod/other")
+            with pytest.raises(Refused, match="cannot be changed"):
+                await report(world, run, **SUCCESS)
+            await world.put(other, stopped_at=99, result_code="Failed")
+            with pytest.raises(Refused, match="cannot be changed"):
+                await report(world, run, **SUCCESS)
+            assert await world.status(task) == "stopped"
+
+    run_async(scenario)
+
+
+def test_a_late_failure_that_shall_run_again_keeps_its_requeue() -> None:
+    """The agent posts the same placeholder; the failure is told, and the task stays pending."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            world.clock.advance(100)
+            await reap(world)
+            await world.post(task, requeue_run_id(run.id))
+            failed = {**SUCCESS, "result_code": "Failed", "error": "handler_error: busy"}
+            assert (await report(world, run, **failed)).run.error == "handler_error: busy"
+            assert await world.status(task) == "pending"
+            assert await stored(world, requeue_run_id(run.id)) is not None
+
+    run_async(scenario)
+
+
+def test_a_placeholder_that_was_there_before_is_not_doubled() -> None:
+    """An agent that requeued, and fell silent before it stopped its run, is helped to the end."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            await world.post(task, requeue_run_id(run.id))
+            world.clock.advance(100)
+            assert await reap(world) == 1
+            assert await world.status(task) == "pending"
+
+    run_async(scenario)
+
+
+@pytest.mark.parametrize(("state", "status"), [("cancelled", "stopped"), ("paused", "pending")])
+def test_tasks_of_cancelled_jobs_are_not_requeued(state: str, status: str) -> None:
+    """What a person stopped is not started again behind their back; what is paused waits."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            job = await world.job()
+            task = await world.task(job)
+            await claim(world, task)
+            await world.store.apply(UpdateJob(org_id=world.org_id, id=job.id, scheduler_state=state))
+            world.clock.advance(100)
+            assert await reap(world) == 1
+            assert await world.status(task) == status
+
+    run_async(scenario)
+
+
+def test_a_task_whose_agents_keep_dying_stops_for_a_person() -> None:
+    """A task that kills machines must not go through the whole fleet for ever."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            for attempt in range(21):
+                assert await world.status(task) == "pending", attempt
+                await claim(world, task)
+                world.clock.advance(100)
+                await reap(world)
+            assert await world.status(task) == "stopped"
+
+    run_async(scenario)
+
+
+def test_a_clock_that_was_set_back_does_not_hold_tasks_for_ever() -> None:
+    """No lease ends later than one that is granted now."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            await claim(world, task)
+            world.clock.advance(-86_400)
+            assert await reap(world) == 0
+            world.clock.advance(91)
+            assert await reap(world) == 1
+
+    run_async(scenario)
+
+
+class TwoClocks(FakeClock):
+    """A wall clock that can be set, beside one that cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steady = 1000.0
+
+    def mono(self) -> float:
+        """Return the steady one."""
+        return self.steady
+
+    def pass_time(self, seconds: float, wall: float | None = None) -> None:
+        """Let time pass on both, or differently on each."""
+        self.steady += seconds
+        self.advance(seconds if wall is None else wall)
+
+
+def test_silence_counts_only_while_the_server_listened() -> None:
+    """After a start, a pause of the machine, or a jump of its clock every run has a full lease to report."""
+    clock = TwoClocks()
+    patience = Patience(clock, lease_s=90, look_s=5)
+    for seconds, wall, expected in [
+        *[(5.0, 5.0, False)] * 17,
+        (5.0, 5.0, True),
+        (5.0, 3600.0, False),
+        *[(5.0, 5.0, False)] * 17,
+        (5.0, 5.0, True),
+        (60.0, 60.0, False),
+        *[(5.0, 5.0, False)] * 17,
+        (5.0, 5.0, True),
+        (5.0, -3600.0, False),
+    ]:
+        clock.pass_time(seconds, wall)
+        assert patience.is_over() is expected
+
+
+def test_a_served_lease_is_told_and_ends() -> None:
+    """A silent run of an agent is given to others; one of a client that knows no leases is not."""
+
+    async def scenario(url: str, token: str) -> None:
+        config = ApiConfig(url=url, token=token)
+        async with open_api(config, agent="pod/agent") as agent, open_api(config) as client:
+            job = await client.create_job({"type": "noop"})
+            body = {"jobId": job.id, "type": "noop"}
+            silent, foreign = (await client.create_task(body), await client.create_task(body))
+            began = {"startedAt": "2020-01-01T00:00:00.000Z", "podId": "pod/agent"}
+            await agent.create_run({"taskId": silent.id, **began})
+            await client.create_run({"taskId": foreign.id, **began})
+            await until_status(client, silent.id, "pending")
+            assert (await client.get_task(foreign.id)).run_status == "running"
+
+    with running_server(lease_s=0.3) as server:
+        asyncio.run(scenario(server.url, server.token))
+
+
+async def until_status(api: JobsApi, task_id: str, status: str) -> None:
+    """Wait until a task shows a status."""
+    async with asyncio.timeout(20):
+        while (await api.get_task(task_id)).run_status != status:  # noqa: ASYNC110 - asks a server
+            await asyncio.sleep(0.02)
