@@ -62,6 +62,7 @@ class Layout(Struct, frozen=True, kw_only=True):
             "MILLHAND_TOKEN_FILE": str(self.token_file),
             "MILLHAND_STATE_DIR": str(self.folder / "agent"),
             "MILLHAND_STORE": self.store,
+            "MILLHAND_HIDE": str(self.folder),  # the server's database and token, where landlock is asked for
             "MILLHAND_DRAIN_TIMEOUT": str(self.drain_timeout_s),
             "MILLHAND_SERVER_HOST": HOST,
             "MILLHAND_SERVER_PORT": str(self.port),
