@@ -96,6 +96,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
             no_progress_s=config.no_progress_s,
             memory_bytes=config.memory_bytes,
         ),
+        idle_s=config.child_idle_s,
         max_runs=config.child_runs,
         growth_bytes=config.child_growth_bytes,
         redact=lambda line: Redactor(secrets_of(config)).text(line),

@@ -101,6 +101,8 @@ AGENT_SETTINGS: Final = (
             help="Whether runs get control groups of their own, where they can be made; they hold limits."),
     Setting(name="max_processes", type=click.IntRange(16), default=AGENT["max_processes"], metavar="N",
             help="How many processes and threads a run may have, where a control group can hold it."),
+    Setting(name="child_idle", type=DURATION, default=AGENT["child_idle_s"], metavar="TIME",
+            help="How long a warm process is kept without a run, with all that it has loaded."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
             help="After so many runs a warm process is replaced."),
     Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
@@ -157,7 +159,7 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
-    | {"drain_timeout", "timeout", "no_progress", "settle", "job_interval"}
+    | {"drain_timeout", "timeout", "no_progress", "child_idle", "settle", "job_interval"}
 )
 
 IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool"})

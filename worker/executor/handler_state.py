@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from worker.executor.loading import LoadError, author_traceback
+from worker.executor.loading import LoadError, author_text, author_traceback
 from worker.sdk.errors import Fail
 from worker.sdk.handler import HandlerSpec, SetupContext
 
@@ -104,6 +104,6 @@ def takes_context(setup: Callable[..., Any]) -> bool:
 def failed_step(step: str, type_: str, exc: BaseException) -> LoadError:
     """Return the error of a `setup` or `teardown` that raised."""
     if isinstance(exc, Fail):
-        return LoadError(f"{step} of handler {type_!r} failed: {exc}")
-    message = f"{step} of handler {type_!r} failed: {type(exc).__name__}: {exc}"
+        return LoadError(f"{step} of handler {type_!r} failed: {author_text(exc)}")
+    message = f"{step} of handler {type_!r} failed: {type(exc).__name__}: {author_text(exc)}"
     return LoadError(message, author_traceback(exc))

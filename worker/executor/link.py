@@ -47,6 +47,7 @@ class ChildLink:
         self.ready: Ready | None = None
         self.runs = 0
         self.first_bytes: int | None = None  # its private memory after its first run
+        self.idle_end: asyncio.TimerHandle | None = None
         self.is_closed_by_child = False
         self.channel_error: str | None = None
         self.exit: Exit | None = None
@@ -110,8 +111,15 @@ class ChildLink:
             while taken_bytes < DRAIN_BYTES and (size := self._on_output(descriptor)):
                 taken_bytes += size
 
+    def end_idleness(self) -> None:
+        """Take that it has a run again, or leaves."""
+        if self.idle_end is not None:
+            self.idle_end.cancel()
+            self.idle_end = None
+
     async def leave(self) -> None:
         """Let an idle child end by itself, its handler torn down; end it if it does not."""
+        self.end_idleness()
         has_teardown = self.ready is not None and self.ready.has_teardown
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
@@ -14,6 +16,7 @@ from worker.executor.artifacts import ArtifactStore, StorageError, store_all
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
 from worker.executor.child_task import ChildTask
+from worker.executor.confinement import TaskUser
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
@@ -39,6 +42,7 @@ __all__ = ["ProcessExecutor"]
 LOAD_TIMEOUT_S: Final = 300.0  # a first import of a large framework from a cold network disk takes minutes
 MAX_RUNS: Final = 1000  # of one child: bounds what a leaking handler can pile up
 GROWTH_BYTES: Final = 1024**3  # the same for its memory
+IDLE_S: Final = 600.0  # then what it holds, above all of a GPU, is free for others
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +83,9 @@ class ProcessExecutor:
         load_timeout_s: float = LOAD_TIMEOUT_S,
         max_runs: int = MAX_RUNS,
         growth_bytes: int = GROWTH_BYTES,
+        idle_s: float = IDLE_S,
         redact: Callable[[str], str] = str,
+        task_user: TaskUser | None = None,
     ) -> None:
         """Take the parts.
 
@@ -94,7 +100,9 @@ class ProcessExecutor:
             load_timeout_s: limit for importing a handler and its setup.
             max_runs: a child is replaced after so many runs.
             growth_bytes: and when it has so much more private memory than after its first run.
+            idle_s: a child without a run for so long is let go.
             redact: removes secrets from lines of the log.
+            task_user: whom the runs' folders are given to, where children run as another user.
         """
         self._catalogue = catalogue
         self._spawner = spawner
@@ -104,7 +112,9 @@ class ProcessExecutor:
         self._limits = limits or Limits()
         self._load_timeout_s = load_timeout_s
         self._reuse = Reuse(max_runs=max_runs, growth_bytes=growth_bytes)
+        self._idle_s = idle_s
         self._redact = redact
+        self._task_user = task_user
         self._warm = WarmChildren(concurrency)
         self._leaving = LeavingChildren(redact)
         self._replaced_types: set[str] = set()  # whose reasons stand in the log
@@ -120,6 +130,8 @@ class ProcessExecutor:
         key = ChildKey(assignment.type, entry.target, assignment.gpus)
         try:
             workdir = make_workdir(self._workdir_root, assignment.run_id)
+            if self._task_user is not None:
+                self._task_user.own(workdir)
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
         try:
@@ -163,6 +175,7 @@ class ProcessExecutor:
         for link in useless:
             self._leaving.let_go(link)
         if found is not None:
+            found.end_idleness()
             return found
         await self._leaving.free(key.gpus)
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
@@ -177,6 +190,7 @@ class ProcessExecutor:
         assignment = assign.assignment
         meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus))
         meter.start()
+        kills_before = self._spawner.oom_kills()
         task = ChildTask(
             link,
             assign,
@@ -196,7 +210,8 @@ class ProcessExecutor:
             await link.end()
         task.finish_output()
         usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
-        end = classify(task.evidence())
+        kills = increase(kills_before, self._spawner.oom_kills())
+        end = classify(replace(task.evidence(), pool_oom_kills=kills))
         stored, end = await self._stored(end, task, assignment.run_id, Path(assign.workdir))
         return outcome_of(end, usage, stored, task.tail.text(), task.checkpoint), fate
 
@@ -227,13 +242,20 @@ class ProcessExecutor:
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
         link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
+        loop = asyncio.get_running_loop()
+        link.idle_end = loop.call_later(self._idle_s, self._on_idle_change, link)
         for gone in self._warm.put(key, link):
             self._leaving.let_go(gone)
 
     def _on_idle_change(self, link: ChildLink) -> None:
-        """Reap a child that ended while it was idle."""
+        """Let a child go that ended while it was idle, or was so for too long."""
         if self._warm.remove(link):
             self._leaving.let_go(link)
+
+
+def increase(before: int | None, after: int | None) -> int | None:
+    """Return how much a count grew; None where it was not known."""
+    return None if before is None or after is None else after - before
 
 
 def rusage_of(link: ChildLink) -> Rusage | None:

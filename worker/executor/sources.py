@@ -9,17 +9,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import worker
+
 __all__ = ["handler_sources", "has_changed"]
 
-MAX_FILES: Final = 64  # looked at before every run: a microsecond each
+MAX_FILES: Final = 64  # looked at before every run: three microseconds each
 INSTALLED: Final = frozenset({"site-packages", "dist-packages"})  # changed by an installer, not by an author
+NOT_THEIRS: Final = tuple(f"{Path(file).parent}{os.sep}" for file in (os.__file__, worker.__file__))
 
 
 def handler_sources(path: str) -> dict[str, int]:
     """Return the file of a handler and the modules beside or below it that are loaded now, by change time.
 
-    Libraries are left out, also those of a virtual environment below the handler's folder. A file
-    that does not exist (a frozen or zipped module) is none.
+    Libraries are left out, also those of an interpreter or a virtual environment below the handler's
+    folder. A file that does not exist (a frozen or zipped module) is none.
     """
     folder = Path(path).parent
     own = [path] if folder.name in INSTALLED else [path, *sorted(files_below(folder))]
@@ -37,7 +40,11 @@ def files_below(folder: Path) -> list[str]:
     files = [file for module in list(sys.modules.values()) if (file := file_of(module)) is not None]
     start = f"{folder}{os.sep}"
     return [
-        file for file in files if file.startswith(start) and not INSTALLED & {*Path(file[len(start) :]).parts}
+        file
+        for file in files
+        if file.startswith(start)
+        and not file.startswith(NOT_THEIRS)
+        and INSTALLED.isdisjoint(Path(file[len(start) :]).parts)
     ]
 
 

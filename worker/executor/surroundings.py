@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, NamedTuple
@@ -41,31 +42,39 @@ class Attribute(NamedTuple):
 class Surroundings:
     """What was noted. Use it on the main thread."""
 
-    def __init__(self, noted: dict[str, Any], threads: set[threading.Thread]) -> None:
+    def __init__(self, noted: dict[str, Any], umask: int, threads: set[threading.Thread]) -> None:
         self._noted = noted
+        self._umask = umask
         self._threads = threads
         self._descriptors: int | None = None
 
     @classmethod
     def note(cls) -> Surroundings:
         """Note how everything is now: after `setup`, before the first run."""
-        return cls({one.name: one.read() for one in ATTRIBUTES}, set(threading.enumerate()))
+        return cls({one.name: one.read() for one in ATTRIBUTES}, read_umask(), set(threading.enumerate()))
 
     def restore(self) -> str | None:
-        """Undo what a run changed; return why that is not enough, None where all is as it was."""
-        reasons = [
-            f"it changed its {one.name}, which cannot be undone"
-            for one in ATTRIBUTES
-            if not is_restored(one, self._noted[one.name])
-        ]
-        reasons += self._threads_left() + self._descriptors_left()
+        """Undo what a run changed; return why that is not enough, None where all is as it was.
+
+        Raises nothing: the run ended before, and its receipt must still be sent.
+        """
+        os.umask(self._umask)
+        try:
+            reasons = [
+                f"it changed its {one.name}, which cannot be undone"
+                for one in ATTRIBUTES
+                if not is_restored(one, self._noted[one.name])
+            ]
+            reasons += self._threads_left() + self._descriptors_left()
+        except Exception as exc:  # noqa: BLE001 - whatever a handler has made of its process
+            return f"what is around it cannot be read: {type(exc).__name__}"
         return "; ".join(reasons) or None
 
     def _threads_left(self) -> list[str]:
         """Name threads that may still work for the run; daemons are libraries' own affair."""
         left = [one for one in threading.enumerate() if not one.daemon and one not in self._threads]
         frames = sys._current_frames() if left else {}  # only where there is somebody to look at
-        busy = sorted(one.name for one in left if not is_idle_worker(frames.get(one.ident or 0)))
+        busy = sorted(ascii(one.name) for one in left if not is_idle_worker(frames.get(one.ident or 0)))
         return [f"it left threads running: {', '.join(busy)[:200]}"] if busy else []
 
     def _descriptors_left(self) -> list[str]:
@@ -120,7 +129,10 @@ def write_environment(noted: dict[bytes, bytes]) -> None:
 
 
 def read_umask() -> int:
-    """Return the mask of new files' modes; the kernel tells it only against another."""
+    """Return the mask of new files' modes; the kernel tells it only against another.
+
+    Not done after each run: a thread of the handler might make a file in between.
+    """
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -185,6 +197,12 @@ def write_limits(noted: list[tuple[int, int]]) -> None:
         resource.setrlimit(limit, before)
 
 
+def write_filters(noted: list[Any]) -> None:
+    """Set the filters of warnings back."""
+    warnings.resetwarnings()  # tells caches, too
+    warnings.filters[:] = noted  # type: ignore[index]  # a list, said to be any sequence
+
+
 def set_collection(is_on: bool) -> None:
     """Switch the cyclic garbage collection."""
     (gc.enable if is_on else gc.disable)()
@@ -192,7 +210,6 @@ def set_collection(is_on: bool) -> None:
 
 ATTRIBUTES: Final = (
     Attribute("environment", read_environment, write_environment),
-    Attribute("umask", read_umask, os.umask),
     Attribute("timers", read_timers, write_timers),
     Attribute("signal handlers", read_signals, write_signals),
     Attribute(
@@ -212,5 +229,6 @@ ATTRIBUTES: Final = (
     Attribute("standard descriptors", read_targets, None),
     Attribute("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Attribute("garbage collection", gc.isenabled, set_collection),
+    Attribute("filters of warnings", lambda: list(warnings.filters), write_filters),
     Attribute("time limit of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
 )

@@ -172,6 +172,20 @@ def test_an_idle_child_that_must_make_room_is_torn_down(tmp_path: Path, slots: P
     within_limit(scenario())
 
 
+def test_a_child_without_runs_is_torn_down_after_a_while(tmp_path: Path, slots: Path) -> None:
+    """What it holds is free for others then; a run in time puts that off."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=slots, idle_s=0.5) as it:
+            pid = (await it.run("kept")).value["pid"]
+            assert (await it.run("kept")).value["pid"] == pid
+            await it.wait_for_children(0)
+            assert notes_of(slots)[-1] == f"teardown kept {pid}"
+            assert (await it.run("kept")).value["runs"] == 1
+
+    within_limit(scenario())
+
+
 def test_a_child_that_crashed_or_was_killed_is_not_torn_down(tmp_path: Path, slots: Path) -> None:
     """There is nobody left to do it; the next run finds a new process."""
 
