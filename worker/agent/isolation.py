@@ -121,7 +121,7 @@ def unchangeable(config: AgentConfig, user: TaskUser | None) -> Iterator[Path]:
 
     Where somebody else than the owner of a file runs the handlers, its mode sees to that.
     """
-    yield config.state_dir.absolute() / "artifacts"
+    yield from local_stores(config)
     if user is not None:
         return
     if os.geteuid() == 0:
@@ -129,6 +129,15 @@ def unchangeable(config: AgentConfig, user: TaskUser | None) -> Iterator[Path]:
     prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(worker.__file__).parent}
     packages = {Path(worker.__file__).parents[1] / name for name in ("handlers", "server")}
     yield from (path for path in sorted(prefixes | packages) if os.access(path, os.W_OK))
+
+
+def local_stores(config: AgentConfig) -> Iterator[Path]:
+    """Yield the folders where files of tasks are: those of earlier ones are the input of later ones."""
+    yield config.state_dir.absolute() / "artifacts"
+    place = (config.artifacts or "").removeprefix("file://")
+    hidden = [path.resolve() for path in hidden_paths(config)]
+    if place and "://" not in place and any(Path(place).resolve().is_relative_to(path) for path in hidden):
+        yield Path(place).absolute()
 
 
 def warn_of_temporary_folder(hidden: tuple[str, ...]) -> None:

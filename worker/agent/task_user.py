@@ -20,6 +20,7 @@ NEEDED_CAPABILITIES: Final = {
     "CAP_KILL": 5,  # its processes are ended
     "CAP_SETGID": 6,
     "CAP_SETUID": 7,
+    "CAP_SYS_PTRACE": 19,  # its processes are measured, and found by their mark when the minder was killed
 }
 ACCESS_LIST: Final = "system.posix_acl_access"  # acl(5): grants that mode bits do not show
 
