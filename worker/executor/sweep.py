@@ -37,7 +37,7 @@ async def end_marked(mark: str, sessions: Collection[int] = ()) -> int:
         seen |= {stat.pid for stat in alive}
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-    reap(seen)
+    reap(seen | dead_orphans(sessions))
     return len(seen)
 
 
@@ -46,6 +46,15 @@ def reap(pids: Collection[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+
+def dead_orphans(sessions: Collection[int]) -> set[int]:
+    """Return what ended in some sessions with the minder, and waits for us where we are PID 1 or a subreaper."""
+    return {
+        stat.pid
+        for stat in every_process()
+        if stat.is_dead and stat.parent_pid == os.getpid() and stat.session in sessions
+    }
 
 
 def marked(mark: str, sessions: Collection[int]) -> list[ProcessStat]:
