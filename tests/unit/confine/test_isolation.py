@@ -11,10 +11,12 @@ from tests.unit.confine.conftest import needs_landlock, needs_root
 from tests.unit.confine.scene import nobody
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.task_user import find_user, missing_capabilities, obstacle
+from worker.cli.mill import Layout
 from worker.config import AgentConfig, ApiConfig
 from worker.executor.confinement import TaskUser
 from worker.minder import landlock
 
+LACKS = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SYS_PTRACE"]
 ALL = "Name:\tx\nCapEff:\t000001ffffffffff\n"
 
 
@@ -59,6 +61,22 @@ def test_landlock_hides_state_token_and_keys(tmp_path: Path) -> None:
     assert str(tmp_path / "state" / "artifacts") in made.read
 
 
+@needs_landlock
+def test_files_of_earlier_tasks_can_be_read_where_their_folder_is_hidden(tmp_path: Path) -> None:
+    """`millhand up` keeps its store beside its database: the one is read by handlers, the other hidden."""
+    layout = Layout(folder=tmp_path, port=1, token_file=tmp_path / "token", store=f"{tmp_path}/store")
+    variables = layout.variables({})
+    config = AgentConfig(
+        state_dir=tmp_path / "agent",
+        artifacts=variables["MILLHAND_STORE"],
+        hide=(variables["MILLHAND_HIDE"],),
+        hardening=("landlock",),
+    )
+    made = confinement_of(config)
+    assert str(tmp_path) in (made.hide or ())
+    assert str(tmp_path / "store") in made.read
+
+
 def test_kernel_without_landlock_fails_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for is not left out in silence."""
     monkeypatch.setattr(landlock, "abi", lambda: 1)
@@ -87,11 +105,7 @@ def test_user_without_a_home_gets_one(user: TaskUser, tmp_path: Path) -> None:
 def test_agent_that_may_not_change_users_is_told_what_it_lacks() -> None:
     """By the names that systemd and containers know."""
     assert missing_capabilities(ALL) == []
-    assert missing_capabilities("CapEff:\t00000000000000c0\n") == [
-        "CAP_CHOWN",
-        "CAP_DAC_OVERRIDE",
-        "CAP_KILL",
-    ]
+    assert missing_capabilities("CapEff:\t00000000000000c0\n") == LACKS
 
 
 @needs_root
