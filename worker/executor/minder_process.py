@@ -44,6 +44,7 @@ class Life:
         """Start before the child does."""
         self.pid = 0
         self.is_dead = False  # it ended by itself, or with the minder
+        self.is_frozen = False
         self.overrun: Overrun | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.id = id_
@@ -66,11 +67,23 @@ class Life:
         """Send a signal to the child alone."""
         self._minder.order({"do": "signal", "id": self.id, "number": int(number)})
 
-    def guard(self, deadline_s: float | None, memory_bytes: int | None) -> None:
-        """Have the tree killed at a time (CLOCK_BOOTTIME) or above a size, whatever the agent does."""
-        self._minder.order(
-            {"do": "guard", "id": self.id, "deadline_s": deadline_s, "memory_bytes": memory_bytes}
-        )
+    def guard(
+        self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None = None
+    ) -> None:
+        """Have limits held, whatever the agent does; times are of CLOCK_BOOTTIME.
+
+        Args:
+            deadline_s: when the tree is killed.
+            memory_bytes: above which size.
+            freeze_s: from when on it stands still, until a later time is given.
+        """
+        self._minder.order({
+            "do": "guard",
+            "id": self.id,
+            "deadline_s": deadline_s,
+            "memory_bytes": memory_bytes,
+            "freeze_s": freeze_s,
+        })  # fmt: skip
 
     async def end(self) -> Exit:
         """Have the tree killed and the child reaped; returns when nothing of it is left."""
@@ -95,6 +108,8 @@ class Life:
                 settle(self.started, OSError(told["error"]))
             case "died":
                 self.is_dead = True
+            case "frozen" | "thawed":
+                self.is_frozen = told["told"] == "frozen"
             case "overrun":
                 self.overrun = Overrun.read(told)
             case "ended":

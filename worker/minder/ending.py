@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "living_tree"]
 
 FREEZE_ROUNDS = 50  # a bomb within a limit of processes stands still long before
 FIRST_PAUSE_S = 0.001
@@ -47,7 +47,7 @@ class Ending:
         """
         if not is_dead and self._kill_group():
             return self._pause()
-        living = self._living(others)
+        living = living_tree(self._pid, others)
         if is_dead and not living:
             return None
         if self._freeze(living, is_dead=is_dead):
@@ -57,25 +57,6 @@ class Ending:
         if not is_dead:
             os.kill(self._pid, signal.SIGKILL)  # not reaped, so the pid is nobody else's
         return self._pause()
-
-    def _living(self, others: Collection[int]) -> list[ProcessStat]:
-        """Return the living processes of the tree but the child.
-
-        Those are what descends from the child and, since orphans become the minder's own children,
-        whatever descends from the minder and from none of the others. Who started it, in which session
-        it is, and what its environment holds does not matter.
-        """
-        processes = {stat.pid: stat for stat in every_process()}
-        theirs = {*others, *below(others, processes)}
-        ours = [
-            stat
-            for pid, stat in below([os.getpid()], processes).items()
-            if pid not in theirs and pid != self._pid and stat.session not in others
-        ]
-        for stat in ours:
-            if stat.is_dead and stat.parent_pid == os.getpid():
-                os.waitpid(stat.pid, os.WNOHANG)
-        return [stat for stat in ours if not stat.is_dead]
 
     def _freeze(self, living: list[ProcessStat], *, is_dead: bool) -> bool:
         """Stop what was not seen before; tell whether there was something, so that it is looked for more."""
@@ -93,3 +74,23 @@ class Ending:
     def _pause(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return pause_s
+
+
+def living_tree(child_pid: int, others: Collection[int]) -> list[ProcessStat]:
+    """Return the living processes of a tree but the child, and reap the orphans that ended.
+
+    Those are what descends from the child and, since orphans become the minder's own children,
+    whatever descends from the minder and from none of the others. Who started it, in which session
+    it is, and what its environment holds does not matter.
+    """
+    processes = {stat.pid: stat for stat in every_process()}
+    theirs = {*others, *below(others, processes)}
+    ours = [
+        stat
+        for pid, stat in below([os.getpid()], processes).items()
+        if pid not in theirs and pid != child_pid and stat.session not in others
+    ]
+    for stat in ours:
+        if stat.is_dead and stat.parent_pid == os.getpid():
+            os.waitpid(stat.pid, os.WNOHANG)
+    return [stat for stat in ours if not stat.is_dead]

@@ -47,7 +47,10 @@ class MemoryGroup:
         )
 
     def oom_kills(self) -> int | None:
-        """Return how many processes of the group the kernel has killed for want of memory, so far."""
+        """Return how many processes of the group the kernel has killed for want of memory, so far.
+
+        Where it kills a group as a whole it may count one of them twice: whether it is 0 is certain.
+        """
         name = "memory.oom_control" if self.version == 1 else "memory.events"
         return flat_number(read_text(f"{self.folder}/{name}"), "oom_kill")
 

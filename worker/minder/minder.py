@@ -10,6 +10,7 @@ import time
 
 from worker.minder.birth import give_birth
 from worker.minder.ending import Ending
+from worker.minder.freezing import freeze_tree, thaw_tree
 from worker.minder.guard import Pool, TreeMemory, look_again_s, measure_tree
 from worker.minder.wire import pack, receive, send
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from worker.minder.groups import Group, Groups
+    from worker.minder.trees import ProcessStat
 
 __all__ = ["Minder"]
 
@@ -35,10 +37,18 @@ class Child:
         self.group = group
         self.is_dead = False
         self.deadline_s = NEVER_S
+        self.freeze_s = NEVER_S
+        self.frozen: list[ProcessStat] | None = None
         self.memory_bytes: int | None = None
         self.ending: Ending | None = None
         self.look_at_s = NEVER_S
         self.oom_kills = self.count_oom_kills()
+
+    def due_s(self) -> float:
+        """Return when something is to be done with it."""
+        if self.ending is not None:
+            return self.look_at_s
+        return self.deadline_s if self.frozen is not None else min(self.deadline_s, self.freeze_s)
 
     def count_oom_kills(self) -> int | None:
         """Return how many processes of its group the kernel has killed for want of memory."""
@@ -86,7 +96,7 @@ class Minder:
         """Return how long nothing is to be done unless somebody speaks or dies."""
         due_s = self._memory_at_s
         for child in self._children.values():
-            due_s = min(due_s, child.look_at_s if child.ending else child.deadline_s)
+            due_s = min(due_s, child.due_s())
         wait_s = min(LONGEST_WAIT_S, max(0.0, due_s - now_s()))
         return int(wait_s * 1000 + 0.999)
 
@@ -128,7 +138,7 @@ class Minder:
         if child is None:
             return  # it was reaped while the order was under way
         if order["do"] == "guard":
-            self._guard(child, order["deadline_s"], order["memory_bytes"])
+            self._guard(child, order["deadline_s"], order["memory_bytes"], order["freeze_s"])
         elif order["do"] == "signal":
             os.kill(child.pid, order["number"])  # not reaped, so the pid is nobody else's
         elif order["do"] == "end":
@@ -152,8 +162,15 @@ class Minder:
         self._memory_at_s = now_s()
         self._tell({"told": "spawned", "id": child.id, "pid": pid, "memory": group and group.memory_place})
 
-    def _guard(self, child: Child, deadline_s: float | None, memory_bytes: int | None) -> None:
+    def _guard(
+        self, child: Child, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None
+    ) -> None:
         child.deadline_s = NEVER_S if deadline_s is None else deadline_s
+        child.freeze_s = NEVER_S if freeze_s is None else freeze_s
+        if child.frozen is not None and now_s() < child.freeze_s:
+            thaw_tree(child.frozen)
+            child.frozen = None
+            self._tell({"told": "thawed", "id": child.id})
         if memory_bytes != child.memory_bytes and child.group is not None:
             child.group.limit(memory_bytes, None)
         child.memory_bytes = memory_bytes
@@ -172,6 +189,9 @@ class Minder:
         for child in self._children.values():
             if child.ending is None and now >= child.deadline_s:
                 self._overrun(child, "deadline")
+            elif child.ending is None and child.frozen is None and now >= child.freeze_s:
+                child.frozen = freeze_tree(child.pid, self._others(child))
+                self._tell({"told": "frozen", "id": child.id})
 
     def _watch_memory(self) -> None:
         """Kill who passed its limit; and where all together are about to pass theirs, the biggest."""
@@ -221,14 +241,17 @@ class Minder:
     def _go_on_ending(self) -> None:
         for child in list(self._children.values()):
             while child.ending is not None and now_s() >= child.look_at_s:
-                others = [one.pid for one in self._children.values() if one is not child]
-                pause_s = child.ending.step(is_dead=child.is_dead, others=others)
+                pause_s = child.ending.step(is_dead=child.is_dead, others=self._others(child))
                 if pause_s is None:
                     self._bury(child)
                     break
                 child.look_at_s = now_s() + pause_s
                 if pause_s:
                     break
+
+    def _others(self, child: Child) -> list[int]:
+        """Return the pids of all children but one."""
+        return [one.pid for one in self._children.values() if one is not child]
 
     def _bury(self, child: Child) -> None:
         """Reap a child of whose tree nothing is left."""

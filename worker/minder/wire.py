@@ -3,7 +3,8 @@
 From the agent (`do`):
     spawn   id, argv, env, wish (`worker.minder.confine`), processes (bound of the tree; null: none);
             with three descriptors: the child's channel, stdout, stderr
-    guard   id, deadline_s (CLOCK_BOOTTIME; null: none), memory_bytes (null: none): limits from now on
+    guard   id, deadline_s, freeze_s (times of CLOCK_BOOTTIME; null: none), memory_bytes (null: none):
+            limits from now on; a tree is frozen from `freeze_s` on until a later one comes
     signal  id, number: to the child alone
     end     id: kill the whole tree, then reap
 To the agent (`told`):
@@ -13,6 +14,8 @@ To the agent (`told`):
     overrun    id, why ("deadline"; "memory": of the run; "pool": of the container; "kernel": it killed a
                process of the run), limit_bytes, and for memory and pool used_bytes, pid, pid_bytes, name
                (of who held most): a limit was passed, the tree is being killed
+    frozen     id: the tree stands still, since its `freeze_s` has come
+    thawed     id: it goes on
     ended      id, status, rusage (user s, system s, ru_maxrss KiB), oom_kills and peak_bytes of its group
                (null: not known): nothing of the tree is left
 """

@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
 from worker.minder.guard import Pool, look_again_s, measure_tree
+from worker.minder.trees import read_stat
 from worker.minder.wire import MAX_PACKET_BYTES, pack
 
 MIB = 1024**2
@@ -88,6 +89,55 @@ def test_a_run_above_its_memory_is_killed(tmp_path: Path) -> None:
             assert not is_alive(eater)
 
     within_limit(scenario())
+
+
+COUNTING = """
+if os.fork() == 0:
+    os.setsid()
+    while True:
+        with open(os.path.join(folder, 'count'), 'a') as file: file.write('.')
+        time.sleep(0.001)
+"""
+
+
+def test_a_frozen_tree_stands_still_until_it_may_go_on(tmp_path: Path) -> None:
+    """Everything below the child stops, in other sessions too; what its handler had stopped stays stopped."""
+    stopped = "if (pid := os.fork()) == 0:\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
+    stopped += "    told('woken')\n    os._exit(0)\ntold('sleeper', pid)\n"
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(COUNTING + stopped + WAIT)
+            sleeper = int(await it.told("sleeper"))
+            await until(lambda: state_of(sleeper) == "T")
+            await until(lambda: size_of(tmp_path / "count") > 3)
+            life.guard(None, None, boot_s() - 1)
+            await until(lambda: life.is_frozen)
+            assert {state_of(pid) for pid in it.processes()} == {"T"}
+            before = size_of(tmp_path / "count")
+            life.guard(None, None, boot_s() - 0.5)
+            life.guard(None, None, boot_s() + 100)
+            await until(lambda: not life.is_frozen)
+            await until(lambda: size_of(tmp_path / "count") > before)
+            assert state_of(sleeper) == "T"
+            assert not (tmp_path / "woken").exists()
+            life.guard(boot_s() + 0.05, None, boot_s() - 1)
+            await until(lambda: life.overrun)  # its deadline counts while it stands
+            await life.end()
+            assert it.processes() == []
+
+    within_limit(scenario())
+
+
+def state_of(pid: int) -> str:
+    """Return the state of a process; "" where there is none."""
+    stat = read_stat(pid)
+    return "" if stat is None else stat.state
+
+
+def size_of(path: Path) -> int:
+    """Return how much a file holds."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def test_a_run_in_a_group_ends_whole_at_its_limit(tmp_path: Path) -> None:
