@@ -74,6 +74,8 @@ def end_of(
 ) -> Ended:
     """Call the handler and return the receipt; nothing that it raises passes."""
     try:
+        for secret in loaded.signature.secrets_in(context.parameters):
+            context.secret(secret)
         arguments = loaded.signature.check(context.parameters)
         value = call(loaded, context, arguments)
         encoded = encode_result(value, loaded.spec.max_result_bytes)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec import Raw
 
 from worker.executor.channel import BlockingChannel
-from worker.executor.frames import ToldArtifact, ToldCheckpoint, ToldLog, ToldProgress, Up
+from worker.executor.frames import ToldArtifact, ToldCheckpoint, ToldLog, ToldProgress, ToldSecret, Up
 from worker.executor.interrupt import Interrupt
 from worker.sdk.result import encode_value
 
@@ -48,6 +48,10 @@ class ChannelSink:
     def artifact(self, path: str, name: str, content_type: str | None) -> None:
         """Send that there is a file."""
         self._send(ToldArtifact(path, name, content_type))
+
+    def secret(self, value: str) -> None:
+        """Send a secret; it is on its way before anything that is printed from here on."""
+        self._send(ToldSecret(value.encode("utf-8", "replace").decode()))
 
     def checkpoint(self, value: Any) -> None:
         """Send a token; raises `NotAResult` where it is no JSON or too large."""

@@ -28,6 +28,7 @@ __all__ = [
     "ToldCheckpoint",
     "ToldLog",
     "ToldProgress",
+    "ToldSecret",
     "Up",
 ]
 
@@ -93,6 +94,12 @@ class ToldLog(Struct, frozen=True, tag_field="frame", tag="log"):
     level: str
 
 
+class ToldSecret(Struct, frozen=True, tag_field="frame", tag="secret"):
+    """A text that must not be shown; told before the handler has it."""
+
+    value: str
+
+
 class ToldArtifact(Struct, frozen=True, tag_field="frame", tag="artifact"):
     """The handler handed over a file."""
 
@@ -132,5 +139,6 @@ class TearDownFailed(Struct, frozen=True, tag_field="frame", tag="teardown_faile
 
 
 Down = Load | Assign | Stop
-Up = Ready | NotLoaded | ToldProgress | ToldLog | ToldArtifact | ToldCheckpoint | Ended | TearDownFailed
+Told = ToldProgress | ToldLog | ToldSecret | ToldArtifact | ToldCheckpoint
+Up = Ready | NotLoaded | Told | Ended | TearDownFailed
 Frame = Down | Up

@@ -17,6 +17,10 @@ __all__ = ["ChildLink", "Listener"]
 
 READ_BYTES: Final = 64 * 1024
 DRAIN_READS: Final = 512  # 32 MiB: two frames at their bound; more comes only from a child that goes on
+HEAR_READS: Final = 64  # 4 MiB: more than a socket holds
+OUTPUT_BYTES: Final = 64 * 1024
+MAX_SECRETS: Final = 100  # told by the runs of one child
+MAX_SECRETS_CHARS: Final = 256 * 1024
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
 GUARD_STEP_S: Final = 1.0  # the minder's deadline lies behind the agent's own, and need not be exact
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
@@ -46,6 +50,7 @@ class ChildLink:
         self.listener: Listener | None = None
         self.ready: Ready | None = None
         self.runs = 0
+        self.secrets: dict[str, None] = {}  # told by runs; a later one of the same process may know them too
         self.first_bytes: int | None = None  # its private memory after its first run
         self.idle_end: asyncio.TimerHandle | None = None
         self.is_closed_by_child = False
@@ -100,6 +105,14 @@ class ChildLink:
         if not is_same_time or memory_bytes != before_bytes:
             self._guard = (deadline_s, memory_bytes)
             self.life.guard(deadline_s, memory_bytes)
+
+    def keep_secret(self, value: str) -> bool:
+        """Remember a secret; tell whether there is room."""
+        held = sum(map(len, self.secrets)) + len(value)
+        if value not in self.secrets and (len(self.secrets) >= MAX_SECRETS or held > MAX_SECRETS_CHARS):
+            return False
+        self.secrets[value] = None
+        return True
 
     def drain(self) -> None:
         """Read what has come: everything that the child said and printed before it ended is there."""
@@ -187,7 +200,7 @@ class ChildLink:
     def _on_output(self, descriptor: int) -> int:
         """Read once; return how much there was."""
         try:
-            data = os.read(descriptor, READ_BYTES)
+            data = os.read(descriptor, OUTPUT_BYTES)
         except BlockingIOError:
             return 0
         except OSError:
@@ -195,8 +208,15 @@ class ChildLink:
         if not data:
             self._loop.remove_reader(descriptor)
         elif self.listener is not None:
+            self._hear_first()
             self.listener.on_output(self._outputs[descriptor], data)
         return len(data)
+
+    def _hear_first(self) -> None:
+        """Take what was said before something was printed: it may be a secret that was printed."""
+        for _ in range(HEAR_READS):
+            if self.is_closed_by_child or self.channel_error is not None or not self._on_channel():
+                return
 
     def _write(self) -> None:
         try:

@@ -1,113 +1,118 @@
-"""What a run prints and logs: cut into lines, bounded, its tail kept."""
+"""What a run prints: lines for people and logs while it goes on, and a file of each stream.
+
+However much it is: it is always taken from the pipes, and neither memory nor disk grow beyond bounds.
+"""
 
 from __future__ import annotations
 
-from collections import deque
+import asyncio
+import contextlib
+import shutil
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
-__all__ = ["LineCutter", "LogTail", "RateLimit"]
+from msgspec import Struct
 
-MAX_LINE_BYTES: Final = 8 * 1024  # a longer line is cut, its rest dropped
-TAIL_LINES: Final = 50
-TAIL_CHARS: Final = 8 * 1024
-MAX_LINES_PER_S: Final = 1000
-MAX_BYTES_PER_S: Final = 1024 * 1024
+from worker.executor.lines import LineCutter, LogTail, RateLimit
+from worker.executor.output_file import OutputFile
+from worker.executor.stream_output import StreamOutput
+from worker.redaction import Redactor
+from worker.storage.file import MadeFile
 
+__all__ = ["LineCutter", "LogTail", "OutputRules", "RateLimit", "RunOutput"]
 
-class RateLimit:
-    """Count lines and bytes of the second that goes on."""
-
-    def __init__(self, mono: Callable[[], float]) -> None:
-        self._mono = mono
-        self._second = -1
-        self._lines = 0
-        self._bytes = 0
-
-    @property
-    def is_spent(self) -> bool:
-        """Tell whether no more is taken in this second."""
-        if int(self._mono()) != self._second:
-            self._second, self._lines, self._bytes = int(self._mono()), 0, 0
-        return self._lines >= MAX_LINES_PER_S or self._bytes >= MAX_BYTES_PER_S
-
-    def spend(self, size_bytes: int) -> None:
-        """Count a line."""
-        self._lines += 1
-        self._bytes += size_bytes
+STREAMS: Final = ("stdout", "stderr")
+HEAD_BYTES: Final = 8 * 1024 * 1024
+CONTENT_TYPE: Final = "text/plain; charset=utf-8"
 
 
-class LineCutter:
-    """Cut a stream of bytes into lines of text; holds at most one unfinished line.
+class OutputRules(Struct, frozen=True, kw_only=True):
+    """What is kept of the output of runs."""
 
-    While the rate is spent nothing is cut, only counted: a flood costs little more than its reading.
-    """
+    head_bytes: int = HEAD_BYTES  # of the beginning of each stream; of its end 256 KiB are kept besides
+    keep: Literal["all", "failed", "none"] = "all"  # the files of which runs
 
-    def __init__(self, limit: RateLimit, on_line: Callable[[str], None]) -> None:
-        self._limit = limit
-        self._on_line = on_line
-        self._rest = b""
-        self._is_cut = False  # the unfinished line is over its bound; what follows of it is dropped
-        self._last = b""  # the end of what was dropped
-        self.dropped_bytes = 0
 
-    def feed(self, data: bytes) -> None:
-        """Take what was read."""
-        if self._limit.is_spent:
-            self._drop(data)
-            return
-        *lines, rest = (self._rest + data).split(b"\n")
-        for number, line in enumerate(lines):
-            if self._limit.is_spent:
-                self._drop(b"\n".join([*lines[number:], rest]))
-                return
-            self._emit(line)
-        self._rest = rest
-        if len(rest) > MAX_LINE_BYTES:
-            self._emit(rest)
-            self._rest, self._is_cut = b"", True
+class RunOutput:
+    """The output of one run. `close` must be awaited at last, or `discard`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        redactor: Redactor,
+        *,
+        mono: Callable[[], float],
+        on_line: Callable[[str, str], None],
+        rules: OutputRules,
+    ) -> None:
+        """Take the parts; nothing is touched before the first byte.
+
+        Args:
+            folder: where the files are made, which nobody else uses.
+            redactor: takes secrets out.
+            mono: monotonic seconds.
+            on_line: takes the name of a stream and a line of it.
+            rules: what is kept.
+        """
+        self.tail = LogTail()
+        self._folder = folder
+        self._rules = rules
+        self._files = {name: OutputFile(folder / name) for name in STREAMS}
+        limit = RateLimit(mono)
+        self._streams = {
+            name: StreamOutput(
+                redactor,
+                LineCutter(limit, lambda line, name=name: on_line(name, line)),  # type: ignore[misc]
+                limit,
+                self._files[name].append if rules.keep != "none" else len,
+                rules.head_bytes,
+            )
+            for name in STREAMS
+        }
+
+    def use(self, redactor: Redactor) -> None:
+        """Look for more secrets from here on."""
+        for stream in self._streams.values():
+            stream.use(redactor)
+
+    def feed(self, stream: str, data: bytes) -> None:
+        """Take what was read from a pipe; does not block."""
+        self._streams[stream].feed(data)
 
     def finish(self) -> None:
-        """Take the end of the stream, or of the run: an unfinished line is one."""
-        rest, self._rest = self._rest, b""
-        if self.dropped_bytes:
-            self._on_line(f"… {self.dropped_bytes} bytes were too many and dropped; the last of them:")
-            for line in self._last.split(b"\n")[-10:]:
-                self._on_line(as_text(line))
-        elif rest:
-            self._emit(rest)
-        self._is_cut, self.dropped_bytes, self._last = False, 0, b""
+        """Take the end of the run: unfinished lines, and the end of what was too much."""
+        for stream in self._streams.values():
+            stream.finish()
 
-    def _emit(self, line: bytes) -> None:
-        is_continuation, self._is_cut = self._is_cut, False
-        if not is_continuation:
-            self._limit.spend(len(line))
-            self._on_line(as_text(line))
+    async def close(self, *, is_success: bool) -> tuple[MadeFile, ...]:
+        """Wait until the files are whole; return those that are kept. `discard` removes them.
 
-    def _drop(self, data: bytes) -> None:
-        self.dropped_bytes += len(data) + len(self._rest)
-        self._rest, self._is_cut = b"", False
-        self._last = (self._last + data)[-1024:]
+        A file that the disk refused ends with a line that says so.
+        """
+        for file in self._files.values():
+            await file.close()
+        if self._rules.keep == "failed" and is_success:
+            return ()
+        return tuple(
+            MadeFile(path=file.path, name=name, content_type=CONTENT_TYPE, is_ours=True)
+            for name, file in self._files.items()
+            if file.size_bytes
+        )
 
+    @property
+    def is_writing(self) -> bool:
+        """Tell whether something waits to be written."""
+        return any(file.is_writing for file in self._files.values())
 
-class LogTail:
-    """The last lines of a run, of whatever stream."""
+    def problems(self) -> list[str]:
+        """Say which streams are not whole in their files because the disk refused."""
+        return [f"{name}: {file.problem}" for name, file in self._files.items() if file.problem is not None]
 
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
-
-    def add(self, line: str) -> None:
-        """Take a line."""
-        self._lines.append(line)
-
-    def text(self) -> str:
-        """Return the last lines that fit."""
-        text = "\n".join(self._lines)
-        return text if len(text) <= TAIL_CHARS else "…" + text[1 - TAIL_CHARS :]
-
-
-def as_text(line: bytes) -> str:
-    """Return a printed line as text for JSON: cut, undecodable bytes replaced, no carriage returns."""
-    text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").rstrip("\r")
-    shown = text.rpartition("\r")[2]  # a progress bar redraws its line: the last drawing counts
-    return shown + " …" if len(line) > MAX_LINE_BYTES else shown
+    async def discard(self) -> None:
+        """Remove what is left of the files; they may have been moved elsewhere."""
+        for file in self._files.values():
+            await file.close()
+        if any(file.is_made for file in self._files.values()):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

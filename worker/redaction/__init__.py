@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from worker.redaction.own import OwnSecrets
 from worker.redaction.redactor import Redactor
 from worker.redaction.spans import REDACTED
 from worker.redaction.stream import StreamRedactor
 
-__all__ = ["REDACTED", "Redactor", "StreamRedactor"]
+__all__ = ["REDACTED", "OwnSecrets", "Redactor", "StreamRedactor"]

@@ -61,6 +61,14 @@ class Redactor:
         """Return a filter for a stream of bytes."""
         return StreamRedactor(self)
 
+    def part(self, data: bytes, start: int) -> bytes:
+        """Return the end of a larger text without secrets, also without the rest of one that begins before.
+
+        What the end cuts off is not shown either.
+        """
+        spans = [*self.spans(data), *self.cut_spans(data)]
+        return without(data[start:], merged((max(0, a - start), b - start) for a, b in spans if b > start))
+
     def spans(self, data: bytes, start: int = 0) -> list[Span]:
         """Return where secrets, and what looks like one, stand; what is before `start` is only context."""
         return merged([*self._secret_spans(data, start), *header_and_setting_spans(data, start)])

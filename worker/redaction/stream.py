@@ -33,6 +33,11 @@ class StreamRedactor:
         self._carried: list[Span] = []  # found already in what is held
         self._is_behind_mark = False  # a secret that follows at once needs no mark of its own
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is held back."""
+        return self._held_bytes
+
     def use(self, redactor: Redactor) -> None:
         """Look for other secrets from here on, also in what is held back."""
         self._redactor = redactor

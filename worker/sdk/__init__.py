@@ -10,4 +10,26 @@ from worker.sdk.context import Context
 from worker.sdk.errors import Cancelled, Fail, Retry
 from worker.sdk.handler import HandlerSpec, SetupContext, handler, spec_of
 
-__all__ = ["Cancelled", "Context", "Fail", "HandlerSpec", "Retry", "SetupContext", "handler", "spec_of"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from worker.sdk.secret import Secret
+
+__all__ = [
+    "Cancelled",
+    "Context",
+    "Fail",
+    "HandlerSpec",
+    "Retry",
+    "Secret",
+    "SetupContext",
+    "handler",
+    "spec_of",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name != "Secret":  # its module imports msgspec, for 20 ms
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from worker.sdk.secret import Secret as found  # noqa: N813, PLC0415 - at first use
+
+    return found

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         def artifact(self, path: str, name: str, content_type: str | None) -> None:
             """Take a file that the run made."""
 
+        def secret(self, value: str) -> None:
+            """Take a text that must not be shown."""
+
         def checkpoint(self, value: Any) -> None:
             """Take the token from which a later attempt may go on."""
 
@@ -38,6 +41,8 @@ __all__ = ["Context", "StopSignal"]
 PROGRESS_INTERVAL_S = 0.1  # values in between are kept, not sent; people do not read faster
 LEVELS = ("debug", "info", "warning", "error")
 MAX_ARTIFACTS = 1000
+MAX_SECRET_CHARS = 64 * 1024  # more is a file
+RESERVED_NAMES = ("stdout", "stderr")  # of the files of what a run prints
 MAX_NAME_BYTES = 255  # of one part of an artifact's name: the limit of Linux file systems
 
 
@@ -156,7 +161,8 @@ class Context:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no regular file, or the name is taken or not usable.
+            ValueError: it is no regular file, or the name is taken, reserved (``stdout``, ``stderr``) or
+                not usable.
         """
         where = os.path.abspath(path)
         if not os.path.exists(where):
@@ -164,13 +170,44 @@ class Context:
         if not os.path.isfile(where):
             raise ValueError(f"artifact {where} is no regular file; pack a folder into an archive first")
         name = artifact_name(os.path.basename(where) if name is None else name)
-        if name in self._names:
-            raise ValueError(f"artifact name {name!r} is taken in this run; pass another one as name=")
+        self._check_free(name)
         if len(self._names) >= MAX_ARTIFACTS:
             raise ValueError(f"a run has at most {MAX_ARTIFACTS} artifacts; pack many files into an archive")
         self._names.add(name)
         self._sink.artifact(where, name, content_type)
         return name
+
+    def _check_free(self, name: str) -> None:
+        """Raise ValueError where no file of this name can lie beside those that were handed over."""
+        if name.partition("/")[0] in RESERVED_NAMES:
+            raise ValueError(
+                f"artifact name {name!r} is reserved for what the run prints; pass another one as name="
+            )
+        if name in self._names:
+            raise ValueError(f"artifact name {name!r} is taken in this run; pass another one as name=")
+        if any(name.startswith(f"{other}/") or other.startswith(f"{name}/") for other in self._names):
+            raise ValueError(
+                f"artifact name {name!r} makes a file a folder of another one; pass another one as name="
+            )
+
+    def secret(self, value: str) -> str:
+        """Have a text taken out of everything that people will see of this run, from here on.
+
+        Call it before anything prints the text. Parameters annotated `Secret` are known already.
+
+        Returns:
+            The text.
+
+        Raises:
+            TypeError: it is no text.
+            ValueError: it is longer than 64 Ki characters.
+        """
+        if not isinstance(value, str):
+            raise TypeError(f"a secret is a str, not a {type(value).__name__}")
+        if len(value) > MAX_SECRET_CHARS:
+            raise ValueError(f"a secret has at most {MAX_SECRET_CHARS} characters, not {len(value)}")
+        self._sink.secret(value)
+        return value
 
     def input(self, source: str | os.PathLike[str], *, max_bytes: int = 16 * 1024**3) -> Path:
         """Return an input as a local file that can be read.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from worker.sdk.errors import InvalidParameters
+from worker.sdk.secret import has_secret, secrets_in
 
 __all__ = ["RESERVED", "Parameter", "Signature", "read_signature"]
 
@@ -30,6 +31,11 @@ class Parameter(NamedTuple):
     name: str
     type: Any
     default: Any  # inspect.Parameter.empty: required
+
+    @property
+    def is_secret(self) -> bool:
+        """Tell whether its value, or a part of it, must not be shown."""
+        return has_secret(self.type)
 
     @property
     def is_required(self) -> bool:
@@ -60,7 +66,8 @@ class Signature(NamedTuple):
                 try:
                     arguments[parameter.name] = convert(value, parameter.type)
                 except (msgspec.ValidationError, ValueError) as exc:
-                    problems.append(f"{parameter.name}: {exc} (given: {shown(value)})")
+                    given_text = "" if parameter.is_secret else f" (given: {shown(value)})"
+                    problems.append(f"{parameter.name}: {exc}{given_text}")
             elif parameter.is_required:
                 problems.append(f"{parameter.name}: missing; the handler requires it")
         if not self.takes_others:
@@ -69,6 +76,11 @@ class Signature(NamedTuple):
         if problems:
             raise InvalidParameters(problems)
         return arguments | fields
+
+    def secrets_in(self, given: Mapping[str, Any]) -> list[str]:
+        """Return what of a task's parameters must not be shown, before they are checked."""
+        values = [(given[one.name], one.type) for one in self.parameters if one.name in given]
+        return [text for value, of in values for text in secrets_in(value, of)]
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the parameters object."""
@@ -173,7 +185,7 @@ def schema_of_other(of: type) -> dict[str, Any]:
 
 def with_default(schema: dict[str, Any], parameter: Parameter) -> dict[str, Any]:
     """Add the default where it can be written as JSON."""
-    if parameter.is_required:
+    if parameter.is_required or parameter.is_secret:
         return schema
     try:
         default = msgspec.to_builtins(parameter.default, str_keys=True, enc_hook=str)

@@ -29,6 +29,7 @@ class Told:
     artifacts: dict[str, Path] = field(default_factory=dict)  # by name
     content_types: dict[str, str | None] = field(default_factory=dict)  # by name
     checkpoints: list[Any] = field(default_factory=list)
+    secrets: list[str] = field(default_factory=list)
 
 
 class KeepingSink:
@@ -49,6 +50,10 @@ class KeepingSink:
         """Keep the file's path."""
         self.told.artifacts[name] = Path(path)
         self.told.content_types[name] = content_type
+
+    def secret(self, value: str) -> None:
+        """Keep the secret."""
+        self.told.secrets.append(value)
 
     def checkpoint(self, value: Any) -> None:
         """Keep the token."""
