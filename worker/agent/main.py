@@ -15,27 +15,27 @@ import structlog
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
 from worker.agent.files import open_spool, store_of, store_secrets
+from worker.agent.free_space import FreeSpace, filled_folders
 from worker.agent.gpus import Gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
+from worker.agent.workdirs import open_workdirs
 from worker.api.client import JobsApi
 from worker.api.connect import open_api, token_source
 from worker.api.connection import ServerTraits
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
 from worker.config import AgentConfig
-from worker.executor.artifacts import open_artifacts
 from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.limits import Limits
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
-from worker.executor.workdir import clear_workdirs
 from worker.machine.detect import as_machine, detect_configured
 from worker.machine.identity import load_agent_id, machine_fingerprint
-from worker.redaction import Redactor
+from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
 
@@ -76,8 +76,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
     spool = await open_spool(config, journal, confinement.user.uid if confinement.user else None)
     store = store_of(config)
     stack.push_async_callback(store.aclose)
-    workdirs = state.path / "runs"
-    await clear_workdirs(workdirs)
+    workdirs = await open_workdirs(config, clock, confinement.user)
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(
@@ -88,19 +87,19 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
             has_groups=config.cgroups == "auto",
         ),
         clock=clock,
-        workdir_root=workdirs,
-        artifacts=open_artifacts(config.artifacts or state.path / "artifacts"),
+        workdirs=workdirs,
+        spool=spool,
         concurrency=config.concurrency,
         limits=Limits(
             timeout_s=config.timeout_s,
             no_progress_s=config.no_progress_s,
             memory_bytes=config.memory_bytes,
         ),
+        load_timeout_s=config.load_timeout_s,
         idle_s=config.child_idle_s,
         max_runs=config.child_runs,
         growth_bytes=config.child_growth_bytes,
-        redact=lambda line: Redactor(secrets_of(config)).text(line),
-        task_user=confinement.user,
+        redactor=OwnSecrets(lambda: secrets_of(config)),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -123,6 +122,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         gpus=Gpus(facts, config),
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
+        space=FreeSpace(filled_folders(config), config.min_free_bytes),
     )
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)

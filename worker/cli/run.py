@@ -24,6 +24,9 @@ from worker.cli.values import PARAMETER
 if TYPE_CHECKING:
     from worker.executor.executor import Event, StopRequest
     from worker.executor.outcome import Outcome
+    from worker.storage.file import StoredFile
+
+    Files = tuple[StoredFile, ...]
 
 __all__ = ["command"]
 
@@ -89,9 +92,9 @@ def command(
         parameters["input"] = source if is_url(source) else str(check_file(source).absolute())
     if agent["commands"]:
         os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])
-    outcome, is_interrupted = asyncio.run(execute(what, parameters, agent, out))
-    copied = [copy(str(file.url), file.name, target) for file in outcome.artifacts] if target else []
-    show(out, outcome, copied)
+    outcome, files, is_interrupted = asyncio.run(execute(what, parameters, agent, out))
+    copied = [copy(file.url, file.name, target) for file in files] if target else []
+    show(out, outcome, files, copied)
     if is_interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if outcome.error is None else ExitCode.FAILED
@@ -107,7 +110,7 @@ def typed_limits(agent: Mapping[str, Any]) -> dict[str, float | None]:
 
 async def execute(
     what: str, parameters: dict[str, Any], agent: Mapping[str, Any], out: Output
-) -> tuple[Outcome, bool]:
+) -> tuple[Outcome, Files, bool]:
     """Run the handler; tell whether somebody interrupted it."""
     from worker import log
     from worker.executor.executor import StopRequest
@@ -118,7 +121,7 @@ async def execute(
     stop = StopRequest()
     with interruptible(stop, out), events_shown(out) as on_event:
         try:
-            outcome = await run_local(
+            outcome, files = await run_local(
                 what,
                 parameters,
                 on_event,
@@ -137,7 +140,7 @@ async def execute(
             raise CliError(
                 f"{exc}", "check $XDG_STATE_HOME and the disk", code=ExitCode.CONFIGURATION
             ) from exc
-    return outcome, stop.is_requested
+    return outcome, files, stop.is_requested
 
 
 @contextmanager
@@ -207,10 +210,10 @@ def copy(url: str, name: str, target: Path) -> Path:
         raise CliError(f"{path} cannot be written: {exc.strerror}", "choose another --out") from exc
 
 
-def show(out: Output, outcome: Outcome, copied: list[Path]) -> None:
+def show(out: Output, outcome: Outcome, made: Files, copied: list[Path]) -> None:
     """Write result, files and usage."""
     if out.is_json:
-        out.json(document(outcome, copied))
+        out.json(document(outcome, made, copied))
         return
     import json
 
@@ -226,7 +229,7 @@ def show(out: Output, outcome: Outcome, copied: list[Path]) -> None:
         ("wall", human.duration(usage.wall_s)), ("CPU", human.duration(usage.cpu_s)),
         ("GPU", human.duration(usage.gpu_allocated_s)), ("peak RAM", human.size(usage.ram_peak_bytes)),
     ]  # fmt: skip
-    files = [str(path) for path in copied] or [file.url for file in outcome.artifacts]
+    files = [str(path) for path in copied] or [file.url for file in made]
     pairs += [("file", name) for name in files]
     record(out, "run", pairs)
     if outcome.error is not None and outcome.error.traceback:
@@ -236,13 +239,13 @@ def show(out: Output, outcome: Outcome, copied: list[Path]) -> None:
         out.console().print_json(json.dumps(outcome.value, ensure_ascii=False, default=str))
 
 
-def document(outcome: Outcome, copied: list[Path]) -> dict[str, Any]:
+def document(outcome: Outcome, made: Files, copied: list[Path]) -> dict[str, Any]:
     """Return the outcome as JSON."""
     return {
         "resultCode": str(outcome.code),
         "value": outcome.value,
         "error": outcome.error.as_results() if outcome.error is not None else None,
         "usage": outcome.usage.as_details(),
-        "files": [file.as_results() for file in outcome.artifacts],
+        "files": [file.as_results() for file in made],
         "copied": [str(path) for path in copied],
     }

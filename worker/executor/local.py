@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
+from msgspec import structs
+
+from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock, SystemClock
-from worker.executor.artifacts import open_artifacts
 from worker.executor.assignment import Assignment
 from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.limits import Limits
-from worker.executor.outcome import Outcome
+from worker.executor.outcome import Outcome, RunError
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
+from worker.executor.workdir import Workdirs
+from worker.storage.file import StoredFile, stored
+from worker.storage.opening import open_store
+from worker.storage.spool import Spool
+from worker.storage.store import FileGone, Store, StoreError
 
 __all__ = ["NoSuchHandler", "find_handler", "run_local"]
+
+SPOOL_BYTES: Final = 1 << 62  # one run at a time: what it makes is what is there
+
+CLOSE_S: Final = 600.0  # for the run's folder: nobody comes later to remove what is left of it
 
 
 class NoSuchHandler(Exception):  # noqa: N818 - what happened
@@ -37,7 +48,7 @@ async def run_local(
     limits: Limits | None = None,
     gpus: tuple[str, ...] = (),
     clock: Clock | None = None,
-) -> Outcome:
+) -> tuple[Outcome, tuple[StoredFile, ...]]:
     """Run one task by its type, or by a ``.py`` file (``file.py:type`` where it has several).
 
     Args:
@@ -52,16 +63,20 @@ async def run_local(
         gpus: UUIDs of the GPUs that it may use.
         clock: the machine's by default.
 
+    Returns:
+        How it ended, and its files where they are stored.
+
     Raises:
         NoSuchHandler: there is none; the message says what there is.
     """
     entry = await find_handler(type_or_file, handlers, Describer(state_dir / "cache"))
+    spool = Spool(state_dir / "spool", SPOOL_BYTES)
     executor = ProcessExecutor(
         catalogue=Catalogue(entries={entry.type: entry}),
         spawner=ProcessSpawner(),
         clock=clock or SystemClock(),
-        workdir_root=state_dir / "runs",
-        artifacts=open_artifacts(artifacts or state_dir / "artifacts"),
+        workdirs=Workdirs(state_dir / "runs", close_s=CLOSE_S),
+        spool=spool,
         concurrency=1,
         limits=limits,
     )
@@ -70,9 +85,27 @@ async def run_local(
         run_id=ids[0], task_id=ids[1], type=entry.type, parameters=dict(parameters), gpus=gpus
     )
     try:
-        return await executor.execute(assignment, stop or StopRequest(), on_event)
+        outcome = await executor.execute(assignment, stop or StopRequest(), on_event)
+        return await stored_at_once(open_store(artifacts or state_dir / "artifacts"), spool, ids[0], outcome)
     finally:
         await executor.aclose()
+
+
+async def stored_at_once(
+    store: Store, spool: Spool, run_id: str, outcome: Outcome
+) -> tuple[Outcome, tuple[StoredFile, ...]]:
+    """Store a run's files, once: there is a person who sees it, and no journal to go on from."""
+    try:
+        for file in outcome.files:
+            await store.store(run_id, file, spool.path_of(file))
+    except (StoreError, FileGone) as exc:
+        error = RunError(kind=ErrorKind.INTERNAL, message=str(exc), retryable=True)
+        failed = structs.replace(outcome, code=ResultCode.FAILED, error=outcome.error or error)
+        return failed, ()
+    finally:
+        await spool.remove(run_id)
+        await store.aclose()
+    return outcome, tuple(stored(file, store.url_of(run_id, file.name)) for file in outcome.files)
 
 
 async def find_handler(type_or_file: str, handlers: tuple[str, ...], describer: Describer) -> HandlerEntry:

@@ -10,7 +10,7 @@ from worker.api.wire import ErrorKind, ResultCode, format_error
 from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
 
-__all__ = ["Artifact", "Outcome", "RunError"]
+__all__ = ["Outcome", "RunError"]
 
 
 class RunError(Struct, frozen=True, kw_only=True):
@@ -40,26 +40,6 @@ class RunError(Struct, frozen=True, kw_only=True):
         }
 
 
-class Artifact(Struct, frozen=True, kw_only=True):
-    """A file that a run made, as it stands in `results.files`."""
-
-    name: str
-    url: str  # where it is stored: file:///… or s3://…
-    size_bytes: int
-    sha256: str
-    content_type: str
-
-    def as_results(self) -> dict[str, Any]:
-        """Return the entry of `results.files`."""
-        return {
-            "name": self.name,
-            "url": self.url,
-            "size": self.size_bytes,
-            "sha256": self.sha256,
-            "contentType": self.content_type,
-        }
-
-
 class Outcome(Struct, frozen=True, kw_only=True):
     """The end of one run: Success with a value, or Failed with an error; always with its bill."""
 
@@ -67,7 +47,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
     value: dict[str, Any] = field(default_factory=dict)  # what the handler returned
     error: RunError | None = None
     usage: Usage = field(default_factory=Usage)
-    artifacts: tuple[Artifact, ...] = ()
     files: tuple[SpooledFile, ...] = ()  # made by the run, not stored yet
     log_tail: str = ""
     checkpoint: Any = None

@@ -12,27 +12,31 @@ from msgspec.structs import replace
 
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
-from worker.executor.artifacts import ArtifactStore, StorageError, store_all
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
 from worker.executor.child_task import ChildTask
-from worker.executor.confinement import TaskUser
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
 from worker.executor.executor import EventSink, StopRequest
+from worker.executor.files import handed_over, take_files
 from worker.executor.frames import Assign, Load
 from worker.executor.leaving import Idle, LeavingChildren
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
-from worker.executor.outcome import Artifact, Outcome, RunError
+from worker.executor.outcome import Outcome, RunError
+from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.task_limits import read_limits
+from worker.executor.telling import redacted, with_last_lines
 from worker.executor.warm import ChildKey, WarmChildren
-from worker.executor.workdir import is_removed, make_workdir, remove_workdir
+from worker.executor.workdir import Workdirs, is_removed
 from worker.minder.trees import has_descendants
+from worker.redaction import Redactor
+from worker.storage.file import SpooledFile
+from worker.storage.spool import Spool
 from worker.usage.meter import Meter
 from worker.usage.rusage import Rusage
 from worker.usage.usage import Usage
@@ -76,16 +80,16 @@ class ProcessExecutor:
         catalogue: Handlers,
         spawner: Spawner,
         clock: Clock,
-        workdir_root: Path,
-        artifacts: ArtifactStore,
+        workdirs: Workdirs,
+        spool: Spool,
         concurrency: int,
         limits: Limits | None = None,
         load_timeout_s: float = LOAD_TIMEOUT_S,
         max_runs: int = MAX_RUNS,
         growth_bytes: int = GROWTH_BYTES,
         idle_s: float = IDLE_S,
-        redact: Callable[[str], str] = str,
-        task_user: TaskUser | None = None,
+        redactor: Callable[[], Redactor] = Redactor,
+        output: OutputRules | None = None,
     ) -> None:
         """Take the parts.
 
@@ -93,30 +97,30 @@ class ProcessExecutor:
             catalogue: where handlers are looked up.
             spawner: starts child processes.
             clock: for durations.
-            workdir_root: folder of the runs' folders.
-            artifacts: where the runs' files go.
+            workdirs: the runs' folders; closed with the executor.
+            spool: takes the runs' files.
             concurrency: how many idle children are kept at most.
             limits: the most that any run may take; its task's or handler's own limits may be nearer.
             load_timeout_s: limit for importing a handler and its setup.
             max_runs: a child is replaced after so many runs.
             growth_bytes: and when it has so much more private memory than after its first run.
             idle_s: a child without a run for so long is let go.
-            redact: removes secrets from lines of the log.
-            task_user: whom the runs' folders are given to, where children run as another user.
+            redactor: asked at each run's start; takes the agent's own secrets out of what runs tell.
+            output: what is kept of what runs print.
         """
         self._catalogue = catalogue
         self._spawner = spawner
         self._clock = clock
-        self._workdir_root = workdir_root.absolute()
-        self._artifacts = artifacts
+        self._workdirs = workdirs
+        self._spool = spool
         self._limits = limits or Limits()
         self._load_timeout_s = load_timeout_s
         self._reuse = Reuse(max_runs=max_runs, growth_bytes=growth_bytes)
         self._idle_s = idle_s
-        self._redact = redact
-        self._task_user = task_user
+        self._redactor = redactor
+        self._output = output or OutputRules()
         self._warm = WarmChildren(concurrency)
-        self._leaving = LeavingChildren(redact)
+        self._leaving = LeavingChildren(self._redact)
         self._replaced_types: set[str] = set()  # whose reasons stand in the log
 
     async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
@@ -129,14 +133,15 @@ class ProcessExecutor:
             return failed(ErrorKind.INVALID_PARAMETERS, "; ".join(problems))
         key = ChildKey(assignment.type, entry.target, assignment.gpus)
         try:
-            workdir = make_workdir(self._workdir_root, assignment.run_id)
-            if self._task_user is not None:
-                self._task_user.own(workdir)
+            workdir = self._workdirs.make(assignment.run_id)
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
+        error: RunError | None = None
         try:
             assign = Assign(assignment, str(workdir), wished, self._limits)
-            return await self._run_in(key, assign, stop, on_event)
+            outcome = await self._run_in(key, assign, stop, on_event)
+            error = outcome.error
+            return outcome
         except ChannelError as exc:
             return failed(ErrorKind.INVALID_PARAMETERS, f"the task cannot be handed to its handler: {exc}")
         except Exception as exc:  # a fault of ours must not leave the run without an end
@@ -144,7 +149,10 @@ class ProcessExecutor:
             return failed(ErrorKind.INTERNAL, f"the executor failed: {type(exc).__name__}: {exc}")
         finally:
             if not is_removed(workdir):
-                await to_the_end(remove_workdir(workdir))
+                await to_the_end(self._workdirs.leave(workdir, assignment, error))
+
+    def _redact(self, text: str) -> str:
+        return self._redactor().text(text)
 
     async def aclose(self) -> None:
         """End every child."""
@@ -152,6 +160,7 @@ class ProcessExecutor:
             self._leaving.let_go(link)
         await self._leaving.aclose()
         await self._spawner.aclose()
+        await self._workdirs.aclose()
 
     async def _run_in(self, key: ChildKey, assign: Assign, stop: StopRequest, on_event: EventSink) -> Outcome:
         try:
@@ -190,7 +199,6 @@ class ProcessExecutor:
         assignment = assign.assignment
         meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus))
         meter.start()
-        kills_before = self._spawner.oom_kills()
         task = ChildTask(
             link,
             assign,
@@ -199,11 +207,23 @@ class ProcessExecutor:
             on_event=on_event,
             meter=meter,
             clock=self._clock,
-            redact=self._redact,
+            redactor=self._redactor(),
+            output=Path(f"{assign.workdir}.out"),
+            rules=self._output,
+            watch=self._workdirs.watch(Path(assign.workdir)),
         )
+        try:
+            return await self._run_through(task, link, meter, Path(assign.workdir))
+        finally:
+            await to_the_end(task.output.discard())
+
+    async def _run_through(
+        self, task: ChildTask, link: ChildLink, meter: Meter, workdir: Path
+    ) -> tuple[Outcome, Fate]:
+        kills_before = self._spawner.oom_kills()
         evidence = await task.to_end()
         link.runs += 1
-        fate = self._fate(link, evidence, assignment.type)
+        fate = self._fate(link, evidence, task.assignment.type)
         is_ended_by_us = fate is Fate.END and link.exit is None
         if is_ended_by_us:
             meter.sample()  # the last sight of the peak of RAM, and of processes that the handler left behind
@@ -212,8 +232,13 @@ class ProcessExecutor:
         usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
         kills = increase(kills_before, self._spawner.oom_kills())
         end = classify(replace(task.evidence(), pool_oom_kills=kills))
-        stored, end = await self._stored(end, task, assignment.run_id, Path(assign.workdir))
-        return outcome_of(end, usage, stored, task.tail.text(), task.checkpoint), fate
+        made = handed_over(task.artifacts) if task.evidence().ended is not None else ()
+        printed = await task.output.close(is_success=end.code is ResultCode.SUCCESS)
+        files, end = await take_files(self._spool, end, [*made, *printed], task.assignment.run_id, workdir)
+        if end.error is not None and evidence.ended is None:
+            end = End(end.code, end.value, with_last_lines(end.error, task.output.tail.last()))
+        outcome = outcome_of(end, usage, files, task.output.tail.text(), task.checkpoint)
+        return redacted(outcome, task.redactor), fate
 
     def _fate(self, link: ChildLink, seen: Evidence, type_: str) -> Fate:
         """Decide what becomes of a child; log once per type what its handler does to them."""
@@ -225,20 +250,6 @@ class ProcessExecutor:
 
     def _is_alone(self, link: ChildLink) -> bool:
         return not has_descendants(link.pid) and not self._spawner.has_strangers()
-
-    async def _stored(
-        self, end: End, task: ChildTask, run_id: str, workdir: Path
-    ) -> tuple[tuple[Artifact, ...], End]:
-        """Store the files of a handler that came to its own end."""
-        if not task.artifacts or task.evidence().ended is None:
-            return (), end
-        try:
-            return await store_all(self._artifacts, run_id, task.artifacts, workdir), end
-        except StorageError as exc:
-            if end.error is not None:
-                return (), end
-            error = RunError(kind=ErrorKind.INTERNAL, message=str(exc), retryable=True)
-            return (), End(ResultCode.FAILED, end.value, error)
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
         link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
@@ -266,7 +277,7 @@ def rusage_of(link: ChildLink) -> Rusage | None:
 def outcome_of(
     end: End,
     usage: Usage | None = None,
-    artifacts: tuple[Artifact, ...] = (),
+    files: tuple[SpooledFile, ...] = (),
     log_tail: str = "",
     checkpoint: Any = None,
 ) -> Outcome:
@@ -276,7 +287,7 @@ def outcome_of(
         value=end.value,
         error=end.error,
         usage=usage or Usage(),
-        artifacts=artifacts,
+        files=files,
         log_tail=log_tail,
         checkpoint=checkpoint,
     )

@@ -101,8 +101,6 @@ def terminal_report(
 def results_of(outcome: Outcome) -> dict[str, Any]:
     """Return `results`: the handler's own values, and beside them what we know of the run."""
     results: dict[str, Any] = dict(outcome.value)
-    if outcome.artifacts:
-        results["files"] = [artifact.as_results() for artifact in outcome.artifacts]
     if outcome.error is not None:
         results["error"] = outcome.error.as_results()
     if outcome.checkpoint is not None:

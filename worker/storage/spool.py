@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -106,16 +108,20 @@ class Spool:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700, parents=True)
-            files = tuple(self._take_one(folder / str(at), one, workdir) for at, one in enumerate(made))
+            named = Counter(os.path.realpath(one.path) for one in made)
+            files = tuple(
+                self._take_one(folder / str(at), one, workdir, named[os.path.realpath(one.path)] == 1)
+                for at, one in enumerate(made)
+            )
             sync_folder(folder)
             sync_folder(self._folder)
         except OSError as exc:
             raise SpoolError(f"the run's files could not be kept in {folder}: {disk_reason(exc)}") from exc
         return files
 
-    def _take_one(self, target: Path, made: MadeFile, workdir: Path) -> SpooledFile:
+    def _take_one(self, target: Path, made: MadeFile, workdir: Path, may_move: bool) -> SpooledFile:
         try:
-            size_bytes, sha256 = take(made, target, workdir, self._rights)
+            size_bytes, sha256 = take(made, target, workdir, self._rights, may_move=may_move)
         except NotTaken as exc:
             raise SpoolError(str(exc)) from exc
         except OSError as exc:

@@ -54,8 +54,12 @@ def is_same(kept: Path, found: os.stat_result) -> bool:
     return False
 
 
-def take(made: MadeFile, target: Path, workdir: Path, rights: Rights) -> tuple[int, str]:
+def take(
+    made: MadeFile, target: Path, workdir: Path, rights: Rights, *, may_move: bool = True
+) -> tuple[int, str]:
     """Bring a file to `target`, which must not exist; durable but for its name; return size and SHA-256.
+
+    Where it may not be moved (it is handed over under another name too), it is copied.
 
     Raises:
         NotTaken: it is not there, no regular file, or not the handler's to hand over.
@@ -69,7 +73,7 @@ def take(made: MadeFile, target: Path, workdir: Path, rights: Rights) -> tuple[i
             raise NotTaken(f"file {made.name} at {made.path} is no regular file")
         if not made.is_ours and (rights.keeps(found) or (not is_inside and rights.forbids(real, found))):
             raise NotTaken(f"file {made.name} at {made.path} is not the handler's to hand over")
-        if (is_inside or made.is_ours) and is_moved(real, target, found):
+        if may_move and (is_inside or made.is_ours) and is_moved(real, target, found):
             return measured(source)
         with target.open("xb") as out:
             return copied(source, out)

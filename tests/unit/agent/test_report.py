@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor.outcome import Artifact, Outcome, RunError
-from worker.reporting.report import reduced, terminal_report
+from worker.executor.outcome import Outcome, RunError
+from worker.reporting.report import failed_instead, reduced, terminal_report, with_files
+from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
 STARTED = datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC)
@@ -20,11 +21,11 @@ USAGE = Usage(
 
 def test_a_success_says_what_it_brought_and_what_it_cost() -> None:
     """Numbers are numbers, results an object; the handler's own values stand at its top."""
-    artifact = Artifact(
+    file = StoredFile(
         name="a.stl", url="file:///x/a.stl", size_bytes=3, sha256="00", content_type="model/stl"
     )
-    outcome = Outcome(code=ResultCode.SUCCESS, value={"faces": 12}, usage=USAGE, artifacts=(artifact,))
-    body = terminal_report(outcome, OURS, STOPPED, 0.3)
+    outcome = Outcome(code=ResultCode.SUCCESS, value={"faces": 12}, usage=USAGE)
+    body = with_files(terminal_report(outcome, OURS, STOPPED, 0.3), [file])
     assert body["resultCode"] == "Success"
     assert body["progress"] == 1
     assert (body["startedAt"], body["stoppedAt"]) == ("2026-01-01T00:00:01.000Z", "2026-01-01T00:00:09.123Z")
@@ -35,9 +36,21 @@ def test_a_success_says_what_it_brought_and_what_it_cost() -> None:
         1024,
     )
     assert body["results"]["faces"] == 12
-    assert body["results"]["files"][0]["name"] == "a.stl"
+    told = {"name": "a.stl", "url": "file:///x/a.stl", "size": 3, "sha256": "00", "contentType": "model/stl"}
+    assert body["results"]["files"] == [told]
     assert body["results"]["usage"]["complete"] is True
     assert "error" not in body
+
+
+def test_a_success_that_became_a_failure_keeps_what_it_brought() -> None:
+    """Its value and its files stand beside the error."""
+    body = terminal_report(Outcome(code=ResultCode.SUCCESS, value={"faces": 12}), OURS, STOPPED, 1.0)
+    failed = failed_instead(body, RunError(kind=ErrorKind.CANCELLED, message="stopped"))
+    assert (failed["resultCode"], failed["error"]) == ("Failed", "cancelled: stopped")
+    assert failed["results"]["faces"] == 12
+    assert failed["results"]["error"]["kind"] == "cancelled"
+    assert body["resultCode"] == "Success"
+    assert with_files(body, []) == body
 
 
 def test_a_failure_says_why_twice() -> None:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from worker.clock import SystemClock
-from worker.executor.artifacts import ArtifactStore, open_artifacts
 from worker.executor.assignment import Assignment
 from worker.executor.catalogue import Catalogue, HandlerEntry
 from worker.executor.executor import Event, ProgressEvent, StopRequest
 from worker.executor.outcome import Outcome
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner, Spawned, Spawner
+from worker.executor.workdir import Workdirs
+from worker.storage.spool import Spool
 
 SAMPLES = Path(__file__).with_name("sample_handlers.py")
 TEST_LIMIT_S = 30.0  # of whatever a test waits for; reached only where something hangs
+SPOOL_BYTES = 1 << 40
 
 
 class SampleHandlers:
@@ -103,10 +105,11 @@ async def bench(
     folder: Path,
     *,
     handlers: Path = SAMPLES,
-    artifacts: ArtifactStore | None = None,
+    spool: Spool | None = None,
     environment: dict[str, str] | None = None,
     spawner: Spawner | None = None,
     catalogue: Catalogue | None = None,
+    workdirs: Workdirs | None = None,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """Give an executor; close it, and see that every child is gone."""
@@ -115,8 +118,8 @@ async def bench(
         catalogue=catalogue or SampleHandlers(handlers),
         spawner=spawner or counting,
         clock=SystemClock(),
-        workdir_root=folder / "runs",
-        artifacts=artifacts or open_artifacts(folder / "artifacts"),
+        workdirs=workdirs or Workdirs(folder / "runs"),
+        spool=spool or Spool(folder / "spool", SPOOL_BYTES),
         concurrency=options.pop("concurrency", 2),
         **options,
     )

@@ -121,18 +121,6 @@ def test_the_deadline_counts_down_the_nearer_limit(tmp_path: Path) -> None:
     within_limit(scenario())
 
 
-def test_secrets_are_redacted_from_lines(tmp_path: Path) -> None:
-    """Neither events nor the tail carry what `redact` removes."""
-
-    async def scenario() -> None:
-        async with bench(tmp_path, redact=lambda line: line.replace("printed", "***")) as it:
-            outcome = await it.run("tell")
-            assert "printed" not in outcome.log_tail
-            assert "printed" not in [event.line for event in it.events if isinstance(event, LogEvent)]
-
-    within_limit(scenario())
-
-
 def test_a_listener_that_raises_does_not_end_the_run(tmp_path: Path) -> None:
     """How a run ends is decided by the run."""
 
@@ -146,24 +134,23 @@ def test_a_listener_that_raises_does_not_end_the_run(tmp_path: Path) -> None:
     within_limit(scenario())
 
 
-def test_an_artifact_is_stored_with_its_digest(tmp_path: Path) -> None:
-    """The file is at its URL when the outcome is there."""
+def test_the_files_of_a_run_are_in_the_spool_when_its_outcome_is_there(tmp_path: Path) -> None:
+    """With digest and type; nothing of the run's folder is left."""
 
     async def scenario() -> None:
         async with bench(tmp_path) as it:
-            (artifact,) = (await it.run("make-file", text="hello", name="deep/out.stl")).artifacts
-            stored = tmp_path / "artifacts" / "run-1" / "deep" / "out.stl"
-            assert stored.read_text() == "hello"
-            assert artifact.url == stored.as_uri()
-            assert (artifact.size_bytes, artifact.content_type) == (5, "model/stl")
-            assert artifact.sha256.startswith("2cf24dba")
+            (file,) = (await it.run("make-file", text="hello", name="deep/out.stl")).files
+            assert (tmp_path / "spool" / file.path).read_text() == "hello"
+            assert (file.name, file.size_bytes, file.content_type) == ("deep/out.stl", 5, "model/stl")
+            assert file.sha256.startswith("2cf24dba")
+            assert it.is_tidy
 
     within_limit(scenario())
 
 
-def test_a_file_that_cannot_be_stored_fails_the_run_and_says_which(tmp_path: Path) -> None:
-    """A success without its files would be a lie; the value is kept."""
-    (tmp_path / "artifacts").write_text("in the way")
+def test_a_file_that_cannot_be_kept_fails_the_run_and_says_which(tmp_path: Path) -> None:
+    """A success without its files would be a lie; the value is kept, and it may be tried again."""
+    (tmp_path / "spool").write_text("in the way")
 
     async def scenario() -> None:
         async with bench(tmp_path) as it:
@@ -171,7 +158,8 @@ def test_a_file_that_cannot_be_stored_fails_the_run_and_says_which(tmp_path: Pat
             assert outcome.code is ResultCode.FAILED
             assert outcome.error is not None
             assert outcome.error.kind is ErrorKind.INTERNAL
-            assert "out.stl" in outcome.error.message
+            assert outcome.error.retryable
+            assert "spool" in outcome.error.message
             assert outcome.value == {"made": 1}
 
     within_limit(scenario())

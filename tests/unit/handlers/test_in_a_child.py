@@ -33,7 +33,7 @@ def run(
 
     async def within_the_limit() -> Outcome:
         async with asyncio.timeout(LIMIT_S):
-            return await run_local(type_, parameters, on_event, state_dir=folder, stop=stop)
+            return (await run_local(type_, parameters, on_event, state_dir=folder, stop=stop))[0]
 
     return asyncio.run(within_the_limit()), events
 
@@ -55,9 +55,9 @@ def test_a_converted_mesh_is_stored_with_its_library(tmp_path: Path) -> None:
     """Both files of an OBJ are artifacts of the run, of the kinds they are."""
     outcome, _ = run(tmp_path, "mesh-convert", {"input": str(models.folder() / "lamp.glb"), "format": "obj"})
     assert outcome.code == ResultCode.SUCCESS
-    assert [file.name for file in outcome.artifacts] == ["lamp.obj", "lamp.mtl"]
-    assert outcome.artifacts[0].content_type == "model/obj"
-    assert outcome.artifacts[0].size_bytes == outcome.value["bytes"]
+    assert [file.name for file in outcome.files] == ["lamp.obj", "lamp.mtl"]
+    assert outcome.files[0].content_type == "model/obj"
+    assert outcome.files[0].size_bytes == outcome.value["bytes"]
 
 
 def test_the_broken_sample_fails_with_its_sentence(tmp_path: Path) -> None:

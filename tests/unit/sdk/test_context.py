@@ -84,6 +84,17 @@ def test_an_artifact_name_stays_below_its_run(tmp_path: Path, name: str) -> None
         ctx.artifact(tmp_path / "a", name=name)
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr", "stdout/a", "a/b", "deep"])
+def test_an_artifact_name_must_be_free(tmp_path: Path, name: str) -> None:
+    """Not that of the run's output, nor one that is a file and a folder."""
+    ctx = make_context(tmp_path)
+    (tmp_path / "file").touch()
+    ctx.artifact(tmp_path / "file", name="a")
+    ctx.artifact(tmp_path / "file", name="deep/b")
+    with pytest.raises(ValueError, match=f"artifact name '{name}' (is reserved|makes a file a folder)"):
+        ctx.artifact(tmp_path / "file", name=name)
+
+
 def test_the_number_of_artifacts_is_bounded(tmp_path: Path) -> None:
     """A handler that makes a file a frame packs them."""
     ctx = make_context(tmp_path)

@@ -32,9 +32,9 @@ class PutServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        """Listen on a free port."""
-        super().__init__(("127.0.0.1", 0), Put)
+    def __init__(self, port: int) -> None:
+        """Listen."""
+        super().__init__(("127.0.0.1", port), Put)
         self.files: dict[str, bytes] = {}
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
@@ -76,9 +76,9 @@ class Put(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def put_server() -> Iterator[PutServer]:
-    """Give a server; stop it afterwards."""
-    server = PutServer()
+def put_server(port: int = 0) -> Iterator[PutServer]:
+    """Give a server, on a free port by default; stop it afterwards."""
+    server = PutServer(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

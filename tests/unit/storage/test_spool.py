@@ -72,6 +72,16 @@ def test_a_file_of_somebody_else_is_copied(tmp_path: Path, workdir: Path) -> Non
     assert [file.content_type for file in files] == ["text/plain"] * 3
 
 
+def test_a_file_may_be_handed_over_under_several_names(tmp_path: Path, workdir: Path) -> None:
+    """Also by a link to it; each name gets the whole of it."""
+    (workdir / "a").write_bytes(b"model")
+    (workdir / "link").symlink_to("a")
+    spool = spool_of(tmp_path)
+    files = take(spool, workdir, made(workdir / "a"), made(workdir / "a", "b"), made(workdir / "link", "c"))
+    assert [spool.path_of(file).read_bytes() for file in files] == [b"model"] * 3
+    assert not any(spool.path_of(file).is_symlink() for file in files)
+
+
 def test_a_file_on_another_file_system_is_copied(tmp_path: Path, workdir: Path) -> None:
     """Shared memory is one; a handler may well write there."""
     if os.stat("/dev/shm").st_dev == tmp_path.stat().st_dev:  # noqa: PTH116 - a mount, not a path
