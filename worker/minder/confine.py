@@ -58,6 +58,8 @@ def confine(wish: dict[str, Any]) -> None:
     with Step("capabilities"):
         if user is not None or is_landlocked:
             privileges.drop_capabilities(kept)
+        if user is not None and uid != 0:
+            privileges.check_no_way_back()
     with Step("no_new_privs"):
         if is_held:
             privileges.forbid_new_privileges()

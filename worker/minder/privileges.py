@@ -10,7 +10,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["KEPT_OF_ROOT", "become_user", "bound_capabilities", "drop_capabilities", "forbid_new_privileges"]
+__all__ = [
+    "KEPT_OF_ROOT",
+    "become_user",
+    "bound_capabilities",
+    "check_no_way_back",
+    "drop_capabilities",
+    "forbid_new_privileges",
+]
 
 PR_CAPBSET_READ, PR_CAPBSET_DROP = 23, 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -30,24 +37,26 @@ def become_user(uid: int, gid: int, groups: Sequence[int]) -> None:
     """Become another user, for good.
 
     Raises:
-        OSError: this process may not, or could get back.
+        OSError: this process may not.
     """
     if (os.getresuid(), os.getresgid()) == ((uid,) * 3, (gid,) * 3) and uid != 0:
         return
     os.setgroups(list(groups))
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    if uid != 0 and can_return():
-        raise OSError(f"user {uid}: this process could become root again")
 
 
-def can_return() -> bool:
-    """Tell whether this process may become root."""
+def check_no_way_back() -> None:
+    """Make sure that this process cannot become root; try it after everything was given up.
+
+    Raises:
+        OSError: it can.
+    """
     try:
         os.setuid(0)
     except PermissionError:
-        return False
-    return True
+        return
+    raise OSError("this process could become root again")
 
 
 def bound_capabilities(keep: int = 0) -> None:

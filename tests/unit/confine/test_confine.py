@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from tests.unit.confine.conftest import needs_landlock, needs_root
 from tests.unit.confine.scene import LIMIT_S, ROOT, nobody
+from worker.agent.task_user import NEEDED_CAPABILITIES
 from worker.minder import landlock
 
 START = """
@@ -96,6 +99,26 @@ def test_child_that_may_not_change_users_is_not_started(python: str) -> None:
     )  # fmt: skip
     assert ran.returncode == 7
     assert f"user {nobody().uid}: Operation not permitted" in ran.stdout
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv makes an agent with a few capabilities")
+def test_agent_with_the_named_capabilities_needs_not_be_root(python: str) -> None:
+    """Those that the agent asks for are enough to become the task user, who keeps none of them."""
+    person, agent = nobody(), pwd.getpwnam("daemon")
+    held = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in NEEDED_CAPABILITIES)
+    wish = {"user": person.wish(), "no_new_privs": True}
+    show = "print(open('/proc/self/status').read())"
+    ran = subprocess.run(
+        ["setpriv", f"--reuid={agent.pw_uid}", f"--regid={agent.pw_gid}", "--clear-groups",
+         f"--inh-caps={held}", f"--ambient-caps={held}",
+         python, "-I", "-S", "-c", START, str(ROOT), json.dumps(wish), "-c", show],
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    status = dict(line.split(":\t", 1) for line in ran.stdout.splitlines() if ":\t" in line)
+    assert set(status["Uid"].split()) == {str(person.uid)}
+    assert {int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Amb")} == {0}
 
 
 @needs_landlock
