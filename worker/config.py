@@ -54,6 +54,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None  # the most that the processes of any run may have together
     cgroups: Literal["auto", "off"] = "auto"  # whether children get control groups, where they can be made
     max_processes: int = 4096  # of a run and its child, threads counted, where a control group can hold it
+    load_timeout_s: float = 300.0  # of a handler's import and setup: a cold network disk takes minutes
     child_idle_s: float = 600.0  # a child without a run for so long is let go
     child_runs: int = 1000  # a child is replaced after so many runs
     child_growth_bytes: int = 1024**3  # and when it has so much more private memory than after its first

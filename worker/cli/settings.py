@@ -101,6 +101,8 @@ AGENT_SETTINGS: Final = (
             help="Whether runs get control groups of their own, where they can be made; they hold limits."),
     Setting(name="max_processes", type=click.IntRange(16), default=AGENT["max_processes"], metavar="N",
             help="How many processes and threads a run may have, where a control group can hold it."),
+    Setting(name="load_timeout", type=TIME_LIMIT, default=AGENT["load_timeout_s"], metavar="TIME",
+            help="How long the import of a handler and its setup may take."),
     Setting(name="child_idle", type=DURATION, default=AGENT["child_idle_s"], metavar="TIME",
             help="How long a warm process is kept without a run, with all that it has loaded."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
@@ -159,7 +161,7 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
-    | {"drain_timeout", "timeout", "no_progress", "child_idle", "settle", "job_interval"}
+    | {"drain_timeout", "timeout", "no_progress", "load_timeout", "child_idle", "settle", "job_interval"}
 )
 
 IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool"})

@@ -12,6 +12,7 @@ import sys
 import msgspec
 
 from worker.executor.description import Described, Description
+from worker.executor.handler_state import takes_context
 from worker.executor.loading import LoadError, handlers_of, load_handler, load_module
 from worker.sdk.handler import HandlerSpec
 from worker.sdk.parameters import read_signature
@@ -36,6 +37,8 @@ def describe(where: str, attribute: str | None) -> Description:
 def described(spec: HandlerSpec, target: str) -> Described:
     """Describe one handler; in a module or file without an attribute it is found by its type."""
     try:
+        if spec.setup is not None:
+            takes_context(spec.setup)
         schema = read_signature(spec.function).schema()
     except TypeError as exc:
         return Described(type=spec.type, target=target, doc=spec.doc, problem=str(exc))

@@ -13,7 +13,7 @@ from worker.sdk.handler import HandlerSpec, SetupContext
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["HandlerState"]
+__all__ = ["HandlerState", "takes_context"]
 
 
 class HandlerState:
@@ -92,13 +92,23 @@ async def cancel_others(kept: set[asyncio.Task[Any]]) -> None:
 
 
 def takes_context(setup: Callable[..., Any]) -> bool:
-    """Tell whether a `setup` must be given an argument; one with a default has its own meaning."""
+    """Tell whether a `setup` must be given an argument; one with a default has its own meaning.
+
+    Raises:
+        TypeError: it must be given more.
+    """
     try:
-        first = next(iter(inspect.signature(setup).parameters.values()), None)
+        parameters = inspect.signature(setup).parameters.values()
     except (TypeError, ValueError):  # of a builtin, which tells nothing
         return False
-    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return first is not None and first.kind in by_position and first.default is inspect.Parameter.empty
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [
+        one for one in parameters if one.default is inspect.Parameter.empty and one.kind not in optional
+    ]
+    if len(needed) > 1 or any(one.kind is inspect.Parameter.KEYWORD_ONLY for one in needed):
+        names = ", ".join(one.name for one in needed)
+        raise TypeError(f"setup takes nothing or one context, and this one requires {names}")
+    return bool(needed)
 
 
 def failed_step(step: str, type_: str, exc: BaseException) -> LoadError:

@@ -139,6 +139,11 @@ def quitting_setup(ctx: Context) -> None:
     """Never run."""
 
 
+@handler("demanding-setup", setup=lambda model, device: None)  # type: ignore[arg-type]  # the mistake
+def demanding_setup(ctx: Context) -> None:
+    """Never run."""
+
+
 @handler("hanging-setup", setup=lambda: time.sleep(600))
 def hanging_setup(ctx: Context) -> None:
     """Never run."""
@@ -253,5 +258,6 @@ CHANGES: dict[str, Any] = {
     "descriptor 1": redirect_stdout,
     "thread": lambda: threading.Thread(target=time.sleep, args=(600,)).start(),
     "busy pool": lambda: start_pool(600),
+    "broken threading": lambda: setattr(threading, "enumerate", None),
     "many files": lambda: KEPT.extend(Path(os.devnull).open() for _ in range(40)),  # noqa: SIM115
 }

@@ -245,4 +245,6 @@ def test_describing_a_handler_does_not_set_it_up(tmp_path: Path) -> None:
     slots = Path(shutil.copy(SLOTS, tmp_path / "slots.py"))
     catalogue = asyncio.run(open_catalogue([str(slots)], Describer(None), []))
     assert {"kept", "hanging-setup", "quitting-setup"} <= set(catalogue.types)
+    problem = catalogue.entries["demanding-setup"].problem
+    assert problem == "setup takes nothing or one context, and this one requires model, device"
     assert not (tmp_path / "notes").exists()

@@ -13,7 +13,10 @@ UNDONE = [
     "nothing", "environment", "umask", "directory", "SIGINT", "SIGUSR1", "mask", "alarm", "locale",
     "soft limit", "CPU set", "stdout", "recursion", "collection", "daemon", "idle pool", "some files",
 ]  # fmt: skip
-REPLACED = ["hard limit", "nice", "closed stdout", "descriptor 1", "thread", "busy pool", "many files"]
+REPLACED = [
+    "hard limit", "nice", "closed stdout", "descriptor 1", "thread", "busy pool", "many files",
+    "broken threading",
+]  # fmt: skip
 
 
 async def looks(tmp_path: Path, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -50,3 +53,17 @@ def test_what_cannot_be_undone_ends_the_process(tmp_path: Path, change: str) -> 
         assert after == first
 
     within_limit(scenario())
+
+
+def test_what_costs_a_process_is_said_once_a_type(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The author learns why the model is loaded again and again; the log does not fill with it."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=SLOTS) as it:
+            for _ in range(2):
+                await it.run("surroundings", change="thread")
+
+    within_limit(scenario())
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "child.replaced" in line]
+    assert "surroundings" in told
+    assert "it left threads running: 'Thread-" in told
