@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ import structlog
 
 from worker.api.wire import ErrorKind
 from worker.clock import Clock
+from worker.executor.assignment import Assignment
 from worker.executor.deadlines import LIMIT_GRACE_S, RunLimits, StopPlan
 from worker.executor.evidence import Evidence, StopReason
 from worker.executor.executor import Event, EventSink, LogEvent, ProgressEvent, StopRequest, UsageEvent
@@ -27,10 +28,14 @@ from worker.executor.frames import (
     ToldCheckpoint,
     ToldLog,
     ToldProgress,
+    ToldSecret,
     Up,
 )
 from worker.executor.link import ChildLink
-from worker.executor.output import LineCutter, LogTail, RateLimit
+from worker.executor.output import OutputRules, RunOutput
+from worker.executor.visible import visible
+from worker.executor.workdir_watch import WorkdirWatch
+from worker.redaction import Redactor
 from worker.usage.usage import Usage
 
 __all__ = ["ChildTask", "RunMeter"]
@@ -41,6 +46,9 @@ GUARD_MARGIN_S: Final = 3.0  # behind the agent's own deadline, for a machine th
 EOF_PATIENCE_S: Final = 1.0  # between a closed channel and the end of its process
 GENTLE: Final = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED})  # time to finish is what the grace is for
 MAX_ARTIFACTS: Final = 1000
+WORTH_A_LOOK: Final = frozenset(
+    {"warning", "error"}
+)  # of what handlers log; the agent's own log is for agents
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +74,10 @@ class ChildTask:
         on_event: EventSink,
         meter: RunMeter,
         clock: Clock,
-        redact: Callable[[str], str],
+        redactor: Redactor,
+        output: Path,
+        rules: OutputRules,
+        watch: WorkdirWatch | None = None,
     ) -> None:
         self._link = link
         self._assign = assign
@@ -75,7 +86,8 @@ class ChildTask:
         self._on_event = on_event
         self._meter = meter
         self._clock = clock
-        self._redact = redact
+        self._watch = watch
+        self.redactor = redactor.with_secrets(link.secrets)
         self._wake = asyncio.Event()
         self._plan: StopPlan | None = None
         self._is_limit_hit = False
@@ -87,17 +99,19 @@ class ChildTask:
         self._eof_mono: float | None = None
         self.artifacts: list[ToldArtifact] = []
         self.checkpoint: object = None
-        self.tail = LogTail()
-        limit = RateLimit(clock.mono)
-        self._cutters = {
-            stream: LineCutter(limit, lambda line, stream=stream: self._log(stream, line, "info"))  # type: ignore[misc]
-            for stream in ("stdout", "stderr")
-        }
+        self.output = RunOutput(output, self.redactor, mono=clock.mono, on_line=self._on_line, rules=rules)
+
+    @property
+    def assignment(self) -> Assignment:
+        """What is run."""
+        return self._assign.assignment
 
     async def to_end(self) -> Evidence:
         """Run to the receipt, or to the end of the process."""
         self._link.listener = self
-        watching = asyncio.create_task(self._watch_stop())
+        watching = [asyncio.create_task(self._watch_stop())]
+        if self._watch is not None:
+            watching.append(asyncio.create_task(self._watch_workdir(self._watch)))
         try:
             if (ready := self._link.ready) is not None:
                 self._limits.ready(ready.limits, self._clock.mono())
@@ -105,7 +119,8 @@ class ChildTask:
             while not self._is_over():
                 await self._go_on()
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
         return self.evidence()
 
     def finish_output(self) -> None:
@@ -113,8 +128,7 @@ class ChildTask:
         if self._link.exit is None:
             self._link.guard(None, None)
             self._link.drain()
-        for cutter in self._cutters.values():
-            cutter.finish()
+        self.output.finish()
         self._link.listener = None
 
     def evidence(self) -> Evidence:
@@ -213,6 +227,17 @@ class ChildTask:
                 self._send_stop(now)
             self._wake.set()
 
+    async def _watch_workdir(self, watch: WorkdirWatch) -> None:
+        """Stop the run when its folder holds too much."""
+        try:
+            text = await watch.exceeded()
+        except Exception:  # a fault of ours is no fault of the run's
+            log.exception("workdir.watch_failed", run_id=self._assign.assignment.run_id)
+            return
+        if self._plan is None:
+            self._begin_stop(StopReason(ErrorKind.HANDLER_ERROR, text), LIMIT_GRACE_S, self._clock.mono())
+            self._wake.set()
+
     def _begin_stop(self, reason: StopReason, grace_s: float, now: float) -> None:
         self._plan = StopPlan(reason, grace_s, now)
         self._send_stop(now)
@@ -221,7 +246,8 @@ class ChildTask:
         assert self._plan is not None
         reason, grace_s = self._plan.reason, max(0.0, self._plan.kill_mono - now)
         run_id, is_urgent = self._assign.assignment.run_id, reason.kind not in GENTLE
-        self._link.send(Stop(run_id, str(reason.kind), reason.message, grace_s, is_urgent))
+        message = self.redactor.text(reason.message)  # the handler need not know more than people do
+        self._link.send(Stop(run_id, str(reason.kind), message, grace_s, is_urgent))
 
     def on_frame(self, frame: Up) -> None:
         """Take what the child says."""
@@ -230,9 +256,12 @@ class ChildTask:
             case ToldProgress():
                 self._limits.progressed(now)
                 self._ratio = max(self._ratio, min(frame.ratio, 1.0))
-                self._emit(ProgressEvent(self._ratio, frame.message))
+                message = None if frame.message is None else self._shown(frame.message)
+                self._emit(ProgressEvent(self._ratio, message))
             case ToldLog():
-                self._log("log", frame.message, frame.level)
+                self._log("log", self._shown(frame.message), frame.level)
+            case ToldSecret():
+                self._keep_secret(frame.value)
             case ToldArtifact():
                 if len(self.artifacts) < MAX_ARTIFACTS:
                     self.artifacts.append(frame)
@@ -250,15 +279,30 @@ class ChildTask:
 
     def on_output(self, stream: str, data: bytes) -> None:
         """Take what the run printed."""
-        self._cutters[stream].feed(data)
+        self.output.feed(stream, data)
 
     def on_change(self) -> None:
         """Look at the child again."""
         self._wake.set()
 
+    def _keep_secret(self, value: str) -> None:
+        """Take a secret out of everything that is shown from here on, for as long as the child lives."""
+        if not self._link.keep_secret(value):
+            log.warning("run.secret_refused", run_id=self._assign.assignment.run_id)
+            return
+        self.redactor = self.redactor.with_secrets([value])
+        self.output.use(self.redactor)
+
+    def _shown(self, text: str) -> str:
+        return visible(self.redactor.text(text))
+
+    def _on_line(self, stream: str, line: str) -> None:
+        self._log(stream, visible(line), "info")
+
     def _log(self, stream: str, line: str, level: str) -> None:
-        line = self._redact(line)
-        self.tail.add(line)
+        self.output.tail.add(line)
+        write = log.info if stream == "log" and level in WORTH_A_LOOK else log.debug
+        write("run.line", run_id=self._assign.assignment.run_id, stream=stream, level_told=level, line=line)
         self._emit(LogEvent(stream, line, level))
 
     def _emit(self, event: Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 from typing import Final, Protocol
@@ -18,7 +19,8 @@ __all__ = ["ChildLink", "Listener"]
 READ_BYTES: Final = 64 * 1024
 DRAIN_READS: Final = 512  # 32 MiB: two frames at their bound; more comes only from a child that goes on
 HEAR_READS: Final = 64  # 4 MiB: more than a socket holds
-OUTPUT_BYTES: Final = 64 * 1024
+WIDE_PIPE_BYTES: Final = 1024 * 1024  # /proc/sys/fs/pipe-max-size, as it mostly is
+WIDE_READ_BYTES: Final = 256 * 1024
 MAX_SECRETS: Final = 100  # told by the runs of one child
 MAX_SECRETS_CHARS: Final = 256 * 1024
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
@@ -59,6 +61,7 @@ class ChildLink:
         self._socket = spawned.channel
         self._outputs = {spawned.stdout_fd: "stdout", spawned.stderr_fd: "stderr"}
         self._reader = up_reader()
+        self._read_bytes: dict[int, int] = {}  # of outputs that were printed much to
         self._unsent = bytearray()
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
@@ -200,17 +203,25 @@ class ChildLink:
     def _on_output(self, descriptor: int) -> int:
         """Read once; return how much there was."""
         try:
-            data = os.read(descriptor, OUTPUT_BYTES)
+            data = os.read(descriptor, self._read_bytes.get(descriptor, READ_BYTES))
         except BlockingIOError:
             return 0
         except OSError:
             data = b""
         if not data:
             self._loop.remove_reader(descriptor)
-        elif self.listener is not None:
+        if len(data) == READ_BYTES and descriptor not in self._read_bytes:
+            self._widen(descriptor)
+        if data and self.listener is not None:
             self._hear_first()
             self.listener.on_output(self._outputs[descriptor], data)
         return len(data)
+
+    def _widen(self, descriptor: int) -> None:
+        """Give a pipe that was full more room: its writer and we then take turns less often."""
+        self._read_bytes[descriptor] = WIDE_READ_BYTES
+        with contextlib.suppress(OSError):  # the user has too many wide ones
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, WIDE_PIPE_BYTES)
 
     def _hear_first(self) -> None:
         """Take what was said before something was printed: it may be a secret that was printed."""
