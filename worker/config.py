@@ -58,6 +58,11 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     child_idle_s: float = 600.0  # a child without a run for so long is let go
     child_runs: int = 1000  # a child is replaced after so many runs
     child_growth_bytes: int = 1024**3  # and when it has so much more private memory than after its first
+    workdir_bytes: int | None = None  # the most that the folder of a run may hold
+    keep_workdirs: Literal["never", "failed"] = "never"  # the folders of runs, when they have ended
+    keep_workdirs_age_s: float = 86_400.0  # how long such a folder is kept
+    keep_workdirs_bytes: int = 10 * 1024**3  # and how much of them; the oldest go first
+    min_free_bytes: int = 512 * 1024**2  # on the disks that the agent fills; with less, nothing is claimed
     task_user: str | None = None  # whom handlers run as; None: whom the agent runs as
     hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers

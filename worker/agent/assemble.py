@@ -14,6 +14,7 @@ from worker.agent.claim import Claimer
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
 from worker.agent.ending import Endings
+from worker.agent.free_space import FreeSpace
 from worker.agent.gpus import Gpus
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
@@ -59,6 +60,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     gpus: Gpus  # that are free, and what the machine lacks for a task
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]
+    space: FreeSpace  # on the disks that the agent fills
 
 
 class Agent(Struct, frozen=True):
@@ -121,6 +123,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         attempts=attempts,
         outbox=outbox,
         storing=storing,
+        space=parts.space,
         journal=parts.journal,
         jobs=jobs,
         drain=drain,

@@ -9,6 +9,7 @@ import structlog
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.errands import Errands, cancel
+from worker.agent.free_space import FreeSpace
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
@@ -36,6 +37,7 @@ class Supervisor:
         attempts: Attempts,
         outbox: Outbox,
         storing: Storing,
+        space: FreeSpace,
         journal: Journal,
         jobs: JobStates,
         drain: Drain,
@@ -47,6 +49,7 @@ class Supervisor:
         self._attempts = attempts
         self._outbox = outbox
         self._storing = storing
+        self._space = space
         self._journal = journal
         self._jobs = jobs
         self._drain = drain
@@ -56,19 +59,21 @@ class Supervisor:
         self._attempting = Errands(self._tell_change)
         outbox.listen(self._tell_change)
         storing.listen(self._tell_change)
+        space.listen(self._tell_change)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
         work = asyncio.create_task(self._work(recovery))
         watch = asyncio.create_task(self._jobs.run())
+        space = asyncio.create_task(self._space.watch())
         drained = asyncio.create_task(self._drain.requested())
         try:
-            await asyncio.wait({work, watch, drained}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (work, watch):
+            await asyncio.wait({work, watch, space, drained}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, watch, space):
                 if task.done():
                     task.result()  # idle; or a fault of ours, which must be seen
         finally:
-            await cancel(work, drained)
+            await cancel(work, space, drained)
             if self._attempting and not self._drain.is_requested:
                 self._drain.request(ErrorKind.DRAINED, "the agent failed")
             await self._finish()
@@ -78,10 +83,13 @@ class Supervisor:
     async def _work(self, recovery: Recovery) -> None:
         """Recover what an earlier life left, then take tasks until there is nothing or it is cancelled."""
         await recovery.run()
+        await self._space.look()
         while not self._is_idle():
             await self._wait_until_free()
             task = await self._next(self._slots - len(self._attempting))
-            if task is not None:
+            if task is not None and self._space.is_short:  # the poll may have been held for long
+                self._poller.leave(task.id)
+            elif task is not None:
                 self._attempting.start(self._attempt(task))
 
     async def _next(self, free: int) -> Task | None:
@@ -96,9 +104,9 @@ class Supervisor:
         return self._poller.idle_polls >= IDLE_POLLS
 
     async def _wait_until_free(self) -> None:
-        """Wait for a slot, for room in the outbox and the spool, and for a disk that takes the journal."""
+        """Wait for a slot, for room in the outbox, the spool and on the disk, which takes the journal."""
         is_told = False
-        while len(self._attempting) >= self._slots or self._outbox.is_full or self._storing.is_full:
+        while self._is_full():
             if self._storing.is_full and not is_told:
                 is_told = True
                 log.error("spool.full", error=self._storing.fullness(), hint="nothing is claimed until then")
@@ -110,6 +118,10 @@ class Supervisor:
                 await self._journal.sync()
             except JournalError as error:
                 self._tell_disk(error)
+
+    def _is_full(self) -> bool:
+        is_busy = len(self._attempting) >= self._slots
+        return is_busy or self._outbox.is_full or self._storing.is_full or self._space.is_short
 
     async def _attempt(self, task: Task) -> None:
         try:

@@ -105,6 +105,18 @@ AGENT_SETTINGS: Final = (
             help="How long the import of a handler and its setup may take."),
     Setting(name="child_idle", type=DURATION, default=AGENT["child_idle_s"], metavar="TIME",
             help="How long a warm process is kept without a run, with all that it has loaded."),
+    Setting(name="workdir_size", type=MEMORY_LIMIT, metavar="SIZE", default_text="none",
+            help="How much the folder of a run may hold on the disk; with more the run is stopped."),
+    Setting(name="keep_workdirs", type=click.Choice(["never", "failed"]), default=AGENT["keep_workdirs"],
+            help="Whether the folders of failed runs are kept, below the state folder, to be looked at."),
+    Setting(name="keep_workdirs_age", type=DURATION, default=AGENT["keep_workdirs_age_s"], metavar="TIME",
+            help="How long they are kept."),
+    Setting(name="keep_workdirs_size", type=BYTES, default=AGENT["keep_workdirs_bytes"], metavar="SIZE",
+            default_text="10GiB", help="How much of them is kept; the oldest go first."),
+    Setting(name="min_free", type=BYTES, default=AGENT["min_free_bytes"], metavar="SIZE",
+            default_text="512MiB",
+            help="With less free for the state folder, or for a store that is a folder, no task is claimed;"
+            " 0: never looked at."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
             help="After so many runs a warm process is replaced."),
     Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
@@ -162,9 +174,17 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
     | {"drain_timeout", "timeout", "no_progress", "load_timeout", "child_idle", "settle", "job_interval"}
+    | {"keep_workdirs_age"}
 )
 
-IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool"})
+IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool", "min_free"})
+
+OTHER_FIELDS: Final = {
+    "api_url": "url",
+    "store": "artifacts",
+    "workdir_size": "workdir_bytes",
+    "keep_workdirs_size": "keep_workdirs_bytes",
+}
 
 
 def field_name(setting: str) -> str:
@@ -173,7 +193,7 @@ def field_name(setting: str) -> str:
         return setting + "_s"
     if setting in IN_BYTES:
         return setting + "_bytes"
-    return {"api_url": "url", "store": "artifacts"}.get(setting, setting)
+    return OTHER_FIELDS.get(setting, setting)
 
 
 def api_settings(function: F) -> F:

@@ -1,32 +1,115 @@
-"""The folder of a run: made empty before it, removed after it."""
+"""The folders of runs: each made empty before its run, removed or kept after it."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
+from typing import Final
 
-from worker.executor.artifacts import safe_part
+import structlog
 
-__all__ = ["clear_workdirs", "is_removed", "make_workdir", "remove_workdir"]
+from worker.api.wire import ErrorKind
+from worker.executor.assignment import Assignment
+from worker.executor.clearing import Clearing, entries, moved_into
+from worker.executor.confinement import TaskUser
+from worker.executor.kept import KeptWorkdirs
+from worker.executor.outcome import RunError
+from worker.executor.workdir_watch import WorkdirWatch
+from worker.storage.file import safe_part
+
+__all__ = ["RESISTING", "Workdirs", "is_removed"]
+
+RESISTING: Final = ".resisting"  # below the root: folders that cannot be removed
+REPLACED: Final = ".replaced"  # and those that stood where another run's was to be made
+CLOSE_S: Final = 5.0  # for removals that are under way when the agent ends
+NO_FAULTS: Final = frozenset(
+    {ErrorKind.CANCELLED, ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.LOST_CLAIM}
+)
+log = structlog.get_logger(__name__)
 
 
-def make_workdir(root: Path, run_id: str) -> Path:
-    """Make the run's folder below `root` (absolute); what a crash left of an earlier try goes first.
+class Workdirs:
+    """The folders below one root. `aclose` must be awaited at last."""
 
-    Raises:
-        OSError: it cannot be made.
-    """
-    workdir = root / safe_part(run_id)
-    try:
-        workdir.mkdir(mode=0o700)
-    except FileNotFoundError:
-        root.mkdir(parents=True, exist_ok=True)
-        workdir.mkdir(mode=0o700)
-    except FileExistsError:
-        shutil.rmtree(workdir)
-        workdir.mkdir(mode=0o700)
-    return workdir
+    def __init__(
+        self,
+        root: Path,
+        *,
+        task_user: TaskUser | None = None,
+        limit_bytes: int | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        """Take the root; nothing is touched before the first call.
+
+        Args:
+            root: the folder of the runs' folders.
+            task_user: whom they are given to, where children run as another user.
+            limit_bytes: what a run's folder may hold.
+            close_s: how long `aclose` waits for removals.
+        """
+        self._root = root.absolute()
+        self._task_user = task_user
+        self._limit_bytes = limit_bytes
+        self._close_s = close_s
+        self._kept: KeptWorkdirs | None = None
+        self.clearing = Clearing(self._root / RESISTING)
+
+    def keep_failed(self, kept: KeptWorkdirs) -> None:
+        """Keep the folders of failed runs from now on."""
+        self._kept = kept
+
+    def make(self, run_id: str) -> Path:
+        """Make the run's folder; what stands in its place from an earlier life is moved away.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        workdir = self._root / safe_part(run_id)
+        try:
+            workdir.mkdir(mode=0o700)
+        except FileNotFoundError:
+            self._root.mkdir(parents=True, exist_ok=True)
+            workdir.mkdir(mode=0o700)
+        except FileExistsError:
+            moved_into(self._root / REPLACED, workdir)  # the next start removes it
+            workdir.mkdir(mode=0o700)
+        if self._task_user is not None:
+            self._task_user.own(workdir)
+        return workdir
+
+    def watch(self, workdir: Path) -> WorkdirWatch | None:
+        """Return what sees to the limit of a run's folder; None where there is none."""
+        return None if self._limit_bytes is None else WorkdirWatch(workdir, self._limit_bytes)
+
+    async def leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
+        """Be done with a run's folder: it is removed, now or soon, or kept."""
+        place = None
+        if self._kept is not None and error is not None and error.kind not in NO_FAULTS:
+            place = await self._kept.keep(workdir, assignment, error)
+        if place is None:
+            await self.clearing.clear(workdir)
+        else:
+            log.info("workdir.kept", run_id=assignment.run_id, folder=str(place))
+
+    async def recover(self) -> None:
+        """Begin to remove what an earlier life left; nothing of it runs any more."""
+        await self.clearing.retry()
+        for folder in await asyncio.to_thread(left_over, self._root):
+            await self.clearing.clear(folder, patience_s=0.0)
+
+    async def aclose(self) -> None:
+        """Let removals end, for a moment."""
+        await self.clearing.aclose(self._close_s)
+
+
+def left_over(root: Path) -> list[Path]:
+    """Return what lies below the root, but for what resists."""
+    return [
+        inner
+        for path in entries(root)
+        if path.name != RESISTING
+        for inner in (entries(path) if path.name == REPLACED else [path])
+    ]
 
 
 def is_removed(workdir: Path) -> bool:
@@ -38,18 +121,3 @@ def is_removed(workdir: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-async def remove_workdir(workdir: Path) -> None:
-    """Remove the run's folder with all that is in it; what resists is left, for a person to see."""
-    await asyncio.to_thread(shutil.rmtree, workdir, ignore_errors=True)
-
-
-async def clear_workdirs(root: Path) -> None:
-    """Remove what runs of an earlier life left below `root`; nothing of them runs any more."""
-
-    def clear() -> None:
-        for left in root.iterdir() if root.is_dir() else ():
-            shutil.rmtree(left, ignore_errors=True)
-
-    await asyncio.to_thread(clear)

@@ -1,0 +1,329 @@
+"""Folders of runs from their making to their end."""
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.typing import EventDict
+
+from tests.unit.workdir import hostile
+from worker.api.wire import ErrorKind
+from worker.clock import SystemClock
+from worker.executor.assignment import Assignment
+from worker.executor.clearing import Clearing
+from worker.executor.kept import Keeping, KeptNote, KeptWorkdirs, read_notes, surplus
+from worker.executor.outcome import RunError
+from worker.executor.removal import Removal
+from worker.executor.workdir import RESISTING, Workdirs
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+FAILED = RunError(kind=ErrorKind.HANDLER_ERROR, message="it broke")
+LIMIT_S = 30.0
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a scenario within a limit."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            await scenario
+
+    asyncio.run(limited())
+
+
+def assigned(run_id: str) -> Assignment:
+    """Return what a run is."""
+    return Assignment(run_id=run_id, task_id="task-1", type="noop")
+
+
+def keeping(workdirs: Workdirs, folder: Path, **limits: Any) -> KeptWorkdirs:
+    """Have the folders of failed runs kept."""
+    bounds = Keeping(**({"age_s": 3600.0, "size_bytes": 10**9} | limits))
+    kept = KeptWorkdirs(folder, bounds, workdirs.clearing, SystemClock())
+    workdirs.keep_failed(kept)
+    return kept
+
+
+def there(folder: Path) -> list[str]:
+    """Return what is in a folder."""
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.mark.parametrize("fill", hostile.EVERY)
+def test_a_run_leaves_no_folder(tmp_path: Path, fill: Callable[[Path], None]) -> None:
+    """It is made empty, for its owner only, and removed whatever happened in it."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        workdir = workdirs.make("run-1")
+        assert there(workdir) == []
+        assert workdir.stat().st_mode & 0o777 == 0o700
+        fill(workdir)
+        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario())
+
+
+def test_a_folder_is_made_empty_where_another_one_stands(tmp_path: Path) -> None:
+    """What stood there goes with the next start, and does not hold up the run."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        (workdirs.make("run-1") / "old").touch()
+        assert there(workdirs.make("run-1")) == []
+        (workdirs.make("run-1") / "new").touch()
+        await Workdirs(tmp_path / "runs").recover()
+        again = Workdirs(tmp_path / "runs")
+        await again.recover()
+        await again.aclose()
+        assert not [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+
+    run(scenario())
+
+
+def test_the_loop_goes_on_while_a_folder_is_removed(tmp_path: Path) -> None:
+    """Every step is in a thread; who brings the folder waits only for a moment."""
+    threads = set()
+
+    class Slow(Removal):
+        def step(self, limit_s: float) -> bool:
+            threads.add(threading.current_thread())
+            return released.is_set() and super().step(limit_s)
+
+    released = threading.Event()
+
+    async def scenario() -> None:
+        with pytest.MonkeyPatch.context() as patch:  # a disk that takes its time
+            patch.setattr("worker.executor.clearing.Removal", Slow)
+            clearing = Clearing(tmp_path / "aside")
+            (tmp_path / "run").mkdir()
+            await clearing.clear(tmp_path / "run", patience_s=0.01)
+            assert (tmp_path / "run").exists()
+            assert len(clearing) == 1
+            released.set()
+            await clearing.aclose(LIMIT_S)
+            assert not (tmp_path / "run").exists()
+        assert threading.main_thread() not in threads
+
+    run(scenario())
+
+
+def test_a_removal_that_takes_too_long_is_left_to_the_next_start(
+    tmp_path: Path, said: list[EventDict]
+) -> None:
+    """An agent that drains does not wait for millions of files; nothing is lost of them."""
+
+    class Endless(Removal):
+        def step(self, limit_s: float) -> bool:
+            return False
+
+    async def scenario() -> None:
+        with pytest.MonkeyPatch.context() as patch:  # a folder without end
+            patch.setattr("worker.executor.clearing.Removal", Endless)
+            workdirs = Workdirs(tmp_path / "runs", close_s=0.01)
+            (workdirs.make("run-1") / "file").touch()
+            await workdirs.clearing.clear(tmp_path / "runs" / "run-1", patience_s=0.01)
+            await workdirs.aclose()
+        assert there(tmp_path / "runs") == ["run-1"]
+        following = Workdirs(tmp_path / "runs")
+        await following.recover()
+        await following.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario())
+    assert [event["event"] for event in said] == ["workdir.left"]
+
+
+def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
+    """Folders, files and links; what they lead to stays."""
+
+    async def scenario() -> None:
+        runs = tmp_path / "runs"
+        (runs / "run-1" / "deep").mkdir(parents=True)
+        (runs / "file").touch()
+        (tmp_path / "mine").mkdir()
+        (runs / "link").symlink_to(tmp_path / "mine")
+        workdirs = Workdirs(runs)
+        await workdirs.recover()
+        await workdirs.aclose()
+        assert there(runs) == []
+        assert there(tmp_path) == ["mine", "runs"]
+        await Workdirs(tmp_path / "never made").recover()
+
+    run(scenario())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files are made immutable by root; CI is root")
+def test_what_resists_is_put_aside_told_once_and_tried_again(tmp_path: Path, said: list[EventDict]) -> None:
+    """The name of the run is free, a person is told where it lies, and the next start tries again."""
+    runs = tmp_path / "runs"
+
+    async def first() -> None:
+        workdirs = Workdirs(runs)
+        workdir = workdirs.make("run-1")
+        (workdir / "stone").touch()
+        if not hostile.immutable(workdir / "stone", is_on=True):
+            pytest.skip("files cannot be made immutable here")
+        await workdirs.leave(workdir, assigned("run-1"), None)
+        await workdirs.aclose()
+
+    async def following() -> None:
+        workdirs = Workdirs(runs)
+        await workdirs.recover()
+        await workdirs.aclose()
+
+    stone = runs / RESISTING / "run-1" / "stone"
+    try:
+        run(first())
+        assert stone.exists()
+        assert there(runs) == [RESISTING]
+        assert [(event["event"], event["folder"]) for event in said] == [
+            ("workdir.resists", str(stone.parent))
+        ]
+        assert "stone" in said[0]["reason"]
+        run(following())
+        assert stone.exists()
+        assert len(said) == 2
+    finally:
+        hostile.immutable(stone, is_on=False)
+    run(following())
+    assert there(runs / RESISTING) == []
+
+
+def test_the_folder_of_a_failed_run_is_kept_with_a_note(tmp_path: Path, said: list[EventDict]) -> None:
+    """As the handler left it; the note beside it says what run it was."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, tmp_path / "kept")
+        workdir = workdirs.make("run-1")
+        (workdir / "input.txt").write_text("the cause")
+        workdir.chmod(0)
+        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.aclose()
+
+    run(scenario())
+    assert (tmp_path / "kept" / "run-1" / "input.txt").read_text() == "the cause"
+    note = json.loads((tmp_path / "kept" / "run-1.json").read_text())
+    assert note["error"] == "handler_error: it broke"
+    assert (note["task_id"], note["type"]) == ("task-1", "noop")
+    assert note["size_bytes"] > 0
+    assert there(tmp_path / "runs") == []
+    assert [(event["event"], event["run_id"], event["folder"]) for event in said] == [
+        ("workdir.kept", "run-1", str(tmp_path / "kept" / "run-1"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [None, *(RunError(kind=kind, message="stopped") for kind in (ErrorKind.CANCELLED, ErrorKind.DRAINED))],
+)
+def test_only_failures_are_kept(tmp_path: Path, error: RunError | None) -> None:
+    """Not what succeeded, nor what somebody stopped."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, tmp_path / "kept")
+        workdir = workdirs.make("run-1")
+        (workdir / "file").touch()
+        await workdirs.leave(workdir, assigned("run-1"), error)
+        await workdirs.aclose()
+        assert there(tmp_path / "kept") == there(tmp_path / "runs") == []
+
+    run(scenario())
+
+
+def test_what_is_too_large_or_cannot_be_moved_is_removed_and_told(
+    tmp_path: Path, said: list[EventDict]
+) -> None:
+    """A kept folder must not cost a disk, nor a broken place for them a run."""
+
+    async def scenario(place: Path, **limits: Any) -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, place, **limits)
+        workdir = workdirs.make("run-1")
+        (workdir / "file").write_bytes(b"x" * 100_000)
+        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario(tmp_path / "kept", size_bytes=1000))
+    (tmp_path / "no folder").touch()
+    run(scenario(tmp_path / "no folder"))
+    assert [event["event"] for event in said] == ["workdir.too_large_to_keep", "workdir.not_kept"]
+    assert there(tmp_path / "kept") == []
+
+
+def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
+    """After each addition; the note goes with the folder."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, tmp_path / "kept", count=2)
+        for number in range(4):
+            workdir = workdirs.make(f"run-{number}")
+            (workdir / "file").touch()
+            await workdirs.leave(workdir, assigned(f"run-{number}"), FAILED)
+        await workdirs.aclose()
+
+    run(scenario())
+    assert there(tmp_path / "kept") == ["run-2", "run-2.json", "run-3", "run-3.json"]
+
+
+def test_halves_of_kept_folders_go(tmp_path: Path) -> None:
+    """A crash between the note and the folder, or a note that somebody broke."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        kept = keeping(workdirs, tmp_path / "kept")
+        workdir = workdirs.make("run-1")
+        (workdir / "file").touch()
+        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        (tmp_path / "kept" / "half").mkdir()
+        (tmp_path / "kept" / "broken.json").write_text("{")
+        note = (tmp_path / "kept" / "run-1.json").read_text()
+        (tmp_path / "kept" / "run-2.json").write_text(note.replace("run-1", "run-2"))
+        (tmp_path / "kept" / "other.json").write_text(note)
+        await kept.prune()
+        await workdirs.aclose()
+
+    run(scenario())
+    assert there(tmp_path / "kept") == ["run-1", "run-1.json"]
+    assert [note.run_id for note in read_notes(tmp_path / "kept")[0]] == ["run-1"]
+
+
+def noted(run_id: str, age_s: float, size_bytes: int) -> KeptNote:
+    """Return a note."""
+    at = NOW - timedelta(seconds=age_s)
+    return KeptNote(run_id=run_id, task_id="t", type="noop", error="e", at=at, size_bytes=size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("limits", "gone"),
+    [
+        ({}, []),
+        ({"age_s": 60.0}, []),
+        ({"age_s": 59.0}, ["old"]),
+        ({"age_s": 0.0}, ["old", "middle"]),
+        ({"size_bytes": 60}, []),
+        ({"size_bytes": 59}, ["old"]),
+        ({"size_bytes": 29}, ["old", "middle", "new"]),
+        ({"size_bytes": 30}, ["old", "middle"]),
+        ({"count": 3}, []),
+        ({"count": 1}, ["old", "middle"]),
+        ({"count": 0}, ["old", "middle", "new"]),
+    ],
+)
+def test_which_kept_folders_must_go(limits: dict[str, Any], gone: list[str]) -> None:
+    """Age, size and number each bound them; the newest stay longest."""
+    notes = [noted("middle", 30.0, 20), noted("new", 0.0, 30), noted("old", 60.0, 10)]
+    bounds = Keeping(**({"age_s": 1e9, "size_bytes": 10**9} | limits))
+    assert [note.run_id for note in surplus(notes, bounds, NOW)] == gone
