@@ -16,6 +16,7 @@ from tests.virtual import VirtualClock
 from tests.virtual_server import FaultyNetwork, Ids, VirtualServer
 from tests.virtual_store import MortalStore, VirtualSpool, VirtualStore
 from worker.agent.assemble import Agent, Parts, assemble
+from worker.agent.free_space import FreeSpace
 from worker.agent.gpus import Gpus
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi
@@ -25,6 +26,7 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.config import AgentConfig
 from worker.executor.assignment import Assignment
 from worker.executor.executor import EventSink, ProgressEvent, StopRequest
+from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry
@@ -129,7 +131,9 @@ class BookKeepingExecutor:
         """Write into the world's book; keep files in a spool."""
         self.world, self.life, self.spool = world, life, spool
 
-    async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
+    async def execute(
+        self, assignment: Assignment, stop: StopRequest, on_event: EventSink, lease: Lease | None = None
+    ) -> Outcome:
         """Run for a while, or until stopped."""
         world, task_id = self.world, assignment.task_id
         if task_id in world.executing:
@@ -202,7 +206,7 @@ class Machine:
             spool=spool, store=MortalStore(self.world.store, self.life.check),
             types=["noop"],
             facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
-            kind=self.kind, on_kind=keep,
+            kind=self.kind, on_kind=keep, space=FreeSpace([], 0),
         )  # fmt: skip
         return assemble(parts, self.config)
 

@@ -63,7 +63,7 @@ def wrapped(name: str, items: Iterable[bytes], headers: Headers | None = None) -
 def run_shown(answer: RunAnswer, lease_s: float) -> Answer:
     """Answer with a run, and say what is wanted of its job and how long it may be silent."""
     headers = {SCHEDULER_STATE_HEADER: answer.scheduler_state}
-    if answer.is_leased:
+    if answer.is_leased and lease_s:
         headers[LEASE_HEADER] = f"{lease_s:g}"
     return json_answer(answer.run, headers)
 

@@ -20,12 +20,14 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.executor import Event, Executor, StopRequest, UsageEvent
+from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal
 from worker.reporting.reporter import Reporter
 
 __all__ = ["Attempts"]
 
+LOOK_S = 0.1  # at a lease that is nearly over, for a report that renews it
 CHECKPOINT_S = 10.0  # between two notes of a run's usage in the journal
 KNOWN_FIELDS = frozenset(
     {"id", "jobId", "orgId", "type", "title", "parameters", "createdBy", "createdAt", "updatedAt"}
@@ -82,6 +84,7 @@ class Attempts:
     async def _run_with(self, task: Task, gpus: tuple[str, ...]) -> bool:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
+        asked_mono = self._clock.mono()
         try:
             claim = await self._claimer.claim(task)
         finally:
@@ -93,20 +96,23 @@ class Attempts:
         with structlog.contextvars.bound_contextvars(task_id=task.id, run_id=claim.run.id):
             log.debug("run.claimed", type=task.type, attempt=claim.attempt)
             self._jobs.note(task.job_id, claim.run.scheduler_state)
-            await self._execute(claim, gpus)
+            lease = Lease()
+            lease.renew(asked_mono, claim.run.lease_s)
+            await self._execute(claim, gpus, lease)
         return True
 
-    async def _execute(self, claim: Claim, gpus: tuple[str, ...]) -> None:
+    async def _execute(self, claim: Claim, gpus: tuple[str, ...], lease: Lease) -> None:
         stop = StopRequest()
         reporter = self._reporters.reporter(
             claim.run, claim.identity, claim.task.job_id,
-            on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0),
+            on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0), lease=lease,
         )  # fmt: skip
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
         reporting = asyncio.create_task(until_lost(reporter))
         try:
-            outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter)
+            await self._wait_for_lease(lease, stop)
+            outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter, lease)
         except BaseException:
             await cancel(reporting)
             raise
@@ -118,7 +124,16 @@ class Attempts:
     def _cancel(self, stop: StopRequest) -> None:
         stop.request(ErrorKind.CANCELLED, "the job was stopped", self._drain.grace_s)
 
-    async def _outcome(self, assignment: Assignment, stop: StopRequest, reporter: Reporter) -> Outcome:
+    async def _wait_for_lease(self, lease: Lease, stop: StopRequest) -> None:
+        """Start no handler when a claim took so long that its lease is nearly over; a report renews it."""
+        if self._clock.mono() >= lease.freeze_mono:
+            log.warning("run.waits_for_lease", hint="the claim took longer than the server's patience")
+        while self._clock.mono() >= lease.freeze_mono and not stop.is_requested:  # noqa: ASYNC110 - rare
+            await asyncio.sleep(LOOK_S)
+
+    async def _outcome(
+        self, assignment: Assignment, stop: StopRequest, reporter: Reporter, lease: Lease
+    ) -> Outcome:
         """Run the handler; what was stopped before it began ends without having run."""
         if stop.is_requested:
             return stopped_before_start(stop)
@@ -135,7 +150,7 @@ class Attempts:
                 note.add_done_callback(notes.discard)
 
         try:
-            return await self._executor.execute(assignment, stop, on_event)
+            return await self._executor.execute(assignment, stop, on_event, lease)
         except Exception as error:
             log.error("agent.fault", exc_info=error)  # a run must end, whatever we did wrong
             message = f"the agent failed to run it: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from worker.api.errors import ApiError
 from worker.api.models import Identity, Run
 from worker.clock import Clock
 from worker.executor.executor import ProgressEvent, UsageEvent
+from worker.executor.lease import Lease
 from worker.reporting.records import Entry
 from worker.reporting.reporter import Reporter
 
@@ -63,7 +64,12 @@ class Reporters:
         self._jobs = jobs
 
     def reporter(
-        self, run: Run, identity: Identity, job_id: str | None, on_lost: Callable[[str], None]
+        self,
+        run: Run,
+        identity: Identity,
+        job_id: str | None,
+        on_lost: Callable[[str], None],
+        lease: Lease | None = None,
     ) -> Reporter:
         """Return the reporter of a run; `on_lost` is told why, when the run is not ours any more."""
         return Reporter(
@@ -77,6 +83,7 @@ class Reporters:
             machine=self._machine(),
             on_answer=lambda answer: self._jobs.note(job_id, answer.scheduler_state),
             on_lost=on_lost,
+            lease=lease,
         )
 
     def resume(self, entry: Entry) -> Held:

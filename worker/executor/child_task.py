@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -31,6 +31,7 @@ from worker.executor.frames import (
     ToldSecret,
     Up,
 )
+from worker.executor.lease import Lease
 from worker.executor.link import ChildLink
 from worker.executor.output import OutputRules, RunOutput
 from worker.executor.visible import visible
@@ -38,7 +39,7 @@ from worker.executor.workdir_watch import WorkdirWatch
 from worker.redaction import Redactor
 from worker.usage.usage import Usage
 
-__all__ = ["ChildTask", "RunMeter"]
+__all__ = ["ChildTask", "RunMeter", "Steering"]
 
 USAGE_INTERVAL_S: Final = 1.0
 INTERRUPT_AGAIN_S: Final = 0.5  # the child may have seen the signal before the frame that gives it sense
@@ -61,6 +62,14 @@ class RunMeter(Protocol):
         ...
 
 
+class Steering(NamedTuple):
+    """How the agent steers a run, and what hears of it."""
+
+    stop: StopRequest
+    on_event: EventSink
+    lease: Lease
+
+
 class ChildTask:
     """One run in one child. `to_end` returns when there is a receipt or no process; see `Evidence`."""
 
@@ -70,8 +79,7 @@ class ChildTask:
         assign: Assign,
         *,
         limits: RunLimits,
-        stop: StopRequest,
-        on_event: EventSink,
+        steering: Steering,
         meter: RunMeter,
         clock: Clock,
         redactor: Redactor,
@@ -82,8 +90,10 @@ class ChildTask:
         self._link = link
         self._assign = assign
         self._limits = limits
-        self._stop = stop
-        self._on_event = on_event
+        self._stop = steering.stop
+        self._on_event = steering.on_event
+        self._lease = steering.lease
+        self._is_frozen = False
         self._meter = meter
         self._clock = clock
         self._watch = watch
@@ -109,6 +119,7 @@ class ChildTask:
     async def to_end(self) -> Evidence:
         """Run to the receipt, or to the end of the process."""
         self._link.listener = self
+        self._lease.on_renewed = self._wake.set
         watching = [asyncio.create_task(self._watch_stop())]
         if self._watch is not None:
             watching.append(asyncio.create_task(self._watch_workdir(self._watch)))
@@ -159,6 +170,7 @@ class ChildTask:
         self._watch_limits(now)
         self._interrupt(now)
         self._guard(now)
+        self._watch_freezing(now)
         self._tell_usage(now)
         delay_s = max(0.0, self._next_mono() - self._clock.mono())
         with contextlib.suppress(TimeoutError):
@@ -191,9 +203,22 @@ class ChildTask:
     def _guard(self, now: float) -> None:
         """Have the minder hold the same limits, a little later: it kills if this loop does not."""
         at_mono = self._plan.kill_mono if self._plan else self._limits.next_mono() + LIMIT_GRACE_S
-        left_s = at_mono - now + GUARD_MARGIN_S
-        deadline_s = None if left_s == float("inf") else time.clock_gettime(time.CLOCK_BOOTTIME) + left_s
-        self._link.guard(deadline_s, self._limits.now.memory_bytes)
+        deadline_s = boot_s(at_mono - now + GUARD_MARGIN_S)
+        freeze_s = boot_s(self._lease.freeze_mono - now)
+        self._link.guard(deadline_s, self._limits.now.memory_bytes, freeze_s)
+
+    def _watch_freezing(self, now: float) -> None:
+        """Tell when the run begins to stand still and when it goes on; standing is no want of progress."""
+        if self._link.life.is_frozen or self._is_frozen:
+            self._limits.progressed(now)
+        if self._link.life.is_frozen != self._is_frozen:
+            self._is_frozen = self._link.life.is_frozen
+            run_id = self._assign.assignment.run_id
+            if self._is_frozen:
+                hint = "the server does not answer; the run goes on when it does, if its task is still ours"
+                log.warning("run.frozen", run_id=run_id, lease_s=self._lease.length_s, hint=hint)
+            else:
+                log.info("run.thawed", run_id=run_id)
 
     def _interrupt(self, now: float) -> None:
         if self._plan is not None and now >= self._plan.interrupt_mono:
@@ -310,3 +335,8 @@ class ChildTask:
             self._on_event(event)
         except Exception:  # who listens must not decide how a run ends
             log.exception("run.listener_failed", run_id=self._assign.assignment.run_id)
+
+
+def boot_s(left_s: float) -> float | None:
+    """Return a moment by the minder's clock; None for never."""
+    return None if left_s == float("inf") else time.clock_gettime(time.CLOCK_BOOTTIME) + left_s

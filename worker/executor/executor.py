@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from worker.api.wire import ErrorKind
 from worker.executor.assignment import Assignment
+from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome
 from worker.usage.usage import Usage
 
@@ -79,8 +80,13 @@ class Executor(Protocol):
     Guarantee: when `execute` returns or raises, no process of the run's tree is left.
     """
 
-    async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
+    async def execute(
+        self, assignment: Assignment, stop: StopRequest, on_event: EventSink, lease: Lease | None = None
+    ) -> Outcome:
         """Run one assignment to its end; every failure is an outcome, never an exception.
+
+        While the lease is (nearly) over the run stands still, its whole tree; an answer that renews it
+        lets it go on.
 
         A complete outcome of the handler that was received before the tree was killed wins over
         a stop that was asked for later. Cancelling the call kills the tree, then raises.

@@ -24,7 +24,7 @@ WIDE_READ_BYTES: Final = 256 * 1024
 MAX_SECRETS: Final = 100  # told by the runs of one child
 MAX_SECRETS_CHARS: Final = 256 * 1024
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
-GUARD_STEP_S: Final = 1.0  # the minder's deadline lies behind the agent's own, and need not be exact
+GUARD_STEP_S: Final = 0.2  # the minder's deadline lies behind the agent's own, and need not be exact
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
 TEARDOWN_TIMEOUT_S: Final = 10.0  # for those and the handler's own teardown
 
@@ -65,7 +65,7 @@ class ChildLink:
         self._unsent = bytearray()
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
-        self._guard: tuple[float | None, int | None] = (None, None)
+        self._guard: tuple[float | None, int | None, float | None] = (None, None, None)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -99,15 +99,19 @@ class ChildLink:
         if not self.is_dead:
             self.life.signal(number)
 
-    def guard(self, deadline_s: float | None, memory_bytes: int | None) -> None:
-        """Have the minder kill the tree at a time, or above a size; a slightly other time changes nothing."""
-        before_s, before_bytes = self._guard
-        is_same_time = deadline_s == before_s or (
-            deadline_s is not None and before_s is not None and abs(deadline_s - before_s) < GUARD_STEP_S
+    def guard(
+        self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None = None
+    ) -> None:
+        """Have the minder hold limits; see `Life.guard`. A slightly other time changes nothing."""
+        wished = (deadline_s, memory_bytes, freeze_s)
+        is_same = (
+            is_near(deadline_s, self._guard[0])
+            and memory_bytes == self._guard[1]
+            and is_near(freeze_s, self._guard[2])
         )
-        if not is_same_time or memory_bytes != before_bytes:
-            self._guard = (deadline_s, memory_bytes)
-            self.life.guard(deadline_s, memory_bytes)
+        if not is_same:
+            self._guard = wished
+            self.life.guard(*wished)
 
     def keep_secret(self, value: str) -> bool:
         """Remember a secret; tell whether there is room."""
@@ -245,3 +249,10 @@ class ChildLink:
     def _tell_change(self) -> None:
         if self.listener is not None:
             self.listener.on_change()
+
+
+def is_near(one_s: float | None, other_s: float | None) -> bool:
+    """Tell whether two times for the minder are as good as one."""
+    if one_s is None or other_s is None:
+        return one_s is other_s
+    return abs(one_s - other_s) < GUARD_STEP_S

@@ -14,13 +14,14 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
-from worker.executor.child_task import ChildTask
+from worker.executor.child_task import ChildTask, Steering
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.files import handed_over, take_files
 from worker.executor.frames import Assign, Load
+from worker.executor.lease import Lease
 from worker.executor.leaving import Idle, LeavingChildren
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
@@ -123,7 +124,9 @@ class ProcessExecutor:
         self._leaving = LeavingChildren(self._redact)
         self._replaced_types: set[str] = set()  # whose reasons stand in the log
 
-    async def execute(self, assignment: Assignment, stop: StopRequest, on_event: EventSink) -> Outcome:
+    async def execute(
+        self, assignment: Assignment, stop: StopRequest, on_event: EventSink, lease: Lease | None = None
+    ) -> Outcome:
         """Run one assignment to its end; see `worker.executor.executor.Executor`."""
         entry = self._catalogue.get(assignment.type)
         if entry is None:
@@ -139,7 +142,7 @@ class ProcessExecutor:
         error: RunError | None = None
         try:
             assign = Assign(assignment, str(workdir), wished, self._limits)
-            outcome = await self._run_in(key, assign, stop, on_event)
+            outcome = await self._run_in(key, assign, Steering(stop, on_event, lease or Lease()))
             error = outcome.error
             return outcome
         except ChannelError as exc:
@@ -162,13 +165,13 @@ class ProcessExecutor:
         await self._spawner.aclose()
         await self._workdirs.aclose()
 
-    async def _run_in(self, key: ChildKey, assign: Assign, stop: StopRequest, on_event: EventSink) -> Outcome:
+    async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering) -> Outcome:
         try:
             link = await self._child(key)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
-            outcome, fate = await self._watch(link, assign, stop, on_event)
+            outcome, fate = await self._watch(link, assign, steering)
         except BaseException:
             await to_the_end(link.end())
             raise
@@ -188,13 +191,15 @@ class ProcessExecutor:
             return found
         await self._leaving.free(key.gpus)
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
-        link.open()
-        link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
+        try:
+            link.open()
+            link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
+        except BaseException:
+            await to_the_end(link.end())
+            raise
         return link
 
-    async def _watch(
-        self, link: ChildLink, assign: Assign, stop: StopRequest, on_event: EventSink
-    ) -> tuple[Outcome, Fate]:
+    async def _watch(self, link: ChildLink, assign: Assign, steering: Steering) -> tuple[Outcome, Fate]:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
         assignment = assign.assignment
         meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus))
@@ -203,8 +208,7 @@ class ProcessExecutor:
             link,
             assign,
             limits=RunLimits(self._load_timeout_s, assign.wished, assign.most, self._clock.mono()),
-            stop=stop,
-            on_event=on_event,
+            steering=steering,
             meter=meter,
             clock=self._clock,
             redactor=self._redactor(),

@@ -14,10 +14,12 @@ from worker.api.errors import ApiError, Conflict, NotFound, Refused
 from worker.api.models import Identity, Run
 from worker.clock import Clock
 from worker.executor.executor import Event
+from worker.executor.lease import Lease
 from worker.reporting.report import RunState, documented
 
 __all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
 
+REPORTS_PER_LEASE = 4  # so that one that is lost, and one that takes its time, do no harm
 BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
 log = structlog.get_logger()
 
@@ -59,11 +61,14 @@ class Reporter:
         machine: Mapping[str, Any],
         on_answer: Callable[[Run], None],
         on_lost: Callable[[str], None],
+        lease: Lease | None = None,
     ) -> None:
         """`machine` is told once, with the facts' sources.
 
-        `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more.
+        `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more. The
+        lease is renewed by answers to reports.
         """
+        self._lease = lease or Lease()
         self.untold_machine: Mapping[str, Any] | None = machine
         self.state = RunState()
         self.is_lost = False
@@ -91,10 +96,18 @@ class Reporter:
     async def run(self) -> None:
         """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
         while not self.is_lost:
-            await asyncio.sleep(max(self._report_interval_s, self._held_s))
-            await self._wait_for_news(self._heartbeat_s - self._report_interval_s)
+            interval_s, heartbeat_s = self._pace()
+            await asyncio.sleep(max(interval_s, min(self._held_s, heartbeat_s)))
+            await self._wait_for_news(heartbeat_s - interval_s)
             self._news.clear()
             await self._report()
+
+    def _pace(self) -> tuple[float, float]:
+        """Return report interval and heartbeat; a short lease makes both shorter, so that it never ends."""
+        heartbeat_s = self._heartbeat_s
+        if (length_s := self._lease.length_s) is not None:
+            heartbeat_s = min(heartbeat_s, length_s / REPORTS_PER_LEASE)
+        return min(self._report_interval_s, heartbeat_s), heartbeat_s
 
     async def _wait_for_news(self, limit_s: float) -> None:
         try:
@@ -107,6 +120,7 @@ class Reporter:
         self._held_s = 0.0
         try:
             body = self.state.report(self._identity, self.untold_machine)
+            asked_mono = self._clock.mono()
             run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
             await self._confirm_loss(error)
@@ -114,7 +128,7 @@ class Reporter:
             self._keep(error)
         else:
             self.untold_machine = None
-            self._weigh(run)
+            self._weigh(run, asked_mono)
 
     def _keep(self, error: ApiError) -> None:
         """Tell what was not told with the next report; a body that stays refused waits for the heartbeat."""
@@ -124,9 +138,10 @@ class Reporter:
         self._held_s = min(error.retry_after_s or 0.0, self._heartbeat_s)
         log.warning("report.failed", run_id=self._run_id, error=str(error))
 
-    def _weigh(self, run: Run) -> None:
+    def _weigh(self, run: Run, asked_mono: float) -> None:
         standing = standing_of(run, self._identity)
         if standing is Standing.OURS:
+            self._lease.renew(asked_mono, run.lease_s)
             self._on_answer(run)
         else:
             self._lose(f"the server shows the run {standing.value}", standing)
