@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,11 @@ def steal(ctx: Context, *, target: dict, thief: str) -> dict:
 @handler("smuggle")
 def smuggle(ctx: Context, *, path: str) -> None:
     """Hand over as a result what only the agent can read."""
+    if path.startswith("link to "):
+        Path("link").symlink_to(path.removeprefix("link to "))
+        path = "link"
+    if path.endswith("*"):
+        path = str(max(Path(path[:-1]).iterdir()))
     ctx.artifact(path, name="loot")
 
 @handler("keep")
@@ -117,6 +123,8 @@ def work(
                 "pattern": token[:8] + f"[A-Za-z0-9_-]{{{len(token) - 8}}}",
             }
             given = {"target": target, "thief": str(base / "thief.py"), "token_file": str(token_file)}
+            given["link"] = f"link to {token_file}"
+            given["journal"] = str(base / "agent" / "state" / "journal" / "*")
             everything = {
                 "MILLHAND_HANDLERS": str(base / "own.py"),
                 "HOME": str(base),
@@ -146,6 +154,7 @@ def work(
 
 
 KEEP: tuple[str, dict[str, Any]] = ("keep", {})
+REFUSED = re.compile("not the handler's to hand over|cannot be read|Permission denied|no regular file")
 STEAL = ("steal", {"target": "target", "thief": "thief"})
 
 
@@ -189,3 +198,25 @@ def test_handler_of_the_agents_user_finds_files_but_nothing_in_the_agent(base: P
     got = gains(run)
     assert "token file" in got["agent"]
     assert got["agent"] & INSIDE == set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({}, id="nothing set"),
+        pytest.param({"MILLHAND_HARDENING": "landlock"}, id="landlock", marks=needs_landlock),
+        pytest.param({"MILLHAND_TASK_USER": "nobody"}, id="task user", marks=needs_root),
+    ],
+)
+def test_agent_stores_no_file_that_its_handler_must_not_read(base: Path, settings: dict[str, str]) -> None:
+    """The agent, which may read more, is not talked into it: by path, by links, by its own state folder."""
+    if (python := python_for_all() if settings.get("MILLHAND_TASK_USER") else sys.executable) is None:
+        pytest.skip("no Python here can be run by another user")
+    paths = ["token_file", "link", "journal", "/proc/self/environ"]
+    if "MILLHAND_TASK_USER" in settings:
+        paths.append("/etc/shadow")
+    tasks: list[tuple[str, dict[str, Any]]] = [("smuggle", {"path": path}) for path in paths]
+    runs = work(base, tasks, settings, python=python)
+    assert {run["resultCode"] for run in runs} == {"Failed"}
+    assert [run["error"] for run in runs if not REFUSED.search(run["error"])] == []
+    assert list((base / "agent" / "state").glob("artifacts/*/loot")) == []
