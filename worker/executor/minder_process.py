@@ -32,6 +32,7 @@ CODE: Final = (
     " from worker.minder.main import main; main(int(descriptor), name)"
 )
 NEEDED: Final = ("LD_LIBRARY_PATH",)  # an interpreter may need it to start at all
+LOOK_AGAIN_S: Final = 0.1
 SEND_BUFFER_BYTES: Final = 1024 * 1024
 
 log = structlog.get_logger(__name__)
@@ -172,11 +173,12 @@ class Minder:
             await asyncio.shield(self._losing)
         if self._socket is None:
             self._start()
+        copies = copied(descriptors)
         self._ids += 1
         life = self._lives[self._ids] = Life(self, self._ids)
         life.ended.add_done_callback(lambda _: self._lives.pop(life.id, None))
         try:
-            self.order({**order, "do": "spawn", "id": life.id}, tuple(os.dup(one) for one in descriptors))
+            self.order({**order, "do": "spawn", "id": life.id}, copies)
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.shield(life.started)
         except BaseException as exc:
@@ -233,8 +235,15 @@ class Minder:
             except BaseException:
                 near.close()
                 raise
+        try:
+            asyncio.get_running_loop().add_reader(near, self._listen)
+        except BaseException:
+            near.close()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            raise
         self._socket = near
-        asyncio.get_running_loop().add_reader(near, self._listen)
 
     def _listen(self) -> None:
         assert self._socket is not None
@@ -277,10 +286,20 @@ class Minder:
         await ended(self._process)
         log.error("minder.lost", status=self._process.returncode, children=len(self._lives))
         self._process = None
-        await end_marked(self._mark, [life.pid for life in self._lives.values() if life.pid])
+        await self._end_marked()
         for life in list(self._lives.values()):
             life.lose_minder()
         self._losing = None
+
+    async def _end_marked(self) -> None:
+        """End what carries our mark; while no descriptor is free to look for it, nobody is told of an end."""
+        while True:
+            try:
+                await end_marked(self._mark, [life.pid for life in self._lives.values() if life.pid])
+                return
+            except OSError as exc:
+                log.warning("minder.lost_look_failed", error=str(exc))
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     def _close_socket(self) -> None:
         if self._socket is not None:
@@ -309,14 +328,31 @@ async def ended(process: subprocess.Popen[bytes]) -> None:
     """Wait for the end of our own process and reap it; it may take as long as its trees do."""
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
-    descriptor = os.pidfd_open(process.pid)
-    loop.add_reader(descriptor, gone.set)
+    descriptor = -1
     try:
+        descriptor = os.pidfd_open(process.pid)
+        loop.add_reader(descriptor, gone.set)
         await gone.wait()
+    except OSError:  # no descriptor is free, or nothing more can be watched
+        while process.poll() is None:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(LOOK_AGAIN_S)
     finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+        if descriptor >= 0:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
     process.wait()
+
+
+def copied(descriptors: Sequence[int]) -> tuple[int, ...]:
+    """Return copies of descriptors, all or none."""
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(os.dup(descriptor))  # noqa: PERF401 - those before one that fails must be closed
+    except OSError:
+        close_all(copies)
+        raise
+    return tuple(copies)
 
 
 def settle(future: asyncio.Future[Any], result: Any) -> None:
