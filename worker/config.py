@@ -58,6 +58,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     child_idle_s: float = 600.0  # a child without a run for so long is let go
     child_runs: int = 1000  # a child is replaced after so many runs
     child_growth_bytes: int = 1024**3  # and when it has so much more private memory than after its first
+    output_bytes: int = 8 * 1024**2  # of the beginning of stdout and stderr each; their end is kept besides
+    keep_output: Literal["all", "failed", "none"] = "all"  # the files of what which runs printed
     workdir_bytes: int | None = None  # the most that the folder of a run may hold
     keep_workdirs: Literal["never", "failed"] = "never"  # the folders of runs, when they have ended
     keep_workdirs_age_s: float = 86_400.0  # how long such a folder is kept

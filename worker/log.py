@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Collection, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -18,7 +18,7 @@ import structlog.tracebacks
 
 from worker.redaction import REDACTED, Redactor
 
-__all__ = ["configure", "redacted_text", "short_text"]
+__all__ = ["configure", "short_text"]
 
 VALUE_CHARS_MAX: Final = 8 * 1024  # one value of one line; the rest is cut, and it says so
 FRAMES_MAX: Final = 20  # of a traceback
@@ -36,6 +36,7 @@ def configure(
     form: Format = "auto",
     *,
     secrets: Collection[str] = (),
+    redactor: Callable[[], Redactor] | None = None,
     stream: TextIO | None = None,
     color: bool | None = None,
 ) -> None:
@@ -45,6 +46,7 @@ def configure(
         level: the least that is logged: debug, info, warning, error.
         form: text, json, or auto (text where the stream is a terminal).
         secrets: texts that never come out, such as the token.
+        redactor: gives what knows them, in their place, where they change; asked for each line.
         stream: where to; stderr by default.
         color: colours in text; by default on a terminal without NO_COLOR.
     """
@@ -59,7 +61,7 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
-    after = [*rendered_exceptions(is_text), CleanEvents(Redactor(secrets)), renderer(is_text, color)]
+    after = [*rendered_exceptions(is_text), CleanEvents(redactor or fixed(secrets)), renderer(is_text, color)]
     structlog.configure(
         processors=[*before, *after],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -91,11 +93,17 @@ def renderer(is_text: bool, color: bool) -> Any:
     )
 
 
+def fixed(secrets: Collection[str]) -> Callable[[], Redactor]:
+    """Return what gives a redactor for secrets that do not change."""
+    redactor = Redactor(secrets)
+    return lambda: redactor
+
+
 class CleanEvents:
     """Take secrets out of every value, and cut values that are too long."""
 
-    def __init__(self, redactor: Redactor) -> None:
-        """Take what knows the secrets."""
+    def __init__(self, redactor: Callable[[], Redactor]) -> None:
+        """Take what gives what knows the secrets."""
         self._redactor = redactor
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
@@ -106,7 +114,7 @@ class CleanEvents:
 
     def _clean(self, value: Any) -> Any:
         if isinstance(value, str):
-            return short_text(self._redactor.text(value))
+            return short_text(self._redactor().text(value))
         if isinstance(value, dict):
             return {
                 key: REDACTED if SECRET_KEYS.search(str(key)) and part is not None else self._clean(part)
@@ -116,12 +124,7 @@ class CleanEvents:
             return [self._clean(part) for part in value]
         if value is None or isinstance(value, bool | int | float):
             return value
-        return short_text(self._redactor.text(str(value)))
-
-
-def redacted_text(value: str, secrets: Collection[str] = ()) -> str:
-    """Return a text without secrets."""
-    return Redactor(secrets).text(value)
+        return short_text(self._redactor().text(str(value)))
 
 
 def short_text(value: str) -> str:

@@ -30,6 +30,7 @@ from worker.config import AgentConfig
 from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.limits import Limits
+from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
@@ -44,20 +45,22 @@ __all__ = ["run"]
 log = structlog.get_logger()
 
 
-async def run(config: AgentConfig) -> int:
+async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
     """Work until SIGTERM or SIGINT has drained the agent; returns the exit code.
+
+    `secrets` are what it knows and does not tell (see `secrets_of`), where others ask for them too.
 
     Raises: ValueError where a setting cannot be used; OSError where the state directory cannot be;
     StateDirBusy where another agent uses it.
     """
     with StateDir.acquire(config.state_dir) as state:
         async with AsyncExitStack() as stack:
-            agent = await build(config, state, stack)
+            agent = await build(config, state, stack, secrets or own_secrets(config))
             listen(agent.drain)
             return await agent.run()
 
 
-async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> Agent:
+async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
     """Put the real parts together; `stack` closes what was opened."""
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
@@ -99,7 +102,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack) -> 
         idle_s=config.child_idle_s,
         max_runs=config.child_runs,
         growth_bytes=config.child_growth_bytes,
-        redactor=OwnSecrets(lambda: secrets_of(config)),
+        redactor=secrets,
+        output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -161,6 +165,11 @@ def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
 def child_environment(config: AgentConfig) -> dict[str, str]:
     """Return what children may choose from: ours, with the settings that are meant for handlers."""
     return {**os.environ, **({"MILLHAND_COMMANDS": ",".join(config.commands)} if config.commands else {})}
+
+
+def own_secrets(config: AgentConfig) -> OwnSecrets:
+    """Return the secrets of the agent; the token's file may change."""
+    return OwnSecrets(lambda: secrets_of(config))
 
 
 def secrets_of(config: AgentConfig) -> tuple[str, ...]:

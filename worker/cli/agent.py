@@ -35,16 +35,18 @@ def command(
     one means now.
     """
     from worker import log
-    from worker.agent.main import run
+    from worker.agent.main import own_secrets, run
     from worker.agent.statedir import StateDirBusy
     from worker.cli.secrecy import guard_secrets
     from worker.cli.session import with_token
 
     guard_secrets(API_SETTINGS + AGENT_SETTINGS)
     config = agent(with_token(api))
-    log.configure(log_level, log_format, secrets=[api.token] if api.token else [])
+    secrets = own_secrets(config)
+    log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:
-        return asyncio.run(run(config))
+        secrets()  # they are known before the first line
+        return asyncio.run(run(config, secrets))
     except (OSError, ValueError, StateDirBusy) as exc:
         raise CliError(said(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
 

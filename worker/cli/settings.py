@@ -105,6 +105,10 @@ AGENT_SETTINGS: Final = (
             help="How long the import of a handler and its setup may take."),
     Setting(name="child_idle", type=DURATION, default=AGENT["child_idle_s"], metavar="TIME",
             help="How long a warm process is kept without a run, with all that it has loaded."),
+    Setting(name="keep_output", type=click.Choice(["all", "failed", "none"]), default=AGENT["keep_output"],
+            help="Which runs' stdout and stderr are stored as files; lines are shown all the same."),
+    Setting(name="output", type=BYTES, default=AGENT["output_bytes"], default_text="8 MiB", metavar="SIZE",
+            help="How much of each is kept from its beginning; of its end 256 KiB are kept besides."),
     Setting(name="workdir_size", type=MEMORY_LIMIT, metavar="SIZE", default_text="none",
             help="How much the folder of a run may hold on the disk; with more the run is stopped."),
     Setting(name="keep_workdirs", type=click.Choice(["never", "failed"]), default=AGENT["keep_workdirs"],
@@ -177,7 +181,7 @@ WITH_UNIT: Final = frozenset(
     | {"keep_workdirs_age"}
 )
 
-IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool", "min_free"})
+IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool", "min_free", "output"})
 
 OTHER_FIELDS: Final = {
     "api_url": "url",

@@ -10,6 +10,7 @@ import structlog
 
 from worker.executor.frames import TearDownFailed, Up
 from worker.executor.link import ChildLink
+from worker.redaction import Redactor
 
 __all__ = ["Idle", "LeavingChildren"]
 
@@ -53,7 +54,7 @@ class LeavingChildren:
 
     def let_go(self, link: ChildLink) -> None:
         """Have a child tear its handler down and end; it is killed if that takes too long."""
-        link.listener = Idle(self._redact)
+        link.listener = Idle(lambda text: Redactor(link.secrets).text(self._redact(text)))
         task = asyncio.create_task(link.leave(), name=f"leave-child-{link.pid}")
         self._tasks[task] = link
         task.add_done_callback(self._tasks.pop)

@@ -20,7 +20,7 @@ from worker.executor.stream_output import StreamOutput
 from worker.redaction import Redactor
 from worker.storage.file import MadeFile
 
-__all__ = ["LineCutter", "LogTail", "OutputRules", "RateLimit", "RunOutput"]
+__all__ = ["OutputRules", "RunOutput"]
 
 STREAMS: Final = ("stdout", "stderr")
 HEAD_BYTES: Final = 8 * 1024 * 1024
