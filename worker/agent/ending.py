@@ -29,7 +29,8 @@ __all__ = ["Endings"]
 
 INTERRUPTIONS_MAX: Final = 100  # runs of one task that ended by no fault of its own, then a person must look
 INTERRUPTIONS: Final = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.WORKER_LOST})
-MARK_BYTES: Final = 32  # of the journal's note that one file is stored
+FILE_BYTES: Final = 48  # of the notes that one file is stored, or is not yet
+ERROR_BYTES: Final = 4096  # of the error that a success gets whose files are lost
 log = structlog.get_logger()
 
 
@@ -132,7 +133,8 @@ class Endings:
             await self._journal.terminal(run_id, report, requeue=requeue)
             return
         whole = with_files(report, self._uploads.whole(run_id, outcome.files))
-        self._journal.must_fit(run_id, whole, spare_bytes=MARK_BYTES * len(outcome.files))
+        spare_bytes = ERROR_BYTES + FILE_BYTES * len(outcome.files)
+        self._journal.must_fit(run_id, whole, spare_bytes=spare_bytes)
         await self._journal.checkpoint(run_id, usage=outcome.usage)
         await self._journal.ended(run_id, report, outcome.files, requeue=requeue)
 

@@ -177,10 +177,11 @@ class Storing:
         if turn is not Turn.STORED:
             log.warning("run.told_without_files", run_id=run_id, why=turn.value)
         try:
-            await self._journal.terminal(run_id, report, requeue, unstored)
-        except EntryTooLarge as refusal:  # the store has longer addresses than the one before
-            short = failed_instead(with_files(entry.ended or {}, []), too_many(refusal))
-            await self._journal.terminal(run_id, short, requeue=False)
+            try:
+                await self._journal.terminal(run_id, report, requeue, unstored)
+            except EntryTooLarge as refusal:
+                short = shortened(entry.ended or {}, turn, error, refusal)
+                await self._journal.terminal(run_id, short, requeue and bool(unstored), unstored)
         except JournalError as refusal:
             hint = "free the disk; nothing is claimed until then"
             log.error("journal.refused", error=str(refusal), hint=hint)
@@ -242,7 +243,14 @@ def failure(turn: Turn, unstored: int, gone: dict[str, str]) -> RunError | None:
     return None
 
 
-def too_many(refusal: EntryTooLarge) -> RunError:
-    """Return the error of a report that its files make too large."""
-    message = f"the files are stored, but their list is too large: {refusal}; make fewer, or an archive"
-    return RunError(kind=ErrorKind.INTERNAL, message=message)
+def shortened(
+    report: dict[str, Any], turn: Turn, error: RunError | None, refusal: EntryTooLarge
+) -> dict[str, Any]:
+    """Return a report without its files: the store may have longer addresses than before a restart.
+
+    Where they are not stored yet, the journal holds their list too, and has no room for it twice.
+    """
+    if turn is Turn.STORED:
+        message = f"the files are stored, but their list is too large: {refusal}; make fewer, or an archive"
+        error = RunError(kind=ErrorKind.INTERNAL, message=message)
+    return report if error is None or is_failed(report) else failed_instead(report, error)

@@ -42,7 +42,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     segment_bytes: int = 4 << 20  # a segment is replaced when it grew by this, or by its own base
     intent_bytes: int = 64 << 10  # the largest entry without its report
-    reserve_bytes: int = 320 << 10  # room for one entry with its report; also its largest size
+    reserve_bytes: int = 384 << 10  # room for one entry with its report; also its largest size
     max_open: int = 4096  # entries; an intent beyond is refused
     io_timeout_s: float = 30.0  # a disk that takes longer counts as failed
 
