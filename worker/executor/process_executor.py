@@ -27,7 +27,7 @@ from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
 from worker.executor.outcome import Outcome, RunError
 from worker.executor.output import OutputRules
-from worker.executor.reuse import Fate, Reuse
+from worker.executor.reuse import Fate, Reuse, has_room
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.task_limits import read_limits
@@ -167,7 +167,7 @@ class ProcessExecutor:
 
     async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering) -> Outcome:
         try:
-            link = await self._child(key)
+            link = await self._child(key, assign)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
@@ -181,14 +181,16 @@ class ProcessExecutor:
             self._leaving.let_go(link)
         return outcome
 
-    async def _child(self, key: ChildKey) -> ChildLink:
+    async def _child(self, key: ChildKey, assign: Assign) -> ChildLink:
         """Return a warm child, or a new one that imports its handler now."""
         found, useless = self._warm.take(key)
         for link in useless:
             self._leaving.let_go(link)
-        if found is not None:
+        if found is not None and has_room(found, assign.wished, assign.most):
             found.end_idleness()
             return found
+        if found is not None:
+            self._leaving.let_go(found)
         await self._leaving.free(key.gpus)
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
         try:

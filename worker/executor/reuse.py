@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from worker.executor.evidence import Evidence
 from worker.executor.growth import private_bytes
+from worker.executor.limits import Limits, effective_limits
 from worker.executor.link import ChildLink
 
-__all__ = ["Fate", "Reuse"]
+__all__ = ["Fate", "Reuse", "has_room"]
 
 
 class Fate(Enum):
@@ -64,3 +65,12 @@ def is_sound(link: ChildLink, seen: Evidence) -> bool:
         and not link.is_dead
         and not link.is_closed_by_child
     )
+
+
+def has_room(link: ChildLink, task: Limits, agent: Limits) -> bool:
+    """Tell whether a run may begin in a warm child: what others left there is not above its own limit."""
+    if link.ready is None:
+        return True
+    limit_bytes = effective_limits(task, link.ready.limits, agent).memory_bytes
+    own_bytes = None if limit_bytes is None else private_bytes(link.pid)
+    return limit_bytes is None or own_bytes is None or own_bytes < limit_bytes

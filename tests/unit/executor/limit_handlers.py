@@ -1,5 +1,6 @@
 """Handlers that meet their limits, each in its way."""
 
+import asyncio
 import ctypes
 import signal
 import time
@@ -26,6 +27,15 @@ def saving(ctx: Context) -> dict[str, Any]:
     ctx.checkpoint({"at": 0.5, "why": ctx.stop_reason, "before_s": before_s, "left_s": ctx.deadline})
     ctx.check()
     return {}
+
+
+@handler("async-saving")
+async def async_saving(ctx: Context) -> None:
+    """Save what there is when it is cancelled."""
+    try:
+        await asyncio.sleep(600)
+    finally:
+        ctx.checkpoint({"why": ctx.stop_reason, "left_s": ctx.deadline})
 
 
 @handler("native")

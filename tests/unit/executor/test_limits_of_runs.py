@@ -116,6 +116,21 @@ def test_a_handler_is_told_why_and_by_when_and_can_save(
     within_limit(scenario())
 
 
+def test_an_async_handler_is_cancelled_at_its_limit_and_can_save(tmp_path: Path) -> None:
+    """Its wait is over at once; what it saves on the way out is kept."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=LIMITED) as it:
+            outcome = await it.run("async-saving", limits={"timeout": 0.3})
+            assert outcome.error is not None
+            assert outcome.error.kind is ErrorKind.TIMEOUT
+            saved: Any = outcome.checkpoint
+            assert saved["why"] == "timeout"
+            assert 0 < saved["left_s"] <= 5.0
+
+    within_limit(scenario())
+
+
 @pytest.mark.parametrize("how", ["sleeps", "loops"])
 @pytest.mark.parametrize("limits", [{"timeout": 0.5}, {"noProgress": 0.5}])
 def test_native_code_that_hears_no_signal_is_killed(
@@ -197,6 +212,24 @@ def test_a_child_whose_memory_grows_is_replaced(tmp_path: Path) -> None:
             pids = [(await it.run("grows", size_bytes=size)).value["value"] for size in sizes]
             assert len(set(pids[:4])) == 1
             assert pids[4] != pids[0]
+
+    within_limit(scenario())
+
+
+def test_a_run_is_not_charged_for_what_others_left_in_its_process(tmp_path: Path) -> None:
+    """A task with a limit below what the warm process holds already gets a new one."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=SLOTS) as it:
+            limits = [None, None, {"memory": "200MiB"}, {"memory": "1GiB"}]
+            sizes = [300 << 20, 1, 1, 1]
+            outcomes = [
+                await it.run("grows", size_bytes=size, limits=limit)
+                for size, limit in zip(sizes, limits, strict=True)
+            ]
+            assert [outcome.error for outcome in outcomes] == [None] * 4
+            pids = [outcome.value["value"] for outcome in outcomes]
+            assert pids[0] == pids[1] != pids[2] == pids[3]
 
     within_limit(scenario())
 
