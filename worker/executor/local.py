@@ -13,6 +13,7 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock, SystemClock
 from worker.executor.assignment import Assignment
 from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
+from worker.executor.confinement import Confinement
 from worker.executor.describer import Describer
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.limits import Limits
@@ -69,11 +70,13 @@ async def run_local(
     Raises:
         NoSuchHandler: there is none; the message says what there is.
     """
-    entry = await find_handler(type_or_file, handlers, Describer(state_dir / "cache"))
+    entry = await find_handler(
+        type_or_file, handlers, Describer(state_dir / "cache", wish=Confinement().wish())
+    )
     spool = Spool(state_dir / "spool", SPOOL_BYTES)
     executor = ProcessExecutor(
         catalogue=Catalogue(entries={entry.type: entry}),
-        spawner=ProcessSpawner(),
+        spawner=ProcessSpawner(wish=Confinement().wish()),
         clock=clock or SystemClock(),
         workdirs=Workdirs(state_dir / "runs", close_s=CLOSE_S),
         spool=spool,

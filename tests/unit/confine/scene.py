@@ -43,6 +43,8 @@ def nobody() -> Person:
 @cache
 def python_for_all() -> str | None:
     """Return an interpreter that every user can run; None where there is none (a home's is often closed)."""
+    if not IS_ROOT:
+        return sys.executable  # nobody else can be had
     person = nobody()
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         command = [candidate, "-I", "-S", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]

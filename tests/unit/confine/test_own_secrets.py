@@ -37,7 +37,8 @@ def ran(then: str, *arguments: str, cwd: Path | None = None) -> subprocess.Compl
 
 def test_environment_shows_no_token_and_keeps_the_rest() -> None:
     """Neither the kernel's view of the environment nor the variables hold it; no other value is touched."""
-    told = ran("print(open('/proc/self/environ').read(), dict(os.environ))")
+    opened = "import ctypes; ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)"  # else only root may look at all
+    told = ran(f"{opened}; print(open('/proc/self/environ').read(), dict(os.environ))")
     assert TOKEN not in told.stdout, told.stderr
     assert "MILLHAND_OTHER=stays" in told.stdout
     assert f"PATH={os.environ['PATH']}" in told.stdout
