@@ -53,6 +53,7 @@ def command(
 async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     """Look at everything."""
     from worker import log
+    from worker.cli.check_disk import check_disk
     from worker.cli.check_isolation import check_isolation
     from worker.cli.check_machine import check_facts, check_gpus, check_state_dir
     from worker.cli.check_server import check_server
@@ -69,6 +70,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_variables(os.environ),
         check_packages(),
         check_state_dir(config.state_dir),
+        *check_disk(config),
         *check_isolation(config),
         check_gpus(facts),
         check_facts(facts),
