@@ -23,6 +23,7 @@ __all__ = ["WORDS", "confinement_of", "prepare_state_dir"]
 WORDS: Final = ("no_new_privs", "landlock", "none")
 OOM_STEP: Final = 500  # half of the memory that there is: a handler need not be larger to go first
 OOM_MOST: Final = 1000
+CONTROL_GROUPS: Final = Path("/sys/fs/cgroup")
 SHARED: Final = ("runs", "artifacts", "home")  # of the state directory: what handlers use
 SYSTEM: Final = ("bin", "boot", "etc", "lib", "lib32", "lib64", "opt", "proc", "sbin", "sys", "usr")
 
@@ -122,6 +123,8 @@ def unchangeable(config: AgentConfig, user: TaskUser | None) -> Iterator[Path]:
     Where somebody else than the owner of a file runs the handlers, its mode sees to that.
     """
     yield from local_stores(config)
+    if CONTROL_GROUPS.is_dir():
+        yield CONTROL_GROUPS  # who may write them leaves the limits of its run
     if user is not None:
         return
     if os.geteuid() == 0:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.confine.conftest import needs_landlock, needs_root
 from tests.unit.confine.scene import nobody
+from worker.agent import isolation
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.task_user import find_user, missing_capabilities, obstacle
 from worker.cli.mill import Layout
@@ -59,6 +60,7 @@ def test_landlock_hides_state_token_and_keys(tmp_path: Path) -> None:
     assert {str(tmp_path / name) for name in ("state", "token", "both.pem", "server.db")} == set(made.hide)
     assert str(tmp_path / "state" / "runs") in made.keep
     assert str(tmp_path / "state" / "artifacts") in made.read
+    assert isolation.CONTROL_GROUPS.is_dir() == (str(isolation.CONTROL_GROUPS) in made.read)
 
 
 @needs_landlock

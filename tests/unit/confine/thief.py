@@ -74,6 +74,7 @@ def ways(target: Target) -> Iterator[tuple[str, Way]]:
     yield "kernel log", lambda: read_once(Path("/dev/kmsg"))
     yield "kernel memory", lambda: read_once(Path("/proc/kcore"))
     yield "disks", disks
+    yield "leave the control group", leave_control_group
     if target.is_spared:
         return
     yield "signal", lambda: done(os.kill, target.pid, 0)
@@ -294,6 +295,20 @@ def disks() -> bytes:
                 return read_once(Path(entry.path))
             except OSError as exc:
                 refused = exc
+    raise refused
+
+
+def leave_control_group() -> bytes:
+    """Open a file through which a process moves to a group above; move nowhere."""
+    refused: OSError = FileNotFoundError(2, "no control groups here")
+    root = Path("/sys/fs/cgroup")
+    for path in [root / "cgroup.procs", *(inner / "cgroup.procs" for inner in root.iterdir())]:
+        try:
+            return done(open_to_write, path)
+        except FileNotFoundError:
+            continue
+        except OSError as exc:
+            refused = exc
     raise refused
 
 
