@@ -25,6 +25,7 @@ from worker.agent.reporters import Reporters, ReportTimes
 from worker.agent.server_kind import ServerKind
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
+from worker.agent.undelivered import undelivered
 from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
@@ -180,7 +181,11 @@ def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates) -> Poller:
         parts.random,
         agent_id=parts.pod_id,
         types=parts.types,
-        unmet=lambda task: (*parts.gpus.unmet(task), *jobs.unmet(task)),
+        unmet=lambda task: (
+            *parts.gpus.unmet(task),
+            *jobs.unmet(task),
+            *undelivered(task, parts.journal),
+        ),
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,
