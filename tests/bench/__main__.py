@@ -17,6 +17,7 @@ from typing import Final
 from tests.bench.children import measure_minder
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
+from tests.bench.output import measure_output
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
 from tests.bench.throughput import measure_throughput
@@ -47,7 +48,12 @@ def say(text: str) -> None:
 def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
     """Do everything, one measurement after the other, on one server with a fresh database."""
     say("bench: start-up and disk …")
-    figures = [measure_help(), measure_sync(folder), *measure_minder()]
+    figures = [
+        measure_help(),
+        measure_sync(folder),
+        *measure_minder(),
+        *measure_output(0.5 if is_quick else 3.0),
+    ]
     with running_server(folder) as (server, caller):
         say("bench: an idle agent …")
         counts = (20, 3.0) if is_quick else (200, 30.0)
