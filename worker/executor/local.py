@@ -18,6 +18,7 @@ from worker.executor.describer import Describer
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.limits import Limits
 from worker.executor.outcome import Outcome, RunError
+from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.workdir import Workdirs
@@ -82,6 +83,7 @@ async def run_local(
         spool=spool,
         concurrency=1,
         limits=limits,
+        output=OutputRules(keep="none"),  # a person sees it
     )
     ids = [str(uuid4()), str(uuid4())]
     assignment = Assignment(

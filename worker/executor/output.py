@@ -6,7 +6,6 @@ However much it is: it is always taken from the pipes, and neither memory nor di
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +100,11 @@ class RunOutput:
         )
 
     @property
+    def has_files(self) -> bool:
+        """Tell whether there is something to `discard`."""
+        return any(file.is_writing or file.is_made for file in self._files.values())
+
+    @property
     def is_writing(self) -> bool:
         """Tell whether something waits to be written."""
         return any(file.is_writing for file in self._files.values())
@@ -113,6 +117,4 @@ class RunOutput:
         """Remove what is left of the files; they may have been moved elsewhere."""
         for file in self._files.values():
             await file.close()
-        if any(file.is_made for file in self._files.values()):
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
