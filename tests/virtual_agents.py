@@ -180,6 +180,7 @@ class Machine:
         self.kind = ServerKind.UNKNOWN
         self.life = Life()
         self.spooled: dict[str, SpooledFile] = {}  # what its spool holds, by path
+        self.space = FreeSpace([], 0)
         self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
         usual = {"concurrency": 3, "poll_interval_s": 2.0, "poll_max_s": 5.0, "drain_timeout_s": 60.0}
         self.config = AgentConfig(state_dir=Path("/nowhere"), settle_s=LAG_S + 0.1, **(usual | settings))
@@ -206,7 +207,7 @@ class Machine:
             spool=spool, store=MortalStore(self.world.store, self.life.check),
             types=["noop"],
             facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
-            kind=self.kind, on_kind=keep, space=FreeSpace([], 0),
+            kind=self.kind, on_kind=keep, space=self.space,
         )  # fmt: skip
         return assemble(parts, self.config)
 

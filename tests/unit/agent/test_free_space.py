@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ import pytest
 from msgspec import Struct
 from structlog.testing import capture_logs
 
+from tests.virtual import run_virtual
+from tests.virtual_agents import Machine, World, until
+from worker.agent.candidates import Choice, choose
 from worker.agent.free_space import FreeSpace, Room, filled_folders, lack, look
 from worker.config import AgentConfig
 
@@ -190,3 +193,106 @@ def test_which_folders_are_filled(store: str | None, folders: list[str]) -> None
     assert [
         str(path) for path in filled_folders(AgentConfig(state_dir=Path("/state"), artifacts=store))
     ] == folders
+
+
+class Switched(FreeSpace):
+    """Room that a test gives and takes, in virtual time."""
+
+    def __init__(self) -> None:
+        """Look at nothing."""
+        super().__init__([], 0)
+        self.is_taken = False
+
+    @property
+    def is_short(self) -> bool:
+        """What was set."""
+        return self.is_taken
+
+    def give(self) -> None:
+        """Have room again."""
+        self.is_taken = False
+        for listener in self._listeners:
+            listener()
+
+
+CLAIM, POLL = "POST /api/jobs/runs", "GET /api/jobs/tasks"
+
+
+def lived(world: World, main: Callable[[Switched], Coroutine[Any, Any, None]], *, is_taken: bool) -> None:
+    """Let an agent live while `main` gives and takes room."""
+    machine = Machine(world, "pod/a", concurrency=2)
+    machine.space = space = Switched()
+    space.is_taken = is_taken
+
+    async def live() -> None:
+        agent = await machine.agent()
+        life = asyncio.create_task(agent.run())
+        try:
+            await main(space)
+        finally:
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+
+    run_virtual(live())
+
+
+def test_an_agent_without_room_does_not_even_ask_and_goes_on_at_once_with_it() -> None:
+    """Others may have its tasks meanwhile."""
+    world = World(1, "key", 0.0, 3)
+
+    async def main(space: Switched) -> None:
+        await asyncio.sleep(3600.0)
+        assert world.server.asked.count(POLL) == world.server.asked.count(CLAIM) == 0
+        space.give()
+        await until(lambda: len(world.successes()) == 3, 600.0)
+
+    lived(world, main, is_taken=True)
+
+
+def test_what_runs_goes_on_when_the_room_is_used_up() -> None:
+    """Its result is worth more than the room; nothing new begins."""
+    world = World(1, "key", 0.0, 6)
+
+    async def main(space: Switched) -> None:
+        await until(lambda: len(world.executing) == 2, 600.0)
+        space.is_taken = True
+        claims = world.server.asked.count(CLAIM)
+        await until(lambda: not world.executing, 600.0)
+        await asyncio.sleep(3600.0)
+        assert world.server.asked.count(CLAIM) == claims
+        assert len(world.successes()) == 2
+        space.give()
+        await until(lambda: len(world.successes()) == 6, 3600.0)
+
+    lived(world, main, is_taken=False)
+
+
+def test_a_task_that_comes_when_the_room_is_used_up_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll may be held for long, and the disk may fill meanwhile."""
+    world = World(1, "key", 0.0, 0)
+
+    async def main(space: Switched) -> None:
+        await until(lambda: world.server.asked.count(POLL) > 2, 600.0)
+        # The moment between a poll's answer and the claim cannot be met from outside.
+        monkeypatch.setattr("worker.agent.poller.choose", taken_at(space))
+        world.server.add_task("task-0")
+        await asyncio.sleep(600.0)
+        assert world.server.asked.count(CLAIM) == 0
+        space.give()
+        await until(lambda: len(world.successes()) == 1, 3600.0)
+
+    lived(world, main, is_taken=False)
+
+
+def taken_at(space: Switched) -> Callable[..., Choice]:
+    """Return what takes the room when the first task is found."""
+    turns = [True]
+
+    def choosing(*given: Any) -> Choice:
+        choice = choose(*given)
+        if choice.candidates and turns:
+            turns.clear()
+            space.is_taken = True
+        return choice
+
+    return choosing
