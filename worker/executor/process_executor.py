@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,26 +14,25 @@ from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
 from worker.executor.child_task import ChildTask, Steering
+from worker.executor.children import Children
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.files import handed_over, take_files
-from worker.executor.frames import Assign, Load
+from worker.executor.frames import Assign
 from worker.executor.lease import Lease
-from worker.executor.leaving import Idle, LeavingChildren
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
 from worker.executor.outcome import Outcome, RunError
 from worker.executor.output import OutputRules
-from worker.executor.reuse import Fate, Reuse, has_room
+from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.task_limits import read_limits
 from worker.executor.telling import redacted, with_last_lines
-from worker.executor.warm import ChildKey, WarmChildren
+from worker.executor.warm import ChildKey
 from worker.executor.workdir import Workdirs, is_removed
-from worker.minder.trees import has_descendants
 from worker.redaction import Redactor
 from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
@@ -116,13 +114,15 @@ class ProcessExecutor:
         self._spool = spool
         self._limits = limits or Limits()
         self._load_timeout_s = load_timeout_s
-        self._reuse = Reuse(max_runs=max_runs, growth_bytes=growth_bytes)
-        self._idle_s = idle_s
         self._redactor = redactor
         self._output = output or OutputRules()
-        self._warm = WarmChildren(concurrency)
-        self._leaving = LeavingChildren(self._redact)
-        self._replaced_types: set[str] = set()  # whose reasons stand in the log
+        self._children = Children(
+            spawner,
+            keep=concurrency,
+            reuse=Reuse(max_runs=max_runs, growth_bytes=growth_bytes),
+            idle_s=idle_s,
+            redact=lambda text: redactor().text(text),
+        )
 
     async def execute(
         self, assignment: Assignment, stop: StopRequest, on_event: EventSink, lease: Lease | None = None
@@ -154,20 +154,15 @@ class ProcessExecutor:
             if not is_removed(workdir):
                 await to_the_end(self._workdirs.leave(workdir, assignment, error))
 
-    def _redact(self, text: str) -> str:
-        return self._redactor().text(text)
-
     async def aclose(self) -> None:
         """End every child."""
-        for link in self._warm.take_all():
-            self._leaving.let_go(link)
-        await self._leaving.aclose()
+        await self._children.aclose()
         await self._spawner.aclose()
         await self._workdirs.aclose()
 
     async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering) -> Outcome:
         try:
-            link = await self._child(key, assign)
+            link = await self._children.get(key, assign)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
@@ -175,31 +170,8 @@ class ProcessExecutor:
         except BaseException:
             await to_the_end(link.end())
             raise
-        if fate is Fate.KEEP:
-            self._keep(key, link)
-        elif fate is Fate.LEAVE:
-            self._leaving.let_go(link)
+        self._children.settle(key, link, fate)
         return outcome
-
-    async def _child(self, key: ChildKey, assign: Assign) -> ChildLink:
-        """Return a warm child, or a new one that imports its handler now."""
-        found, useless = self._warm.take(key)
-        for link in useless:
-            self._leaving.let_go(link)
-        if found is not None and has_room(found, assign.wished, assign.most):
-            found.end_idleness()
-            return found
-        if found is not None:
-            self._leaving.let_go(found)
-        await self._leaving.free(key.gpus)
-        link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
-        try:
-            link.open()
-            link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
-        except BaseException:
-            await to_the_end(link.end())
-            raise
-        return link
 
     async def _watch(self, link: ChildLink, assign: Assign, steering: Steering) -> tuple[Outcome, Fate]:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
@@ -229,7 +201,7 @@ class ProcessExecutor:
         kills_before = self._spawner.oom_kills()
         evidence = await task.to_end()
         link.runs += 1
-        fate = self._fate(link, evidence, task.assignment.type)
+        fate = self._children.fate(link, evidence, task.assignment.type)
         is_ended_by_us = fate is Fate.END and link.exit is None
         if is_ended_by_us:
             meter.sample()  # the last sight of the peak of RAM, and of processes that the handler left behind
@@ -245,29 +217,6 @@ class ProcessExecutor:
             end = End(end.code, end.value, with_last_lines(end.error, task.output.tail.last()))
         outcome = outcome_of(end, usage, files, task.output.tail.text(), task.checkpoint)
         return redacted(outcome, task.redactor), fate
-
-    def _fate(self, link: ChildLink, seen: Evidence, type_: str) -> Fate:
-        """Decide what becomes of a child; log once per type what its handler does to them."""
-        fate, fault = self._reuse.fate(link, seen, lambda: self._is_alone(link))
-        if fault is not None and type_ not in self._replaced_types:
-            self._replaced_types.add(type_)
-            log.warning("child.replaced", type=type_, pid=link.pid, reason=fault)
-        return fate
-
-    def _is_alone(self, link: ChildLink) -> bool:
-        return not has_descendants(link.pid) and not self._spawner.has_strangers()
-
-    def _keep(self, key: ChildKey, link: ChildLink) -> None:
-        link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
-        loop = asyncio.get_running_loop()
-        link.idle_end = loop.call_later(self._idle_s, self._on_idle_change, link)
-        for gone in self._warm.put(key, link):
-            self._leaving.let_go(gone)
-
-    def _on_idle_change(self, link: ChildLink) -> None:
-        """Let a child go that ended while it was idle, or was so for too long."""
-        if self._warm.remove(link):
-            self._leaving.let_go(link)
 
 
 def increase(before: int | None, after: int | None) -> int | None:

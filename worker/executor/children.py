@@ -1,0 +1,105 @@
+"""The child processes of an executor: started, found again for the next run, let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from worker.executor.evidence import Evidence
+from worker.executor.frames import Assign, Load
+from worker.executor.leaving import Idle, LeavingChildren
+from worker.executor.link import ChildLink
+from worker.executor.reuse import Fate, Reuse, has_room
+from worker.executor.shield import to_the_end
+from worker.executor.spawn import Spawner
+from worker.executor.warm import ChildKey, WarmChildren
+from worker.minder.trees import has_descendants
+
+__all__ = ["Children"]
+
+log = structlog.get_logger(__name__)
+
+
+class Children:
+    """Every child that has no run just now; `aclose` must be awaited at last."""
+
+    def __init__(
+        self, spawner: Spawner, *, keep: int, reuse: Reuse, idle_s: float, redact: Callable[[str], str]
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            spawner: starts them.
+            keep: how many idle ones are kept at most.
+            reuse: decides how long one serves.
+            idle_s: one without a run for so long is let go.
+            redact: removes secrets from lines of the log.
+        """
+        self._spawner = spawner
+        self._reuse = reuse
+        self._idle_s = idle_s
+        self._redact = redact
+        self._warm = WarmChildren(keep)
+        self._leaving = LeavingChildren(redact)
+        self._replaced_types: set[str] = set()  # whose reasons stand in the log
+
+    async def get(self, key: ChildKey, assign: Assign) -> ChildLink:
+        """Return a warm child, or a new one that imports its handler now.
+
+        Raises: OSError where the system refuses.
+        """
+        found, useless = self._warm.take(key)
+        for link in useless:
+            self._leaving.let_go(link)
+        if found is not None and has_room(found, assign.wished, assign.most):
+            found.end_idleness()
+            return found
+        if found is not None:
+            self._leaving.let_go(found)
+        await self._leaving.free(key.gpus)
+        link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
+        try:
+            link.open()
+            link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
+        except BaseException:
+            await to_the_end(link.end())
+            raise
+        return link
+
+    def fate(self, link: ChildLink, seen: Evidence, type_: str) -> Fate:
+        """Decide what becomes of a child; log once per type what its handler does to them."""
+        fate, fault = self._reuse.fate(link, seen, lambda: self._is_alone(link))
+        if fault is not None and type_ not in self._replaced_types:
+            self._replaced_types.add(type_)
+            log.warning("child.replaced", type=type_, pid=link.pid, reason=fault)
+        return fate
+
+    def settle(self, key: ChildKey, link: ChildLink, fate: Fate) -> None:
+        """Keep a child or let it go, as was decided; one that was ended is forgotten."""
+        if fate is Fate.KEEP:
+            self._keep(key, link)
+        elif fate is Fate.LEAVE:
+            self._leaving.let_go(link)
+
+    async def aclose(self) -> None:
+        """End every child."""
+        for link in self._warm.take_all():
+            self._leaving.let_go(link)
+        await self._leaving.aclose()
+
+    def _is_alone(self, link: ChildLink) -> bool:
+        return not has_descendants(link.pid) and not self._spawner.has_strangers()
+
+    def _keep(self, key: ChildKey, link: ChildLink) -> None:
+        link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
+        loop = asyncio.get_running_loop()
+        link.idle_end = loop.call_later(self._idle_s, self._on_idle_change, link)
+        for gone in self._warm.put(key, link):
+            self._leaving.let_go(gone)
+
+    def _on_idle_change(self, link: ChildLink) -> None:
+        """Let a child go that ended while it was idle, or was so for too long."""
+        if self._warm.remove(link):
+            self._leaving.let_go(link)
