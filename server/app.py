@@ -31,7 +31,7 @@ from worker.clock import Clock, SystemClock
 
 __all__ = ["LEASE_S", "MAX_BODY_BYTES", "App", "create_app"]
 
-LEASE_S: Final = 0.0
+LEASE_S: Final = 90.0  # six heartbeats of an agent
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024  # of a request; results and logs of a run fit, files do not
 
 

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 from msgspec import Struct
 
-from server.app import MAX_BODY_BYTES, App, create_app
+from server.app import LEASE_S, MAX_BODY_BYTES, App, create_app
 from server.http.query import BEARER_TOKEN
 from server.store.sqlite.database import DatabaseError
 
@@ -46,6 +46,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     db: str = "sqlite:///millhand.sqlite3"  # "sqlite://" in memory
     token: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
     access_log: bool = False
 
 
@@ -153,7 +154,9 @@ class TokenNeeded(Exception):  # noqa: N818 - says what is missing
 
 
 async def _serve(config: ServeConfig, listening: socket.socket) -> None:
-    app = create_app(config.db, token=config.token, max_body_bytes=config.max_body_bytes)
+    app = create_app(
+        config.db, token=config.token, max_body_bytes=config.max_body_bytes, lease_s=config.lease_s
+    )
     server = ApiServer(app, access_log=config.access_log)
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):

@@ -45,7 +45,11 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
             code=ExitCode.CONFIGURATION,
         ) from exc
     config = ServeConfig(
-        host=server["server_host"], port=server["server_port"], db=db_of(server), token=token
+        host=server["server_host"],
+        port=server["server_port"],
+        db=db_of(server),
+        token=token,
+        lease_s=server["server_lease"],
     )
     code = run(config)
     return ExitCode.CONFIGURATION if code == ExitCode.USAGE else code

@@ -157,6 +157,8 @@ SERVER_SETTINGS: Final = (
             help="Address to listen on."),
     Setting(name="server_port", flag_name="port", type=click.IntRange(0, 65535), default=8077,
             metavar="PORT", help="Port to listen on; 0 takes a free one."),
+    Setting(name="server_lease", flag_name="lease", type=DURATION, default=90.0, metavar="TIME",
+            help="How long an agent may be silent about a run before others get its task; 0: for ever."),
     Setting(name="server_db", flag_name="db", is_secret=True, metavar="URL",
             default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
             help="Database: sqlite:///relative.db, sqlite:////absolute.db; sqlite:// keeps it in memory."),
