@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ from tests.unit.confine import thief
 from tests.unit.confine.conftest import needs_landlock, needs_root
 from tests.unit.confine.scene import ROOT, nobody, python_for_all
 from tests.unit.confine.test_thefts import INSIDE, beyond_this_kernel
+from worker.agent.task_user import NEEDED_CAPABILITIES
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
@@ -100,8 +103,12 @@ def work(
     *,
     python: str = sys.executable,
     agent_uid: int | None = None,
+    capabilities: bool = False,
 ) -> list[dict[str, Any]]:
-    """Let an agent with these settings do tasks; return their runs. Its token is in a file and a variable."""
+    """Let an agent with these settings do tasks; return their runs. Its token is in a file and a variable.
+
+    It runs as `agent_uid`, and with `capabilities` it may change users nevertheless.
+    """
 
     async def main() -> list[dict[str, Any]]:
         with running_server() as server:
@@ -119,7 +126,7 @@ def work(
                 "state": str(base / "agent" / "state"),
                 "code": str(base / "own.py"),
                 "socket": "nobody-listens",
-                "is_spared": agent_uid is not None,
+                "is_spared": agent_uid is not None and not capabilities,
                 "pattern": token[:8] + f"[A-Za-z0-9_-]{{{len(token) - 8}}}",
             }
             given = {"target": target, "thief": str(base / "thief.py"), "token_file": str(token_file)}
@@ -141,7 +148,7 @@ def work(
                     made.append(await api.create_task({"jobId": job.id, "type": type_, "parameters": filled}))
                 with running_agent(
                     base / "agent", server.url, token, slots=1, settings=everything,
-                    python=python, uid=agent_uid,
+                    python=python, uid=None if capabilities else agent_uid,
                 ) as agent:  # fmt: skip
                     try:
                         runs = [await ended(api, task.id, agent, log) for task in made]
@@ -176,6 +183,30 @@ def test_handler_under_a_task_user_gets_at_nothing(base: Path) -> None:
     assert gains(stolen) == {"agent": set(), "minder": set()}
     assert stolen["results"]["uid"] == nobody().uid
     assert stolen["results"]["home"] == str(base / "agent" / "state" / "home")
+    assert kept["resultCode"] == "Success"
+    assert list((base / "agent" / "state" / "runs").iterdir()) == []
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv makes an agent with a few capabilities")
+def test_task_user_of_an_agent_that_is_not_root_gets_at_nothing(base: Path) -> None:
+    """With the capabilities that the agent names, it runs, stores, ends and removes as root does."""
+    if (python := python_for_all()) is None:
+        pytest.skip("no Python here can be run by another user")
+    agent = pwd.getpwnam("daemon")
+    held = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in NEEDED_CAPABILITIES)
+    starter = base / "python"
+    user = f"--reuid={agent.pw_uid} --regid={agent.pw_gid} --clear-groups"
+    starter.write_text(
+        f'#!/bin/sh\nexec setpriv {user} --inh-caps={held} --ambient-caps={held} {python} "$@"\n'
+    )
+    starter.chmod(0o755)
+    stolen, kept = work(
+        base, [STEAL, KEEP], {"MILLHAND_TASK_USER": "nobody"},
+        python=str(starter), agent_uid=agent.pw_uid, capabilities=True,
+    )  # fmt: skip
+    assert gains(stolen) == {"agent": set(), "minder": set()}
+    assert stolen["results"]["uid"] == nobody().uid
     assert kept["resultCode"] == "Success"
     assert list((base / "agent" / "state" / "runs").iterdir()) == []
 

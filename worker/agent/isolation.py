@@ -171,5 +171,7 @@ def prepare_state_dir(path: Path, user: TaskUser | None) -> None:
     for folder, mode in ((path / "runs", 0o710), (path / "artifacts", 0o750), (path, 0o710)):
         os.chown(folder, -1, user.gid)
         folder.chmod(mode)
-    os.chown(path / "home", user.uid, user.gid)
-    (path / "home").chmod(0o700)
+    home = path / "home"
+    if home.stat().st_uid != user.uid:  # else it is the user's, and only root could change its mode
+        home.chmod(0o700)
+        user.own(home)

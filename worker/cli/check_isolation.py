@@ -43,8 +43,8 @@ def check_isolation(config: AgentConfig, root: Path = ROOT) -> list[Check]:
     """Look at everything that confines handlers, or ends them."""
     return [
         check_minder(),
-        check_groups(root),
-        check_processes(root),
+        check_groups(config, root),
+        check_processes(config, root),
         check_landlock(config, landlock.abi()),
         check_privileges(config),
         check_task_user(config),
@@ -75,7 +75,7 @@ def check_minder() -> Check:
     return fail("minder", said, "a kernel or filter without PR_SET_CHILD_SUBREAPER: use another one")
 
 
-def check_groups(root: Path) -> Check:
+def check_groups(config: AgentConfig, root: Path) -> Check:
     """Look what of the control groups can be written: limits that the kernel holds, and kills at once."""
     from worker.minder.groups import find_places
 
@@ -85,6 +85,8 @@ def check_groups(root: Path) -> Check:
         return warn("control groups", said, "mount /sys/fs/cgroup")
     versions = " and ".join(f"v{version}" for version in sorted({version for version, _, _ in places}))
     writable = [place for place in places if may_make_groups(place[1][0])]
+    if config.cgroups == "off":
+        return ok("control groups", f"{versions}, not used (cgroups is off): the minder holds the limits")
     if not writable:
         said = "read only: usage is measured by the process tree, and the minder holds the limits"
         return ok("control groups", f"{versions}, {said}")
@@ -112,9 +114,8 @@ def limits_said(controllers: list[str]) -> str:
     return f"the kernel limits {' and '.join(held)}" if held else "without limits of the kernel"
 
 
-def check_processes(root: Path) -> Check:
+def check_processes(config: AgentConfig, root: Path) -> Check:
     """Look how many processes there may be: a handler that forks without end takes them all."""
-    from worker.executor.spawn import MAX_PROCESSES
     from worker.machine.hierarchy import NoCgroup, find_hierarchy
 
     try:
@@ -126,8 +127,8 @@ def check_processes(root: Path) -> Check:
         return warn(
             "processes", f"at most {min(limits)} for agent and handlers", "raise the limit of processes"
         )
-    if folders and may_make_groups(str(folders[0])):
-        return ok("processes", f"at most {min([MAX_PROCESSES, *limits])} in a run")
+    if config.cgroups != "off" and folders and may_make_groups(str(folders[0])):
+        return ok("processes", f"at most {min([config.max_processes, *limits])} in a run")
     if limits:
         return ok("processes", f"at most {min(limits)} for agent and handlers together")
     return warn(

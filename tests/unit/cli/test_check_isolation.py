@@ -11,7 +11,6 @@ from worker.agent import task_user as task_user_module
 from worker.cli import check_isolation as checks
 from worker.cli.check_isolation import check_isolation
 from worker.config import AgentConfig
-from worker.executor.spawn import MAX_PROCESSES
 from worker.minder import landlock
 
 
@@ -64,7 +63,7 @@ def test_minder_that_cannot_hold_orphans_is_a_failure(monkeypatch: pytest.Monkey
 
 def test_groups_that_can_be_written_hold_limits_and_are_killed_at_once(tmp_path: Path) -> None:
     """A delegated cgroup v2 is the best there is."""
-    said = checks.check_groups(cgroup_v2(tmp_path)).said
+    said = checks.check_groups(config_of(tmp_path), cgroup_v2(tmp_path)).said
     assert said.startswith("v2, a group for each run: the kernel limits memory and number of processes")
     assert "cgroup.kill" in said
 
@@ -74,25 +73,35 @@ def test_groups_that_are_read_only_are_well_and_say_what_follows(
 ) -> None:
     """As in an ordinary container."""
     monkeypatch.setattr(os, "access", lambda *_: False)
-    check = checks.check_groups(cgroup_v2(tmp_path))
+    check = checks.check_groups(config_of(tmp_path), cgroup_v2(tmp_path))
     assert (check.state, "read only" in check.said) == ("ok", True)
+
+
+def test_groups_that_are_turned_off_are_told(tmp_path: Path) -> None:
+    """Then nothing but the minder holds limits, and nothing bounds the processes of a run."""
+    config = AgentConfig(state_dir=tmp_path / "state", cgroups="off")
+    assert "not used" in checks.check_groups(config, cgroup_v2(tmp_path)).said
+    assert checks.check_processes(config, cgroup_v2(tmp_path)).state == "warn"
 
 
 def test_machine_without_control_groups_is_told(tmp_path: Path) -> None:
     """Then nothing is known of limits of memory."""
-    assert checks.check_groups(tmp_path).state == "warn"
+    assert checks.check_groups(config_of(tmp_path), tmp_path).state == "warn"
 
 
 def test_number_of_processes_that_nothing_bounds_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a limit around the agent, or a group for each run, it is well; too few is none."""
-    assert checks.check_processes(cgroup_v2(tmp_path)).said == f"at most {MAX_PROCESSES} in a run"
+    assert (
+        checks.check_processes(config_of(tmp_path), cgroup_v2(tmp_path)).said
+        == f"at most {config_of(tmp_path).max_processes} in a run"
+    )
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert checks.check_processes(cgroup_v2(tmp_path)).state == "warn"
-    assert "at most 4096" in checks.check_processes(cgroup_v2(tmp_path, "4096")).said
-    assert checks.check_processes(cgroup_v2(tmp_path, "100")).state == "warn"
-    assert checks.check_processes(tmp_path / "nothing").state == "warn"
+    assert checks.check_processes(config_of(tmp_path), cgroup_v2(tmp_path)).state == "warn"
+    assert "at most 4096" in checks.check_processes(config_of(tmp_path), cgroup_v2(tmp_path, "4096")).said
+    assert checks.check_processes(config_of(tmp_path), cgroup_v2(tmp_path, "100")).state == "warn"
+    assert checks.check_processes(config_of(tmp_path), tmp_path / "nothing").state == "warn"
 
 
 def test_landlock_that_was_asked_for_and_is_not_there_is_a_failure(tmp_path: Path) -> None:
