@@ -11,8 +11,9 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.ends import End
 from worker.executor.frames import ToldArtifact
 from worker.executor.outcome import RunError
+from worker.executor.visible import visible
 from worker.storage.file import MadeFile, SpooledFile
-from worker.storage.spool import Spool, SpoolError
+from worker.storage.spool import FilesRefused, Spool, SpoolError
 
 __all__ = ["handed_over", "take_files"]
 
@@ -36,7 +37,9 @@ async def take_files(
         return await spool.take(run_id, made, workdir), end
     except SpoolError as exc:
         if end.error is None and not all(one.is_ours for one in made):
-            error = RunError(kind=ErrorKind.INTERNAL, message=str(exc), retryable=True)
+            is_refused = isinstance(exc, FilesRefused)
+            kind = ErrorKind.HANDLER_ERROR if is_refused else ErrorKind.INTERNAL
+            error = RunError(kind=kind, message=visible(str(exc)), retryable=not is_refused)
             end = End(ResultCode.FAILED, end.value, error)
         else:
             log.warning("files.not_kept", run_id=run_id, error=str(exc))

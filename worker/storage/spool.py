@@ -22,7 +22,7 @@ from worker.storage.file import MadeFile, SpooledFile, content_type_of, safe_par
 from worker.storage.folder import disk_reason, sync_folder
 from worker.storage.taking import NotTaken, Rights, duplicates, take
 
-__all__ = ["RESERVED_NAMES", "Spool", "SpoolError"]
+__all__ = ["RESERVED_NAMES", "FilesRefused", "Spool", "SpoolError"]
 
 RESERVED_NAMES: Final = frozenset({"stdout", "stderr"})  # of the files that the agent keeps of a run
 log = structlog.get_logger(__name__)
@@ -30,6 +30,10 @@ log = structlog.get_logger(__name__)
 
 class SpoolError(Exception):
     """The files of a run could not be taken into the spool; nothing of them is left there."""
+
+
+class FilesRefused(SpoolError):  # noqa: N818 - what the spool did
+    """The fault is the handler's: another attempt would hand over the same."""
 
 
 class Spool:
@@ -123,7 +127,7 @@ class Spool:
         try:
             size_bytes, sha256 = take(made, target, workdir, self._rights, may_move=may_move)
         except NotTaken as exc:
-            raise SpoolError(str(exc)) from exc
+            raise FilesRefused(str(exc)) from exc
         except OSError as exc:
             with_place = OSError(exc.errno, exc.strerror, str(target))
             raise SpoolError(
@@ -153,17 +157,17 @@ def check_names(made: Sequence[MadeFile]) -> None:
     """See that names lead nowhere else; the child that said them is not trusted.
 
     Raises:
-        SpoolError: a name is none, reserved, or there twice.
+        FilesRefused: a name is none, reserved, or there twice.
     """
     for one in made:
         try:
             artifact_name(one.name)
         except ValueError as exc:
-            raise SpoolError(str(exc)) from exc
+            raise FilesRefused(str(exc)) from exc
         if not one.is_ours and one.name.partition("/")[0] in RESERVED_NAMES:
-            raise SpoolError(f"file name {one.name!r} is reserved for the run's output")
+            raise FilesRefused(f"file name {one.name!r} is reserved for the run's output")
     if twice := duplicates([one.name for one in made]):
-        raise SpoolError(f"file name {twice[0]!r} is there twice, or as a file and as a folder")
+        raise FilesRefused(f"file name {twice[0]!r} is there twice, or as a file and as a folder")
 
 
 def size_of(folder: Path) -> int:

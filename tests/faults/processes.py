@@ -1,0 +1,85 @@
+"""Look for what a run left behind, independently of how the agent looks for it.
+
+This process becomes the subreaper of all that it starts (prctl(2)), so an orphan, whatever it did
+to its session, its environment and its descriptors, comes to be its child, and is found.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Process", "adopting_orphans", "descendants", "descriptors", "is_minder"]
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+class Process(NamedTuple):
+    """One line of /proc/<pid>/stat, with its command."""
+
+    pid: int
+    parent_pid: int
+    state: str
+    command: str
+
+    @property
+    def is_zombie(self) -> bool:
+        """Tell whether it waits to be reaped."""
+        return self.state in "ZX"
+
+
+def read_process(pid: int) -> Process | None:
+    """Return what a process is; None where it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return None
+    name, _, rest = text.rpartition(")")
+    state, parent_pid = rest.split()[:2]
+    shown = command.replace(b"\0", b" ").decode(errors="replace").strip()
+    return Process(pid, int(parent_pid), state, shown or name.partition("(")[2])
+
+
+def descendants(root: int | None = None) -> list[Process]:
+    """Return the processes below one (below this one), zombies too."""
+    everything = [read_process(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    found, wanted = [], {os.getpid() if root is None else root}
+    is_grown = True
+    while is_grown:
+        below = [one for one in everything if one and one.parent_pid in wanted and one.pid not in wanted]
+        found += below
+        wanted |= {one.pid for one in below}
+        is_grown = bool(below)
+    return found
+
+
+def is_minder(one: Process) -> bool:
+    """Tell whether a process is the minder of this one's executor, which lives as long as that."""
+    return one.parent_pid == os.getpid() and "worker.minder" in one.command
+
+
+def descriptors() -> dict[int, str]:
+    """Return the open descriptors of this process and what they are."""
+    found = {}
+    for path in Path("/proc/self/fd").iterdir():
+        try:
+            found[int(path.name)] = str(path.readlink())
+        except OSError:  # that of the listing itself
+            continue
+    return found
+
+
+@contextmanager
+def adopting_orphans() -> Iterator[None]:
+    """Have every orphan below this process become its child."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    try:
+        yield
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(0), 0, 0, 0)

@@ -1,0 +1,25 @@
+"""Forks as fast as it can, in every process; the bomb is bounded by bytes in a pipe, one a fork."""
+
+import contextlib
+import os
+import time
+
+from worker import Context, handler
+
+END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 0.3, "limit_s": 20, "weight": 1}
+PROCESSES = 150
+
+
+@handler()
+def bombs_with_forks(ctx: Context) -> None:
+    """Fork until the pipe is empty; then every process hangs."""
+    tokens, fill = os.pipe()
+    os.set_blocking(tokens, False)
+    os.write(fill, b"." * PROCESSES)
+    ctx.progress(0.1)
+    with contextlib.suppress(BlockingIOError):  # no token is left, or the system allows no process more
+        while os.read(tokens, 1):
+            if os.fork() == 0 and os.getpid() % 2:
+                os.setsid()
+    while True:
+        time.sleep(600)

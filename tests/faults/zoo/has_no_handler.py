@@ -1,0 +1,3 @@
+"""Holds no handler at all."""
+
+END = {"kind": "handler_error", "retryable": True, "says": ["no handler"]}

@@ -1,0 +1,11 @@
+"""Returns more than a result may hold."""
+
+from worker import Context, handler
+
+END = {"kind": "handler_error", "says": ["more than 262144", "ctx.artifact"]}
+
+
+@handler()
+def returns_too_much(ctx: Context) -> dict[str, str]:
+    """Return 30 MB."""
+    return {"text": "x" * 30_000_000}
