@@ -37,11 +37,11 @@ def command(
     from worker import log
     from worker.agent.main import own_secrets, run
     from worker.agent.statedir import StateDirBusy
-    from worker.cli.secrecy import guard_secrets
+    from worker.cli.secrecy import guard_secrets, with_hidden_config
     from worker.cli.session import with_token
 
     guard_secrets(API_SETTINGS + AGENT_SETTINGS)
-    config = agent(with_token(api))
+    config = with_hidden_config(agent(with_token(api)))
     secrets = own_secrets(config)
     log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:

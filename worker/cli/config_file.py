@@ -23,7 +23,15 @@ def find_config(given: Path | None) -> Path | None:
     """Return the file to read: the given one, else the first usual place that has one."""
     if given is not None:
         return given
-    return next((path for path in paths.config_candidates() if path.is_file()), None)
+    return next((path for path in paths.config_candidates() if is_there(path)), None)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a file for us; a home that is another user's, as after sudo, has none."""
+    try:
+        return path.is_file()
+    except PermissionError:
+        return False
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from worker.cli.setting import Setting
+import click
+from msgspec.structs import replace
 
-__all__ = ["guard_secrets"]
+from worker.cli.setting import Setting
+from worker.cli.settings import ALL_SETTINGS
+from worker.config import AgentConfig
+
+__all__ = ["guard_secrets", "with_hidden_config"]
 
 
 def guard_secrets(settings: Iterable[Setting]) -> None:
@@ -19,3 +24,12 @@ def guard_secrets(settings: Iterable[Setting]) -> None:
     secret = [setting for setting in settings if setting.is_secret]
     keep_to_itself()
     wipe_settings([setting.variable for setting in secret], [setting.flag for setting in secret])
+
+
+def with_hidden_config(config: AgentConfig) -> AgentConfig:
+    """Hide the configuration file from handlers, where it holds a secret."""
+    ctx = click.get_current_context()
+    path = ctx.meta.get("millhand.config")
+    if path is None or not any(one.is_secret and one.name in (ctx.default_map or {}) for one in ALL_SETTINGS):
+        return config
+    return replace(config, hide=(*config.hide, str(path.absolute())))

@@ -108,6 +108,34 @@ def test_the_file_in_the_home_is_found(config_of: Any, own_home: Path) -> None:
     assert config_of().concurrency == 7
 
 
+@pytest.mark.parametrize(("key", "is_hidden"), [("token", True), ("store_token", True), ("org_id", False)])
+def test_a_file_that_holds_a_secret_is_hidden_from_handlers(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli, key: str, is_hidden: bool
+) -> None:
+    """Where landlock hides anything at all; a file without secrets stays in sight."""
+    path = own_home / "config.toml"
+    path.write_text(f'{key} = "something"\n')
+    seen: list[AgentConfig] = []
+
+    async def run(config: AgentConfig, secrets: object) -> int:
+        seen.append(config)
+        return 0
+
+    monkeypatch.setattr("worker.agent.main.run", run)
+    assert cli("agent", "--config", str(path), "--hide", "other").code == 0
+    assert seen[0].hide == (("other", str(path)) if is_hidden else ("other",))
+
+
+def test_a_home_that_may_not_be_entered_has_no_file(monkeypatch: pytest.MonkeyPatch, config_of: Any) -> None:
+    """As with sudo that keeps HOME: it is no fault of ours, and no error."""
+
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert config_of().concurrency == 1
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
