@@ -17,12 +17,14 @@ from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire
 from worker.api.retry import Retrier
 from worker.reporting.journal import Journal
-from worker.reporting.records import Entry
+from worker.reporting.records import DELIVERED_MARK, STORED_MARK, Entry
+from worker.storage.file import SpooledFile
 
 AT = "2026-01-01T00:00:01.000Z"
 OURS = {"id": "r", "taskId": "t", "jobId": "j", "podId": "pod/a", "startedAt": AT}
 INTENT = Entry(run_id="r", task_id="t", job_id="j", pod_id="pod/a", started_at=AT, intent=OURS)
 SUCCESS = {"startedAt": AT, "stoppedAt": AT, "resultCode": "Success", "results": {}}
+SPOOLED = SpooledFile(name="a", path="r/0", size_bytes=1, sha256="ab" * 32, content_type="text/plain")
 FAILURE = {"startedAt": AT, "stoppedAt": AT, "resultCode": "Failed", "error": "handler_error: no"}
 
 
@@ -43,6 +45,8 @@ def recovered(
     kind: ServerKind = ServerKind.KEY,
     *,
     is_disk_full: bool = False,
+    has_files: bool = False,
+    marks: tuple[str, ...] = (),
 ) -> tuple[Desk, StubApi]:
     """Recover one entry."""
     stub, desk = StubApi(answer), Desk()
@@ -52,8 +56,12 @@ def recovered(
         disk = MemoryIO()
         journal = await Journal.open(disk, clock)
         await journal.intent(INTENT)
+        if has_files:
+            await journal.ended("r", SUCCESS, (SPOOLED,))
         if terminal is not None:
-            await journal.terminal("r", terminal)
+            await journal.terminal("r", terminal, unstored=(SPOOLED,) if has_files else ())
+        for mark in marks:
+            await journal.mark("r", mark)
         if is_disk_full:
             disk.fail = lambda call, name: no_space()
         runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
@@ -85,6 +93,41 @@ def test_an_outcome_whose_run_is_anothers_stays_for_a_person(terminal: dict[str,
     desk, _ = recovered(lambda _: (200, OURS | {"podId": "pod/b"}), terminal)
     assert desk.delivered == []
     assert desk.entries["r"].marks == ("fenced",)
+
+
+@pytest.mark.parametrize("answer", [INGRESS, LOST, (404, error("run_not_found")), (200, OURS)])
+def test_a_run_that_waits_for_its_files_is_taken_up_whatever_the_server_says(answer: Answer) -> None:
+    """It is no lost run: nobody is asked before its files are stored further."""
+    desk, stub = recovered(lambda _: answer, has_files=True)
+    assert [entry.run_id for entry in desk.resumed] == ["r"]
+    assert desk.delivered == []
+    assert desk.entries["r"].ended == SUCCESS
+    assert stub.requests == []
+
+
+def test_a_run_that_was_told_before_its_files_were_stored_is_followed_up() -> None:
+    """Its report is delivered again where that is open, and only there."""
+    desk, _ = recovered(lambda _: (200, OURS), FAILURE, has_files=True)
+    assert (desk.followed_up, len(desk.delivered)) == (["r"], 1)
+    desk, _ = recovered(lambda _: (200, OURS), FAILURE, has_files=True, marks=(DELIVERED_MARK,))
+    assert (desk.followed_up, len(desk.delivered)) == (["r"], 0)
+    desk, _ = recovered(lambda _: (200, OURS), FAILURE, has_files=True, marks=("reduced",))
+    assert (desk.followed_up, len(desk.delivered)) == (["r"], 0)
+
+
+def test_a_run_whose_files_and_report_are_where_they_belong_is_closed() -> None:
+    """The agent died between the last two notes."""
+    desk, _ = recovered(lambda _: (200, OURS), FAILURE, has_files=True, marks=(STORED_MARK, DELIVERED_MARK))
+    assert desk.entries == {}
+    assert desk.followed_up == []
+
+
+@pytest.mark.parametrize("terminal", [None, FAILURE])
+def test_a_run_that_is_anothers_is_left_with_its_files(terminal: dict[str, Any] | None) -> None:
+    """A person decides."""
+    desk, _ = recovered(lambda _: (200, OURS), terminal, has_files=True, marks=("fenced",))
+    assert (desk.resumed, desk.followed_up, desk.delivered) == ([], [], [])
+    assert desk.entries["r"].files == (SPOOLED,)
 
 
 @pytest.mark.parametrize("times", [1, 5])
