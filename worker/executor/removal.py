@@ -193,12 +193,27 @@ def open_folder(name: str | Path, above: int | None = None) -> int:
     try:
         if above is not None and mount_of(found) != mount_of(above):
             raise OSError(errno.EBUSY, "a file system is mounted there")
-        if os.fstat(found).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        if os.fstat(found).st_mode & (stat.S_IRWXU | stat.S_ISVTX) != stat.S_IRWXU:
             with contextlib.suppress(OSError):  # the opening tells
-                os.chmod(f"/proc/self/fd/{found}", stat.S_IRWXU)  # noqa: PTH101 - what is open, not what is named
+                take_over(f"/proc/self/fd/{found}")  # what is open, not what is named
         return os.open(".", os.O_RDONLY | FOLDER, dir_fd=found)
     finally:
         os.close(found)
+
+
+def take_over(folder: str) -> None:
+    """Make a folder ours to change: of another user too, where we may give ourselves what is not ours.
+
+    Without CAP_FOWNER neither its mode can be changed, nor what is in it be removed if it is sticky.
+
+    Raises:
+        OSError: we may not.
+    """
+    try:
+        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 - a descriptor by its name
+    except PermissionError:
+        os.chown(folder, os.geteuid(), -1)
+        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 - the same
 
 
 def mount_of(descriptor: int) -> bytes:

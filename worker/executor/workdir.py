@@ -14,7 +14,7 @@ from worker.executor.clearing import Clearing, entries, moved_into
 from worker.executor.confinement import TaskUser
 from worker.executor.kept import KeptWorkdirs
 from worker.executor.outcome import RunError
-from worker.executor.workdir_watch import WorkdirWatch
+from worker.executor.workdir_watch import Looks, WorkdirWatch
 from worker.storage.file import safe_part
 
 __all__ = ["RESISTING", "Workdirs", "is_removed"]
@@ -52,6 +52,7 @@ class Workdirs:
         self._limit_bytes = limit_bytes
         self._close_s = close_s
         self._kept: KeptWorkdirs | None = None
+        self._looks = Looks()
         self.clearing = Clearing(self._root / RESISTING)
 
     def keep_failed(self, kept: KeptWorkdirs) -> None:
@@ -79,7 +80,9 @@ class Workdirs:
 
     def watch(self, workdir: Path) -> WorkdirWatch | None:
         """Return what sees to the limit of a run's folder; None where there is none."""
-        return None if self._limit_bytes is None else WorkdirWatch(workdir, self._limit_bytes)
+        return (
+            None if self._limit_bytes is None else WorkdirWatch(workdir, self._limit_bytes, looks=self._looks)
+        )
 
     async def leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
         """Be done with a run's folder: it is removed, now or soon, or kept."""

@@ -30,6 +30,14 @@ def locked(folder: Path) -> None:
         path.chmod(0)
 
 
+def sticky(folder: Path) -> None:
+    """Let nobody but the owner remove what is in a folder."""
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "file").touch()
+    for path in (folder / "a" / "b", folder / "a", folder):
+        path.chmod(0o1700)
+
+
 def odd(folder: Path) -> None:
     """Make entries of every kind and name."""
     for name in (b"new\nline", b"\xff\xfe", b"-rf", b" ", b"*", b"n" * 255, b".leaving-1"):
@@ -57,7 +65,7 @@ def holes(folder: Path) -> None:
         file.truncate(1 << 40)
 
 
-EVERY: tuple[Callable[[Path], None], ...] = (deep, locked, odd, many, holes)
+EVERY: tuple[Callable[[Path], None], ...] = (deep, locked, sticky, odd, many, holes)
 
 
 def immutable(path: Path, *, is_on: bool) -> bool:

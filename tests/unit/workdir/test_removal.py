@@ -73,6 +73,40 @@ def test_an_agent_that_is_not_root_removes_its_own_locked_folders(
     assert ran.stdout == "None False\n", ran.stderr
 
 
+@needs_root
+@pytest.mark.parametrize("fill", [hostile.locked, hostile.sticky, hostile.odd])
+def test_an_agent_with_a_few_capabilities_removes_what_another_user_made(
+    tmp_path: Path, fill: Callable[[Path], None]
+) -> None:
+    """A task user's folders, with what an agent needs for a task user, and no more."""
+    for above in [tmp_path, *tmp_path.parents]:
+        if "pytest" in above.name or above == tmp_path:
+            above.chmod(0o755)
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    fill(home / "run")
+    for path in [*home.rglob("*"), home / "run"]:
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    os.chown(home, 65533, 65533)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tests.unit.workdir.test_removal import removed\n"
+        "folder = Path(sys.argv[1])\n"
+        "print(removed(folder).reason, folder.exists())\n"
+    )
+    some = "+chown,+dac_override"
+    ran = subprocess.run(
+        [
+            "setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups",
+            "--inh-caps", some, "--ambient-caps", some,
+            sys.executable, "-c", script, str(home / "run"),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.stdout == "None False\n", ran.stderr
+
+
 def test_a_removal_goes_on_where_it_stopped(tmp_path: Path) -> None:
     """A step without time does one thing; the sum of steps is the whole."""
     folder = tmp_path / "run"

@@ -7,7 +7,7 @@ import pytest
 
 from worker.executor import workdir_watch
 from worker.executor.folder_size import FolderSize
-from worker.executor.workdir_watch import WorkdirWatch, excess, pause_s
+from worker.executor.workdir_watch import Looks, WorkdirWatch, excess, pause_s
 
 GB = 10**9
 
@@ -89,3 +89,26 @@ def test_a_watch_that_is_cancelled_closes_what_is_open(tmp_path: Path) -> None:
 
     asyncio.run(scenario())
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_many_watches_share_what_one_may_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many slots each folder is looked at less often; who ends gives its share back."""
+    asked = []
+
+    def pausing(spent_s: float) -> float:
+        asked.append(spent_s)
+        return 0.001
+
+    monkeypatch.setattr(workdir_watch, "pause_s", pausing)
+    monkeypatch.setattr(Growing, "spent_s", 0.5)
+    Growing.looks = 0
+
+    async def scenario() -> None:
+        looks = Looks()
+        watches = [WorkdirWatch(tmp_path, 650, Growing, looks) for _ in range(3)]
+        async with asyncio.timeout(30.0):
+            await asyncio.gather(*(watch.exceeded() for watch in watches))
+        assert looks.watches == 0
+
+    asyncio.run(scenario())
+    assert 1.5 in asked
