@@ -28,7 +28,8 @@ def confine(wish: dict[str, Any]) -> None:
 
     Args:
         wish: JSON-able; what is absent is not done. Core dumps are always off.
-            oom_score_adj (int): at least this, so that the kernel takes it before the agent.
+            oom_score_adj (int): at least this, so that the kernel takes it before the agent; skipped where
+                the kernel does not let this process.
             user ({"uid", "gid", "groups"}): whom to become; drops every capability.
             no_new_privs (bool): no set-user-ID program raises it again.
             hide (list of paths): what Landlock keeps out of reach; with an empty list it still keeps
@@ -39,9 +40,8 @@ def confine(wish: dict[str, Any]) -> None:
     Raises:
         OSError: a step failed; the message names it. Then this process must not go on.
     """
-    with Step("oom_score_adj"):
-        if "oom_score_adj" in wish:
-            raise_oom_score(int(wish["oom_score_adj"]))
+    if "oom_score_adj" in wish:
+        raise_oom_score(int(wish["oom_score_adj"]))
     with Step("core dumps"):
         forbid_core_dumps()
     user, is_landlocked = wish.get("user"), wish.get("hide") is not None
@@ -78,12 +78,15 @@ def prepare_landlock(wish: dict[str, Any], uid: int) -> int:
 
 
 def raise_oom_score(adjustment: int) -> None:
-    """Set how soon the kernel takes this process when memory runs out; never sooner made later."""
-    with open(ADJUSTMENT, encoding="ascii") as file:
-        now = int(file.read())
-    if now < adjustment:
-        with open(ADJUSTMENT, "w", encoding="ascii") as file:
-            file.write(str(min(adjustment, 1000)))
+    """Set how soon the kernel takes this process when memory runs out; never make it later than it is."""
+    try:
+        with open(ADJUSTMENT, encoding="ascii") as file:
+            now = int(file.read())
+        if now < adjustment:
+            with open(ADJUSTMENT, "w", encoding="ascii") as file:
+                file.write(str(min(adjustment, 1000)))
+    except OSError:  # no /proc, or an interpreter with file capabilities: its /proc/self is root's
+        pass
 
 
 def forbid_core_dumps() -> None:

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.confine.conftest import needs_landlock, needs_root
 from tests.unit.confine.scene import LIMIT_S, ROOT, nobody
 from worker.agent.task_user import NEEDED_CAPABILITIES
-from worker.minder import landlock
+from worker.minder import confine, landlock
 
 START = """
 import json, os, sys
@@ -65,6 +65,15 @@ def test_kernel_takes_a_child_before_the_agent() -> None:
     own = int(Path("/proc/self/oom_score_adj").read_text())
     assert said({"oom_score_adj": max(own, 321)}, read) == max(own, 321)
     assert said({"oom_score_adj": 5000}, read) == 1000
+
+
+def test_kernel_that_has_no_adjustment_starts_the_child_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asked for it: the guard of memory does without."""
+    monkeypatch.setattr(confine, "ADJUSTMENT", str(tmp_path / "missing"))
+    confine.raise_oom_score(500)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_adjustment_is_never_lowered() -> None:
