@@ -129,12 +129,9 @@ def verdict(world: World, mix: Mix) -> list[str]:
     found += [f"the result of {task} is lost" for task in set(world.finished) - set(world.successes())]
     runs = world.server.runs.values()
     found += [f"run {run['id']} stays live" for run in runs if run["startedAt"] and not run["stoppedAt"]]
-    told = [file for run in runs for file in (run.get("results") or {}).get("files", [])]
-    found += [
-        f"{file['url']} is told and not stored" for file in told if file["url"] not in world.store.files
-    ]
-    urls = {file["url"] for file in told}
-    found += [f"{url} is stored and not told" for url in world.store.files if url not in urls]
+    told = {file["url"] for run in runs for file in (run.get("results") or {}).get("files", [])}
+    found += [f"{url} is told and not stored" for url in told - world.store.files.keys()]
+    found += [f"{url} is stored and not told" for url in world.store.files.keys() - told]
     if mix.ids == "key" and sorted(world.successes()) != sorted(world.server.tasks):
         found.append(f"not one success each: {sorted(world.successes())}")
     return found

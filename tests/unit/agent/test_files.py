@@ -12,7 +12,7 @@ from tests.unit.reporting.samples import REPORT, entry
 from worker.agent.files import open_spool, store_of, store_secrets
 from worker.config import AgentConfig, ApiConfig
 from worker.reporting.journal import Journal
-from worker.storage.file import MadeFile
+from worker.storage.file import MadeFile, SpooledFile
 from worker.storage.folder import FolderStore
 from worker.storage.http_put import HttpStore
 from worker.storage.objects import ObjectStore
@@ -50,6 +50,7 @@ def spool_after(tmp_path: Path, config: AgentConfig, *, damages: bool = False) -
     async def main() -> Spool:
         io = MemoryIO()
         journal = await Journal.open(io)
+        files: tuple[SpooledFile, ...] = ()
         for run_id in ("run-1", "run-2"):
             (tmp_path / "work").mkdir(exist_ok=True)
             (tmp_path / "work" / "a").write_text("xyz")
