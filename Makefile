@@ -5,14 +5,15 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock wheel clean
+.PHONY: help setup demo test test-real soak check format bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
 	@echo
 	@echo "Start with: make demo"
 
@@ -25,12 +26,18 @@ demo: setup ## Start server and agent, convert real models, show the table; ends
 test: setup ## Run the whole suite; ARGS="-k journal" chooses
 	@$(BIN)/pytest $(ARGS)
 
+test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
+	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest tests/real $(ARGS)
+
+soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); ARGS="--seed 7"
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
+
 check: setup ## Format, lint, strict types, import direction, shell scripts, locks
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh .ci/run
 	@$(BIN)/python scripts/check_lock.py
 
 format: setup ## Put the code into its form

@@ -16,17 +16,20 @@ from worker.minder.base import PREFIX, pids_below
 from worker.minder.groups import Groups
 
 MIB = 1 << 20
-EAT = "held = [b'x' * (1 << 20) for _ in range({mib})]\nprint('ate', flush=True)\ninput()\n"
+EAT = "held = b'x' * ({mib} << 20)\nprint('ate', flush=True)\ninput()\n"
 SLEEP = "print('here', flush=True)\ninput()\n"
 OWNER = """
-import sys
-from pathlib import Path
-from tests.unit.groups.real import in_group, opened
-with opened("killed") as groups:
-    sleeper = in_group(groups.make(1), "print('here', flush=True); import time; time.sleep(600)")
-    sleeper.stdout.readline()
-    print(sleeper.pid, *(base.folder for base in groups._bases), flush=True)
-    sys.stdin.read()
+import os
+from worker.minder.groups import Groups
+groups = Groups.open("killed")
+group = groups.make(1)
+pid = os.fork()
+if pid == 0:
+    for path in group.join_files:
+        with open(path, "w") as file: file.write("0")
+    print(os.getpid(), *map(os.path.dirname, group.folders), flush=True)
+    os.execv("/bin/sh", ["sh", "-c", "read line"])
+os.waitpid(pid, 0)
 """
 
 
@@ -58,7 +61,8 @@ def test_who_eats_beyond_the_limit_is_killed_and_it_is_told(groups: Groups) -> N
     eater = in_group(group, EAT.format(mib=400))
     assert spoken(eater) == ""
     assert end(eater) == -signal.SIGKILL
-    assert (group.oom_kills(), other.oom_kills()) == (1, 0)
+    assert other.oom_kills() == 0
+    assert group.oom_kills() in (1, 2)  # a kernel that kills a group as a whole may count its victim twice
     assert end(bystander) == 0
     for made in (group, other):
         made.remove()
@@ -168,21 +172,22 @@ def test_a_second_agent_disturbs_the_first_in_nothing(groups: Groups) -> None:
 
 def test_what_a_killed_agent_left_is_ended_and_removed_by_the_next() -> None:
     """Its lock went with it: processes in its groups are killed, the folders go."""
+    with opened("probe"):
+        pass
     owner = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     words = spoken(owner).split()
-    if not words:
-        owner.communicate(timeout=60)
     with opened("next") as groups:
         sleeper_pid, folders = int(words[0]), words[1:]
         assert all(sleeper_pid in pids_below(folder) for folder in folders)
         owner.kill()
-        owner.communicate(timeout=60)
+        owner.wait(timeout=60)
     assert all(Path(folder).is_dir() for folder in folders)
     with opened("next") as groups:
         until(lambda: not any(Path(folder).exists() for folder in folders))
         assert groups.reason == ""
+        owner.communicate(timeout=60)
 
 
 def test_folders_of_others_are_not_touched(groups: Groups) -> None:

@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# Sourced by the scripts here: install a Debian package when a program is not there yet.
+
+# install_for PROGRAM PACKAGE: nothing where the program is found; services that come with it are not started.
+install_for() {
+    PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null && return
+    command -v apt-get >/dev/null || { echo "there is no $1, and no apt-get to install $2" >&2; return 1; }
+    policy=/usr/sbin/policy-rc.d
+    if [ -e $policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy; fi
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    status=0
+    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2"; } </dev/null >&2 || status=$?
+    [ -z "$policy" ] || rm -f $policy
+    return $status
+}
+
+# need_root: what starts containers, systems and machines must be root.
+need_root() {
+    [ "$(id -u)" = 0 ] || { echo "$0 must be run as root" >&2; exit 1; }
+}
