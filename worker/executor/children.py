@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -18,6 +19,8 @@ from worker.executor.warm import ChildKey, WarmChildren
 from worker.minder.trees import has_descendants
 
 __all__ = ["Children"]
+
+MAX_CHARS: Final = 500  # of a reason in the log; a child may send any
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +76,7 @@ class Children:
         fate, fault = self._reuse.fate(link, seen, lambda: self._is_alone(link))
         if fault is not None and type_ not in self._replaced_types:
             self._replaced_types.add(type_)
-            log.warning("child.replaced", type=type_, pid=link.pid, reason=fault)
+            log.warning("child.replaced", type=type_, pid=link.pid, reason=self._redact(fault[:MAX_CHARS]))
         return fate
 
     def settle(self, key: ChildKey, link: ChildLink, fate: Fate) -> None:

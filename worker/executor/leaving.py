@@ -14,6 +14,7 @@ from worker.redaction import Redactor
 
 __all__ = ["Idle", "LeavingChildren"]
 
+MAX_CHARS: Final = 16 * 1024  # of a traceback in the log
 FREE_TIMEOUT_S: Final = 30.0  # for a GPU; longer only where a process hangs in its driver
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,8 @@ class Idle:
         if isinstance(frame, TearDownFailed):
             log.warning(
                 "child.teardown_failed",
-                error=self._redact(frame.message),
-                traceback=self._redact(frame.traceback or ""),
+                error=self._redact(frame.message[:MAX_CHARS]),
+                traceback=self._redact((frame.traceback or "")[-MAX_CHARS:]),
             )
 
     def on_output(self, stream: str, data: bytes) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "split_target",
 ]
 
+MAX_MESSAGE_CHARS: Final = 4096
 MAX_TRACEBACK_CHARS: Final = 16 * 1024
 OUR_FOLDERS: Final = tuple(str(Path(__file__).parent.parent / name) + "/" for name in ("executor", "sdk"))
 
@@ -30,8 +31,8 @@ class LoadError(Exception):
     """A handler could not be had from its target; `traceback` is its author's, if code of theirs ran."""
 
     def __init__(self, message: str, traceback: str | None = None) -> None:
-        super().__init__(message)
-        self.traceback = traceback
+        super().__init__(sendable(message, MAX_MESSAGE_CHARS))
+        self.traceback = None if traceback is None else sendable(traceback, 2 * MAX_TRACEBACK_CHARS)
 
 
 def load_handler(type_: str, target: str) -> HandlerSpec:
@@ -117,6 +118,13 @@ def split_target(target: str) -> tuple[str, str | None]:
     """Return module or path, and the attribute or None."""
     where, colon, attribute = target.rpartition(":")
     return (where, attribute) if colon and where and "/" not in attribute else (target, None)
+
+
+def sendable(text: str, max_chars: int) -> str:
+    """Return text that JSON can carry, cut to a bound."""
+    if len(text) > max_chars:
+        text = text[: max_chars - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def author_text(exc: BaseException) -> str:

@@ -45,8 +45,8 @@ class Reuse(Struct, frozen=True, kw_only=True):
 
     def _growth(self, link: ChildLink) -> str | None:
         own_bytes = private_bytes(link.pid)
-        if own_bytes is None:
-            return "its memory cannot be read"
+        if own_bytes is None:  # it is gone, which others see, or hidden from us
+            return None
         if link.first_bytes is None:
             link.first_bytes = own_bytes
         more_bytes = own_bytes - link.first_bytes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -31,8 +32,8 @@ def handler_sources(path: str) -> dict[str, int]:
 
 
 def has_changed(sources: Mapping[str, int]) -> bool:
-    """Tell whether one of the files was changed or removed."""
-    return any(changed_ns(path) != mtime_ns for path, mtime_ns in sources.items())
+    """Tell whether one of the files was changed or removed; no more are looked at than a child may name."""
+    return any(changed_ns(path) != mtime_ns for path, mtime_ns in islice(sources.items(), MAX_FILES))
 
 
 def files_below(folder: Path) -> list[str]:

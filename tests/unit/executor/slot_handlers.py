@@ -119,6 +119,11 @@ def break_down() -> None:
     raise ValueError("no such model")
 
 
+def shout() -> None:
+    """Raise with a message that is larger than any frame, and no text."""
+    raise ValueError("no \udc80 " * 4_000_000)
+
+
 def refuse() -> None:
     """Fail with words for people."""
     raise Fail("the licence is not here")
@@ -126,6 +131,11 @@ def refuse() -> None:
 
 @handler("broken-setup", setup=break_down)
 def broken_setup(ctx: Context) -> None:
+    """Never run."""
+
+
+@handler("shouting-setup", setup=shout)
+def shouting_setup(ctx: Context) -> None:
     """Never run."""
 
 

@@ -116,6 +116,23 @@ def test_a_setup_that_fails_fails_the_run(
     within_limit(scenario())
 
 
+def test_what_a_setup_raises_is_cut_to_a_bound(tmp_path: Path, slots: Path) -> None:
+    """Also where it is no text, and larger than what can be sent."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=slots) as it:
+            error = (await it.run("shouting-setup")).error
+            assert error is not None
+            assert error.kind is ErrorKind.HANDLER_ERROR
+            assert error.message.startswith(
+                "setup of handler 'shouting-setup' failed: ValueError: no \\udc80 no"
+            )
+            assert len(error.message) < 50_000
+            assert "slots.py" in (error.traceback or "")
+
+    within_limit(scenario())
+
+
 def test_setup_has_the_limit_of_the_import(
     tmp_path: Path, slots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
