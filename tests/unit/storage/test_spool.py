@@ -107,6 +107,19 @@ def test_what_is_in_the_spool_is_the_agents_own(tmp_path: Path, workdir: Path) -
     assert stat.S_IMODE(spool.path_of(file).parent.stat().st_mode) == 0o700
 
 
+def test_a_file_of_the_user_that_handlers_run_as_becomes_the_agents(tmp_path: Path, workdir: Path) -> None:
+    """Whoever made it cannot change it any more."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, as a task user does")
+    (workdir / "a").write_bytes(b"model")
+    os.chown(workdir / "a", 65534, 65534)
+    (workdir / "a").chmod(0o640)
+    spool = spool_of(tmp_path, Rights(reader_uid=65534))
+    (file,) = take(spool, workdir, made(workdir / "a"))
+    found = spool.path_of(file).stat()
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o640)
+
+
 @pytest.mark.parametrize("name", ["../up", "/etc/x", "a//b", "", "a/../b", "a\nb", "stdout", "stderr/x"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, workdir: Path, name: str) -> None:
     """The child said it, and a child is not trusted."""
