@@ -57,7 +57,8 @@ class Removal:
 
     def close(self) -> None:
         """Close what is open; a removal that is not over stays undone. Twice does no harm."""
-        self._work.close()
+        with contextlib.suppress(ValueError):  # a thread hangs in a step: what it has open is the end's
+            self._work.close()
 
     def _remove(self) -> Generator[None, None, None]:
         try:

@@ -142,6 +142,34 @@ def test_a_removal_that_takes_too_long_is_left_to_the_next_start(
     assert [event["event"] for event in said] == ["workdir.left"]
 
 
+def test_a_disk_that_hangs_does_not_keep_an_agent_from_its_end(tmp_path: Path, said: list[EventDict]) -> None:
+    """Its thread is left behind with what it has open; who waits is cancelled without a fault."""
+    released = threading.Event()
+
+    class Hanging(Removal):
+        def _empty_top(self, top: int) -> Any:
+            released.wait(LIMIT_S)
+            yield
+
+    async def scenario() -> None:
+        with pytest.MonkeyPatch.context() as patch:  # a network disk that is away
+            patch.setattr("worker.executor.clearing.Removal", Hanging)
+            clearing = Clearing(tmp_path / "aside")
+            (tmp_path / "run").mkdir()
+            await clearing.clear(tmp_path / "run", patience_s=0.01)
+            await clearing.aclose(0.01)
+            assert len(clearing) == 1
+            left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in left:
+                task.cancel()
+            ends = await asyncio.gather(*left, return_exceptions=True)
+            assert {type(end) for end in ends} == {asyncio.CancelledError}
+            released.set()
+
+    run(scenario())
+    assert [event["event"] for event in said] == ["workdir.left"]
+
+
 def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
     """Folders, files and links; what they lead to stays."""
 
