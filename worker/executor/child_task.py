@@ -32,6 +32,7 @@ from worker.executor.frames import (
     Up,
 )
 from worker.executor.lease import Lease
+from worker.executor.lines import RateLimit
 from worker.executor.link import ChildLink
 from worker.executor.output import OutputRules, RunOutput
 from worker.executor.visible import visible
@@ -109,6 +110,8 @@ class ChildTask:
         self._eof_mono: float | None = None
         self.artifacts: list[ToldArtifact] = []
         self.checkpoint: object = None
+        self._told_limit = RateLimit(clock.mono, times=2)  # the child's own seconds begin at other moments
+        self._told_dropped = 0
         self.output = RunOutput(output, self.redactor, mono=clock.mono, on_line=self._on_line, rules=rules)
 
     @property
@@ -140,6 +143,8 @@ class ChildTask:
             self._link.guard(None, None)
             self._link.drain()
         self.output.finish()
+        if self._told_dropped:
+            self._log("log", f"… {self._told_dropped} lines were too many and dropped", "warning")
         self._link.listener = None
 
     def evidence(self) -> Evidence:
@@ -281,10 +286,11 @@ class ChildTask:
             case ToldProgress():
                 self._limits.progressed(now)
                 self._ratio = max(self._ratio, min(frame.ratio, 1.0))
-                message = None if frame.message is None else self._shown(frame.message)
+                message = None if frame.message is None else self._shown_in_time(frame.message)
                 self._emit(ProgressEvent(self._ratio, message))
             case ToldLog():
-                self._log("log", self._shown(frame.message), frame.level)
+                if (line := self._shown_in_time(frame.message)) is not None:
+                    self._log("log", line, frame.level)
             case ToldSecret():
                 self._keep_secret(frame.value)
             case ToldArtifact():
@@ -318,8 +324,15 @@ class ChildTask:
         self.redactor = self.redactor.with_secrets([value])
         self.output.use(self.redactor)
 
-    def _shown(self, text: str) -> str:
-        return visible(self.redactor.text(text))
+    def _shown_in_time(self, text: str) -> str | None:
+        """Return a text as people may see it; None where there are too many, which a child of ours drops."""
+        if self._told_limit.is_spent:
+            self._told_dropped += 1
+            return None
+        start_s = time.thread_time()
+        shown = visible(self.redactor.text(text))
+        self._told_limit.spend(len(shown), busy_s=time.thread_time() - start_s)
+        return shown
 
     def _on_line(self, stream: str, line: str) -> None:
         self._log(stream, visible(line), "info")

@@ -23,8 +23,10 @@ MAX_BUSY_RATIO: Final = 0.1  # of the time; only lines that are made to be slow 
 class RateLimit:
     """Count what the lines of the second that goes on are and cost."""
 
-    def __init__(self, mono: Callable[[], float]) -> None:
+    def __init__(self, mono: Callable[[], float], times: int = 1) -> None:
+        """Take monotonic seconds, and how many times the usual number of lines and bytes may come."""
         self._mono = mono
+        self._times = times
         self._second = -1
         self._lines = 0
         self._bytes = 0
@@ -35,7 +37,7 @@ class RateLimit:
         """Tell whether no more is taken in this second."""
         if int(self._mono()) != self._second:
             self._second, self._lines, self._bytes, self._busy_s = int(self._mono()), 0, 0, 0.0
-        is_many = self._lines >= MAX_LINES_PER_S or self._bytes >= MAX_BYTES_PER_S
+        is_many = self._lines >= MAX_LINES_PER_S * self._times or self._bytes >= MAX_BYTES_PER_S * self._times
         return is_many or self._busy_s >= MAX_BUSY_RATIO
 
     def spend(self, size_bytes: int, lines: int = 1, busy_s: float = 0.0) -> None:

@@ -19,8 +19,10 @@ __all__ = ["RawTail", "StreamOutput"]
 
 TAIL_BYTES: Final = 256 * 1024
 LAST_BYTES: Final = 1024  # shown among the lines, of what was dropped last
-LIVE_BYTES: Final = 64 * 1024  # read at once for lines beyond the first bytes
-HEAD_BUSY_S: Final = 2.0  # of CPU time for the first bytes; only output that is made to be slow takes it
+LIVE_BYTES: Final = 64 * 1024  # read at once for lines beyond the first bytes, and how much in one step
+LIVE_STEP_BYTES: Final = 8 * 1024
+HEAD_STEP_BYTES: Final = 32 * 1024
+HEAD_BUSY_S: Final = 1.0  # of CPU time for the first bytes; only output that is made to be slow takes it
 
 
 class RawTail:
@@ -119,28 +121,30 @@ class StreamOutput:
 
     def _feed_head(self, data: bytes) -> bytes:
         """Read as much as the bound allows; return the rest."""
-        read = data[: self._head_left_bytes]
-        self._head_left_bytes -= len(read)
-        start_s = time.thread_time()
-        shown = self._head.feed(read)
-        self._head_busy_s += time.thread_time() - start_s
-        if self._head_busy_s > HEAD_BUSY_S:
-            self._head_left_bytes = 0
-        self._keep(shown)
-        self._cutter.feed(shown)
-        return data[len(read) :]
+        done = 0
+        while done < len(data) and self._head_left_bytes:
+            read = data[done : done + min(HEAD_STEP_BYTES, self._head_left_bytes)]
+            done += len(read)
+            self._head_left_bytes -= len(read)
+            start_s = time.thread_time()
+            shown = self._head.feed(read)
+            self._head_busy_s += time.thread_time() - start_s
+            if self._head_busy_s > HEAD_BUSY_S:
+                self._head_left_bytes = 0
+            self._keep(shown)
+            self._cutter.feed(shown)
+        return data[done:]
 
     def _feed_lines(self, data: bytes) -> None:
         """Cut lines while the rate allows; behind what was dropped the next whole one is the first."""
-        read = b"" if self._limit.is_spent else data[:LIVE_BYTES]
-        start = 0 if self._live is not None else read.find(b"\n") + 1
-        if start or self._live is not None:
-            self._cutter.lose(start)
-            self._read_live(read[start:])
-        else:
-            read = b""
-        if len(read) < len(data):
-            self._lose_live(len(data) - len(read))
+        done = 0 if self._live is not None else data.find(b"\n", 0, LIVE_BYTES) + 1
+        self._cutter.lose(done)
+        if done or self._live is not None:
+            while done < min(len(data), LIVE_BYTES) and not self._limit.is_spent:
+                self._read_live(data[done : done + LIVE_STEP_BYTES])
+                done += LIVE_STEP_BYTES
+        if done < len(data):
+            self._lose_live(len(data) - done)
 
     def _lose_live(self, size_bytes: int) -> None:
         held_bytes = 0 if self._live is None else self._live.held_bytes

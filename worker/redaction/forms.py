@@ -17,7 +17,6 @@ __all__ = [
     "ESCAPES",
     "FORM_BYTES_MAX",
     "Unit",
-    "distinct_opening_of",
     "form_of",
     "opening_of",
     "start_of",
@@ -121,17 +120,6 @@ def opening_of(units: Sequence[Unit], min_chars: int) -> list[Unit]:
     while sum(unit.size_chars for unit in opening) < min_chars:
         opening.append(units[len(opening)])
     return opening
-
-
-def distinct_opening_of(units: Sequence[Unit], min_chars: int) -> list[Unit]:
-    """Return the same, with one unit more behind a run of backslashes.
-
-    (That alone would be found at each place of a longer run.)
-    """
-    count = len(opening_of(units, min_chars))
-    while count < len(units) and units[count - 1].is_backslashes:
-        count += 1
-    return list(units[:count])
 
 
 def start_of(units: Sequence[Unit], min_chars: int) -> bytes:
