@@ -38,12 +38,21 @@ LAG_S = 1.0
 class World:
     """What all agents share: the server, its network, and a book of who executes what."""
 
-    def __init__(self, seed: int, ids: Ids, fault_ratio: float, tasks: int, lag_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        ids: Ids,
+        fault_ratio: float,
+        tasks: int,
+        *,
+        lag_s: float = 0.0,
+        server: type[VirtualServer] = VirtualServer,
+    ) -> None:
         """Fill the server with pending tasks."""
         self.random = Random(seed)
         self.limit_s = 7200.0  # until which all must be done
         self.clock = VirtualClock()
-        self.server = VirtualServer(self.clock, self.random, ids, lag_s)
+        self.server = server(self.clock, self.random, ids, lag_s)
         self.network = FaultyNetwork(self.server, self.random, fault_ratio)
         self.executing: set[str] = set()
         self.overlaps: list[str] = []  # tasks that ran twice at once: never one
@@ -124,6 +133,42 @@ class MortalIO(MemoryIO):
         await super().remove(name)
 
 
+class Stage:
+    """One execution on the world's stage, which it leaves while its lease is over."""
+
+    def __init__(self, world: World, task_id: str, lease: Lease) -> None:
+        """Enter."""
+        self.world, self.task_id, self.lease = world, task_id, lease
+        self.goes_on = asyncio.Event()
+        self._has_left = False
+        self._enter()
+
+    async def follow_lease(self) -> None:
+        """Stand still from the lease's end until an answer renews it."""
+        while True:
+            left_s = self.lease.freeze_mono - self.world.clock.mono()
+            if left_s > 0:
+                await asyncio.sleep(min(left_s, 1e6))
+                continue
+            self.goes_on.clear()
+            self.world.executing.discard(self.task_id)
+            while self.lease.freeze_mono <= self.world.clock.mono():  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.1)
+            self._enter()
+
+    def leave(self) -> None:
+        """Be over."""
+        if self.goes_on.is_set() and not self._has_left:
+            self.world.executing.discard(self.task_id)
+        self._has_left = True
+
+    def _enter(self) -> None:
+        if self.task_id in self.world.executing:
+            self.world.overlaps.append(self.task_id)
+        self.world.executing.add(self.task_id)
+        self.goes_on.set()
+
+
 class BookKeepingExecutor:
     """An executor that only takes time, and notes when two run one task at once."""
 
@@ -136,10 +181,9 @@ class BookKeepingExecutor:
     ) -> Outcome:
         """Run for a while, or until stopped."""
         world, task_id = self.world, assignment.task_id
-        if task_id in world.executing:
-            world.overlaps.append(task_id)
-        world.executing.add(task_id)
+        stage = Stage(world, task_id, lease or Lease())
         world.executions.append(task_id)
+        standing = asyncio.create_task(stage.follow_lease())
         try:
             if task_id in world.fails_once and world.executions.count(task_id) == 1:
                 await asyncio.sleep(30.0)
@@ -154,18 +198,23 @@ class BookKeepingExecutor:
                 raise TimeoutError  # it has come to its end
             async with asyncio.timeout(world.random.uniform(0.1, world.run_max_s)):
                 await first(stop.changed(), self.life.is_over.wait())
-            world.executing.discard(task_id)
+            stage.leave()
             await self.life.check()
             kind = stop.kind or ErrorKind.INTERNAL
             return Outcome(
                 code=ResultCode.FAILED, error=RunError(kind=kind, message="stopped", retryable=True)
             )
         except TimeoutError:
+            await first(stage.goes_on.wait(), stop.changed())
+            if not stage.goes_on.is_set():
+                kind = stop.kind or ErrorKind.INTERNAL
+                return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message="stood still"))
             files = await self.spool.take_made(assignment.run_id, world.files)
             world.finished.append(task_id)
             return Outcome(code=ResultCode.SUCCESS, value={"task": task_id}, files=files)
         finally:
-            world.executing.discard(task_id)
+            standing.cancel()
+            stage.leave()
 
     async def aclose(self) -> None:
         """Have nothing to end."""
@@ -240,7 +289,8 @@ async def work_off(world: World, machines: list[Machine]) -> None:
     lives = [asyncio.create_task(agent.run()) for agent in agents]
 
     def is_done() -> bool:
-        told = not any(machine.entries for machine in machines)
+        entries = [entry for machine in machines for entry in machine.entries.values()]
+        told = all("fenced" in entry.marks for entry in entries)
         return told and all(world.status(task) == "Success" for task in world.server.tasks)
 
     await until(is_done, world.limit_s)

@@ -50,6 +50,10 @@ class VirtualServer:
             (one for one in among if one["taskId"] == task_id), key=lambda one: (one["createdAt"], one["id"])
         )
 
+    def headers(self, value: Any) -> dict[str, str]:
+        """Return what an answer says beside its body: nothing that is not documented."""
+        return {}
+
     def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
         """Answer one request."""
         self.asked.append(f"{method} {path}")
@@ -157,5 +161,6 @@ class FaultyNetwork(httpx.AsyncBaseTransport):
         return httpx.Response(
             status,
             json=value,
-            headers={"retry-after": str(self.server.retry_after_s)} if status == 429 else None,
+            headers=self.server.headers(value)
+            | ({"retry-after": str(self.server.retry_after_s)} if status == 429 else {}),
         )

@@ -106,11 +106,11 @@ def is_late_result(command: UpdateRun, run: sqlite3.Row) -> bool:
     )
 
 
-def make_room(tx: Transaction, run: sqlite3.Row) -> bool:
-    """Tell whether a late result may be taken; remove the placeholder that the server posted for its run.
+def make_room(tx: Transaction, run: sqlite3.Row, *, is_success: bool) -> bool:
+    """Tell whether a late report may be taken; a success takes the requeue of its run back.
 
     It is too late where somebody has started the task since, or it was requeued for another reason. A
-    placeholder that the agent itself asked for stays: its report says that the task shall run again.
+    failure is told, and leaves the task pending: what its agent would have done, the server did.
     """
     placeholder_id = requeue_run_id(run["id"])
     latest = tx.latest_run(run["org_id"], run["task_id"])
@@ -118,8 +118,6 @@ def make_room(tx: Transaction, run: sqlite3.Row) -> bool:
         return True
     if latest.id != placeholder_id or latest.status is not RunStatus.PENDING:
         return False
-    tx.db.execute(
-        "DELETE FROM runs WHERE org_id = ? AND id = ? AND created_by = ?",
-        (run["org_id"], placeholder_id, SERVER),
-    )
+    if is_success:
+        tx.db.execute("DELETE FROM runs WHERE org_id = ? AND id = ?", (run["org_id"], placeholder_id))
     return True

@@ -15,11 +15,11 @@ from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim
 from server.store.sqlite.reaping import is_late_result, make_room
 from server.store.sqlite.rows import RUN, run_answer
-from server.store.sqlite.task_state import SERVER, close_placeholders, find_task, latest_run, live_run, settle
+from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sqlite.transaction import Transaction
 from server.store.sqlite.usage_samples import add_sample, tells_usage
 from server.times import instant_of
-from worker.api.wire import ErrorKind, RunStatus, format_error
+from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
 __all__ = ["create_run", "update_run"]
 
@@ -38,7 +38,7 @@ WHERE r.org_id = ? AND r.id = ?"""
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     """Add a run to a task, or answer with the one that an earlier try made."""
     if command.id and (existing := _find(tx, command.org_id, command.id)):
-        return _repeated(tx, command, existing)
+        return _repeated(command, existing)
     task = find_task(tx, command.org_id, command.task_id)
     if task is None:
         raise _invalid(f"taskId: no task {command.task_id}")
@@ -52,12 +52,9 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     return run_answer(written)
 
 
-def _repeated(tx: Transaction, command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
+def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
     same = is_same_claim(command.fields, started_at=existing["started_at"], pod_id=existing["pod_id"])
     if same and existing["task_id"] == command.task_id:
-        if existing["created_by"] == SERVER and existing["stopped_at"] is None:
-            # The server requeued for an agent that was silent, and now the agent does it itself.
-            tx.update("runs", command.org_id, existing["id"], created_by=command.created_by)
         return run_answer(existing)
     raise Refused(
         Reason.CONFLICT,
@@ -116,7 +113,7 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
     _check_identity(command, run)
-    if is_late_result(command, run) and make_room(tx, run):
+    if is_late_result(command, run) and make_room(tx, run, is_success=_is_success(command)):
         return _take_late_result(tx, command, run)
     if run["stopped_at"] is not None:
         _check_repetition(command.fields, run)
@@ -140,6 +137,10 @@ def _take_late_result(tx: Transaction, command: UpdateRun, run: sqlite3.Row) -> 
     )
     settle(tx, run, None)
     return run_answer(written)
+
+
+def _is_success(command: UpdateRun) -> bool:
+    return command.fields.result_code == ResultCode.SUCCESS
 
 
 def _lease(tx: Transaction, command: UpdateRun) -> dict[str, Any]:

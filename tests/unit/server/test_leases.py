@@ -176,8 +176,9 @@ def test_a_result_is_too_late_once_somebody_has_started_the_task() -> None:
     run_async(scenario)
 
 
-def test_a_late_failure_that_shall_run_again_keeps_its_requeue() -> None:
-    """The agent posts the same placeholder; the failure is told, and the task stays pending."""
+@pytest.mark.parametrize("does_agent_requeue", [True, False])
+def test_a_late_failure_is_told_and_leaves_the_task_pending(does_agent_requeue: bool) -> None:
+    """What its agent would have done, the server did; whether both ask for it makes no difference."""
 
     async def scenario() -> None:
         async with opened() as world:
@@ -185,7 +186,8 @@ def test_a_late_failure_that_shall_run_again_keeps_its_requeue() -> None:
             run = await claim(world, task)
             world.clock.advance(100)
             await reap(world)
-            await world.post(task, requeue_run_id(run.id))
+            if does_agent_requeue:
+                await world.post(task, requeue_run_id(run.id))
             failed = {**SUCCESS, "result_code": "Failed", "error": "handler_error: busy"}
             assert (await report(world, run, **failed)).run.error == "handler_error: busy"
             assert await world.status(task) == "pending"
