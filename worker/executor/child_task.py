@@ -110,6 +110,7 @@ class ChildTask:
         self._eof_mono: float | None = None
         self.artifacts: list[ToldArtifact] = []
         self.checkpoint: object = None
+        self._checkpoint_bytes = 0
         self._told_limit = RateLimit(clock.mono, times=2)  # the child's own seconds begin at other moments
         self._told_dropped = 0
         self.output = RunOutput(output, self.redactor, mono=clock.mono, on_line=self._on_line, rules=rules)
@@ -118,6 +119,11 @@ class ChildTask:
     def assignment(self) -> Assignment:
         """What is run."""
         return self._assign.assignment
+
+    @property
+    def told_bytes(self) -> int:
+        """How much the result and the checkpoint are."""
+        return self._checkpoint_bytes + (0 if self._ended is None else memoryview(self._ended.value).nbytes)
 
     async def to_end(self) -> Evidence:
         """Run to the receipt, or to the end of the process."""
@@ -298,6 +304,7 @@ class ChildTask:
                     self.artifacts.append(frame)
             case ToldCheckpoint():
                 self.checkpoint = msgspec.json.decode(frame.value)
+                self._checkpoint_bytes = memoryview(frame.value).nbytes
             case Ready():
                 self._limits.ready(frame.limits, now)
                 self._meter.sample()  # what the import cost, should the process vanish at once

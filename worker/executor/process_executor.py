@@ -30,7 +30,7 @@ from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.task_limits import read_limits
-from worker.executor.telling import redacted, with_last_lines
+from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
 from worker.executor.workdir import Workdirs, is_removed
 from worker.redaction import Redactor
@@ -193,7 +193,8 @@ class ProcessExecutor:
         try:
             return await self._run_through(task, link, meter, Path(assign.workdir))
         finally:
-            await to_the_end(task.output.discard())
+            if task.output.has_files:
+                await to_the_end(task.output.discard())
 
     async def _run_through(
         self, task: ChildTask, link: ChildLink, meter: Meter, workdir: Path
@@ -213,10 +214,10 @@ class ProcessExecutor:
         made = handed_over(task.artifacts) if task.evidence().ended is not None else ()
         printed = await task.output.close(is_success=end.code is ResultCode.SUCCESS)
         files, end = await take_files(self._spool, end, [*made, *printed], task.assignment.run_id, workdir)
-        if end.error is not None and evidence.ended is None:
+        if end.error is not None and task.evidence().ended is None:
             end = End(end.code, end.value, with_last_lines(end.error, task.output.tail.last()))
         outcome = outcome_of(end, usage, files, task.output.tail.text(), task.checkpoint)
-        return redacted(outcome, task.redactor), fate
+        return await without_secrets(outcome, task.redactor, task.told_bytes), fate
 
 
 def increase(before: int | None, after: int | None) -> int | None:

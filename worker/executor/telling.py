@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,9 +11,17 @@ from msgspec.structs import replace
 from worker.executor.outcome import Outcome, RunError
 from worker.redaction import Redactor
 
-__all__ = ["redacted", "with_last_lines"]
+__all__ = ["redacted", "with_last_lines", "without_secrets"]
 
 LAST_CHARS: Final = 2000
+THREAD_BYTES: Final = 64 * 1024  # searched in about a millisecond
+
+
+async def without_secrets(outcome: Outcome, redactor: Redactor, told_bytes: int) -> Outcome:
+    """Return the outcome without secrets; a large one (of so many bytes as JSON) is searched on a thread."""
+    if told_bytes < THREAD_BYTES:
+        return redacted(outcome, redactor)
+    return await asyncio.to_thread(redacted, outcome, redactor)
 
 
 def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:

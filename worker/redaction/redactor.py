@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from worker.redaction.cleaning import Cleaning
 from worker.redaction.needles import SECRET_CHARS_MIN, needles_of
 from worker.redaction.patterns import (
     credential_spans,
@@ -55,7 +56,10 @@ class Redactor:
         """
         if self._is_clean(value):
             return value
-        return self._clean(value)
+        try:
+            return Cleaning(self).clean(value)
+        except RecursionError:  # hundreds of levels, with a secret in them
+            return {REDACTED: REDACTED} if isinstance(value, dict) else REDACTED
 
     def stream(self) -> StreamRedactor:
         """Return a filter for a stream of bytes."""
@@ -93,26 +97,8 @@ class Redactor:
         is_short = any(msgspec.json.encode(secret) in encoded for secret in self._short)
         return not is_short and next(self._search.spans(encoded), None) is None
 
-    def _clean(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._clean_text(value)
-        if isinstance(value, dict):
-            return self._clean_object(value)
-        if isinstance(value, list | tuple):
-            return [self._clean(part) for part in value]
-        return value
-
-    def _clean_object(self, value: dict[str, Any]) -> dict[str, Any]:
-        """Return an object with clean keys; those that would become the same are numbered."""
-        cleaned: dict[str, Any] = {}
-        for key, part in value.items():
-            name = clean_key = self._clean_text(str(key))
-            while name in cleaned:
-                name = f"{clean_key} ({len(cleaned)})"
-            cleaned[name] = self._clean(part)
-        return cleaned
-
-    def _clean_text(self, text: str) -> str:
+    def whole_value(self, text: str) -> str:
+        """Return a text of a value without known secrets and credentials in URLs."""
         if text in self._short:
             return REDACTED
         data = text.encode("utf-8", "surrogatepass")

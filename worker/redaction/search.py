@@ -21,6 +21,7 @@ OPENING_CHARS: Final = 4  # looked for in one expression for all needles; more m
 END_BYTES: Final = 4096  # how far before the end a cut form may begin
 CHECKS: Final = 1000  # of candidates in one search, and
 BYTES_PER_CHECK: Final = 4  # one more for so many bytes; only texts made for it need as many
+BOUND_BYTES: Final = 256 * 1024  # beyond it there are no more
 
 
 class Search:
@@ -73,7 +74,7 @@ class EscapedSearch:
 
     def spans(self, data: bytes) -> Iterator[Span]:
         """Yield where needles stand."""
-        left = CHECKS + len(data) // BYTES_PER_CHECK
+        left = CHECKS + min(len(data), BOUND_BYTES) // BYTES_PER_CHECK
         for start, forms in self._candidates(data):
             left -= len(forms)
             if left < 0:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.redaction.disguises import LINE_DISGUISES, base64_form, secrets
 from worker.redaction import REDACTED, Redactor
+from worker.redaction.cleaning import Cleaning
 
 TOKEN = "mh-3f9c1d-secret"
 quick = settings(deadline=None, max_examples=25)  # each example compiles expressions
@@ -192,3 +193,27 @@ def test_more_secrets_make_another_redactor() -> None:
     assert both.text(f"{TOKEN} other-secret") == f"{REDACTED} {REDACTED}"
     assert redactor.text("other-secret") == "other-secret"
     assert redactor.with_secrets([TOKEN]) is redactor
+
+
+def test_a_value_that_is_slow_to_search_is_taken_out() -> None:
+    """Whoever made it so gets no more of the time of others."""
+    cleaning = Cleaning(Redactor([TOKEN]), busy_s=0.0)
+    assert cleaning.clean({"a": ["b", 1]}) == {REDACTED: [REDACTED, 1]}
+
+
+def test_a_value_of_hundreds_of_levels_is_no_trouble() -> None:
+    """It comes out as it is, or not at all."""
+    for inner, expected in (("fine", None), (TOKEN, {REDACTED: REDACTED})):
+        deep: dict[str, Any] = {"a": inner}
+        for _ in range(600):
+            deep = {"a": deep}
+        assert Redactor([TOKEN]).value(deep) == (deep if expected is None else expected)
+
+
+def test_a_text_that_is_slow_to_search_is_taken_out_from_some_place_on() -> None:
+    """It would be searched for seconds: each of its places could begin each of the secrets."""
+    redactor = Redactor(["a" * count + "b" for count in range(6, 60)])
+    text = "a%61" * 4000
+    shown = redactor.text(text)
+    assert text.startswith(shown.removesuffix(REDACTED))
+    assert len(shown) < 1000
