@@ -12,7 +12,8 @@ from typing import Final
 
 from tests.bench.figure import Figure
 from tests.bench.proc import pss_of_tree_bytes
-from worker.executor.minder_process import Life, Minder
+from worker.executor.life import Life
+from worker.executor.minder_process import Minder
 
 __all__ = ["measure_minder"]
 

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
 import worker
-from worker.executor.evidence import Exit, Overrun
+from worker.executor.life import Life
+from worker.executor.minder_line import MinderLine, close_all, copied
 from worker.executor.sweep import end_marked
-from worker.minder.memory_group import MemoryGroup
 from worker.minder.pool import PoolMemory
 from worker.minder.trees import child_pids
-from worker.minder.wire import pack, receive, send
-from worker.usage.rusage import Rusage
 
-__all__ = ["Life", "Minder"]
+__all__ = ["Minder"]
 
-SLOW_S: Final = 10.0  # an end that takes longer is told; it is waited for all the same
 START_TIMEOUT_S: Final = 30.0  # of a child, on a machine that swaps
 CODE: Final = (
     "import sys; descriptor, root, name = sys.argv[1:]; sys.path.insert(0, root);"
@@ -33,98 +29,8 @@ CODE: Final = (
 )
 NEEDED: Final = ("LD_LIBRARY_PATH",)  # an interpreter may need it to start at all
 LOOK_AGAIN_S: Final = 0.1
-SEND_BUFFER_BYTES: Final = 1024 * 1024
 
 log = structlog.get_logger(__name__)
-
-
-class Life:
-    """One child's life, as the minder tells it."""
-
-    def __init__(self, minder: Minder, id_: int) -> None:
-        """Start before the child does."""
-        self.pid = 0
-        self.is_dead = False  # it ended by itself, or with the minder
-        self.is_frozen = False
-        self.overrun: Overrun | None = None
-        self.on_change: Callable[[], None] = lambda: None
-        self.id = id_
-        self._memory: MemoryGroup | None = None
-        self._minder = minder
-        loop = asyncio.get_running_loop()
-        self.started: asyncio.Future[int] = loop.create_future()
-        self.ended: asyncio.Future[Exit] = loop.create_future()
-
-    @property
-    def minder_pid(self) -> int:
-        """The child's parent."""
-        return self._minder.pid
-
-    def oom_kills(self) -> int | None:
-        """Return how many processes of its group the kernel has killed since its start; None: not known."""
-        return None if self._memory is None else self._memory.oom_kills()
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the child alone."""
-        self._minder.order({"do": "signal", "id": self.id, "number": int(number)})
-
-    def guard(
-        self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None = None
-    ) -> None:
-        """Have limits held, whatever the agent does; times are of CLOCK_BOOTTIME.
-
-        Args:
-            deadline_s: when the tree is killed.
-            memory_bytes: above which size.
-            freeze_s: from when on it stands still, until a later time is given.
-        """
-        self._minder.order({
-            "do": "guard",
-            "id": self.id,
-            "deadline_s": deadline_s,
-            "memory_bytes": memory_bytes,
-            "freeze_s": freeze_s,
-        })  # fmt: skip
-
-    async def end(self) -> Exit:
-        """Have the tree killed and the child reaped; returns when nothing of it is left."""
-        if not self.ended.done():
-            self._minder.order({"do": "end", "id": self.id})
-        try:
-            async with asyncio.timeout(SLOW_S):
-                return await asyncio.shield(self.ended)
-        except TimeoutError:
-            hint = "a process that a driver or a dead file server holds ends only when they let it go"
-            log.warning("tree.does_not_end", pid=self.pid, after_s=SLOW_S, hint=hint)
-        return await asyncio.shield(self.ended)
-
-    def hear(self, told: dict[str, Any]) -> None:
-        """Take what the minder tells of this child."""
-        match told["told"]:
-            case "spawned":
-                self.pid = told["pid"]
-                self._memory = MemoryGroup(*told["memory"]) if told["memory"] else None
-                settle(self.started, self.pid)
-            case "refused":
-                settle(self.started, OSError(told["error"]))
-            case "died":
-                self.is_dead = True
-            case "frozen" | "thawed":
-                self.is_frozen = told["told"] == "frozen"
-            case "overrun":
-                self.overrun = Overrun.read(told)
-            case "ended":
-                self.is_dead = True
-                rusage = Rusage(*told["rusage"])
-                settle(self.ended, Exit.read(told["status"], rusage, told["oom_kills"], told["peak_bytes"]))
-        self.on_change()
-
-    def lose_minder(self) -> None:
-        """Take that the minder is gone, and with it the child."""
-        self.is_dead = True
-        settle(self.started, OSError("the minder ended"))
-        settle(self.ended, Exit(code=None, signal=None, is_minder_lost=True))
-        self.on_change()
 
 
 class Minder:
@@ -143,9 +49,8 @@ class Minder:
         self._pool: PoolMemory | None = None
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
+        self._line: MinderLine | None = None
         self._lives: dict[int, Life] = {}
-        self._unsent: list[tuple[bytes, tuple[int, ...]]] = []
         self._ids = 0
         self._losing: asyncio.Task[None] | None = None
 
@@ -171,11 +76,11 @@ class Minder:
         """
         if self._losing is not None:
             await asyncio.shield(self._losing)
-        if self._socket is None:
+        if self._line is None:
             self._start()
         copies = copied(descriptors)
         self._ids += 1
-        life = self._lives[self._ids] = Life(self, self._ids)
+        life = self._lives[self._ids] = Life(self._ids, self.pid, self.order)
         life.ended.add_done_callback(lambda _: self._lives.pop(life.id, None))
         try:
             self.order({**order, "do": "spawn", "id": life.id}, copies)
@@ -189,26 +94,21 @@ class Minder:
         return life
 
     def order(self, message: dict[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-        """Send an order; what the socket does not take at once follows by itself. Closes the descriptors."""
-        if self._socket is None:
+        """Give an order, which nobody hears where the minder is gone. Closes the descriptors."""
+        if self._line is None:
             close_all(descriptors)
-            return
-        try:
-            packet = pack(message)
-        except OSError:
-            close_all(descriptors)
-            raise
-        self._unsent.append((packet, descriptors))
-        self._send()
+        else:
+            self._line.order(message, descriptors)
 
     async def aclose(self) -> None:
         """Let the minder end; whatever still runs below it is killed."""
         if self._losing is not None:
             await asyncio.shield(self._losing)
-        if self._process is None or self._socket is None:
+        if self._process is None or self._line is None:
             return
         process = self._process
-        self._close_socket()
+        self._line.close()
+        self._line = None
         await ended(process)
         self._process = None
         for life in list(self._lives.values()):
@@ -216,69 +116,42 @@ class Minder:
 
     def _start(self) -> None:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        root = Path(worker.__file__).resolve().parent.parent
-        name = self._mark if self._has_groups else ""
         if self._pool is None:
             self._pool = PoolMemory.open()  # before this process may be moved to a group of its own
         with far:
             try:
-                self._process = subprocess.Popen(
-                    [self._python, "-I", "-S", "-c", CODE, str(far.fileno()), str(root), name],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=(far.fileno(),),
-                    start_new_session=True,
-                    cwd="/",
-                    env={name: os.environ[name] for name in NEEDED if name in os.environ},
-                )
+                process = self._popen(far.fileno())
             except BaseException:
                 near.close()
                 raise
         try:
-            asyncio.get_running_loop().add_reader(near, self._listen)
+            self._line = MinderLine(near, self._hear, self._lose)
         except BaseException:
-            near.close()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+            process.kill()
+            process.wait()
             raise
-        self._socket = near
+        self._process = process
 
-    def _listen(self) -> None:
-        assert self._socket is not None
-        try:
-            came = receive(self._socket)
-        except BlockingIOError:
-            return
-        except OSError:
-            came = None
-        if came is None:
-            self._lose()
-            return
-        told, _ = came
+    def _popen(self, descriptor: int) -> subprocess.Popen[bytes]:
+        root = Path(worker.__file__).resolve().parent.parent
+        name = self._mark if self._has_groups else ""
+        return subprocess.Popen(
+            [self._python, "-I", "-S", "-c", CODE, str(descriptor), str(root), name],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(descriptor,),
+            start_new_session=True,
+            cwd="/",
+            env={name: os.environ[name] for name in NEEDED if name in os.environ},
+        )
+
+    def _hear(self, told: dict[str, Any]) -> None:
         if (life := self._lives.get(told["id"])) is not None:
             life.hear(told)
 
-    def _send(self) -> None:
-        assert self._socket is not None
-        loop = asyncio.get_running_loop()
-        try:
-            while self._unsent:
-                packet, descriptors = self._unsent[0]
-                send(self._socket, packet, descriptors)
-                close_all(descriptors)
-                del self._unsent[0]
-        except BlockingIOError:
-            loop.add_writer(self._socket, self._send)
-            return
-        except OSError:  # it is gone, which reading tells
-            self._drop_unsent()
-        loop.remove_writer(self._socket)
-
     def _lose(self) -> None:
         """The minder was killed: end what it leaves behind, then tell who waits."""
-        self._close_socket()
+        self._line = None
         self._losing = asyncio.create_task(self._clear_up(), name="minder-lost")
 
     async def _clear_up(self) -> None:
@@ -300,20 +173,6 @@ class Minder:
             except OSError as exc:
                 log.warning("minder.lost_look_failed", error=str(exc))
                 await asyncio.sleep(LOOK_AGAIN_S)
-
-    def _close_socket(self) -> None:
-        if self._socket is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._socket)
-            loop.remove_writer(self._socket)
-            self._socket.close()
-            self._socket = None
-        self._drop_unsent()
-
-    def _drop_unsent(self) -> None:
-        for _, descriptors in self._unsent:
-            close_all(descriptors)
-        self._unsent.clear()
 
     def _forget(self, life: Life) -> None:
         """End a child whose start nobody waits for any more."""
@@ -341,33 +200,3 @@ async def ended(process: subprocess.Popen[bytes]) -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
     process.wait()
-
-
-def copied(descriptors: Sequence[int]) -> tuple[int, ...]:
-    """Return copies of descriptors, all or none."""
-    copies: list[int] = []
-    try:
-        for descriptor in descriptors:
-            copies.append(os.dup(descriptor))  # noqa: PERF401 - those before one that fails must be closed
-    except OSError:
-        close_all(copies)
-        raise
-    return tuple(copies)
-
-
-def settle(future: asyncio.Future[Any], result: Any) -> None:
-    """Give a future its result or error, unless it has one."""
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-        future.exception()  # perhaps nobody waits
-    else:
-        future.set_result(result)
-
-
-def close_all(descriptors: Sequence[int]) -> None:
-    """Close descriptors that are ours."""
-    for descriptor in descriptors:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)

@@ -13,7 +13,8 @@ from uuid import uuid4
 from msgspec import Struct
 
 from worker.executor.environment import child_environment
-from worker.executor.minder_process import Life, Minder
+from worker.executor.life import Life
+from worker.executor.minder_process import Minder
 from worker.minder.birth import CHANNEL_FD
 
 __all__ = ["ProcessSpawner", "Spawned", "Spawner"]

@@ -49,7 +49,7 @@ def reap(pids: Collection[int]) -> None:
 
 
 def dead_orphans(sessions: Collection[int]) -> set[int]:
-    """Return what ended in some sessions with the minder, and waits for us where we are PID 1 or a subreaper."""
+    """Return what ended in some sessions with the minder, and waits for us if we are PID 1 or a subreaper."""
     return {
         stat.pid
         for stat in every_process()

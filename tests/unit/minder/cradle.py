@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from worker.executor.minder_process import Life, Minder
+from worker.executor.life import Life
+from worker.executor.minder_process import Minder
 from worker.minder.trees import below, every_process, read_stat
 
 __all__ = ["Cradle", "boot_s", "cradle", "is_alive", "until", "within_limit"]
