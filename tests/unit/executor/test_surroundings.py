@@ -1,8 +1,8 @@
 """What a run changes around itself is not there any more for the next."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.unit.executor.bench import bench, within_limit
 from tests.unit.executor.test_slots import SLOTS
 
 UNDONE = [
-    "nothing", "environment", "umask", "directory", "SIGINT", "SIGUSR1", "mask", "alarm", "locale",
+    "environment", "umask", "directory", "SIGINT", "SIGUSR1", "mask", "alarm", "locale",
     "soft limit", "CPU set", "stdout", "recursion", "collection", "daemon", "idle pool", "some files",
 ]  # fmt: skip
 REPLACED = [
@@ -19,38 +19,31 @@ REPLACED = [
 ]  # fmt: skip
 
 
-async def looks(tmp_path: Path, change: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the runs before and after one with a change find around them."""
-    environment = os.environ | {"LC_TIME": "C.UTF-8"}
-    async with bench(tmp_path, handlers=SLOTS, environment=environment) as it:
-        first = (await it.run("surroundings")).value
-        changed = await it.run("surroundings", change=change)
-        assert changed.error is None
-        assert changed.value == first
-        return first, (await it.run("surroundings")).value
-
-
-@pytest.mark.parametrize("change", UNDONE)
-def test_what_can_be_undone_is_undone(tmp_path: Path, change: str) -> None:
-    """The next run is served by the same process, and finds what the first one found."""
+def test_what_can_be_undone_is_undone(tmp_path: Path) -> None:
+    """After each change the next run is served by the same process, and finds what the first one found."""
 
     async def scenario() -> None:
-        first, after = await looks(tmp_path, change)
-        assert after == first
+        async with bench(tmp_path, handlers=SLOTS, environment=os.environ | {"LC_TIME": "C.UTF-8"}) as it:
+            first = (await it.run("surroundings")).value
+            for before, change in pairwise(["nothing", *UNDONE, "nothing"]):
+                assert (await it.run("surroundings", change=change)).value == first, f"after: {before}"
 
     within_limit(scenario())
 
 
-@pytest.mark.parametrize("change", REPLACED)
-def test_what_cannot_be_undone_ends_the_process(tmp_path: Path, change: str) -> None:
+def test_what_cannot_be_undone_ends_the_process(tmp_path: Path) -> None:
     """The next run has another process; but for that, it finds what the first one found."""
 
     async def scenario() -> None:
-        first, after = await looks(tmp_path, change)
-        assert after.pop("pid") != first.pop("pid")
-        for one in (first, after):
-            del one["stdout_target"]  # a pipe of each process's own
-        assert after == first
+        async with bench(tmp_path, handlers=SLOTS) as it:
+            order = [change for one in [*REPLACED, "nothing"] for change in ("nothing", one)]
+            looks = [(await it.run("surroundings", change=change)).value for change in order]
+            pids = [look.pop("pid") for look in looks]
+            assert pids[::2] == pids[1::2]
+            assert len(set(pids)) == len(REPLACED) + 1, dict(zip(order, pids, strict=True))
+            for look in looks:
+                del look["stdout_target"]  # a pipe of each process's own
+            assert looks == [looks[0]] * len(looks)
 
     within_limit(scenario())
 
