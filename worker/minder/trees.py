@@ -94,13 +94,9 @@ def child_pids(pid: int) -> list[int] | None:
 
 
 def has_descendants(pid: int) -> bool:
-    """Tell whether a living process has living ones below it; about 50 µs where it has none."""
+    """Tell whether a process has others below it, dead ones that nobody reaps too; about 30 µs if not."""
     children = child_pids(pid)
-    if children is None:
-        return any(
-            not stat.is_dead for stat in below([pid], {one.pid: one for one in every_process()}).values()
-        )
-    return any((stat := read_stat(child)) is not None and not stat.is_dead for child in children)
+    return bool(children if children is not None else below([pid], {one.pid: one for one in every_process()}))
 
 
 def send_signal(stat: ProcessStat, number: int) -> None:
