@@ -27,7 +27,7 @@ test: setup ## Run the whole suite; ARGS="-k journal" chooses
 	@$(BIN)/pytest $(ARGS)
 
 test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
-	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest tests/real $(ARGS)
+	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -o faulthandler_timeout=600 tests/real $(ARGS)
 
 soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); ARGS="--seed 7"
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)

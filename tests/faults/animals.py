@@ -38,7 +38,7 @@ class End(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     limit_s: float = 10.0  # from its start to its end, on a slow machine
     resists: bool = False  # its folder cannot be removed, and is put aside for a person
     world: str = "here"  # "here": in this process's executor; else the test that runs it by itself
-    weight: int = 4  # how often the soak takes it; 0: never
+    weight: int = 2  # how often the soak takes it; 0: never
 
 
 class Animal(NamedTuple):

@@ -6,13 +6,14 @@ import time
 
 from worker import Context, handler
 
-END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 0.3, "limit_s": 20, "weight": 1}
+END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 5, "limit_s": 20, "weight": 1}
 PROCESSES = 150
 
 
 @handler()
 def bombs_with_forks(ctx: Context) -> None:
     """Fork until the pipe is empty; then every process hangs."""
+    first = os.getpid()
     tokens, fill = os.pipe()
     os.set_blocking(tokens, False)
     os.write(fill, b"." * PROCESSES)
@@ -21,5 +22,8 @@ def bombs_with_forks(ctx: Context) -> None:
         while os.read(tokens, 1):
             if os.fork() == 0 and os.getpid() % 2:
                 os.setsid()
-    while True:
+    while os.getpid() != first:
         time.sleep(600)
+    while True:
+        ctx.check()
+        time.sleep(0.01)
