@@ -35,11 +35,17 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Take the secrets; empty ones are none."""
         self._secrets = tuple(dict.fromkeys(secret for secret in secrets if secret.strip()))
+        self._searches: tuple[Search, ...] = (Search(needles_of(self._secrets)),)
 
     def with_secrets(self, more: Iterable[str]) -> Redactor:
         """Return a redactor that knows more secrets."""
-        new = [secret for secret in more if secret not in self._secrets]
-        return Redactor([*self._secrets, *new]) if new else self
+        new = [secret for secret in more if secret.strip() and secret not in self._secrets]
+        if not new:
+            return self
+        both = Redactor()
+        both._secrets = tuple(dict.fromkeys([*self._secrets, *new]))
+        both._searches = (*self._searches, Search(needles_of(new)))  # what is compiled stays so
+        return both
 
     def text(self, text: str) -> str:
         """Return a text without secrets, also without one that its cut (a last `…`) left a part of."""
@@ -79,11 +85,12 @@ class Redactor:
 
     def cut_spans(self, data: bytes) -> list[Span]:
         """Return where a secret begins that is cut off by the end, if one does."""
-        starts = (self._search.cut_start(data), cut_url_start(data))
+        starts = [*(search.cut_start(data) for search in self._searches), cut_url_start(data)]
         return [(start, len(data)) for start in starts if start is not None]
 
     def _secret_spans(self, data: bytes, start: int = 0) -> Iterator[Span]:
-        yield from self._search.spans(data)
+        for search in self._searches:
+            yield from search.spans(data)
         yield from credential_spans(data, start)
 
     def _is_clean(self, value: Any) -> bool:
@@ -95,7 +102,7 @@ class Redactor:
         if may_hold_credentials(encoded):
             return False
         is_short = any(msgspec.json.encode(secret) in encoded for secret in self._short)
-        return not is_short and next(self._search.spans(encoded), None) is None
+        return not is_short and not any(True for search in self._searches for _ in search.spans(encoded))
 
     def whole_value(self, text: str) -> str:
         """Return a text of a value without known secrets and credentials in URLs."""
@@ -104,10 +111,6 @@ class Redactor:
         data = text.encode("utf-8", "surrogatepass")
         spans = merged(self._secret_spans(data))
         return without(data, spans).decode("utf-8", "surrogatepass") if spans else text
-
-    @cached_property
-    def _search(self) -> Search:
-        return Search(needles_of(self._secrets))
 
     @cached_property
     def _short(self) -> frozenset[str]:

@@ -41,7 +41,7 @@ __all__ = ["Context", "StopSignal"]
 PROGRESS_INTERVAL_S = 0.1  # values in between are kept, not sent; people do not read faster
 LEVELS = ("debug", "info", "warning", "error")
 MAX_ARTIFACTS = 1000
-MAX_SECRET_CHARS = 64 * 1024  # more is a file
+MAX_SECRET_CHARS = 16 * 1024  # more is a file
 RESERVED_NAMES = ("stdout", "stderr")  # of the files of what a run prints
 MAX_NAME_BYTES = 255  # of one part of an artifact's name: the limit of Linux file systems
 
@@ -200,7 +200,7 @@ class Context:
 
         Raises:
             TypeError: it is no text.
-            ValueError: it is longer than 64 Ki characters.
+            ValueError: it is longer than 16 Ki characters.
         """
         if not isinstance(value, str):
             raise TypeError(f"a secret is a str, not a {type(value).__name__}")
