@@ -44,6 +44,7 @@ MAX_ARTIFACTS = 1000
 MAX_SECRET_CHARS = 16 * 1024  # more is a file
 RESERVED_NAMES = ("stdout", "stderr")  # of the files of what a run prints
 MAX_NAME_BYTES = 255  # of one part of an artifact's name: the limit of Linux file systems
+MAX_PATH_BYTES = 800  # of the whole: object stores take keys of 1,024 bytes, with their prefix and the run
 
 
 class StopSignal:
@@ -261,10 +262,12 @@ def artifact_name(name: str) -> str:
     if (
         any(part in ("", ".", "..") or len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts)
         or len(parts) > 32
+        or len(os.fsencode(name)) > MAX_PATH_BYTES
         or not name.isprintable()
         or "\\" in name
     ):
         raise ValueError(
-            f"{name!r} is no artifact name: parts joined by '/', none of them empty, '.' or '..'"
+            f"{name[:300]!r} is no artifact name: parts joined by '/', none of them empty, '.' or '..',"
+            f" {MAX_NAME_BYTES} bytes each at most and {MAX_PATH_BYTES} together"
         )
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +17,10 @@ from worker.storage.store import FileGone, StoreError, StoreRefused, limit_s, no
 __all__ = ["FolderStore", "check_size", "copied", "disk_reason", "measured", "sync_folder"]
 
 CHUNK_BYTES: Final = 1024 * 1024
-REFUSALS: Final = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError)
+REFUSALS: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}
+    | {errno.ELOOP, errno.EINVAL}
+)
 
 
 class FolderStore:
@@ -40,7 +44,7 @@ class FolderStore:
             reason = f"it took longer than {limit_s(file.size_bytes):.0f} s"
             raise StoreError(not_stored(file, str(target), reason)) from exc
         except OSError as exc:
-            kind = StoreRefused if isinstance(exc, REFUSALS) else StoreError
+            kind = StoreRefused if exc.errno in REFUSALS else StoreError
             raise kind(not_stored(file, str(target), disk_reason(exc))) from exc
 
     async def aclose(self) -> None:

@@ -24,6 +24,7 @@ __all__ = ["HttpStore"]
 
 CHUNK_BYTES: Final = 1 << 20
 CONNECT_S: Final = 15.0
+RETRY_AFTER_MAX_S: Final = 3600.0  # however long a store asks for
 AGAIN: Final = frozenset({408, 423, 425, 429})  # of 4xx: these pass by themselves
 
 
@@ -166,7 +167,9 @@ def proxy_for(url: str) -> str | None:
 
 def seconds(text: str | None) -> float | None:
     """Read a `Retry-After` in seconds; dates are left, the back-off will do."""
-    return float(text) if text is not None and text.strip().isdigit() else None
+    if text is None or not text.strip().isdecimal() or not text.isascii():
+        return None
+    return min(float(text), RETRY_AFTER_MAX_S)
 
 
 def words_of(status: int) -> str:

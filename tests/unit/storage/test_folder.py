@@ -69,6 +69,13 @@ def test_a_folder_that_refuses_names_file_and_reason(tmp_path: Path) -> None:
         store(tmp_path / "place", file, path)
 
 
+def test_a_name_that_a_folder_cannot_have_waits_for_a_person(tmp_path: Path) -> None:
+    """No later try would be shorter."""
+    file, path = spooled(tmp_path, b"model", "x" * 256)
+    with pytest.raises(StoreRefused, match="File name too long"):
+        store(tmp_path / "place", file, path)
+
+
 def test_a_full_disk_passes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told with the space that is left, and nothing half stays; no disk can be filled here."""
 

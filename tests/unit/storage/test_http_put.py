@@ -13,7 +13,7 @@ import pytest
 from tests.unit.storage.samples import PutServer, put_server, spooled
 from worker.api.token import FixedToken
 from worker.storage.file import SpooledFile
-from worker.storage.http_put import HttpStore
+from worker.storage.http_put import HttpStore, seconds
 from worker.storage.store import FileGone, StoreError, StoreRefused
 
 LIMIT_S = 20.0
@@ -100,6 +100,15 @@ def test_a_status_tells_whether_a_person_has_to_look(tmp_path: Path, status: int
         assert server.files == {}
     assert isinstance(raised.value, StoreRefused) is is_refused
     assert raised.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [("0", 0.0), (" 9 ", 9.0), ("99999999", 3600.0), ("\u00b2", None), ("soon", None), ("", None)],
+)
+def test_a_wait_that_a_store_asks_for_is_bounded(told: str, meant: float | None) -> None:
+    """Dates and nonsense are left to the back-off."""
+    assert seconds(told) == meant
 
 
 def test_a_store_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
