@@ -19,6 +19,7 @@ from worker.api.retry import PATIENT
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
 from worker.clock import Clock
 from worker.executor.outcome import Outcome, RunError
+from worker.reporting.entry_state import KEPT
 from worker.reporting.journal import Journal, JournalError
 from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import terminal_report
@@ -26,7 +27,6 @@ from worker.usage.usage import Usage
 
 __all__ = ["KEPT", "Recovery"]
 
-KEPT = frozenset({"fenced", "reduced", "refused"})  # marks of outcomes that stay for a person
 REFUSALS_MAX = 10  # of a repeated claim, until they are believed: about a minute
 log = structlog.get_logger()
 
@@ -103,7 +103,8 @@ class Recovery:
             log.info("recovery.outcome", run_id=entry.run_id)
             self._deliver(entry)
         else:
-            log.error("recovery.result_kept", run_id=entry.run_id, hint="the run is not ours any more")
+            hint = "the run is not ours any more; `millhand journal` shows and exports its result"
+            log.error("recovery.result_kept", run_id=entry.run_id, hint=hint)
             await self._journal.mark(entry.run_id, "fenced")
 
     async def _end_election(self, entry: Entry) -> None:

@@ -92,6 +92,7 @@ class RunWire:
             run_id=run_id,
             task_id=task.id,
             job_id=task.job_id,
+            task_type=task.type,
             pod_id=identity.pod_id,
             started_at=format_instant(identity.started_at),
             intent=body,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Self
 
@@ -100,7 +100,7 @@ class Journal:
         if len(self._entries) >= self._limits.max_open and entry.run_id not in self._entries:
             raise JournalFull(
                 f"journal refuses run {entry.run_id}: {len(self._entries)} entries are open already;"
-                " see what is not delivered, and why"
+                " `millhand journal` shows what is not delivered, and why"
             )
         block = encode_bounded(entry, self._limits.intent_bytes)
         await self._submit(EntryRecord(entry), block)
@@ -164,6 +164,19 @@ class Journal:
         """Note a word about an entry, once. Not synced."""
         record = MarkRecord(run_id, mark)
         await self._submit(record, encode(record))
+
+    async def unmark(self, run_id: str, marks: Collection[str]) -> None:
+        """Take words about an entry back; on stable storage when this returns.
+
+        Raises:
+            JournalError, EntryTooLarge, KeyError: as `terminal`.
+        """
+        entry = self._entries[run_id]
+        left = tuple(mark for mark in entry.marks if mark not in marks)
+        entry = msgspec.structs.replace(entry, marks=left)
+        await self._submit(
+            EntryRecord(entry), encode_bounded(entry, self._limits.reserve_bytes), is_durable=True
+        )
 
     async def close_entry(self, run_id: str) -> None:
         """Be done with an entry. Not synced: at worst it is looked up at the server again."""

@@ -58,6 +58,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_id: str
     task_id: str
     job_id: str | None = None
+    task_type: str | None = None
     pod_id: str
     started_at: str  # as on the wire: UTC, milliseconds
     intent: dict[str, Any] = msgspec.field(default_factory=dict)  # body of the claiming POST
