@@ -86,8 +86,8 @@ async def told(api: JobsApi, token: str, how: str) -> dict[str, Any]:
     task = await api.create_task({"jobId": job.id, "type": "telling", "parameters": parameters})
     give_up_mono = time.monotonic() + LIMIT_S
     while True:
-        (*_, run) = await api.list_runs(task_id=task.id) or [None]
-        if run is not None and run.raw["stoppedAt"]:
-            return run.raw
+        runs = await api.list_runs(task_id=task.id)
+        if runs and runs[-1].raw["stoppedAt"]:
+            return runs[-1].raw
         assert time.monotonic() < give_up_mono, "it did not end"
         await asyncio.sleep(0.05)

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.redaction.disguises import LINE_DISGUISES, base64_form, secrets
@@ -13,6 +13,7 @@ from worker.redaction import REDACTED, Redactor
 from worker.redaction.cleaning import Cleaning
 
 TOKEN = "mh-3f9c1d-secret"
+names = st.sampled_from(sorted(LINE_DISGUISES))
 quick = settings(deadline=None, max_examples=25)  # each example compiles expressions
 KEY = """-----BEGIN PRIVATE KEY-----
 MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj
@@ -22,21 +23,23 @@ p5c9W
 """
 
 
-@pytest.mark.parametrize("name", LINE_DISGUISES)
-@quick
-@given(secret=secrets)
-@example(secret='a"b\\c/d%20e f')
-@example(secret="\\\\server\\new\\u0041")
-@example(secret="%25%2525%25")
-@example(secret="0000\\u")
-def test_a_secret_is_taken_out_in_every_form(name: str, secret: str) -> None:
+@settings(quick, max_examples=100)
+@given(secret=secrets, name=names)
+def test_a_secret_is_taken_out_in_every_form(secret: str, name: str) -> None:
     """One mark stands for it, and what is around it is as it was."""
     form = LINE_DISGUISES[name](secret)
     assert Redactor([secret]).text(f"<<{form}>>") == f"<<{REDACTED}>>"
 
 
+@pytest.mark.parametrize("name", LINE_DISGUISES)
+@pytest.mark.parametrize("secret", ['a"b\\c/d%20e f', "\\\\server\\new\\u0041", "%25%2525%25", "0000\\u"])
+def test_so_is_one_that_looks_like_an_escape_itself(secret: str, name: str) -> None:
+    """What is in a secret must not be read as a form of something else."""
+    test_a_secret_is_taken_out_in_every_form.hypothesis.inner_test(secret, name)  # type: ignore[attr-defined]
+
+
 @quick
-@given(secret=secrets, form=st.sampled_from(sorted(LINE_DISGUISES)), before=st.text(), after=st.text())
+@given(secret=secrets, form=names, before=st.text(), after=st.text())
 def test_neighbours_do_not_hide_a_secret(secret: str, form: str, before: str, after: str) -> None:
     """Whatever stands around it, even where it could be read as a part of an escape."""
     disguised = LINE_DISGUISES[form](secret)
@@ -128,7 +131,7 @@ def test_a_clean_value_is_the_same_value(value: Any) -> None:
 
 
 @quick
-@given(secrets, json_values, st.sampled_from(sorted(LINE_DISGUISES)))
+@given(secrets, json_values, names)
 def test_a_value_is_never_clean_by_its_encoding_alone(secret: str, other: Any, form: str) -> None:
     """The quick look at a value as JSON sees everything that the slow one does."""
     redactor = Redactor([secret])
@@ -166,9 +169,8 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str | None) -> 
     assert Redactor().text(text) == (text if shown is None else shown)
 
 
-@pytest.mark.parametrize("name", LINE_DISGUISES)
-@quick
-@given(secret=secrets, kept=st.floats(0, 1))
+@settings(quick, max_examples=100)
+@given(name=names, secret=secrets, kept=st.floats(0, 1))
 def test_a_cut_leaves_no_more_than_five_characters(name: str, secret: str, kept: float) -> None:
     """Texts that come from a child may have been cut there; they end with `…` then."""
     form = LINE_DISGUISES[name](secret)
