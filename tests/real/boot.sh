@@ -1,6 +1,7 @@
 #!/bin/sh
 # boot.sh ARCHIVE: boot Debian's kernel with ARCHIVE as its root in an emulated machine, and print its console.
 # The kernel is unpacked, not installed. The machine has no disk and no network; pure cgroup v2 is in it.
+# It goes with whoever started it: at the end of the standard input it is switched off.
 set -eu
 . "$(dirname "$0")/packages.sh"
 install_for qemu-system-x86_64 qemu-system-x86
@@ -8,7 +9,12 @@ install_for qemu-system-x86_64 qemu-system-x86
 archive=$(realpath "$1")
 folder=$(mktemp -d)
 machine=
-trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || :; rm -rf "$folder"' EXIT
+watcher=
+clean() {
+    for pid in $machine $watcher; do kill "$pid" 2>/dev/null || :; done
+    rm -rf "$folder"
+}
+trap clean EXIT
 trap 'exit 1' HUP INT TERM
 
 cd "$folder"
@@ -21,5 +27,11 @@ qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 1500 -smp 2 -nogra
     -kernel kernel/boot/vmlinuz-* -initrd "$archive" -append 'console=ttyS0 quiet panic=-1 random.trust_cpu=on' \
     </dev/null &
 machine=$!
-wait "$machine"
+exec 3<&0
+(
+    cat <&3 >/dev/null
+    kill $machine
+) >/dev/null 2>&1 &
+watcher=$!
+wait $machine
 machine=
