@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +33,12 @@ class PutServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int) -> None:
-        """Listen."""
+    def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
+        """Listen, with TLS where there is a context."""
         super().__init__(("127.0.0.1", port), Put)
+        self.scheme = "http" if context is None else "https"
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.files: dict[str, bytes] = {}
         self.headers: list[dict[str, str]] = []
         self.targets: list[str] = []
@@ -44,7 +48,7 @@ class PutServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where it answers, without a path."""
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self.server_port}"
 
 
 class Put(BaseHTTPRequestHandler):
@@ -76,9 +80,9 @@ class Put(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def put_server(port: int = 0) -> Iterator[PutServer]:
+def put_server(port: int = 0, context: ssl.SSLContext | None = None) -> Iterator[PutServer]:
     """Give a server, on a free port by default; stop it afterwards."""
-    server = PutServer(port)
+    server = PutServer(port, context)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -6,9 +6,11 @@ import asyncio
 import base64
 import hashlib
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.unit.storage.samples import PutServer, put_server, spooled
 from worker.api.token import FixedToken
@@ -19,11 +21,19 @@ from worker.storage.store import FileGone, StoreError, StoreRefused
 LIMIT_S = 20.0
 
 
-def put(url: str, file: SpooledFile, path: Path, token: str | None = None, times: int = 1) -> str:
+def put(
+    url: str,
+    file: SpooledFile,
+    path: Path,
+    token: str | None = None,
+    *,
+    times: int = 1,
+    ca_file: Path | None = None,
+) -> str:
     """Store a file; return where it says it is."""
 
     async def main() -> str:
-        store = HttpStore(url, FixedToken(token))
+        store = HttpStore(url, FixedToken(token), ca_file)
         try:
             async with asyncio.timeout(LIMIT_S):
                 for _ in range(times):
@@ -160,6 +170,21 @@ def test_a_proxy_of_the_environment_is_used_but_for_what_it_excepts(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         put(f"{server.url}/direct", file, path)
         assert server.targets[1:] == ["/direct/run-1/a.glb"]
+
+
+def test_a_store_with_an_authority_of_ones_own_is_trusted_when_it_is_named(tmp_path: Path) -> None:
+    """And never before: not a byte of the file, nor the token, goes out."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    file, path = spooled(tmp_path, b"model")
+    with put_server(context=context) as server:
+        with pytest.raises(StoreError, match=r"(?i)certificate"):
+            put(server.url, file, path, "s3cret")
+        assert server.targets == []
+        put(server.url, file, path, "s3cret", ca_file=tmp_path / "ca.pem")
+        assert server.files == {"/run-1/a.glb": b"model"}
 
 
 def test_the_server_of_these_tests_is_closed() -> None:
