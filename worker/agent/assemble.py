@@ -87,7 +87,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         retrier,
         new_id=lambda: random_id(parts.random),
         lag_s=config.settle_s,
-        kept_at=str(config.state_dir / "journal"),
+        kept_at=f"{config.state_dir / 'journal'} (see `millhand journal`)",
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)

@@ -96,7 +96,8 @@ class Endings:
         log_end(claim, outcome, requeue)
         entry = self._journal.entries[run_id]
         if reporter.is_taken:
-            log.error("outcome.fenced", hint="the run is another agent's; the result is in the journal")
+            hint = "the run is another agent's; `millhand journal` shows and exports the result"
+            log.error("outcome.fenced", run_id=run_id, hint=hint)
             await self._journal.mark(run_id, "fenced")
         elif entry.ended is not None:
             self._hold(run_id, outcome, reporter, reporting)

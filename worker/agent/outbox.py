@@ -49,7 +49,10 @@ class Outbox:
     async def _deliver(self, entry: Entry) -> None:
         delivered = await self._delivery.deliver(entry)
         if delivered is not Delivered.ACCEPTED:
-            log.error("outcome.kept", run_id=entry.run_id, task_id=entry.task_id, why=delivered.value)
+            hint = f"`millhand journal show {entry.run_id}` shows it"
+            log.error(
+                "outcome.kept", run_id=entry.run_id, task_id=entry.task_id, why=delivered.value, hint=hint
+            )
 
     def _tell(self) -> None:
         for listener in self._listeners:

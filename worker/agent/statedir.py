@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["StateDir", "StateDirBusy"]
+__all__ = ["StateDir", "StateDirBusy", "user_of"]
 
 LOCK_NAME = "agent.lock"
 
@@ -83,3 +83,18 @@ def holder(lock_file: int) -> str:
     with contextlib.suppress(OSError, ValueError):
         return f"another agent (pid {int(os.pread(lock_file, 32, 0))})"
     return "another agent"
+
+
+def user_of(path: Path) -> int | None:
+    """Return the pid of the agent that uses a state directory, where the system tells; takes no lock.
+
+    To try the lock would turn away an agent that starts at this moment.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((path / LOCK_NAME).read_text())
+        inode = (path / LOCK_NAME).stat().st_ino
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()
+            if "FLOCK" in words and str(pid) in words and any(word.endswith(f":{inode}") for word in words):
+                return pid
+    return None

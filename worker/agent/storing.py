@@ -161,7 +161,8 @@ class Storing:
     # the end
 
     async def _fence(self, run_id: str) -> None:
-        log.error("outcome.fenced", run_id=run_id, hint="the run is another's; result and files stay here")
+        hint = "the run is another's; result and files stay here: `millhand journal` shows them"
+        log.error("outcome.fenced", run_id=run_id, hint=hint)
         await self._journal.mark(run_id, "fenced")
 
     async def _report(self, run_id: str, turn: Turn, gone: dict[str, str]) -> None:

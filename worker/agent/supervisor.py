@@ -137,7 +137,8 @@ class Supervisor:
             self._poller.leave(task.id)
 
     def _tell_disk(self, error: JournalError) -> None:
-        log.error("journal.refused", error=str(error), hint="nothing is claimed until the disk has room")
+        hint = "nothing is claimed until the disk has room; `millhand journal` shows what waits"
+        log.error("journal.refused", error=str(error), hint=hint)
 
     def _tell_change(self) -> None:
         self._poller.rouse()
@@ -150,7 +151,9 @@ class Supervisor:
         await self._settle(self._outbox)
         for entry in self._journal.entries.values():
             is_kept = not KEPT.isdisjoint(entry.marks)
-            hint = "it stays for a person to see" if is_kept else "it is taken up at the next start"
+            hint = (
+                "see `millhand journal`: it stays for a person" if is_kept else "the next start takes it up"
+            )
             log.warning("journal.open", run_id=entry.run_id, marks=list(entry.marks), hint=hint)
 
     async def _settle(self, errands: Errands | Outbox | Storing, share: float = 1.0) -> None:

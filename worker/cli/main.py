@@ -41,10 +41,14 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "pause": Entry("steer:pause", "Start nothing new of a job."),
         "resume": Entry("steer:resume", "Go on with a paused job."),
         "cancel": Entry("steer:cancel", "Stop a job and what runs of it."),
+        "reap": Entry("reap", "Give up runs that are silent for long, and requeue their tasks."),
     },
     "This machine": {
         "facts": Entry("facts", "What this machine is, value by value with its source."),
         "handlers": Entry("handlers", "What is installed, with the parameters of each."),
+        "journal": Entry(
+            "journal", "What the agent here has not delivered yet: show, keep, send again, forget."
+        ),
         "doctor": Entry("doctor", "Find what is wrong here, and what to do about it."),
         "completion": Entry("completion", "Print the shell's completion script."),
     },

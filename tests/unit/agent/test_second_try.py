@@ -11,7 +11,7 @@ from worker.api.models import Run
 from worker.reporting.records import Entry
 
 STARTED = "2026-01-02T03:04:05.678Z"
-REPORT = {
+REPORT: dict[str, Any] = {
     "startedAt": STARTED,
     "stoppedAt": "2026-01-02T03:05:00.000Z",
     "resultCode": "Success",
@@ -34,8 +34,12 @@ def run(id_: str = "r", at: int = 0, **fields: Any) -> Run:
     return read
 
 
-LOST = {"stoppedAt": "2026-01-02T03:09:00.000Z", "resultCode": "Failed", "error": "worker_lost: silent"}
-PLACEHOLDER = {"podId": None, "startedAt": None}
+LOST: dict[str, Any] = {
+    "stoppedAt": "2026-01-02T03:09:00.000Z",
+    "resultCode": "Failed",
+    "error": "worker_lost: silent",
+}
+PLACEHOLDER: dict[str, Any] = {"podId": None, "startedAt": None}
 
 
 def test_an_outcome_of_a_run_that_is_ours_and_going_is_sent() -> None:
@@ -87,7 +91,7 @@ def test_a_run_given_up_as_lost_takes_it_as_long_as_nobody_started_the_task() ->
 
 def test_an_outcome_that_the_server_has_without_its_results_may_be_sent_whole() -> None:
     """The run is ours, and so is what stands there."""
-    told = run(**REPORT | {"results": {"note": "kept elsewhere"}})
+    told = run(**{**REPORT, "results": {"note": "kept elsewhere"}})
     assert chance_of(entry(marks=("reduced",)), told, [told]).may
 
 

@@ -22,6 +22,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def names_in(folder: Path) -> set[str]:
+    """Return the names of a folder's files."""
+    return {path.name for path in folder.iterdir()}
+
+
 async def written(folder: Path) -> None:
     """Leave a journal: one run with an outcome, one without, one that is done."""
     journal = await Journal.open(DiskIO(folder), limits=TINY)
@@ -67,11 +72,12 @@ def test_no_entry_is_missed_while_segments_are_replaced(tmp_path: Path) -> None:
         await journal.terminal("kept", REPORT)
         is_over = asyncio.Event()
         churning = asyncio.create_task(churn(journal, is_over))
-        looks, names = [], set[str]()
+        looks: list[Seen] = []
+        names: set[str] = set()
         async with asyncio.timeout(LIMIT_S):
             while len(looks) < 60 or len(names) < 5:
                 looks.append(await asyncio.to_thread(look, tmp_path))
-                names |= {path.name for path in tmp_path.iterdir()}
+                names |= names_in(tmp_path)
             is_over.set()
             count = await churning
         await journal.aclose()
