@@ -164,7 +164,9 @@ class Api:
 
     def _now(self) -> str:
         """Return the time of day; never twice the same, so that order is by time alone."""
-        self._last_ms = max(self._last_ms + 1, time.time_ns() // 1_000_000)
+        self._last_ms = max(
+            self._last_ms + 1, time.time_ns() // 1_000_000 + int(self.switches.clock_off_s * 1000)
+        )
         at = datetime.fromtimestamp(self._last_ms // 1000, UTC)
         return f"{at:%Y-%m-%dT%H:%M:%S}.{self._last_ms % 1000:03d}Z"
 

@@ -9,7 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from typing import Any
 
 from tests.foreign.api import Api, Refusal
@@ -145,6 +147,16 @@ class ForeignServer:
             assert job is not None
             self._api.jobs.put(time.monotonic(), job | {"schedulerState": state})
 
+    def age_run(self, run_id: str, age_s: float, *, says_updated: bool = True) -> None:
+        """Let a run have been created and last reported on so long ago, for those who read it."""
+        with self._changed:
+            run = self._api.runs.get(run_id)
+            assert run is not None
+            at = datetime.now(UTC) + timedelta(seconds=self.switches.clock_off_s - age_s)
+            text = at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+            told = {"createdAt": text, "updatedAt": text if says_updated else None}
+            self._api.runs.put(time.monotonic(), run | told)
+
     # What goes wrong
 
     def lose_answer(self, nth: int = 1, method: str | None = None, path: str = "", count: int = 1) -> Rule:
@@ -192,7 +204,13 @@ class ForeignServer:
         with self._changed:
             answer = self._answer(request)
             self._changed.notify_all()
-        return Answer(is_lost=True) if rule is not None and rule.loses_answer else answer
+        return Answer(is_lost=True) if rule is not None and rule.loses_answer else self._dated(answer)
+
+    def _dated(self, answer: Answer) -> Answer:
+        if not self.switches.dated:
+            return answer
+        date = formatdate(time.time() + self.switches.clock_off_s, usegmt=True)
+        return replace(answer, headers={"date": date} | answer.headers)
 
     def _answer(self, request: Request) -> Answer:
         try:

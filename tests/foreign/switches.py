@@ -22,5 +22,7 @@ class Switches:
     unpaged: bool = False  # ignores page and perPage, and answers all
     wrapped: bool = False  # tasks and runs come in lists of one, as jobs do
     numbers_as_strings: bool = False  # in answers
+    dated: bool = True  # answers say when, by the server's clock
+    clock_off_s: float = 0.0  # how far that clock is from everybody else's
     org_id: str = "org-foreign"
     token: str = "foreign-token"
