@@ -27,8 +27,8 @@ pid = os.fork()
 if pid == 0:
     for path in group.join_files:
         with open(path, "w") as file: file.write("0")
-    print(os.getpid(), *map(os.path.dirname, group.folders), flush=True)
-    os.execv("/bin/sh", ["sh", "-c", "read line"])
+    folders = map(os.path.dirname, group.folders)
+    os.execv("/bin/sh", ["sh", "-c", 'echo "$@"; read line', "sh", str(os.getpid()), *folders])
 os.waitpid(pid, 0)
 """
 
