@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,16 @@ def test_dropping_leaves_a_journal_that_an_agent_can_go_on_with(state: Path, cli
     after = look(state / "journal").entries
     assert dict(after) == {run: one for run, one in before.items() if run != SENT}
     assert all(isinstance(file, SpooledFile) for file in after[FILED].files)
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "offered"), [("journal re", 2, "plain,retry"), ("re", 1, "plain,reap")]
+)
+def test_the_shell_completes_its_verbs(words: str, count: int, offered: str) -> None:
+    """As it completes commands."""
+    env = {"_MILLHAND_COMPLETE": "bash_complete", "COMP_WORDS": f"millhand {words}", "COMP_CWORD": str(count)}
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "worker.cli.main"],
+        capture_output=True, text=True, env=env, check=False, timeout=30,
+    )  # fmt: skip
+    assert offered in ran.stdout.split()
