@@ -24,8 +24,17 @@ SLOW = frozenset({"fills_its_folder", "nests_folders", "leaves_threads", "rewrit
 
 def census(number: int, rss_bytes: int, **others: int) -> Census:
     """Return a count of a soak with 100 runs in ten seconds."""
-    found = {"descriptors": 10, "processes": 4, "threads": 3, "zombies": 0} | others
-    return Census(number * 10.0, number * 100, rss_bytes, 10 * MIB, **found)
+    left = {"descriptors": 10, "processes": 4, "zombies": 0} | others
+    return Census(
+        at_s=number * 10.0,
+        runs=number * 100,
+        rss_bytes=rss_bytes,
+        minder_rss_bytes=10 * MIB,
+        descriptors=left["descriptors"],
+        processes=left["processes"],
+        threads=3,
+        zombies=left["zombies"],
+    )
 
 
 def test_a_slope_is_the_growth_per_thousand_runs() -> None:

@@ -93,7 +93,10 @@ class Children:
         await self._leaving.aclose()
 
     def _is_alone(self, link: ChildLink) -> bool:
-        return not has_descendants(link.pid) and not self._spawner.has_strangers()
+        try:
+            return not has_descendants(link.pid) and not self._spawner.has_strangers()
+        except OSError:  # it cannot be looked at now
+            return False
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
         link.listener = Idle(self._redact, lambda: self._on_idle_change(link))

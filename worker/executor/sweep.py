@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.executor.environment import TREE_MARK
-from worker.minder.trees import ProcessStat, below, every_process, send_signal
+from worker.minder.trees import WANT, ProcessStat, below, every_process, send_signal
 
 __all__ = ["end_marked"]
 
@@ -69,5 +69,7 @@ def has_mark(pid: int, mark: str) -> bool:
     """Tell whether a process was started with a mark in its environment."""
     try:
         return f"{TREE_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # gone, or another user's: not ours
+    except OSError as exc:  # gone, or another user's: not ours
+        if exc.errno in WANT:
+            raise
         return False

@@ -12,6 +12,7 @@ from worker.minder.child import NEVER_S, Child, adopted
 from worker.minder.ending import Ending
 from worker.minder.freezing import freeze_tree, thaw_tree
 from worker.minder.guard import Pool, TreeMemory, look_again_s, measure_tree
+from worker.minder.trees import WANT
 from worker.minder.wire import pack, receive, send
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Minder"]
 
+WANT_PAUSE_S = 0.05
 LONGEST_WAIT_S = 10.0  # poll's clock stands still while the machine sleeps; a deadline's does not
 
 
@@ -49,9 +51,17 @@ class Minder:
             for child in list(self._children.values()):
                 if child.pid_fd in ready:
                     self._note_death(child)
-            self._watch_deadlines()
-            self._watch_memory()
-            self._go_on_ending()
+            try:
+                self._look_after_all()
+            except OSError as exc:
+                if exc.errno not in WANT:
+                    raise
+                time.sleep(WANT_PAUSE_S)  # what could not be looked at is looked at again
+
+    def _look_after_all(self) -> None:
+        self._watch_deadlines()
+        self._watch_memory()
+        self._go_on_ending()
 
     def _wait_ms(self) -> int:
         """Return how long nothing is to be done unless somebody speaks or dies."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "WANT",
     "ProcessStat",
     "below",
     "child_pids",
@@ -19,6 +21,7 @@ __all__ = [
     "send_signal",
 ]
 
+WANT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # of what the kernel needs for a look
 READ_BYTES = 64 * 1024
 
 
@@ -50,10 +53,18 @@ class ProcessStat:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """Return the state of a process; None where there is none."""
+    """Return the state of a process; None where there is none.
+
+    Raises:
+        OSError: it cannot be looked at now, which does not mean that it is gone.
+    """
     try:
         return ProcessStat(pid, read_once(f"/proc/{pid}/stat").decode(errors="replace"))
-    except (OSError, IndexError, ValueError):
+    except OSError as exc:
+        if exc.errno in WANT:
+            raise
+        return None
+    except (IndexError, ValueError):
         return None
 
 

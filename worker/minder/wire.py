@@ -22,9 +22,11 @@ To the agent (`told`):
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import struct
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ __all__ = ["MAX_PACKET_BYTES", "pack", "receive", "send"]
 
 MAX_PACKET_BYTES = 192 * 1024  # what one packet can have with the usual limits of sockets' buffers
 MAX_DESCRIPTORS = 3
+PASSING = frozenset({errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS})  # of the machine, not of the line
+PASSING_PAUSE_S = 0.01
 INT_BYTES = struct.calcsize("i")
 
 
@@ -56,14 +60,20 @@ def send(sock: socket.socket, packet: bytes, descriptors: Sequence[int] = ()) ->
     """Send a packet without blocking.
 
     Raises:
-        BlockingIOError: there is no room now.
+        BlockingIOError: there is no room now, or the kernel has no memory for it.
         OSError: nobody is there.
     """
     rights = []
     if descriptors:
         packed = struct.pack(f"{len(descriptors)}i", *descriptors)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
-    sock.sendmsg([packet], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    try:
+        sock.sendmsg([packet], rights, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError as exc:
+        if exc.errno not in PASSING:
+            raise
+        time.sleep(PASSING_PAUSE_S)  # the socket is writable, so that whoever waits for that comes at once
+        raise BlockingIOError(exc.errno, exc.strerror) from exc
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -10,7 +10,7 @@ print("printed at import")
 os.write(1, b"and below Python\n")
 
 
-@handler()
+@handler(isolation="fresh")
 def prints_at_import(ctx: Context) -> str:
     """Return."""
     return "imported"
