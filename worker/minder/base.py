@@ -24,7 +24,7 @@ __all__ = ["PREFIX", "Base", "pids_below", "remove_tree", "sweep"]
 
 PREFIX = "millhand-runs-"
 NAME_LENGTH = 64
-TRIES = 3
+TRIES = 5  # somebody who sweeps just now holds the lock for a moment
 PAUSES_S = (0.001, 0.002, 0.004, 0.008)  # a group is busy until the dead in it are gone for good
 KILL_ROUNDS = 50
 SWEPT_MOST = 100  # folders looked at in one start
@@ -57,6 +57,7 @@ class Base:
             lock_fd = locked(folder)
             if lock_fd is not None:
                 return cls(version, folder, lock_fd, controllers)
+            time.sleep(PAUSES_S[1])
         raise OSError(errno.EBUSY, "somebody else holds the folder", folder)
 
     def remove(self) -> None:
