@@ -149,7 +149,8 @@ class ProcessExecutor:
             return failed(ErrorKind.INVALID_PARAMETERS, f"the task cannot be handed to its handler: {exc}")
         except Exception as exc:  # a fault of ours must not leave the run without an end
             log.exception("run.executor_failed", run_id=assignment.run_id)
-            return failed(ErrorKind.INTERNAL, f"the executor failed: {type(exc).__name__}: {exc}")
+            text = self._redactor().text(f"{type(exc).__name__}: {exc}")
+            return failed(ErrorKind.INTERNAL, f"the executor failed: {text}")
         finally:
             if not is_removed(workdir):
                 await to_the_end(self._workdirs.leave(workdir, assignment, error))
