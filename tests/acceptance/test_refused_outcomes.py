@@ -69,6 +69,7 @@ def refused_run(server: ForeignServer, folder: Path, settings: dict[str, str], c
         assert (held.code, "stop it first" in held.err) == (ExitCode.CONFIGURATION, True)
     rule.count = 0
     assert (entry["task"], entry["type"], entry["result"]) == (task, "answer", "Success")
+    assert "422 (update_run_error" in entry["why"]
     log = (folder / "agent.log").read_text()
     assert f"millhand journal show {entry['run']}" in log
     return str(entry["run"])
@@ -91,7 +92,7 @@ def test_a_refused_outcome_is_kept_and_after_a_retry_delivered(
         ran = cli("journal", "retry", "--all", "--api-url", server.url, "--token", server.token)
         assert ran.code == 0, ran.err
         assert [one["retried"] for one in json.loads(ran.out)["runs"]] == [True]
-        assert listed(cli)[0]["state"] == "on its way"
+        assert (listed(cli)[0]["state"], listed(cli)[0]["why"]) == ("on its way", None)
         with running_agent(tmp_path / "a", server.url, server.token, slots=1, settings=settings):
             server.wait_until(lambda: server.runs[run]["resultCode"] == "Success", LIMIT_S)
         assert server.runs[run]["results"]["answer"] == 42

@@ -72,7 +72,7 @@ async def try_again(session: Session, journal: Journal, entry: Entry) -> Chance:
     """Take the marks off an entry, if its outcome may be sent again."""
     from worker.agent.second_try import Chance, chance_of
     from worker.api.errors import NotFound
-    from worker.reporting.entry_state import KEPT, state_of
+    from worker.reporting.entry_state import state_of, told_marks
 
     state = state_of(entry)
     if not state.needs_a_person:
@@ -89,7 +89,7 @@ async def try_again(session: Session, journal: Journal, entry: Entry) -> Chance:
     )
     chance = chance_of(entry, run, [one for one in runs if one.task_id in (None, entry.task_id)])
     if chance.may:
-        await journal.unmark(entry.run_id, KEPT)
+        await journal.unmark(entry.run_id, told_marks(entry))
     return chance
 
 

@@ -34,11 +34,11 @@ WHAT_TO_DO: Final = {
 def entries_table(summaries: Iterable[dict[str, Any]], now: datetime | None = None) -> Table:
     """Return entries, one a row."""
     now = now or datetime.now(UTC)
-    made = table("run", "type", "state", "since", "result", "size", "files", "error", "task",
+    made = table("run", "type", "state", "since", "result", "size", "files", "why", "task",
                  numbers=("size", "files"), whole=("run", "state", "since"))  # fmt: skip
     for one in summaries:
         files = human.size(one["filesBytes"]) if one["files"] else human.DASH
-        error = human.shorten(one["error"] or human.DASH, 60)
+        error = human.shorten(one["why"] or one["error"] or human.DASH, 60)
         state = Text(one["state"], style=STYLES.get(one["state"], "red"))
         made.add_row(
             one["run"], Text(human.text(one["type"])), state, human.ago(parse_instant(one["since"]), now),
@@ -65,7 +65,8 @@ def show_document(out: Output, one: dict[str, Any]) -> None:
         ("task", one["task"]), ("job", one["job"]), ("type", one["type"]), ("state", one["state"]),
         ("marks", ", ".join(one["marks"])), ("claimed by", one["podId"]), ("started", one["startedAt"]),
         ("stopped", outcome.get("stoppedAt")), ("result", outcome.get("resultCode")),
-        ("error", outcome.get("error")), ("requeue follows", one["requeue"]),
+        ("error", outcome.get("error")), ("why it stays", one["why"]),
+        ("requeue follows", one["requeue"]),
         ("size", human.size(one["sizeBytes"])),
     ])  # fmt: skip
     if one["files"]:

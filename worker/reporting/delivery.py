@@ -15,6 +15,7 @@ from worker.api.ids import requeue_run_id
 from worker.api.models import Identity, Run, recency
 from worker.api.retry import DELIVER, PATIENT, READ, Retrier
 from worker.api.wire import ErrorKind, parse_instant
+from worker.reporting.entry_state import why_mark
 from worker.reporting.journal import Journal
 from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
@@ -91,17 +92,20 @@ class Delivery:
             await self._journal.close_entry(run_id)
 
     async def _stop(self, entry: Entry, report: dict[str, Any]) -> Delivered:
+        refusal = Refused("no form of it was tried")
         for level in range(REDUCTIONS + 1):
             body = reduced(report, level, self._kept_at)
             try:
                 return await self._retrier.call(DELIVER, lambda body=body: self._put(entry, body))  # type: ignore[misc]
             except Refused as error:
+                refusal = error
                 log.warning("outcome.refused", run_id=entry.run_id, level=level, error=str(error))
         await asyncio.sleep(self._lag_s)  # a server may say 422 of a run that our first report has stopped
         run = await self._retrier.call(DELIVER, lambda: self._surely(entry))
         if run is not None and is_our_report(run, entry, report):
             return accepted(run.results)
         log.error("outcome.refused_for_good", run_id=entry.run_id, kept_at=self._kept_at)
+        await self._journal.mark(entry.run_id, why_mark(refusal))
         return Delivered.REFUSED
 
     async def _put(self, entry: Entry, body: dict[str, Any]) -> Delivered:
@@ -121,6 +125,7 @@ class Delivery:
             return accepted(run.results)
         if run is None or standing_of(run, identity_of(entry, body)) is not Standing.OURS:
             log.error("outcome.fenced", run_id=entry.run_id, kept_at=self._kept_at, error=str(error))
+            await self._journal.mark(entry.run_id, why_mark(error))
             return Delivered.FENCED
         if isinstance(error, Refused) and error.status in BODY_REFUSED:
             raise error

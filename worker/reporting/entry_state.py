@@ -7,9 +7,11 @@ from typing import Any, Final
 
 from worker.reporting.records import DELIVERED_MARK, Entry
 
-__all__ = ["KEPT", "EntryState", "outcome_of", "state_of"]
+__all__ = ["KEPT", "EntryState", "outcome_of", "reason_of", "state_of", "told_marks", "why_mark"]
 
 KEPT: Final = frozenset({"fenced", "reduced", "refused"})  # marks of outcomes that stay for a person
+WHY: Final = "why|"  # how a mark starts that says why
+WHY_CHARS_MAX: Final = 300
 
 
 class EntryState(StrEnum):
@@ -43,3 +45,18 @@ def state_of(entry: Entry) -> EntryState:
 def outcome_of(entry: Entry) -> dict[str, Any] | None:
     """Return how the run ended: the body of its terminal report; None where it has not."""
     return entry.terminal if entry.terminal is not None else entry.ended
+
+
+def why_mark(error: Exception) -> str:
+    """Return the mark that keeps what the server said."""
+    return WHY + str(error)[:WHY_CHARS_MAX]
+
+
+def reason_of(entry: Entry) -> str | None:
+    """Return why an outcome stays, as the server said it last; None where nobody noted it."""
+    return next((mark.removeprefix(WHY) for mark in reversed(entry.marks) if mark.startswith(WHY)), None)
+
+
+def told_marks(entry: Entry) -> frozenset[str]:
+    """Return the marks with which an outcome stays, and why."""
+    return KEPT | {mark for mark in entry.marks if mark.startswith(WHY)}

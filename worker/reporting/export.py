@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from worker.reporting.disk import sync_folder
-from worker.reporting.entry_state import outcome_of, state_of
+from worker.reporting.entry_state import outcome_of, reason_of, state_of
 from worker.reporting.records import Entry
 
 __all__ = ["document", "exported_outcomes", "summary", "write_export"]
@@ -29,6 +29,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "since": outcome.get("stoppedAt") or entry.started_at,
         "result": outcome.get("resultCode"),
         "error": outcome.get("error"),
+        "why": reason_of(entry),
         "sizeBytes": len(msgspec.json.encode(entry)),
         "files": len(entry.files),
         "filesBytes": sum(file.size_bytes for file in entry.files),
