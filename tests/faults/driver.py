@@ -20,10 +20,20 @@ from tests.faults.processes import adopting_orphans, descendants, descriptors
 from tests.unit.executor.bench import Bench, bench
 from worker.executor.outcome import Outcome
 
-__all__ = ["drive", "start"]
+__all__ = ["drive", "start", "works"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DRIVE_TIMEOUT_S = 60.0
+
+
+def works(*command: str) -> bool:
+    """Tell whether a program is there and may do here what it is for."""
+    try:
+        return (
+            subprocess.run([*command, "true"], capture_output=True, check=False, timeout=10).returncode == 0
+        )
+    except OSError:
+        return False
 
 
 def start(folder: Path, *names: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:

@@ -5,21 +5,20 @@ left, and no descriptor leaks.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.driver import drive
+from tests.faults.driver import drive, works
 
 TIDY = {"is_tidy": True, "left": 0, "zombies": 0, "leaked": 0}
-IS_TRACED = shutil.which("strace") is not None
-IS_ROOT = os.geteuid() == 0
-pytestmark = pytest.mark.skipif(not IS_TRACED, reason="needs strace")
+IS_TRACED = works("strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull)
+MAY_MOUNT = works("unshare", "--mount")
+pytestmark = pytest.mark.skipif(not IS_TRACED, reason="needs strace, and the right to trace")
 
 
-def drive_with(folder: Path, call: str, error: str, when: int, *names: str) -> list[dict[str, Any]]:
+def drive_with(folder: Path, call: str, error: str, when: str, *names: str) -> list[dict[str, Any]]:
     """Run tasks while one call of each process fails; see that this happened."""
     seen = folder / "strace"
     inject = f"inject={call}:error={error}:when={when}"
@@ -32,16 +31,16 @@ def drive_with(folder: Path, call: str, error: str, when: int, *names: str) -> l
 @pytest.mark.parametrize(
     ("call", "error", "when", "says"),
     [
-        ("clone", "EAGAIN", 1, "Resource temporarily unavailable"),  # the minder forks
-        ("socketpair", "EMFILE", 3, "Too many open files"),  # of the minder; the first is asyncio's
-        ("pipe2", "EMFILE", 2, "Too many open files"),  # for the child's output
-        ("pidfd_open", "EMFILE", 1, "Too many open files"),  # to see the child's end
-        ("epoll_ctl", "ENOSPC", 2, "No space left"),  # to hear the minder
-        ("epoll_ctl", "ENOSPC", 4, "No space left"),  # to hear the child
+        ("clone", "EAGAIN", "1", "Resource temporarily unavailable"),  # the minder forks
+        ("socketpair", "EMFILE", "3", "Too many open files"),  # of the minder; the first is asyncio's
+        ("pipe2", "EMFILE", "2", "Too many open files"),  # for the child's output
+        ("pidfd_open", "EMFILE", "1", "Too many open files"),  # to see the child's end
+        ("epoll_ctl", "ENOSPC", "2", "No space left"),  # to hear the minder
+        ("epoll_ctl", "ENOSPC", "4", "No space left"),  # to hear the child
     ],
 )
 def test_a_child_that_cannot_be_started_gives_its_run_back(
-    tmp_path: Path, call: str, error: str, when: int, says: str
+    tmp_path: Path, call: str, error: str, when: str, says: str
 ) -> None:
     """Without processes, descriptors or watches the run is not lost; the next one is started."""
     first, second, left = drive_with(tmp_path, call, error, when, "tame", "tame")
@@ -67,7 +66,7 @@ def test_a_folder_that_cannot_be_made_gives_its_run_back(tmp_path: Path) -> None
 
 def test_a_channel_with_an_input_error_is_a_crash(tmp_path: Path) -> None:
     """The child cannot read what it shall do."""
-    first, second, left = drive_with(tmp_path, "recvfrom", "EIO", 2, "tame", "tame")
+    first, second, left = drive_with(tmp_path, "recvfrom", "EIO", "2", "tame", "tame")
     assert {first["code"], second["code"]} <= {"Success", "Failed"}
     failed = [one["error"] for one in (first, second) if one["error"]]
     assert [(one["kind"], one["retryable"]) for one in failed] == [("crashed", True)] * len(failed)
@@ -75,7 +74,35 @@ def test_a_channel_with_an_input_error_is_a_crash(tmp_path: Path) -> None:
     assert left == TIDY
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="mounts a small file system")
+@pytest.mark.parametrize("error", ["ENOBUFS", "ENOMEM"])
+def test_orders_wait_for_the_kernels_memory(tmp_path: Path, error: str) -> None:
+    """What agent and minder cannot send now follows; no run waits for ever for an order that was lost."""
+    told = drive_with(tmp_path, "sendmsg", error, "1..4", "tame", "leaves_a_program_running", "tame")
+    assert [one.get("code") for one in told[:3]] == ["Success"] * 3, told
+    assert told[3] == TIDY
+
+
+def test_a_file_that_the_disk_refuses_gives_its_run_back(tmp_path: Path) -> None:
+    """A file that is not safely on the disk is not promised to anybody."""
+    first, second, left = drive_with(tmp_path, "fsync", "EIO", "1", "goes_on_writing_an_artifact", "tame")
+    assert (first["error"]["kind"], first["error"]["retryable"]) == ("internal", True), first
+    assert "log.txt" in first["error"]["message"]
+    assert "Input/output error" in first["error"]["message"]
+    assert second["code"] == "Success"
+    assert left == TIDY
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="mounts a small file system")
+def test_output_that_finds_no_room_costs_no_run(tmp_path: Path) -> None:
+    """Its file is cut; the run succeeds."""
+    mount = f'mount -t tmpfs -o size=256k zoo {tmp_path} && exec "$@"'
+    before = ["unshare", "--mount", "sh", "-c", mount, "sh"]
+    first, second, left = drive(tmp_path, "floods_stdout", "tame", before=before)
+    assert first["code"] == second["code"] == "Success", first
+    assert left == TIDY
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="mounts a small file system")
 def test_a_handler_that_fills_the_disk_gets_an_error_of_its_own(tmp_path: Path) -> None:
     """Its write fails, its folder is emptied, and the next run has room."""
     mount = f'mount -t tmpfs -o size=8m,nr_inodes=1k zoo {tmp_path} && exec "$@"'
@@ -87,7 +114,7 @@ def test_a_handler_that_fills_the_disk_gets_an_error_of_its_own(tmp_path: Path) 
     assert left == TIDY
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="mounts in a namespace of its own")
+@pytest.mark.skipif(not MAY_MOUNT, reason="mounts in a namespace of its own")
 def test_what_a_handler_mounts_in_its_folder_does_not_keep_it(tmp_path: Path) -> None:
     """A mount in a run's folder cannot be removed as a folder; the run ends, and so does the next."""
     first, second, left = drive(tmp_path, "mounts_over_its_folder", "tame", before=["unshare", "--mount"])

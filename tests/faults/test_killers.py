@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.animals import ZOO, read_animal
 from tests.faults.cage import reap
-from tests.faults.driver import drive, start
+from tests.faults.driver import drive, start, works
 from tests.faults.processes import Process, adopting_orphans, descendants
 
 GONE_S = 15.0
@@ -52,7 +52,7 @@ def test_nothing_outlives_an_agent_killed_by_its_handler(tmp_path: Path, animal:
     assert living() == []
 
 
-@pytest.mark.skipif(Path("/proc/self/uid_map").read_text().split()[:2] != ["0", "0"], reason="needs root")
+@pytest.mark.skipif(not works(*NAMESPACE), reason="needs the right to make a pid namespace")
 def test_an_agent_as_pid_1_outlives_a_handler_that_kills_everything(tmp_path: Path) -> None:
     """As in a container: all but the agent is dead, which gives the run back and goes on."""
     killed, after, left = drive(tmp_path, "kills_everything", "tame", before=NAMESPACE)

@@ -10,7 +10,7 @@ from tests.faults.animals import Animal, animals
 from tests.faults.cage import Cage, reap, watched
 from tests.faults.ends import check_end
 from tests.faults.processes import adopting_orphans, descendants, descriptors
-from worker.executor import child_task
+from worker.executor import steering
 
 HANG_S = 45.0  # beyond every limit inside
 LIMIT_GRACE_S = 2.0  # the real one is longer, and would only be waited for here
@@ -28,7 +28,7 @@ def zoo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zoo]:
     """Give one executor for all; when it is closed nothing may be left: process, zombie or descriptor."""
     before = descriptors()
     with adopting_orphans(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(child_task, "LIMIT_GRACE_S", LIMIT_GRACE_S)
+        patch.setattr(steering, "LIMIT_GRACE_S", LIMIT_GRACE_S)
         try:
             with asyncio.Runner() as loop:
                 opened = Cage.open(tmp_path_factory.mktemp("zoo"), load_timeout_s=1.0)
