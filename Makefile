@@ -5,10 +5,10 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
-SECONDS ?= 60
+SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real soak check format bench lock wheel clean
+.PHONY: help setup demo test test-real soak chaos check format bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -31,6 +31,9 @@ test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; in
 
 soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); ARGS="--seed 7"
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)
+
+chaos: setup ## Kill and cut agents, children, minder and server, for SECONDS (120); ARGS="--cell …"
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(ARGS)
 
 check: setup ## Format, lint, strict types, import direction, shell scripts, locks
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,143 @@
+"""One round: a fresh job, one cell once, everything mended and worked off, then looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+from typing import Any, Final
+
+from msgspec import Struct
+
+from tests.chaos.book import Execution, executions_of
+from tests.chaos.cells import Cell
+from tests.chaos.checker import Sort, Story, Violation, check
+from tests.chaos.trap import Kill, Trap
+from tests.chaos.world import LIMIT_S, World
+from worker.api.errors import ApiError
+
+__all__ = ["Round", "play"]
+
+KINDS: Final = ("plain", "flaky", "file", "plain")
+BEATS: Final = (10, 40)  # of 10 ms each
+QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
+LOOK_S: Final = 0.05
+
+
+class Round(Struct, frozen=True):
+    """What came of a round."""
+
+    cell: Cell
+    is_hit: bool
+    wall_s: float
+    runs: int
+    executions: int
+    kills: tuple[Kill, ...]
+    faults: int
+    violations: tuple[Violation, ...]
+
+
+async def play(it: World, cell: Cell, seed: str) -> Round:
+    """Play one."""
+    started_mono = time.monotonic()
+    rng = Random(seed)
+    trap = Trap(cell, rng, it)
+    tasks = await submit(it, trap, rng)
+    it.watcher = trap
+    job_id = trap.job_id
+    assert job_id is not None
+    try:
+        await until_done(it, job_id, len(tasks), trap)
+    finally:
+        trap.disarm()
+    await it.mend()
+    quiet = await until_quiet(it, job_id)
+    story = await tell(it, tasks, trap)
+    violations = [*quiet, *check(story), *(Violation(Sort.EARLY, says) for says in it.early)]
+    it.early.clear()
+    return Round(
+        cell=cell,
+        is_hit=trap.is_hit,
+        wall_s=round(time.monotonic() - started_mono, 1),
+        runs=sum(bool(run["startedAt"]) for run in story.runs),
+        executions=len(story.executions),
+        kills=tuple(trap.kills),
+        faults=trap.faults,
+        violations=tuple(violations),
+    )
+
+
+async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
+    """Create a job whose tasks nobody sees before all of them are there; return the kinds of its tasks."""
+    job = await it.api.create_job({"title": "chaos", "type": "chaos", "schedulerState": "paused"})
+    tasks = {}
+    for kind in rng.sample(KINDS, len(KINDS)):
+        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*BEATS)}
+        task = await it.api.create_task({"jobId": job.id, "type": "chaos", "parameters": parameters})
+        tasks[task.id] = kind
+    trap.job_id, trap.tasks = job.id, frozenset(tasks)
+    it.watcher = trap
+    await it.api.update_job(job.id, {"schedulerState": "active"})
+    return tasks
+
+
+async def until_done(it: World, job_id: str, count: int, trap: Trap) -> None:
+    """Wait until all tasks have stopped; whatever is stuck is seen by the checker."""
+    until_mono = time.monotonic() + LIMIT_S
+    while time.monotonic() < until_mono:
+        it.strays()  # reaps what killed agents left
+        try:
+            job = await it.api.get_job(job_id)
+        except ApiError:  # the server is dead for now
+            await asyncio.sleep(LOOK_S)
+            continue
+        if job.raw["taskResultSuccesses"] == count:
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+async def until_quiet(it: World, job_id: str) -> list[Violation]:
+    """Wait until nothing is on its way: no report, no live run, no file."""
+    until_mono = time.monotonic() + QUIET_S
+    while True:
+        runs = await all_runs(it, job_id)
+        live = [run["id"] for run in runs if not run["stoppedAt"]]
+        entries = [journal.open_entries() for journal in it.journals.values()]
+        waiting = [entry.run_id for each in entries for entry in each.values() if not entry.marks]
+        files = it.files()
+        if not live and not waiting and not files:
+            return []
+        if time.monotonic() > until_mono:
+            return [Violation(Sort.LEFTOVER, f"file {path}") for path in files]
+        await asyncio.sleep(LOOK_S)
+
+
+async def all_runs(it: World, job_id: str) -> list[dict[str, Any]]:
+    """Return every run of a job."""
+    runs: list[dict[str, Any]] = []
+    while page := await it.api.list_runs(job_id=job_id, page=len(runs) // 100 + 1, per_page=100):
+        runs += [run.raw for run in page]
+        if len(page) < 100:
+            break
+    return runs
+
+
+async def tell(it: World, tasks: dict[str, str], trap: Trap) -> Story:
+    """Collect everything that the checker wants to know."""
+    shown = {}
+    for task_id in tasks:
+        task = await it.api.get_task(task_id)
+        shown[task_id] = (task.run_status, task.run_result)
+    for journal in it.journals.values():
+        journal.read(is_sure=True)
+    it.book.read()
+    executions: list[Execution] = executions_of(it.book.lines, tasks)
+    return Story(
+        tasks=tasks,
+        shown=shown,
+        runs=await all_runs(it, trap.job_id or ""),
+        executions=executions,
+        written=frozenset().union(*(journal.tokens for journal in it.journals.values())),
+        entries={name: journal.open_entries() for name, journal in it.journals.items()},
+        kills=trap.kills,
+    )

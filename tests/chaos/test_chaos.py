@@ -1,0 +1,60 @@
+"""A selection of the matrix: one cell of each kind, the same choices every time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.chaos.__main__ import wreck
+from tests.chaos.cells import Cell
+from tests.chaos.tally import Tally, shown
+from tests.faults.processes import adopting_orphans
+
+SEED = 4
+CELLS = [
+    Cell.named(name)
+    for name in (
+        "child@started+reorder",
+        "agent@claim-sent+delay",
+        "server@end-taken+drop-answer",
+        "agent@journalled+502",
+        "minder@progress+none",
+        "agent@claim-taken+none",
+        "nobody@claim-sent+drop-answer",
+        "agent@requeue-taken+duplicate",
+        "server@started+cut",
+    )
+]
+AGAIN = 3  # rounds more, for cells whose step did not come about in the first
+
+
+@pytest.fixture(scope="module")
+def tally(tmp_path_factory: pytest.TempPathFactory) -> Tally:
+    """Play them on two agents, then let these drain."""
+
+    async def rounds() -> Tally:
+        played = await wreck(
+            tmp_path_factory.mktemp("chaos"), SEED, CELLS, seconds=600, rounds=len(CELLS), say=False
+        )
+        if missed := played.missed():
+            base = tmp_path_factory.mktemp("again")
+            again = await wreck(base, SEED, missed, seconds=600, rounds=AGAIN, say=False)
+            played.rounds += again.rounds
+            played.broken += again.broken
+        return played
+
+    with adopting_orphans():
+        return asyncio.run(rounds())
+
+
+def test_no_result_is_lost_no_task_runs_twice_and_nothing_is_left(tally: Tally) -> None:
+    """Whoever is killed, at whatever step, with whatever fault of the wire."""
+    assert tally.broken == [], shown(tally)
+
+
+def test_every_cell_was_hit(tally: Tally) -> None:
+    """A kill that did not happen would show nothing; neither would a fault."""
+    assert tally.missed() == []
+    assert sum(len(one.kills) for one in tally.rounds) >= len(CELLS) - 1
+    assert sum(one.faults for one in tally.rounds) >= 6
