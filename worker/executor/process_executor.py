@@ -13,7 +13,7 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
-from worker.executor.child_task import ChildTask, Steering
+from worker.executor.child_task import ChildTask
 from worker.executor.children import Children
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
@@ -29,6 +29,7 @@ from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
+from worker.executor.steering import Steering
 from worker.executor.task_limits import read_limits
 from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
@@ -194,8 +195,8 @@ class ProcessExecutor:
         try:
             return await self._run_through(task, link, meter, Path(assign.workdir))
         finally:
-            if task.output.has_files:
-                await to_the_end(task.output.discard())
+            if task.heard.output.has_files:
+                await to_the_end(task.heard.output.discard())
 
     async def _run_through(
         self, task: ChildTask, link: ChildLink, meter: Meter, workdir: Path
@@ -212,13 +213,13 @@ class ProcessExecutor:
         usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
         kills = increase(kills_before, self._spawner.oom_kills())
         end = classify(replace(task.evidence(), pool_oom_kills=kills))
-        made = handed_over(task.artifacts) if task.evidence().ended is not None else ()
-        printed = await task.output.close(is_success=end.code is ResultCode.SUCCESS)
+        made = handed_over(task.heard.artifacts) if task.evidence().ended is not None else ()
+        printed = await task.heard.output.close(is_success=end.code is ResultCode.SUCCESS)
         files, end = await take_files(self._spool, end, [*made, *printed], task.assignment.run_id, workdir)
         if end.error is not None and task.evidence().ended is None:
-            end = End(end.code, end.value, with_last_lines(end.error, task.output.tail.last()))
-        outcome = outcome_of(end, usage, files, task.output.tail.text(), task.checkpoint)
-        return await without_secrets(outcome, task.redactor, task.told_bytes), fate
+            end = End(end.code, end.value, with_last_lines(end.error, task.heard.output.tail.last()))
+        outcome = outcome_of(end, usage, files, task.heard.output.tail.text(), task.heard.checkpoint)
+        return await without_secrets(outcome, task.heard.redactor, task.told_bytes), fate
 
 
 def increase(before: int | None, after: int | None) -> int | None:

@@ -186,13 +186,17 @@ def test_one_handler_runs_here_without_a_server(tmp_path: Path) -> None:
     events: list[object] = []
 
     async def scenario() -> None:
-        outcome, _ = await run_local(f"{path}:first", {"size": "5"}, events.append, state_dir=tmp_path / "state")
+        outcome, _ = await run_local(
+            f"{path}:first", {"size": "5"}, events.append, state_dir=tmp_path / "state"
+        )
         assert (outcome.code, outcome.value) == (ResultCode.SUCCESS, {"value": 5})
         by_type, _ = await run_local(
             "first", {}, events.append, state_dir=tmp_path / "state", handlers=(str(path),)
         )
         assert by_type.value == {"value": 3}
-        wrong, _ = await run_local(f"{path}:first", {"size": "x"}, events.append, state_dir=tmp_path / "state")
+        wrong, _ = await run_local(
+            f"{path}:first", {"size": "x"}, events.append, state_dir=tmp_path / "state"
+        )
         assert wrong.error is not None
         assert wrong.error.kind is ErrorKind.INVALID_PARAMETERS
 

@@ -69,10 +69,10 @@ def test_a_frozen_agent_does_not_let_a_run_go_on(tmp_path: Path) -> None:
 import asyncio
 from pathlib import Path
 from tests.unit.executor.bench import bench
-from worker.executor import child_task
+from worker.executor import steering
 from worker.executor.limits import Limits
 
-child_task.GUARD_MARGIN_S = child_task.LIMIT_GRACE_S = 0.1
+steering.GUARD_MARGIN_S = steering.LIMIT_GRACE_S = 0.1
 
 async def main():
     folder, handlers = Path({str(tmp_path)!r}), Path({str(path)!r})

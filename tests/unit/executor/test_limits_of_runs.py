@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.executor.bench import bench, is_running, stop_at_progress, within_limit
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor import child_task
+from worker.executor import steering
 from worker.executor.executor import StopRequest
 from worker.executor.limits import Limits
 from worker.executor.outcome import RunError
@@ -137,7 +137,7 @@ def test_native_code_that_hears_no_signal_is_killed(
     tmp_path: Path, how: str, limits: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Limits are held from outside: every signal blocked, the interpreter's lock kept."""
-    monkeypatch.setattr(child_task, "LIMIT_GRACE_S", 0.3)  # the wait is the constant's, not the test's
+    monkeypatch.setattr(steering, "LIMIT_GRACE_S", 0.3)  # the wait is the constant's, not the test's
     error = error_of(tmp_path, "native", limits, how=how)
     assert error.kind is (ErrorKind.TIMEOUT if "timeout" in limits else ErrorKind.NO_PROGRESS)
     assert error.message.endswith("; it did not stop in time and was killed")
@@ -148,7 +148,7 @@ def test_the_grace_of_another_stop_does_not_put_a_limit_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A drain with an hour's grace ends a run that has three tenths of a second left."""
-    monkeypatch.setattr(child_task, "LIMIT_GRACE_S", 0.3)  # the wait is the constant's, not the test's
+    monkeypatch.setattr(steering, "LIMIT_GRACE_S", 0.3)  # the wait is the constant's, not the test's
 
     async def scenario() -> None:
         async with bench(tmp_path, handlers=LIMITED) as it:

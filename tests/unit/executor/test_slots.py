@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.executor.bench import bench, is_running, stop_at_progress, within_limit
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor import child_task
+from worker.executor import steering
 from worker.executor.executor import StopRequest
 
 SLOTS = Path(__file__).with_name("slot_handlers.py")
@@ -137,7 +137,7 @@ def test_setup_has_the_limit_of_the_import(
     tmp_path: Path, slots: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that hangs is ended, and says what it is that took so long."""
-    monkeypatch.setattr(child_task, "LIMIT_GRACE_S", 0.0)  # the wait is the constant's, not the test's
+    monkeypatch.setattr(steering, "LIMIT_GRACE_S", 0.0)  # the wait is the constant's, not the test's
 
     async def scenario() -> None:
         async with bench(tmp_path, handlers=slots, load_timeout_s=1.0) as it:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.executor.bench import bench, is_running, stop_at_progress, within_limit
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor import child_task
+from worker.executor import steering
 from worker.executor.executor import LogEvent, ProgressEvent, StopRequest
 from worker.executor.limits import Limits
 
@@ -125,7 +125,7 @@ def test_a_stopped_child_is_not_used_again(tmp_path: Path) -> None:
 
 def test_the_wall_limit_holds_against_a_deaf_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Native code that looks at nothing ends as `timeout`."""
-    monkeypatch.setattr(child_task, "LIMIT_GRACE_S", 0.2)  # the wait is the constant's, not the test's
+    monkeypatch.setattr(steering, "LIMIT_GRACE_S", 0.2)  # the wait is the constant's, not the test's
 
     async def scenario() -> None:
         async with bench(tmp_path) as it:
@@ -161,7 +161,7 @@ def test_the_agents_own_limit_holds_for_all(tmp_path: Path) -> None:
 
 def test_an_import_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The import of a handler has a limit of its own."""
-    monkeypatch.setattr(child_task, "LIMIT_GRACE_S", 0.0)  # an import cannot be told anything
+    monkeypatch.setattr(steering, "LIMIT_GRACE_S", 0.0)  # an import cannot be told anything
     path = tmp_path / "hanging.py"
     path.write_text("import time\ntime.sleep(600)\n")
 
