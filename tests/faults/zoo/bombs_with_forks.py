@@ -7,7 +7,7 @@ import time
 from worker import Context, handler
 
 END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 5, "limit_s": 20, "weight": 1}
-PROCESSES = 150
+PROCESSES = 100
 
 
 @handler()

@@ -2,13 +2,13 @@
 
 from worker import Context, handler
 
-END = {"value": {"value": 2001}, "weight": 1}
+END = {"value": {"value": 501}, "weight": 1}
 
 
 @handler()
 def fills_its_folder(ctx: Context) -> int:
-    """Write two thousand small files and a large one."""
-    for number in range(2000):
+    """Write five hundred small files and a large one."""
+    for number in range(500):
         (ctx.workdir / f"{number}").touch()
-    (ctx.workdir / "large").write_bytes(bytes(30_000_000))
+    (ctx.workdir / "large").write_bytes(bytes(20_000_000))
     return sum(1 for _ in ctx.workdir.iterdir())

@@ -1,4 +1,4 @@
-"""Prints a line of 50 megabytes that never ends."""
+"""Prints a line of 20 megabytes that never ends."""
 
 import os
 
@@ -10,6 +10,6 @@ END = {"value": {"value": "printed"}, "limit_s": 20, "weight": 1}
 @handler()
 def prints_without_line_ends(ctx: Context) -> str:
     """Write without a newline."""
-    for _ in range(50):
+    for _ in range(20):
         os.write(1, b"x" * 1_000_000)
     return "printed"

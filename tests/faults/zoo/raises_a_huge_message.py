@@ -1,4 +1,4 @@
-"""Raises an exception with a message of 50 MB."""
+"""Raises an exception with a message of 20 MB."""
 
 from worker import Context, handler
 
@@ -8,4 +8,4 @@ END = {"kind": "handler_error", "says": ["ValueError: xxxx"], "weight": 1}
 @handler()
 def raises_a_huge_message(ctx: Context) -> None:
     """Raise."""
-    raise ValueError("x" * 50_000_000)
+    raise ValueError("x" * 20_000_000)

@@ -7,5 +7,5 @@ END = {"kind": "handler_error", "says": ["more than 262144", "ctx.artifact"]}
 
 @handler()
 def returns_too_much(ctx: Context) -> dict[str, str]:
-    """Return 30 MB."""
-    return {"text": "x" * 30_000_000}
+    """Return 5 MB."""
+    return {"text": "x" * 5_000_000}
