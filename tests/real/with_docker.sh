@@ -7,7 +7,7 @@
 set -eu
 . "$(dirname "$0")/packages.sh"
 need_root
-install_for dockerd docker.io
+install_for dockerd '^docker[.]io$' # apt reads an expression; the dot of the name reads like a host's
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 folder=$(mktemp -d)
