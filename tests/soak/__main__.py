@@ -24,12 +24,14 @@ from tests.soak.census import Census
 from tests.soak.herd import Deck, Herd
 from tests.soak.verdict import problems_of, rest_of, slope_of
 from tests.unit.executor.bench import bench
+from worker.storage.spool import Spool
 
 __all__ = ["main", "soak"]
 
 ROUND_S = 4.0
 WARM_TYPES = 5  # children of the tame handlers stay, so that most runs are of them
 MIB = 2**20
+SPOOL_BYTES = 1024 * MIB
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -57,11 +59,14 @@ async def soak(folder: Path, *, seconds: float, runs: int | None, slots: int, de
     """Run it; return what came of it."""
     cages = Cages(folder)
     idle = slots + WARM_TYPES
-    async with bench(folder, catalogue=cages, concurrency=idle) as it:  # type: ignore[arg-type]
+    spool = Spool(folder / "spool", SPOOL_BYTES)
+    async with bench(folder, catalogue=cages, concurrency=idle, spool=spool) as it:  # type: ignore[arg-type]
         herd = Herd(it, cages, deck, slots, idle)
         while herd.at_s < seconds and (runs is None or it.runs < runs):
             rest_runs = None if runs is None else min(max(runs // 10, 20), runs - it.runs)
             await herd.live(min(ROUND_S, seconds - herd.at_s), rest_runs)
+            for stored in (folder / "spool").glob("run-*"):
+                await spool.remove(stored.name)
             if say:
                 print(line(herd, herd.taken[-1]), flush=True)
     return herd

@@ -16,7 +16,7 @@ from tests.soak.herd import TAME, Deck
 from tests.soak.verdict import problems_of, rest_of, slope_of
 
 MIB = 2**20
-RUNS = 200
+RUNS = 150
 MAX_GROWTH_BYTES = 8 * MIB  # of the few handlers that tell much
 HANG_S = 60.0  # beyond every limit inside
 SLOW = frozenset({"fills_its_folder", "nests_folders", "leaves_threads", "rewrites_itself"})
