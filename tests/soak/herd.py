@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -93,6 +94,7 @@ class Herd:
         except (AssertionError, TimeoutError) as exc:
             if len(self.wrong) < MAX_WRONG:
                 self.wrong.append(f"{animal.name}: {type(exc).__name__}: {exc}"[:1000])
+                print(f"wrong end: {self.wrong[-1]}", file=sys.stderr, flush=True)
 
     async def _rest(self) -> None:
         """Wait until nothing is left but the minder and idle children; what stays is a survivor."""
