@@ -35,7 +35,7 @@ class End(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     first_kind: str | None = None  # of the error of the runs before the last
     stop: str | None = None  # the kind of a stop that is asked for at the first progress
     grace_s: float = 0.2  # of that stop
-    limit_s: float = 10.0  # from its start to its end, on a slow machine
+    limit_s: float = 20.0  # from its start to its end, on a slow machine
     resists: bool = False  # its folder cannot be removed, and is put aside for a person
     world: str = "here"  # "here": in this process's executor; else the test that runs it by itself
     weight: int = 2  # how often the soak takes it; 0: never

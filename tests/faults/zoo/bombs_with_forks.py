@@ -6,7 +6,7 @@ import time
 
 from worker import Context, handler
 
-END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 5, "limit_s": 20, "weight": 1}
+END = {"kind": "cancelled", "stop": "cancelled", "grace_s": 5, "weight": 1}
 PROCESSES = 100
 
 
