@@ -12,6 +12,7 @@ import itertools
 import logging
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ from tests.chaos.rounds import Round, play
 from tests.chaos.tally import Tally, shown
 from tests.chaos.world import World, world
 from tests.faults.processes import adopting_orphans
+from worker.api.errors import ApiError
 
 __all__ = ["main", "wreck"]
 
@@ -67,8 +69,8 @@ class Wreck:
             broken = len(self._tally.broken)
             try:
                 await self._live(folder, AGENTS[number % len(AGENTS)], cells)
-            except AssertionError as failure:
-                self._break(Sort.STUCK, f"{failure}", "a world", folder)
+            except (AssertionError, ApiError, subprocess.TimeoutExpired) as failure:
+                self._break(Sort.STUCK, f"{type(failure).__name__}: {failure}", "a world", folder)
             if len(self._tally.broken) == broken:
                 shutil.rmtree(folder)
             if self._is_over():

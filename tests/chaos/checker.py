@@ -126,8 +126,9 @@ def is_excused(story: Story, one: Execution) -> bool:
 def left_open(story: Story) -> Iterable[str]:
     """Name the journals' open entries, but those that are kept for a person beside a success."""
     succeeded = {run["taskId"] for run in story.runs if run["resultCode"] == "Success"}
+    told = {token_in(dict(run)) for run in story.runs} - {None}
     for agent, entries in story.entries.items():
         for entry in entries.values():
             is_kept = KEPT in entry.marks and (entry.task_id in succeeded or entry.task_id not in story.tasks)
-            if not is_kept:
+            if not is_kept or token_in(entry.terminal or entry.ended) in told:
                 yield f"journal of {agent}: run {entry.run_id}, {entry.marks}, ended {entry.has_outcome}"

@@ -181,16 +181,17 @@ def reap_strays(ours: set[int]) -> list[Process]:
 def groups_of(names: list[str], patience_s: float = 10.0) -> list[str]:
     """Return the control groups that bear one of some names, once they had time to go."""
     until_mono = time.monotonic() + patience_s
-    while found := [str(path) for path in Path("/sys/fs/cgroup").rglob("millhand*") if has(path, names)]:
+    while found := [folder for folder in group_folders() if any(name in folder for name in names)]:
         if time.monotonic() > until_mono:
             break
         time.sleep(0.1)
     return found
 
 
-def has(path: Path, names: list[str]) -> bool:
-    """Tell whether a path's name holds one of some names."""
-    return any(name in path.name for name in names)
+def group_folders() -> list[str]:
+    """Return the control groups of all agents; those of others come and go meanwhile."""
+    walk = os.walk("/sys/fs/cgroup")
+    return [f"{at}/{name}" for at, names, _ in walk for name in names if name.startswith("millhand")]
 
 
 def free_port() -> int:

@@ -31,6 +31,7 @@ class Exchange(Struct):
     fault: Fault = Fault.NONE
     delay_s: float = 0.0  # of what is delayed or sent twice; how long a cut lasts
     on_answer: Fault = Fault.NONE
+    is_refused: bool = False  # by the server: a race that was lost is no step of a run
 
 
 class Director(Protocol):
@@ -106,8 +107,8 @@ class Proxy:
                 )
                 if not await self._pass_on(exchange, reader, writer):
                     break
-        except OSError:
-            pass  # the agent has gone
+        except (OSError, asyncio.CancelledError):
+            pass  # the agent has gone, or the world ends; nobody awaits this
         finally:
             self._writers.discard(writer)
             self._tasks.discard(task)
@@ -125,6 +126,7 @@ class Proxy:
         await self._hold(exchange)
         if (answer := await self._ask(exchange, reader)) is None:
             return False
+        exchange.is_refused = int(answer.start.split(" ")[1]) >= 300
         await self._director.taken(exchange, answer)
         if exchange.on_answer is Fault.CUT:
             self.cut(exchange.delay_s)

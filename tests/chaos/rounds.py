@@ -20,6 +20,8 @@ __all__ = ["Round", "play"]
 
 KINDS: Final = ("plain", "flaky", "file", "plain")
 BEATS: Final = (10, 40)  # of 10 ms each
+LONG_KINDS: Final = ("plain", "file")
+LONG_BEATS: Final = (600, 650)  # of a single task, beyond the lease: somebody idle may take it meanwhile
 QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
 LOOK_S: Final = 0.05
 
@@ -71,8 +73,9 @@ async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
     """Create a job whose tasks nobody sees before all of them are there; return the kinds of its tasks."""
     job = await it.api.create_job({"title": "chaos", "type": "chaos", "schedulerState": "paused"})
     tasks = {}
-    for kind in rng.sample(KINDS, len(KINDS)):
-        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*BEATS)}
+    beats = LONG_BEATS if trap.is_long else BEATS
+    for kind in [rng.choice(LONG_KINDS)] if trap.is_long else rng.sample(KINDS, len(KINDS)):
+        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*beats)}
         task = await it.api.create_task({"jobId": job.id, "type": "chaos", "parameters": parameters})
         tasks[task.id] = kind
     trap.job_id, trap.tasks = job.id, frozenset(tasks)

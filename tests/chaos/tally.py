@@ -73,7 +73,7 @@ class Tally:
         }
 
 
-SHOWN: Final = 40  # names of cells that were never hit
+SHOWN: Final = 40  # cells that were never hit, and violations
 
 
 def shown(tally: Tally) -> str:
@@ -89,7 +89,7 @@ def shown(tally: Tally) -> str:
     if missed:
         more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
         lines.append("never hit: " + " ".join(map(str, missed[:SHOWN])) + more)
-    for one in tally.broken:
+    for one in tally.broken[:SHOWN]:
         lines.append(
             f"{one.sort}: {one.says}\n    in {one.cell}; again: {one.repeat}\n    kept: {one.folder}"
         )

@@ -74,6 +74,8 @@ def test_a_good_story_is_good() -> None:
         (replace(GOOD, executions=UNTOLD, written=frozenset({"two"}), kills=[Kill(1, Victim.AGENT, "a")]),
          Sort.LOST, "was in the journal"),
         (replace(GOOD, entries={"a": {"r0": entry()}}), Sort.LEFTOVER, "journal of a: run r0"),
+        (replace(GOOD, runs=[run(results={"token": "two"})], entries={"a": {"r0": entry("fenced")}}),
+         Sort.LEFTOVER, "('fenced',)"),
         (replace(GOOD, entries={"a": {"r0": entry("reduced")}}), Sort.LEFTOVER, "('reduced',)"),
     ],
 )  # fmt: skip

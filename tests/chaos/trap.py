@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from tests.chaos.book import Line
-from tests.chaos.cells import Cell, Fault, Phase, Step, Victim
+from tests.chaos.cells import SENDING, Cell, Fault, Phase, Step, Victim
 from tests.chaos.http1 import Kind
 from tests.chaos.journals import Written
 from tests.chaos.processes import LEASE_S
@@ -22,10 +22,14 @@ __all__ = ["Kill", "Trap"]
 
 DOWN_S: Final = (0.0, 0.0, 0.7, LEASE_S + 1.0)  # how long who was killed stays dead
 DELAY_S: Final = (0.2, 1.0, LEASE_S + 1.0)  # the last one is beyond the agent's own patience, too
+CUT_S: Final = (0.5, LEASE_S + 2.5)
 OUTCOME_S: Final = 0.03  # about what the outcome takes from the child to the agent
+EXECUTING: Final = frozenset({Step.CLAIM_ANSWERED, Step.STARTED, Step.PROGRESS})
+LONG_SHARE: Final = 0.3  # of the rounds, at a step at which the run still has its whole time before it
 HARMED: Final = frozenset({Kind.CLAIM, Kind.REQUEUE, Kind.PROGRESS, Kind.END})
 OF_LINE: Final = {Step.STARTED: "begin", Step.OUTCOME: "return"}
 WARM: Final = frozenset({Step.POLLED, Step.INTENT, Step.CLAIM_SENT, Step.CLAIM_TAKEN, Step.CLAIM_ANSWERED})
+SELDOM: Final = frozenset({Step.REQUEUE_SENT, Step.REQUEUE_TAKEN, Step.REQUEUE_ANSWERED})
 ON_ANSWER: Final = frozenset({Fault.DROP_ANSWER, Fault.BAD_GATEWAY, Fault.CUT})
 
 
@@ -46,13 +50,14 @@ class Trap(Watcher):
         self._world = it
         self._seen: Counter[str] = Counter()
         self._exchange: Exchange | None = None
-        needs_child = cell.victim in (Victim.CHILD, Victim.MINDER) and cell.step in WARM
-        is_seldom = cell.step in (Step.REQUEUE_SENT, Step.REQUEUE_TAKEN, Step.REQUEUE_ANSWERED)
-        self._nth = 2 if needs_child else 1 if is_seldom else rng.choice((1, 1, 2))
+        is_cut = cell.fault is Fault.CUT
         self._down_s = rng.choice(DOWN_S)
-        self._delay_s = rng.choice(DELAY_S)
+        self._delay_s = rng.choice(CUT_S if is_cut else DELAY_S)
+        self.is_long = cell.step in EXECUTING and (is_cut or rng.random() < LONG_SHARE)
         self._outcome_s = rng.uniform(0.0, OUTCOME_S)
-        self._more = 0 if cell.fault is Fault.NONE else rng.choice((1, 1, 2, 3))  # requests to be harmed
+        more = 1 if is_cut else rng.choice((1, 1, 2, 3))
+        self._more = 0 if cell.fault is Fault.NONE else more  # requests to be harmed
+        self._nth = self._draw_nth(rng)
         self._agent: str | None = None  # whom it hit
         self.job_id: str | None = None  # of the round
         self.tasks: frozenset[str] = frozenset()
@@ -60,6 +65,12 @@ class Trap(Watcher):
         self.is_hit = False
         self.kills: list[Kill] = []
         self.faults = 0
+
+    def _draw_nth(self, rng: Random) -> int:
+        """Return which time it is: a child is there from the second claim on, some steps come only once."""
+        if self._cell.victim in (Victim.CHILD, Victim.MINDER) and self._cell.step in WARM:
+            return 2
+        return 1 if self._cell.step in SELDOM or self.is_long else rng.choice((1, 1, 2))
 
     def disarm(self) -> None:
         """Do nothing more."""
@@ -71,6 +82,9 @@ class Trap(Watcher):
     async def on_exchange(self, exchange: Exchange, phase: str) -> None:
         """Look whether a request is the step, and harm it."""
         at = self._cell.step.on_wire
+        if exchange is self._exchange and exchange.is_refused and self._agent is None:
+            self._exchange = None
+            self._seen[exchange.agent] -= 1
         if self._is_due and at is not None and at[0] is exchange.kind:
             await self._on_wire(exchange, phase, at[1])
         elif exchange is self._exchange and at is not None and phase == at[1]:
@@ -143,33 +157,23 @@ class Trap(Watcher):
             self._world.agents[agent].start()
 
     def _harm(self, exchange: Exchange, phase: str) -> None:
-        """Do the fault to the request that is the step, and to some more after it."""
-        fault = self._cell.fault
-        is_the_one = exchange is self._exchange
-        if not self.is_armed or self._more <= 0 or not (is_the_one or self._agent is not None):
+        """Do the fault to the request that is the step where that can be, and to some more after it."""
+        if not self.is_armed or self._more <= 0:
             return
-        if exchange.kind not in HARMED and not is_the_one:
-            return
-        at = self._cell.step.on_wire
-        if phase == Phase.SENT and not (is_the_one and at is not None and at[1] is not Phase.SENT):
-            self._set(exchange, fault)
-        elif phase == Phase.SENT and fault in (Fault.DELAY, Fault.DUPLICATE, Fault.REORDER):
-            self._set(exchange, fault)  # it reaches its later phase all the same
-        elif phase == Phase.TAKEN and is_the_one and exchange.fault is Fault.NONE and fault in ON_ANSWER:
+        fault, at = self._cell.fault, self._cell.step.on_wire
+        if exchange is self._exchange and at is not None:
+            if phase == Phase.SENT and (at[1] is Phase.SENT or fault in SENDING):
+                self._set(exchange, fault)
+            elif phase == Phase.TAKEN == at[1] and fault in ON_ANSWER:
+                self._set(exchange, fault, is_on_answer=True)
+        elif phase == Phase.SENT and self._agent is not None and exchange.kind in HARMED:
             self._set(exchange, fault)
 
-    def _set(self, exchange: Exchange, fault: Fault) -> None:
+    def _set(self, exchange: Exchange, fault: Fault, *, is_on_answer: bool = False) -> None:
         self._more -= 1
         self.faults += 1
         exchange.delay_s = self._delay_s
-        if fault is Fault.DROP_ANSWER or (
-            fault in ON_ANSWER and exchange is self._exchange and self._is_taken
-        ):
+        if is_on_answer or fault is Fault.DROP_ANSWER:
             exchange.on_answer = fault
         else:
             exchange.fault = fault
-
-    @property
-    def _is_taken(self) -> bool:
-        at = self._cell.step.on_wire
-        return at is not None and at[1] is Phase.TAKEN
