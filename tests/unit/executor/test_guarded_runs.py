@@ -7,12 +7,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.executor.bench import bench, within_limit
 from tests.unit.minder.cradle import is_alive, until
 from worker.api.wire import ErrorKind
+from worker.clock import SystemClock
+from worker.executor import link
+from worker.executor.assignment import Assignment
+from worker.executor.executor import StopRequest
+from worker.executor.lease import Lease
+from worker.executor.life import Life
 from worker.executor.spawn import ProcessSpawner
 
 MIB = 1024**2
@@ -93,3 +100,31 @@ asyncio.run(main())
             os.kill(process.pid, signal.SIGCONT)
         told = process.stdout.read().split()
     assert told[-2:] == ["ended", "timeout"]
+
+
+def test_a_stream_of_short_runs_costs_few_orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is held for one after the other without a word to the minder, and lifted from an idle child."""
+    orders: list[float | None] = []
+    real = Life.guard
+
+    def counting(life: Life, *limits: Any) -> None:
+        orders.append(limits[2])
+        real(life, *limits)
+
+    monkeypatch.setattr(Life, "guard", counting)
+    monkeypatch.setattr(link, "RELIEF_S", 0.2)
+    clock = SystemClock()
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            for at in range(20):
+                lease = Lease()
+                lease.renew(clock.mono(), 90.0)
+                assignment = Assignment(run_id=f"run-{at}", task_id="task", type="noop")
+                outcome = await it.executor.execute(assignment, StopRequest(), it.events.append, lease)
+                assert outcome.error is None
+            assert 1 <= len(orders) <= 3
+            assert all(freeze_s is not None for freeze_s in orders[:1])
+            await until(lambda: orders[-1] is None)
+
+    within_limit(scenario())
