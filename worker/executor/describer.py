@@ -11,12 +11,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
 from worker.executor.description import Description
 from worker.executor.environment import child_environment
 from worker.executor.loading import split_target
+from worker.executor.sweep import end_marked
 from worker.minder import confined
 
 __all__ = ["Describer"]
@@ -57,12 +59,16 @@ class Describer:
         self._python = python
         self._timeout_s = timeout_s
         self._wish = dict(wish or {})
+        self._mark = f"describe-{uuid4().hex}"
 
     async def describe(self, targets: list[str]) -> dict[str, Description]:
         """Return the description of each target: ``module``, ``file.py``, or one with ``:attribute``."""
         known = await asyncio.to_thread(self._recall)
         turn = asyncio.Semaphore(CONCURRENT)
-        answers = await asyncio.gather(*(self._one(target, known, turn) for target in targets))
+        try:
+            answers = await asyncio.gather(*(self._one(target, known, turn) for target in targets))
+        finally:
+            await end_marked(self._mark)  # what an import started, and left running
         await asyncio.to_thread(self._remember, known)
         return dict(zip(targets, answers, strict=True))
 
@@ -90,7 +96,7 @@ class Describer:
                 stderr=subprocess.PIPE,
                 start_new_session=True,
                 cwd="/",
-                env=child_environment(ours, gpus=(), mark="describe"),
+                env=child_environment(ours, gpus=(), mark=self._mark),
             )
         except OSError as exc:
             return Description(error=f"{target} could not be described: {exc}")

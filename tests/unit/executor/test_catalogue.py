@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.executor.bench import bench, within_limit
+from tests.unit.executor.bench import bench, is_running, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import describer as describer_module
 from worker.executor.catalogue import Catalogue, HandlerEntry, installed_handlers, open_catalogue
@@ -218,3 +218,16 @@ def test_what_cannot_run_here_says_what_could(tmp_path: Path) -> None:
     assert "there are: first, second-type" in refusal(f"{tmp_path / 'two.py'}:third")
     assert "not_installed" in refusal(str(tmp_path / "broken.py"))
     assert "no-such-type" in refusal("no-such-type")
+
+
+def test_what_an_import_started_does_not_outlive_its_description(tmp_path: Path) -> None:
+    """A module that leaves a daemon behind when it is imported leaves none to the agent."""
+    (tmp_path / "daemon.py").write_text(
+        "import subprocess\nfrom worker import Context, handler\n"
+        f"daemon = subprocess.Popen(['setsid', 'sleep', '1000'], stdout=-3, stderr=-3)\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(daemon.pid))\n"
+        "@handler('quiet')\ndef quiet(ctx: Context) -> None:\n    pass\n"
+    )
+    catalogue = asyncio.run(open_catalogue((str(tmp_path / "daemon.py"),), Describer(None), installed=()))
+    assert catalogue.types == ("quiet",)
+    assert not is_running(int((tmp_path / "pid").read_text()))
