@@ -22,6 +22,7 @@ KINDS: Final = ("plain", "flaky", "file", "plain")
 BEATS: Final = (10, 40)  # of 10 ms each
 LONG_KINDS: Final = ("plain", "file")
 LONG_BEATS: Final = (600, 650)  # of a single task, beyond the lease: somebody idle may take it meanwhile
+KEPT: Final = frozenset({"fenced", "reduced", "refused"})  # marks of what stays for a person
 QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
 LOOK_S: Final = 0.05
 
@@ -106,7 +107,7 @@ async def until_quiet(it: World, job_id: str) -> list[Violation]:
         runs = await all_runs(it, job_id)
         live = [run["id"] for run in runs if not run["stoppedAt"]]
         entries = [journal.open_entries() for journal in it.journals.values()]
-        waiting = [entry.run_id for each in entries for entry in each.values() if not entry.marks]
+        waiting = [one.run_id for each in entries for one in each.values() if KEPT.isdisjoint(one.marks)]
         files = it.files()
         if not live and not waiting and not files:
             return []

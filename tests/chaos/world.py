@@ -153,7 +153,13 @@ class World:
         left += await settled(self.strays)
         ids = [(agent.state / "agent-id").read_text().split()[0] for agent in self.agents.values()]
         left += await asyncio.to_thread(groups_of, ids)
-        return left + await settled(self.files)
+        return left + await settled(lambda: self.files() + self.strange_files())
+
+    def strange_files(self) -> list[str]:
+        """Return what lies beside them; the folder is theirs for temporary files, too."""
+        own = ("executions.log", "failed-", "jobs.sqlite3", "server.log")
+        found = [path for path in self.folder.iterdir() if not path.name.startswith(own)]
+        return [str(path) for path in found if path.name not in self.agents]
 
     def files(self) -> list[str]:
         """Return what lies in the folders of runs, and in the spools."""
