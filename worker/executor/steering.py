@@ -103,7 +103,9 @@ class Pilot:
 
     def _guard(self, now: float) -> None:
         """Have the minder hold the same limits, a little later: it kills if this loop does not."""
-        at_mono = self._plan.kill_mono if self._plan else self.limits.next_mono() + LIMIT_GRACE_S
+        at_mono = self._plan.kill_mono if self._plan else float("inf")
+        if not self._is_limit_hit:  # a long grace of another stop does not put the limit off here either
+            at_mono = min(at_mono, self.limits.next_mono() + LIMIT_GRACE_S)
         deadline_s = boot_s(at_mono - now + GUARD_MARGIN_S)
         freeze_s = boot_s(self._lease.freeze_mono - now)
         self._link.guard(deadline_s, self.limits.now.memory_bytes, freeze_s)
