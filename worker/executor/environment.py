@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-__all__ = ["TREE_MARK", "child_environment"]
+from worker.minder.kin import TREE_MARK
 
-TREE_MARK: Final = "MILLHAND_TREE"  # names a child's process tree, so that orphans of it are found
+__all__ = ["TREE_MARK", "child_environment"]
 
 ALLOWED: Final = frozenset({
     "HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER",

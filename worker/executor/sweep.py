@@ -68,8 +68,10 @@ def marked(mark: str, sessions: Collection[int]) -> list[ProcessStat]:
 def has_mark(pid: int, mark: str) -> bool:
     """Tell whether a process was started with a mark in its environment."""
     try:
-        return f"{TREE_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError as exc:  # gone, or another user's: not ours
         if exc.errno in WANT:
             raise
         return False
+    own = f"{TREE_MARK}={mark}".encode()
+    return any(word == own or word.startswith(own + b"/") for word in words)  # a child adds one of its own

@@ -19,8 +19,9 @@ NEVER_S = float("inf")
 class Child:
     """One child that was started and is not reaped."""
 
-    def __init__(self, id_: int, pid: int, group: Group | None) -> None:
+    def __init__(self, id_: int, pid: int, group: Group | None, mark: str) -> None:
         self.id = id_
+        self.mark = mark  # in the environment of its processes
         self.pid = pid
         self.pid_fd = os.pidfd_open(pid)
         self.group = group
@@ -29,6 +30,8 @@ class Child:
         self.freeze_s = NEVER_S
         self.frozen: list[ProcessStat] | None = None
         self.memory_bytes: int | None = None
+        self.overrun_at_s = -NEVER_S
+        self.relief_bytes = 0  # what it held then
         self.ending: Ending | None = None
         self.look_at_s = NEVER_S
         self.oom_kills = self.count_oom_kills()
@@ -53,10 +56,10 @@ class Child:
         return self.group is not None and self.group.kill()
 
 
-def adopted(id_: int, pid: int, group: Group | None) -> Child:
+def adopted(id_: int, pid: int, group: Group | None, mark: str) -> Child:
     """Return a child to keep; one that cannot be watched (no descriptor is free) is ended."""
     try:
-        return Child(id_, pid, group)
+        return Child(id_, pid, group, mark)
     except OSError:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -7,14 +7,16 @@ call ends; the end is not told before, because only then nothing runs twice.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
-from worker.minder.trees import ProcessStat, below, every_process, send_signal
+from worker.minder.kin import owners
+from worker.minder.trees import ProcessStat, every_process, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Ending", "living_tree"]
 
@@ -34,12 +36,12 @@ class Ending:
         self._rounds = 0
         self._pause_s = FIRST_PAUSE_S
 
-    def step(self, *, is_dead: bool, others: Collection[int]) -> float | None:
+    def step(self, *, is_dead: bool, marks: Mapping[int, str]) -> float | None:
         """Do what can be done now.
 
         Args:
             is_dead: the child itself has ended, but is not reaped.
-            others: the pids of all other children that were started and not reaped.
+            marks: the pids of all children that were started and not reaped, each with its mark.
 
         Returns:
             In how many seconds to look again; None when nothing of the tree is left but the child,
@@ -47,7 +49,7 @@ class Ending:
         """
         if not is_dead and self._kill_group():
             return self._pause()
-        living = living_tree(self._pid, others)
+        living = living_tree(self._pid, marks)
         if is_dead and not living:
             return None
         if self._freeze(living, is_dead=is_dead):
@@ -55,7 +57,7 @@ class Ending:
         for stat in living:
             send_signal(stat, signal.SIGKILL)
         if not is_dead:
-            os.kill(self._pid, signal.SIGKILL)  # not reaped, so the pid is nobody else's
+            self._signal(signal.SIGKILL)
         return self._pause()
 
     def _freeze(self, living: list[ProcessStat], *, is_dead: bool) -> bool:
@@ -63,7 +65,7 @@ class Ending:
         if not living:
             return False
         if not is_dead and not self._rounds:
-            os.kill(self._pid, signal.SIGSTOP)
+            self._signal(signal.SIGSTOP)
         new = [stat for stat in living if stat.key not in self._frozen]
         self._rounds += 1
         for stat in new:
@@ -71,24 +73,27 @@ class Ending:
             self._frozen.add(stat.key)
         return bool(new) and self._rounds < FREEZE_ROUNDS
 
+    def _signal(self, number: int) -> None:
+        """Signal the child; it is not reaped, so the pid is nobody else's."""
+        with contextlib.suppress(PermissionError):  # it became another user's: its end is waited for
+            os.kill(self._pid, number)
+
     def _pause(self) -> float:
         pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
         return pause_s
 
 
-def living_tree(child_pid: int, others: Collection[int]) -> list[ProcessStat]:
+def living_tree(child_pid: int, marks: Mapping[int, str]) -> list[ProcessStat]:
     """Return the living processes of a tree but the child, and reap the orphans that ended.
 
     Those are what descends from the child and, since orphans become the minder's own children,
-    whatever descends from the minder and from none of the others. Who started it, in which session
-    it is, and what its environment holds does not matter.
+    whatever descends from the minder and cannot be told to be of another child.
     """
     processes = {stat.pid: stat for stat in every_process()}
-    theirs = {*others, *below(others, processes)}
     ours = [
-        stat
-        for pid, stat in below([os.getpid()], processes).items()
-        if pid not in theirs and pid != child_pid and stat.session not in others
+        processes[pid]
+        for pid, owner in owners(os.getpid(), marks, processes).items()
+        if pid != child_pid and owner in (child_pid, None)
     ]
     for stat in ours:
         if stat.is_dead and stat.parent_pid == os.getpid():

@@ -9,7 +9,7 @@ from worker.minder.trees import ProcessStat, read_stat, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Mapping
 
 __all__ = ["freeze_tree", "thaw_tree"]
 
@@ -17,14 +17,14 @@ ROUNDS = 50
 STOPPED = "Tt"
 
 
-def freeze_tree(pid: int, others: Collection[int]) -> list[ProcessStat]:
+def freeze_tree(pid: int, marks: Mapping[int, str]) -> list[ProcessStat]:
     """Stop a child and all below it; return those that were not stopped already.
 
     What is in an uninterruptible call stops when that returns. Work that is queued on a GPU goes on.
     """
     frozen: dict[tuple[int, int], ProcessStat] = {}
     for _ in range(ROUNDS):
-        seen = [*living_tree(pid, others), *([root] if (root := read_stat(pid)) is not None else [])]
+        seen = [*living_tree(pid, marks), *([root] if (root := read_stat(pid)) is not None else [])]
         new = [stat for stat in seen if stat.state not in STOPPED and stat.key not in frozen]
         if not new:
             break

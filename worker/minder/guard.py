@@ -7,12 +7,14 @@ killed for it, the tree's proportional shares (PSS) are added up, which count ea
 
 from __future__ import annotations
 
-from worker.minder.trees import ProcessStat, below, every_process, read_once
+from worker.minder.trees import read_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from worker.minder.trees import ProcessStat
 
 __all__ = ["Pool", "TreeMemory", "look_again_s", "measure_tree"]
 
@@ -64,11 +66,8 @@ class Pool:
         return self.limit_bytes - reserve_bytes - self.used_bytes
 
 
-def measure_tree(pid: int, limit_bytes: int) -> TreeMemory:
-    """Measure the tree of a child: exactly where it may be at its limit, else by the upper bound."""
-    every = {stat.pid: stat for stat in every_process()}
-    tree = [*below([pid], every).values(), *([every[pid]] if pid in every else [])]
-    tree = [stat for stat in tree if not stat.is_dead]
+def measure_tree(tree: list[ProcessStat], limit_bytes: int) -> TreeMemory:
+    """Measure the processes of a tree: exactly where they may be at its limit, else by the upper bound."""
     measured = summed(tree, resident_bytes)
     if measured.used_bytes > limit_bytes and len(tree) > 1:
         measured = summed(tree, proportional_bytes)

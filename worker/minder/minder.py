@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -12,7 +13,8 @@ from worker.minder.child import NEVER_S, Child, adopted
 from worker.minder.ending import Ending
 from worker.minder.freezing import freeze_tree, thaw_tree
 from worker.minder.guard import Pool, TreeMemory, look_again_s, measure_tree
-from worker.minder.trees import WANT
+from worker.minder.kin import Trees, marked
+from worker.minder.trees import WANT, reap_orphans
 from worker.minder.wire import pack, receive, send
 
 TYPE_CHECKING = False
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Minder"]
 
 WANT_PAUSE_S = 0.05
+REAP_EVERY_S = 1.0  # orphans that ended fill the table of processes while their child goes on
+RELIEF_S = 5.0  # what a killed tree holds comes free, unless it hangs
 LONGEST_WAIT_S = 10.0  # poll's clock stands still while the machine sleeps; a deadline's does not
 
 
@@ -39,6 +43,7 @@ class Minder:
         self._unsent: list[bytes] = []
         self._is_alone = False  # the agent is gone
         self._memory_at_s = NEVER_S
+        self._reap_at_s = NEVER_S
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
@@ -62,10 +67,13 @@ class Minder:
         self._watch_deadlines()
         self._watch_memory()
         self._go_on_ending()
+        if now_s() >= self._reap_at_s:
+            reap_orphans(self._marks())
+            self._reap_at_s = now_s() + REAP_EVERY_S if self._children else NEVER_S
 
     def _wait_ms(self) -> int:
         """Return how long nothing is to be done unless somebody speaks or dies."""
-        due_s = self._memory_at_s
+        due_s = min(self._memory_at_s, self._reap_at_s)
         for child in self._children.values():
             due_s = min(due_s, child.due_s())
         wait_s = min(LONGEST_WAIT_S, max(0.0, due_s - now_s()))
@@ -111,7 +119,8 @@ class Minder:
         if order["do"] == "guard":
             self._guard(child, order["deadline_s"], order["memory_bytes"], order["freeze_s"])
         elif order["do"] == "signal":
-            os.kill(child.pid, order["number"])  # not reaped, so the pid is nobody else's
+            with contextlib.suppress(PermissionError):  # it became another user's
+                os.kill(child.pid, order["number"])  # not reaped, so the pid is nobody else's
         elif order["do"] == "end":
             self._begin_end(child)
 
@@ -121,8 +130,11 @@ class Minder:
             if self._groups is not None:
                 group = self._groups.make(order["id"])
                 group.limit(None, order.get("processes"))
-            pid = give_birth(order, descriptors, group.join_files if group else ())
-            child = adopted(order["id"], pid, group)
+            mark = os.urandom(16).hex()
+            pid = give_birth(
+                {**order, "env": marked(order["env"], mark)}, descriptors, group.join_files if group else ()
+            )
+            child = adopted(order["id"], pid, group, mark)
         except OSError as exc:
             if group is not None:
                 group.remove()
@@ -130,7 +142,7 @@ class Minder:
             return
         self._children[child.id] = child
         self._poll.register(child.pid_fd, select.POLLIN)
-        self._memory_at_s = now_s()
+        self._memory_at_s = self._reap_at_s = now_s()
         self._tell({"told": "spawned", "id": child.id, "pid": pid, "memory": group and group.memory_place})
 
     def _guard(
@@ -138,7 +150,7 @@ class Minder:
     ) -> None:
         child.deadline_s = NEVER_S if deadline_s is None else deadline_s
         child.freeze_s = NEVER_S if freeze_s is None else freeze_s
-        if child.frozen is not None and now_s() < child.freeze_s:
+        if child.frozen is not None and child.ending is None and now_s() < child.freeze_s:
             thaw_tree(child.frozen)
             child.frozen = None
             self._tell({"told": "thawed", "id": child.id})
@@ -158,26 +170,29 @@ class Minder:
     def _watch_deadlines(self) -> None:
         now = now_s()
         for child in self._children.values():
-            if child.ending is None and now >= child.deadline_s:
+            if child.ending is None and child.is_dead and now >= child.deadline_s:
+                self._begin_end(child)  # it ended before: what is left below it is what the time is over for
+            elif child.ending is None and now >= child.deadline_s:
                 self._overrun(child, "deadline")
             elif child.ending is None and child.frozen is None and now >= child.freeze_s:
-                child.frozen = freeze_tree(child.pid, self._others(child))
+                child.frozen = freeze_tree(child.pid, self._marks())
                 self._tell({"told": "frozen", "id": child.id})
 
     def _watch_memory(self) -> None:
         """Kill who passed its limit; and where all together are about to pass theirs, the biggest."""
         if now_s() < self._memory_at_s:
             return
+        began_s, trees = now_s(), Trees(self._marks())
         guarded = [one for one in self._children.values() if one.ending is None and not one.is_dead]
-        headrooms = [self._check_memory(child) for child in guarded if child.memory_bytes is not None]
+        headrooms = [self._check_memory(child, trees) for child in guarded if child.memory_bytes is not None]
         if guarded and (left_bytes := self._pool.headroom_bytes()) is not None:
             headrooms.append(left_bytes)
-            if left_bytes <= 0:
-                self._kill_biggest(guarded)
+            if left_bytes + self._relief_bytes() <= 0:
+                self._kill_biggest(guarded, trees)
         again_s = look_again_s(min(headrooms)) if headrooms else NEVER_S
-        self._memory_at_s = now_s() + again_s
+        self._memory_at_s = now_s() + max(again_s, now_s() - began_s)  # half of a core is enough for it
 
-    def _check_memory(self, child: Child) -> int:
+    def _check_memory(self, child: Child, trees: Trees) -> int:
         """Return how much a child may still take; kill it where that is nothing."""
         limit_bytes = child.memory_bytes or 0
         if child.new_oom_kills():  # a part of a run is no run: what the kernel began is done
@@ -186,21 +201,28 @@ class Minder:
         in_group = child.group.memory_bytes() if child.group is not None else None
         if in_group is not None and in_group <= limit_bytes:
             return limit_bytes - in_group
-        seen = measure_tree(child.pid, limit_bytes)
+        seen = measure_tree(trees.of(child.pid), limit_bytes)
         if seen.used_bytes > limit_bytes:
             self._overrun(child, "memory", seen, limit_bytes)
         return limit_bytes - seen.used_bytes
 
-    def _kill_biggest(self, children: list[Child]) -> None:
-        sized = [(measure_tree(one.pid, 0), one) for one in children if one.ending is None]
+    def _kill_biggest(self, children: list[Child], trees: Trees) -> None:
+        sized = [(measure_tree(trees.of(one.pid), 0), one) for one in children if one.ending is None]
         if sized:
             seen, child = max(sized, key=lambda pair: pair[0].used_bytes)
             self._overrun(child, "pool", seen, self._pool.limit_bytes)
+
+    def _relief_bytes(self) -> int:
+        """Return what comes free as soon as those are gone who were killed for their memory just now."""
+        after_s = now_s() - RELIEF_S
+        return sum(one.relief_bytes for one in self._children.values() if one.overrun_at_s > after_s)
 
     def _overrun(
         self, child: Child, why: str, seen: TreeMemory | None = None, limit_bytes: int | None = None
     ) -> None:
         facts = seen.facts() if seen is not None else {}
+        child.overrun_at_s = now_s()
+        child.relief_bytes = seen.used_bytes if seen is not None else 0
         self._tell({"told": "overrun", "id": child.id, "why": why, "limit_bytes": limit_bytes, **facts})
         self._begin_end(child)
 
@@ -212,7 +234,7 @@ class Minder:
     def _go_on_ending(self) -> None:
         for child in list(self._children.values()):
             while child.ending is not None and now_s() >= child.look_at_s:
-                pause_s = child.ending.step(is_dead=child.is_dead, others=self._others(child))
+                pause_s = child.ending.step(is_dead=child.is_dead, marks=self._marks())
                 if pause_s is None:
                     self._bury(child)
                     break
@@ -220,9 +242,9 @@ class Minder:
                 if pause_s:
                     break
 
-    def _others(self, child: Child) -> list[int]:
-        """Return the pids of all children but one."""
-        return [one.pid for one in self._children.values() if one is not child]
+    def _marks(self) -> dict[int, str]:
+        """Return the pids of all children, each with its mark."""
+        return {child.pid: child.mark for child in self._children.values()}
 
     def _bury(self, child: Child) -> None:
         """Reap a child of whose tree nothing is left."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 
+from worker.minder.files import numbers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 __all__ = [
     "WANT",
@@ -18,6 +21,7 @@ __all__ = [
     "every_process",
     "has_descendants",
     "read_stat",
+    "reap_orphans",
     "send_signal",
 ]
 
@@ -28,7 +32,7 @@ READ_BYTES = 64 * 1024
 class ProcessStat:
     """What /proc/<pid>/stat says of a process."""
 
-    __slots__ = ("name", "parent_pid", "pid", "session", "started_ticks", "state")
+    __slots__ = ("name", "parent_pid", "pid", "session", "started_ticks", "state", "threads")
 
     def __init__(self, pid: int, text: str) -> None:
         """Read the text of the file."""
@@ -39,6 +43,7 @@ class ProcessStat:
         self.state = fields[0]
         self.parent_pid = int(fields[1])
         self.session = int(fields[3])
+        self.threads = int(fields[17])
         self.started_ticks = int(fields[19])  # since boot; with the pid it names a process for good
 
     @property
@@ -48,8 +53,8 @@ class ProcessStat:
 
     @property
     def is_dead(self) -> bool:
-        """Tell whether it only waits to be reaped."""
-        return self.state in "ZX"
+        """Tell whether it only waits to be reaped: its first thread ended, and no other goes on."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def read_stat(pid: int) -> ProcessStat | None:
@@ -102,6 +107,14 @@ def child_pids(pid: int) -> list[int] | None:
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN, or a thread that just ended
         return None
     return [int(child) for text in texts for child in text.split()]
+
+
+def reap_orphans(known: Collection[int]) -> None:
+    """Reap what became our child and has ended, but not those who are known; about 20 µs if there is none."""
+    for pid in numbers(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
+        if pid not in known:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def has_descendants(pid: int) -> bool:

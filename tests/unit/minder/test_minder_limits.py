@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
+from worker.executor import minder_process
 from worker.minder.guard import Pool, look_again_s, measure_tree
 from worker.minder.trees import read_stat
 from worker.minder.wire import MAX_PACKET_BYTES, pack
@@ -33,6 +34,24 @@ def test_a_deadline_is_held(tmp_path: Path) -> None:
             assert life.overrun is not None
             assert life.overrun.why == "deadline"
             assert (await life.end()).signal_name == "SIGKILL"
+
+    within_limit(scenario())
+
+
+def test_a_child_that_died_before_its_deadline_did_not_pass_it(tmp_path: Path) -> None:
+    """An agent that stood still hears how the child ended, and what is left below it is killed in time."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(
+                "if (pid := os.fork()) == 0: time.sleep(1000)\ntold('below', pid)\nos._exit(3)"
+            )
+            below = int(await it.told("below"))
+            await until(lambda: life.is_dead)
+            life.guard(boot_s() - 1, None)
+            ended = await life.ended
+            assert (ended.code, life.overrun) == (3, None)
+            assert not is_alive(below)
 
     within_limit(scenario())
 
@@ -87,6 +106,76 @@ def test_a_run_above_its_memory_is_killed(tmp_path: Path) -> None:
             assert seen.pid_bytes <= seen.used_bytes
             await life.end()
             assert not is_alive(eater)
+
+    within_limit(scenario())
+
+
+def test_a_daemon_counts_for_its_run_alone(tmp_path: Path) -> None:
+    """What left its parent and its session is memory of the run that started it, and of no other."""
+    daemon = """
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        held = bytearray(150 << 20)
+        told('daemon', os.getpid())
+        time.sleep(1000)
+    os._exit(0)
+os.wait()
+"""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path, has_groups=False) as it:
+            beside = await it.start("told('on')\n" + WAIT)
+            life = await it.start(daemon + WAIT)
+            pid = int(await it.told("daemon"))
+            beside.guard(None, 100 * MIB)
+            life.guard(None, 100 * MIB)
+            await until(lambda: life.overrun)
+            assert life.overrun is not None
+            assert (life.overrun.why, life.overrun.pid) == ("memory", pid)
+            await life.end()
+            assert not is_alive(pid)
+            assert beside.overrun is None
+
+    within_limit(scenario())
+
+
+FULL_WHILE_ONE_IS_THERE = """
+import os, sys
+descriptor, root, name = sys.argv[1:]
+sys.path.insert(0, root)
+from worker.minder import ending, main, pool
+
+def step(self, seen={}, **given):
+    seen[self._pid] = seen.get(self._pid, 0) + 1
+    return real(self, **given) if seen[self._pid] > 10 else 0.05
+
+def read(self):
+    return (1000 << 20 if os.path.exists('/proc/' + open(HELD).read()) else 0, 1000 << 20)
+
+real, ending.Ending.step, pool.PoolMemory.read = ending.Ending.step, step, read
+main.main(int(descriptor), name)
+"""
+
+
+def test_one_run_ends_for_a_full_container_not_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed run held takes a moment to come free: nobody else is killed for it meanwhile."""
+    held = tmp_path / "held"
+    held.write_text("none")
+    monkeypatch.setattr(minder_process, "CODE", f"HELD = {str(held)!r}{FULL_WHILE_ONE_IS_THERE}")
+
+    async def scenario() -> None:
+        async with cradle(tmp_path, has_groups=False) as it:
+            small = await it.start("told('small')\n" + WAIT)
+            large = await it.start("held = bytearray(150 << 20)\ntold('large')\n" + WAIT)
+            await it.told("small")
+            await it.told("large")
+            held.write_text(str(large.pid))
+            await until(lambda: large.overrun)
+            assert large.overrun is not None
+            assert large.overrun.why == "pool"
+            await large.end()
+            assert small.overrun is None
 
     within_limit(scenario())
 
@@ -179,8 +268,9 @@ told('forked')
         async with cradle(tmp_path) as it:
             life = await it.start(program)
             await it.told("forked")
-            upper = measure_tree(life.pid, 10_000 * MIB)
-            exact = measure_tree(life.pid, 300 * MIB)
+            tree = [stat for pid in it.processes() if (stat := read_stat(pid)) is not None]
+            upper = measure_tree(tree, 10_000 * MIB)
+            exact = measure_tree(tree, 300 * MIB)
             assert upper.used_bytes > 800 * MIB
             assert 100 * MIB <= exact.used_bytes < 200 * MIB
             life.guard(boot_s() + 1.5, 300 * MIB)

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.minder.cradle import MARK, cradle, is_alive, until, within_limit
 from worker.executor.environment import TREE_MARK
 from worker.executor.sweep import end_marked
+from worker.minder.trees import read_stat
 
 WAIT = "while True: time.sleep(1)\n"
 ESCAPES = {
@@ -43,6 +44,17 @@ if os.fork() == 0:
     told('pid', os.getpid())
     while True: time.sleep(1)
 """,
+    "headless": """
+import ctypes, threading
+def go_on():
+    with open(f'/proc/{os.getpid()}/stat') as file:
+        while ') Z ' not in file.read(): file.seek(0)
+    told('pid', os.getpid())
+    time.sleep(1000)
+if os.fork() == 0:
+    threading.Thread(target=go_on).start()
+    ctypes.CDLL(None).pthread_exit(None)
+""",
     "stopped": """
 if os.fork() == 0:
     told('pid', os.getpid())
@@ -66,6 +78,7 @@ def test_nothing_of_a_tree_is_left(tmp_path: Path, escape: str, does_child_live:
                 await until(lambda: life.is_dead)
             ended = await life.end()
             assert not is_alive(pid)
+            assert read_stat(pid) is None
             assert not is_alive(life.pid)
             assert ended.signal_name == ("SIGKILL" if does_child_live else None)
             assert it.processes() == []  # nor a zombie
@@ -89,6 +102,36 @@ def test_other_trees_go_on(tmp_path: Path) -> None:
             assert is_alive(other.pid)
             await other.end()
             assert not is_alive(sleeping)
+
+    within_limit(scenario())
+
+
+def test_a_daemon_of_another_child_goes_on(tmp_path: Path) -> None:
+    """What a run started in a session of its own ends with that run, not with one beside it."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            other = await it.start(ESCAPES["daemon"] + WAIT)
+            daemon = int(await it.told("pid"))
+            one = await it.start(WAIT)
+            await one.end()
+            assert is_alive(daemon)
+            await other.end()
+            assert not is_alive(daemon)
+
+    within_limit(scenario())
+
+
+def test_orphans_that_ended_are_reaped_while_their_child_goes_on(tmp_path: Path) -> None:
+    """A run that starts a hundred programs in the background fills no table of processes."""
+    program = "for _ in range(100): subprocess.run(['/bin/sh', '-c', '/bin/true & exit 0'])\ntold('on')\n"
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start(program + WAIT)
+            await it.told("on")
+            await until(lambda: it.processes() == [life.pid])
+            await life.end()
 
     within_limit(scenario())
 
@@ -135,6 +178,18 @@ def test_an_orphan_of_a_living_child_is_a_stranger(tmp_path: Path) -> None:
             await life.end()
 
     within_limit(scenario())
+
+
+def test_a_child_that_must_not_be_signalled_ends_no_minder() -> None:
+    """A child that became another user's, by a program that may, is waited for; every other run goes on."""
+    code = (
+        "import os; from worker.minder.ending import Ending\n"
+        "if os.getuid() == 0: os.setuid(65534)\n"
+        "print(Ending(1, lambda: False).step(is_dead=False, marks={1: ''}))"  # which no signal kills at all
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert done.stderr == b""
+    assert float(done.stdout) > 0
 
 
 def test_without_its_agent_everything_ends(tmp_path: Path) -> None:
@@ -190,10 +245,10 @@ def test_what_carries_a_mark_is_found_and_ended(tmp_path: Path) -> None:
     code = "import os, time; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True)"
     command = [sys.executable, "-S", "-E", "-c", f"{code}; time.sleep(1000)"]
     mark = "mark-of-a-killed-agent"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env={TREE_MARK: mark}) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={TREE_MARK: f"{mark}/of-a-child"}) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
-    assert asyncio.run(end_marked("mark-of-another")) == 0
+    assert asyncio.run(end_marked("mark-of-another")) == asyncio.run(end_marked(mark[:-1])) == 0
     assert is_alive(pid)
     assert asyncio.run(end_marked(mark)) == 1
     assert not is_alive(pid)

@@ -1,0 +1,81 @@
+"""Whose a process is: to which child it belongs, also where its parents are gone."""
+
+from __future__ import annotations
+
+import os
+
+from worker.minder.files import read_text
+from worker.minder.trees import every_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.minder.trees import ProcessStat
+
+__all__ = ["TREE_MARK", "Trees", "marked", "owners"]
+
+TREE_MARK = "MILLHAND_TREE"  # in the environment of a child and all that it starts: "<agent>/<child>"
+
+
+class Trees:
+    """The trees of all children at one moment: when they are first asked for."""
+
+    def __init__(self, marks: Mapping[int, str]) -> None:
+        """Take the pids of all children, each with its mark."""
+        self._marks = marks
+        self._found: dict[int | None, list[ProcessStat]] | None = None
+
+    def of(self, pid: int) -> list[ProcessStat]:
+        """Return the living processes of a child's tree, itself among them."""
+        if self._found is None:
+            self._found = {}
+            processes = {stat.pid: stat for stat in every_process()}
+            for one, owner in owners(os.getpid(), self._marks, processes).items():
+                if not processes[one].is_dead:
+                    self._found.setdefault(owner, []).append(processes[one])
+        return self._found.get(pid, [])
+
+
+def owners(
+    minder_pid: int, marks: Mapping[int, str], processes: Mapping[int, ProcessStat]
+) -> dict[int, int | None]:
+    """Return the child that each process below the minder belongs to; None where nothing tells.
+
+    An orphan, which is the minder's own by now, is known by its session, and by the mark in its
+    environment where it began one of its own. What has wiped both belongs to nobody.
+    """
+    below: dict[int, list[ProcessStat]] = {}
+    for stat in processes.values():
+        below.setdefault(stat.parent_pid, []).append(stat)
+    by_mark = {mark: pid for pid, mark in marks.items()}
+    found: dict[int, int | None] = {}
+    for stat in below.get(minder_pid, ()):
+        found[stat.pid] = stat.pid if stat.pid in marks else orphan_owner(stat, marks, by_mark)
+    waiting = list(found)
+    while waiting:
+        parent_pid = waiting.pop()
+        for stat in below.get(parent_pid, ()):
+            if stat.pid not in found:
+                found[stat.pid] = found[parent_pid] or session_owner(stat, marks)
+                waiting.append(stat.pid)
+    return found
+
+
+def session_owner(stat: ProcessStat, marks: Mapping[int, str]) -> int | None:
+    """Return the child in whose session a process is."""
+    return stat.session if stat.session in marks else None
+
+
+def orphan_owner(stat: ProcessStat, marks: Mapping[int, str], by_mark: Mapping[str, int]) -> int | None:
+    """Return the child that an orphan descends from, as far as it shows."""
+    if (owner := session_owner(stat, marks)) is not None or stat.is_dead:
+        return owner
+    words = (read_text(f"/proc/{stat.pid}/environ") or "").split("\0")
+    value = next((word for word in words if word.startswith(f"{TREE_MARK}=")), "")
+    return by_mark.get(value.rpartition("/")[2])
+
+
+def marked(environment: Mapping[str, str], mark: str) -> dict[str, str]:
+    """Return the environment of a child with its own mark behind the agent's."""
+    return {**environment, TREE_MARK: f"{environment.get(TREE_MARK, '')}/{mark}"}
