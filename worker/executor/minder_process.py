@@ -111,6 +111,8 @@ class Minder:
         self._line = None
         await ended(process)
         self._process = None
+        if process.returncode != 0:  # it was killed on the way
+            await self._end_marked()
         for life in list(self._lives.values()):
             life.lose_minder()
 

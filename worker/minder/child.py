@@ -28,7 +28,9 @@ class Child:
         self.is_dead = False
         self.deadline_s = NEVER_S
         self.freeze_s = NEVER_S
-        self.frozen: list[ProcessStat] | None = None
+        self.frozen: dict[tuple[int, int], ProcessStat] = {}  # those of its processes that were stopped
+        self.is_frozen = False
+        self.thaw_at_s = NEVER_S
         self.memory_bytes: int | None = None
         self.overrun_at_s = -NEVER_S
         self.relief_bytes = 0  # what it held then
@@ -40,7 +42,12 @@ class Child:
         """Return when something is to be done with it."""
         if self.ending is not None:
             return self.look_at_s
-        return self.deadline_s if self.frozen is not None else min(self.deadline_s, self.freeze_s)
+        return min(self.deadline_s, self.thaw_at_s, NEVER_S if self.is_frozen else self.freeze_s)
+
+    @property
+    def has_frozen(self) -> bool:
+        """Tell whether something of it may stand still for us; perhaps nothing was there to stop."""
+        return self.is_frozen or bool(self.frozen)
 
     def count_oom_kills(self) -> int | None:
         """Return how many processes of its group the kernel has killed for want of memory."""

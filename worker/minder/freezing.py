@@ -11,18 +11,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    Frozen = dict[tuple[int, int], ProcessStat]
+
 __all__ = ["freeze_tree", "thaw_tree"]
 
 ROUNDS = 50
 STOPPED = "Tt"
 
 
-def freeze_tree(pid: int, marks: Mapping[int, str]) -> list[ProcessStat]:
-    """Stop a child and all below it; return those that were not stopped already.
+def freeze_tree(pid: int, marks: Mapping[int, str], frozen: Frozen) -> None:
+    """Stop a child and all below it; note those that were not stopped already.
 
     What is in an uninterruptible call stops when that returns. Work that is queued on a GPU goes on.
+
+    Raises:
+        OSError: they cannot be looked at now; what was stopped is noted, the rest is for another time.
     """
-    frozen: dict[tuple[int, int], ProcessStat] = {}
     for _ in range(ROUNDS):
         seen = [*living_tree(pid, marks), *([root] if (root := read_stat(pid)) is not None else [])]
         new = [stat for stat in seen if stat.state not in STOPPED and stat.key not in frozen]
@@ -31,10 +35,15 @@ def freeze_tree(pid: int, marks: Mapping[int, str]) -> list[ProcessStat]:
         for stat in new:
             send_signal(stat, signal.SIGSTOP)
             frozen[stat.key] = stat
-    return list(frozen.values())
 
 
-def thaw_tree(frozen: list[ProcessStat]) -> None:
-    """Let go on what `freeze_tree` stopped; what its handler had stopped itself stays so."""
-    for stat in reversed(frozen):
+def thaw_tree(frozen: Frozen) -> None:
+    """Let go on what `freeze_tree` stopped; what its handler had stopped itself stays so.
+
+    Raises:
+        OSError: they cannot be looked at now; those that still stand remain noted.
+    """
+    while frozen:
+        key, stat = next(reversed(frozen.items()))
         send_signal(stat, signal.SIGCONT)
+        del frozen[key]

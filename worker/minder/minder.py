@@ -150,10 +150,7 @@ class Minder:
     ) -> None:
         child.deadline_s = NEVER_S if deadline_s is None else deadline_s
         child.freeze_s = NEVER_S if freeze_s is None else freeze_s
-        if child.frozen is not None and child.ending is None and now_s() < child.freeze_s:
-            thaw_tree(child.frozen)
-            child.frozen = None
-            self._tell({"told": "thawed", "id": child.id})
+        child.thaw_at_s = now_s() if child.has_frozen and now_s() < child.freeze_s else NEVER_S
         if memory_bytes != child.memory_bytes and child.group is not None:
             child.group.limit(memory_bytes, None)
         child.memory_bytes = memory_bytes
@@ -174,9 +171,19 @@ class Minder:
                 self._begin_end(child)  # it ended before: what is left below it is what the time is over for
             elif child.ending is None and now >= child.deadline_s:
                 self._overrun(child, "deadline")
-            elif child.ending is None and child.frozen is None and now >= child.freeze_s:
-                child.frozen = freeze_tree(child.pid, self._marks())
+            elif child.ending is None and now >= child.thaw_at_s:
+                self._thaw(child)
+            elif child.ending is None and not child.is_frozen and now >= child.freeze_s:
+                freeze_tree(child.pid, self._marks(), child.frozen)
+                child.is_frozen = True
                 self._tell({"told": "frozen", "id": child.id})
+
+    def _thaw(self, child: Child) -> None:
+        thaw_tree(child.frozen)
+        child.thaw_at_s = NEVER_S
+        if child.is_frozen:
+            child.is_frozen = False
+            self._tell({"told": "thawed", "id": child.id})
 
     def _watch_memory(self) -> None:
         """Kill who passed its limit; and where all together are about to pass theirs, the biggest."""

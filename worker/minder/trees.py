@@ -124,10 +124,16 @@ def has_descendants(pid: int) -> bool:
 
 
 def send_signal(stat: ProcessStat, number: int) -> None:
-    """Send a signal to exactly this process, never to one that got its pid since."""
+    """Send a signal to exactly this process, never to one that got its pid since.
+
+    Raises:
+        OSError: it cannot be looked at now.
+    """
     try:
         descriptor = os.pidfd_open(stat.pid)
-    except OSError:
+    except OSError as exc:
+        if exc.errno in WANT:
+            raise
         return
     try:
         now = read_stat(stat.pid)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
 from worker.executor import minder_process
+from worker.minder.freezing import thaw_tree
 from worker.minder.guard import Pool, look_again_s, measure_tree
 from worker.minder.trees import read_stat
 from worker.minder.wire import MAX_PACKET_BYTES, pack
@@ -216,6 +219,44 @@ def test_a_frozen_tree_stands_still_until_it_may_go_on(tmp_path: Path) -> None:
             assert it.processes() == []
 
     within_limit(scenario())
+
+
+def test_a_tree_that_stood_still_by_itself_counts_as_frozen_and_thawed(tmp_path: Path) -> None:
+    """Where there was nothing to stop the agent still hears that the run may go on."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            life = await it.start("os.kill(os.getpid(), signal.SIGSTOP)\n" + WAIT)
+            await until(lambda: state_of(life.pid) == "T")
+            life.guard(None, None, boot_s() - 1)
+            await until(lambda: life.is_frozen)
+            life.guard(None, None, boot_s() + 100)
+            await until(lambda: not life.is_frozen)
+            assert state_of(life.pid) == "T"
+
+    within_limit(scenario())
+
+
+def test_a_tree_that_cannot_be_looked_at_now_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no descriptor is free nothing is forgotten: who stands still is let go the next time."""
+
+    def refuse(pid: int) -> int:
+        raise OSError(errno.ENFILE, "no descriptor is free")
+
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        stat = read_stat(process.pid)
+        assert stat is not None
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        frozen = {stat.key: stat}
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pidfd_open", refuse)
+            with pytest.raises(OSError, match="no descriptor"):
+                thaw_tree(frozen)
+        thaw_tree(frozen)
+        assert frozen == {}
+        assert os.waitid(os.P_PID, process.pid, os.WCONTINUED) is not None
+        process.kill()
 
 
 def state_of(pid: int) -> str:

@@ -240,6 +240,23 @@ def test_a_killed_minder_leaves_nothing_and_is_replaced(tmp_path: Path) -> None:
     within_limit(scenario())
 
 
+def test_a_minder_that_is_killed_at_the_end_leaves_nothing(tmp_path: Path) -> None:
+    """The agent, which ends just then itself, does what the minder did not come to."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            await it.start(ESCAPES["daemon"] + WAIT)
+            orphan = int(await it.told("pid"))
+            os.kill(it.minder.pid, signal.SIGSTOP)
+            pid, closing = it.minder.pid, asyncio.create_task(it.minder.aclose())
+            await asyncio.sleep(0)  # it has hung up
+            os.kill(pid, signal.SIGKILL)
+            await closing
+            assert not is_alive(orphan)
+
+    within_limit(scenario())
+
+
 def test_what_carries_a_mark_is_found_and_ended(tmp_path: Path) -> None:
     """After agent and minder were both killed, the next agent finds the rest by the mark."""
     code = "import os, time; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True)"
