@@ -190,6 +190,7 @@ class ChildTask:
         match frame:
             case Ready():
                 self._pilot.limits.ready(frame.limits, now)
+                self._pilot.hold(now)  # before anything else is heard: this process may stand still next
                 self._meter.sample()  # what the import cost, should the process vanish at once
                 self._wake.set()
             case NotLoaded():

@@ -61,7 +61,7 @@ class Pilot:
         """Do what is due: tell of a limit, interrupt, have the minder hold the same limits."""
         self._watch_limits(now)
         self._interrupt(now)
-        self._guard(now)
+        self.hold(now)
         self._watch_freezing(now)
 
     def next_mono(self) -> float:
@@ -101,7 +101,7 @@ class Pilot:
             self._link.signal(signal.SIGTERM)
             self._plan.interrupt_mono = now + INTERRUPT_AGAIN_S
 
-    def _guard(self, now: float) -> None:
+    def hold(self, now: float) -> None:
         """Have the minder hold the same limits, a little later: it kills if this loop does not."""
         at_mono = self._plan.kill_mono if self._plan else float("inf")
         if not self._is_limit_hit:  # a long grace of another stop does not put the limit off here either
