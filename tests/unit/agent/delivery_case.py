@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi
 from tests.unit.reporting.memory import MemoryIO
-from tests.virtual import VirtualClock, run_virtual
 from worker.api.retry import Retrier
 from worker.reporting.delivery import Delivered, Delivery
 from worker.reporting.journal import Journal

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error, task
 from tests.unit.reporting.memory import MemoryIO
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.agent.claim import Claim, Claimer
 from worker.agent.election import Elections
 from worker.agent.identity import Identities

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.loop import VirtualClock, run_virtual
+from tests.simulation.store import MortalStore, VirtualSpool, VirtualStore
 from tests.unit.agent.stub_api import StubApi, run, task
 from tests.unit.reporting.memory import MemoryIO
-from tests.virtual import VirtualClock, run_virtual
-from tests.virtual_store import MortalStore, VirtualSpool, VirtualStore
 from worker.agent.claim import Claim
 from worker.agent.ending import Endings
 from worker.agent.reporters import Held, until_lost

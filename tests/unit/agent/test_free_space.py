@@ -13,8 +13,9 @@ import pytest
 from msgspec import Struct
 from structlog.testing import capture_logs
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import Machine, World, until
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.world import World, until
 from worker.agent.candidates import Choice, choose
 from worker.agent.free_space import FreeSpace, Room, filled_folders, lack, look
 from worker.config import AgentConfig

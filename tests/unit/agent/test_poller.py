@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.unit.agent.stub_api import Answer, Request, StubApi
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.agent.poller import Poller
 from worker.api.models import Task
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error
 from tests.unit.agent.test_claim import INGRESS, LOST, Shelf
 from tests.unit.reporting.memory import MemoryIO, no_space
-from tests.virtual import VirtualClock, run_virtual
 from worker.agent.recovery import Recovery
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error, run
-from tests.virtual import VirtualClock, run_virtual
 from worker.api.models import Identity, Run
 from worker.executor.executor import LogEvent, ProgressEvent, UsageEvent
 from worker.reporting.reporter import Reporter

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.simulation.loop import VirtualClock, run_virtual
+from tests.simulation.store import MortalStore, VirtualSpool, VirtualStore
 from tests.unit.agent.stub_api import StubApi
 from tests.unit.agent.test_ending import ENTRY, alive
 from tests.unit.reporting.memory import MemoryIO
-from tests.virtual import VirtualClock, run_virtual
-from tests.virtual_store import MortalStore, VirtualSpool, VirtualStore
 from worker.agent.drain import Drain
 from worker.agent.job_states import JobStates
 from worker.agent.reporters import Held

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import Machine, World, until
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
 from worker.api.wire import ErrorKind
 
@@ -204,14 +205,14 @@ def test_a_job_of_a_slow_server_is_looked_at_beside_the_others() -> None:
     for at, task in enumerate(world.server.tasks.values()):
         task["jobId"] = f"job-{at}"
     slow: set[str] = set()
-    bring = world.network.handle_async_request
+    carry = world.network.carry
 
-    async def sometimes(request: Any) -> Any:
+    async def sometimes(sender: str, request: Any) -> Any:
         if request.url.path in slow:
             await asyncio.sleep(1e6)
-        return await bring(request)
+        return await carry(sender, request)
 
-    world.network.handle_async_request = sometimes  # type: ignore[method-assign]
+    world.network.carry = sometimes  # type: ignore[method-assign]
 
     async def main(agent: Agent, life: asyncio.Task[int]) -> float:
         await until(lambda: len(world.executing) == 3, 60.0)

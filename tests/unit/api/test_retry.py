@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.api.errors import ApiError, Conflict, RateLimited, ServerError, TransportError, Unauthorized
 from worker.api.retry import DELIVER, INTERACTIVE, PATIENT, READ, Policy, Retrier
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import Machine, World, until
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
 from worker.api.wire import ErrorKind
 

@@ -1,27 +1,19 @@
-"""A server of the documented API in virtual time, on a network that loses, delays and repeats.
+"""A server of the documented API in virtual time.
 
-Small and independent of ours: no extension, no lease, no uniqueness of live runs. It sits behind
-httpx's transport, so that the real client speaks to it.
+Small and independent of ours: no extension, no lease, no uniqueness of live runs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 from random import Random
 from typing import Any, Literal
 
-import httpx
-
-from tests.virtual import VirtualClock
+from tests.simulation.loop import VirtualClock
 from worker.api.wire import format_instant
 
 Item = dict[str, Any]
 Reply = tuple[int, Any]
 Ids = Literal["key", "ignore", "overwrite"]
-PROXY_SAYS = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
-PUNCTUAL = ["lost", "answer lost", *PROXY_SAYS]
-FAULTS = [*PUNCTUAL, "late", "twice"]
 
 
 class VirtualServer:
@@ -49,6 +41,12 @@ class VirtualServer:
         return sorted(
             (one for one in among if one["taskId"] == task_id), key=lambda one: (one["createdAt"], one["id"])
         )
+
+    is_leasing = False  # silent runs are given away
+
+    def was_late(self, run_id: str) -> bool:
+        """Tell whether the end of a run was told after the run had been given away; asked once."""
+        return False
 
     def headers(self, value: Any) -> dict[str, str]:
         """Return what an answer says beside its body: nothing that is not documented."""
@@ -113,54 +111,3 @@ def page(items: list[Item], query: dict[str, str]) -> list[Item]:
     size = int(query.get("perPage", 30))
     start = (int(query.get("page", 1)) - 1) * size
     return [dict(item) for item in items[start : start + size]]
-
-
-class FaultyNetwork(httpx.AsyncBaseTransport):
-    """Bring requests to the server; lose them, or their answers, delay them, bring them twice."""
-
-    def __init__(self, server: VirtualServer, random: Random, fault_ratio: float = 0.0) -> None:
-        """`fault_ratio` is the share of requests to which something happens, while `is_faulty`."""
-        self.server, self.random, self.fault_ratio = server, random, fault_ratio
-        self.is_faulty = True
-        self.faults = FAULTS
-        self.is_down = False  # nothing gets through
-        self._late: set[asyncio.Task[None]] = set()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry one request."""
-        await asyncio.sleep(self.random.uniform(0.001, 0.02))
-        fault = self.random.random() < self.fault_ratio and self.is_faulty
-        what = self.random.choice(self.faults) if fault else "fine"
-        if what == "lost" or self.is_down:
-            raise httpx.ReadTimeout("lost")
-        if what in PROXY_SAYS:
-            return httpx.Response(PROXY_SAYS[what], text="<html>a proxy</html>")
-        if what == "late":
-            self._later(request, self.random.uniform(0.1, 20.0))
-            raise httpx.ReadTimeout("late")
-        if what == "twice":
-            self._later(request, self.random.uniform(0.1, 20.0))
-        reply = self._bring(request)
-        if what == "answer lost":
-            raise httpx.RemoteProtocolError("answer lost")
-        await asyncio.sleep(self.random.uniform(0.001, 0.02))
-        return reply
-
-    def _later(self, request: httpx.Request, delay_s: float) -> None:
-        async def arrive() -> None:
-            await asyncio.sleep(delay_s)
-            self._bring(request)
-
-        task = asyncio.get_running_loop().create_task(arrive())
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
-
-    def _bring(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content) if request.content else {}
-        status, value = self.server.handle(request.method, request.url.path, dict(request.url.params), body)
-        return httpx.Response(
-            status,
-            json=value,
-            headers=self.server.headers(value)
-            | ({"retry-after": str(self.server.retry_after_s)} if status == 429 else {}),
-        )

@@ -16,7 +16,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class VirtualSelector(selectors.SelectSelector):
-    """Instead of waiting, let the time pass."""
+    """Instead of waiting, let the time pass; nothing ever comes from outside."""
 
     def __init__(self) -> None:
         """Start at zero."""
@@ -27,8 +27,9 @@ class VirtualSelector(selectors.SelectSelector):
         """Advance by the time-out; without one nothing would ever happen again."""
         if timeout is None:
             raise RuntimeError("every task waits for something that no timer brings")
-        self.now_s += max(timeout, 0.0)
-        return super().select(0)
+        if timeout > 0.0:
+            self.now_s += timeout
+        return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -45,15 +46,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """The clock of the running virtual loop."""
+    """The clocks of one machine in the world of the running virtual loop."""
+
+    def __init__(self, *, ahead_s: float = 0.0, booted_s: float = 0.0, rate: float = 1.0) -> None:
+        """Tell a time of day that is ahead, and seconds since a boot that pass faster or slower."""
+        self.ahead_s = ahead_s  # may be set meanwhile: the time of day jumps
+        self._booted_s = booted_s
+        self._rate = rate
 
     def now(self) -> datetime:
-        """Return the virtual time of day."""
-        return EPOCH + timedelta(seconds=self.mono())
+        """Return the time of day."""
+        return EPOCH + timedelta(seconds=asyncio.get_running_loop().time() + self.ahead_s)
 
     def mono(self) -> float:
-        """Return the virtual seconds since the start."""
-        return asyncio.get_running_loop().time()
+        """Return the seconds since the machine's boot."""
+        return self._booted_s + asyncio.get_running_loop().time() * self._rate
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:

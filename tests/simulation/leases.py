@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.virtual_server import Item, Reply, VirtualServer
+from tests.simulation.server import Item, Reply, VirtualServer
 from worker.api.ids import requeue_run_id
 from worker.api.wire import CLAIMS_HEADER, LEASE_HEADER, format_error, format_instant, parse_instant
 
@@ -21,6 +21,15 @@ class LeasingServer(VirtualServer):
         super().__init__(*args, **options)
         self._ends: dict[str, float] = {}  # of leases, by run
         self._lost: set[str] = set()  # runs that were stopped for their silence
+        self._late: set[str] = set()  # of them those that told their end since, as long as nobody asked
+
+    is_leasing = True
+
+    def was_late(self, run_id: str) -> bool:
+        """Tell whether the end of a run was told after it had been given away; asked once."""
+        is_late = run_id in self._late
+        self._late.discard(run_id)
+        return is_late
 
     def headers(self, value: Any) -> dict[str, str]:
         """Return what an answer says beside its body."""
@@ -83,6 +92,7 @@ class LeasingServer(VirtualServer):
         is_success = body.get("resultCode") == "Success"
         if run["id"] in self._lost and body.get("stoppedAt") and self._is_in_time(run, is_success):
             self._lost.discard(run["id"])
+            self._late.add(run["id"])
             run.update({"error": None, **body})
             return 200, dict(run)
         is_same = run["stoppedAt"] == body.get("stoppedAt") and run["resultCode"] == body.get("resultCode")

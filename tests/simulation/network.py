@@ -1,0 +1,112 @@
+"""The network between machines and their server: it loses, delays and repeats, and parts them.
+
+It sits behind httpx's transport, so that the real client speaks to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from random import Random
+from typing import Any, Final, Protocol
+
+import httpx
+
+__all__ = ["FAULTS", "PUNCTUAL", "QUICK", "FaultyNetwork", "Link"]
+
+PROXY_SAYS: Final = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
+PUNCTUAL: Final = ("lost", "answer lost", *PROXY_SAYS)
+QUICK: Final = (*PUNCTUAL, "late", "twice")  # whoever asks knows soon
+FAULTS: Final = (*QUICK, "answer late")
+LATE_S: Final = 20.0  # at most, for a request that comes late or again
+ANSWER_S: Final = 40.0  # at most, for an answer that is late: longer than an agent waits for it
+
+
+class Server(Protocol):
+    """What answers."""
+
+    retry_after_s: int
+
+    def handle(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
+        """Answer one request."""
+        ...
+
+    def headers(self, value: Any) -> dict[str, str]:
+        """Return what an answer says beside its body."""
+        ...
+
+
+class Link(Enum):
+    """How one machine reaches the server."""
+
+    GOOD = "good"
+    CUT = "cut"  # nothing gets through
+    MUTE = "mute"  # requests arrive, answers do not
+
+
+class FaultyNetwork:
+    """Bring requests to the server; lose them, or their answers, delay them, bring them twice."""
+
+    def __init__(self, server: Server, random: Random, fault_ratio: float = 0.0) -> None:
+        """`fault_ratio` is the share of requests to which something happens, while `is_faulty`."""
+        self.server, self.random, self.fault_ratio = server, random, fault_ratio
+        self.is_faulty = True
+        self.faults: tuple[str, ...] = FAULTS
+        self.is_down = False  # nothing gets through
+        self.links: dict[str, Link] = {}  # of machines that do not reach the server well
+        self.sent: Counter[str] = Counter()  # requests by machine
+        self.on_served: Callable[[str, str, int], None] = lambda method, path, status: None
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def carry(self, sender: str, request: httpx.Request) -> httpx.Response:
+        """Carry one request of a machine."""
+        self.sent[sender] += 1
+        await self._pass()
+        fault = self.random.random() < self.fault_ratio and self.is_faulty
+        what = self.random.choice(self.faults) if fault else "fine"
+        if what == "lost" or self._link(sender) is Link.CUT:
+            raise httpx.ReadTimeout("lost")
+        if what in PROXY_SAYS:
+            return httpx.Response(PROXY_SAYS[what], text="<html>a proxy</html>")
+        if what == "late":
+            self._later(request)
+            raise httpx.ReadTimeout("late")
+        if what == "twice":
+            self._later(request)
+        reply = self._bring(request)
+        if what == "answer lost":
+            raise httpx.RemoteProtocolError("answer lost")
+        if what == "answer late":
+            await asyncio.sleep(self.random.uniform(0.0, ANSWER_S))
+        await self._pass()
+        if self._link(sender) is not Link.GOOD:
+            raise httpx.RemoteProtocolError("parted")
+        return reply
+
+    def _link(self, sender: str) -> Link:
+        return Link.CUT if self.is_down else self.links.get(sender, Link.GOOD)
+
+    async def _pass(self) -> None:
+        await asyncio.sleep(self.random.uniform(0.001, 0.02))
+
+    def _later(self, request: httpx.Request) -> None:
+        async def arrive() -> None:
+            await asyncio.sleep(self.random.uniform(0.1, LATE_S))
+            self._bring(request)
+
+        task = asyncio.get_running_loop().create_task(arrive())
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    def _bring(self, request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content) if request.content else {}
+        url = request.url
+        status, value = self.server.handle(request.method, url.path, dict(url.params), body)
+        self.on_served(request.method, url.path, status)
+        headers = self.server.headers(value)
+        if status == 429:
+            headers = headers | {"retry-after": str(self.server.retry_after_s)}
+        return httpx.Response(status, json=value, headers=headers)
