@@ -104,8 +104,8 @@ class Claimer:
     ) -> Claim | Literal[Taken.ENDED] | None:
         """Try to create one run; `Taken.ENDED` where its id is used up."""
         entry = self._journal.entries.get(run_id)
-        if entry is not None and entry.has_outcome:  # of an earlier attempt here; it must not be written over
-            return Taken.ENDED
+        if entry is not None:  # of another attempt here; it must not be written over
+            return Taken.ENDED if entry.has_outcome else None
         identity = self._identities.next()
         body = self._runs.claim_body(task, run_id, identity)
         await self._journal.intent(self._runs.entry(task, run_id, identity, body))

@@ -64,6 +64,7 @@ class Poller:
         self._held_until_mono = float("-inf")  # claims are denied: nothing is tried before
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
         self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
+        self._out: set[str] = set()  # tasks that are tried or executed here, until they are left
         self._claiming: set[str] = set()
         self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
@@ -96,6 +97,7 @@ class Poller:
         while self._queue and self._clock.mono() < self._fresh_until_mono:
             task = self._queue.popleft()
             if not self._is_tried(task.id):
+                self._out.add(task.id)
                 self._claiming.add(task.id)
                 self._try(task.id)
                 return task
@@ -113,7 +115,12 @@ class Poller:
             await within(self._settled.wait(), CLAIM_WAIT_S)
 
     def leave(self, task_id: str) -> None:
-        """Leave a task alone for a moment: it is somebody else's, or just ended."""
+        """Leave a task alone for a moment: it is somebody else's, or just ended.
+
+        Until then it is not handed out again, however long it takes and whatever lists say: a second
+        attempt beside the first would take the same run for another agent's.
+        """
+        self._out.discard(task_id)
         self.settle(task_id)
         self._try(task_id)
 
@@ -208,7 +215,7 @@ class Poller:
                 log.info("task.left", task_id=task.id, type=task.type, reasons=list(reasons))
 
     def _is_tried(self, task_id: str) -> bool:
-        return self._tried.get(task_id, 0.0) > self._clock.mono()
+        return task_id in self._out or self._tried.get(task_id, 0.0) > self._clock.mono()
 
     def _try(self, task_id: str) -> None:
         remember(self._tried, task_id, self._clock.mono() + SKIP_S, SKIP_MAX)

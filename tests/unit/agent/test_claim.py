@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error, task
 from tests.unit.reporting.memory import MemoryIO
-from tests.simulation.loop import VirtualClock, run_virtual
 from worker.agent.claim import Claim, Claimer
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
@@ -141,6 +141,30 @@ def test_a_body_that_is_refused_is_given_up_after_an_earlier_time_out_too() -> N
     assert desk.error is not None
     assert desk.entries == []
     assert len(stub.asked("POST")) < 50
+
+
+def test_a_claim_that_is_under_way_here_is_not_written_over_by_another_attempt() -> None:
+    """The journal would forget whose the run is, and nobody would ever stop it."""
+    shelf = Shelf()
+    stub = StubApi(shelf)
+
+    async def main() -> tuple[Claim | None, Claim | None, list[str]]:
+        clock = VirtualClock()
+        journal = await Journal.open(MemoryIO(), clock)
+        runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
+        identities = Identities("pod/a", clock)
+        elections = Elections(runs, journal, identities, new_id=lambda: "random", settle_s=SETTLE_S)
+        claimer = Claimer(runs, journal, identities, elections, kind=ServerKind.KEY, on_kind=lambda _: None)
+        stub.delay_s = 1.0
+        first = asyncio.create_task(claimer.claim(task()))
+        await asyncio.sleep(0.5)
+        second = await claimer.claim(task())
+        return await first, second, list(journal.entries)
+
+    first, second, entries = run_virtual(main())
+    assert first is not None
+    assert second is None
+    assert entries == shelf.live == [first.run.id]
 
 
 def test_what_one_slot_finds_out_of_a_server_counts_for_claims_that_are_under_way() -> None:

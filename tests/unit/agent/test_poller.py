@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.unit.agent.stub_api import Answer, Request, StubApi
 from tests.simulation.loop import VirtualClock, run_virtual
+from tests.unit.agent.stub_api import Answer, Request, StubApi
 from worker.agent.poller import Poller
 from worker.api.models import Task
 
@@ -157,10 +157,30 @@ def test_each_task_is_handed_out_once_while_lists_lag() -> None:
     async def main() -> float:
         one = poller(stub)
         assert (await one.next(1)).id == "t1"
+        one.leave("t1")
         assert (await one.next(1)).id == "t1"
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) >= 3.0
+
+
+def test_a_task_that_is_tried_here_is_not_handed_out_again_however_long_that_takes() -> None:
+    """A second attempt beside the first would take the first one's run for another agent's."""
+    stub = StubApi(lambda _: (200, pending("t1")))
+
+    async def main() -> Task | None:
+        one = poller(stub)
+        await one.next(2)
+        try:
+            async with asyncio.timeout(3600.0):
+                return await one.next(2)
+        except TimeoutError:
+            one.leave("t1")
+        return await one.next(2)
+
+    task = run_virtual(main())
+    assert task is not None
+    assert len(stub.requests) > 100
 
 
 def test_only_as_many_tasks_are_asked_for_as_can_be_taken_soon() -> None:
