@@ -72,7 +72,8 @@ class Machine:
         self.space = FreeSpace([], 0)
         self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
         usual = {"concurrency": 3, "poll_interval_s": 2.0, "poll_max_s": 5.0, "drain_timeout_s": 60.0}
-        self.config = AgentConfig(state_dir=Path("/nowhere"), settle_s=LAG_S + 0.1, **(usual | settings))
+        usual["settle_s"] = LAG_S + 0.1
+        self.config = AgentConfig(state_dir=Path("/nowhere"), **(usual | settings))
 
     async def agent(self, dies_at: int | None = None) -> Agent:
         """Return an agent that is ready to work, on whatever an earlier one left.

@@ -116,3 +116,17 @@ def test_a_cancelled_job_stops_its_runs_and_is_never_requeued() -> None:
     assert stopped
     assert all(run["error"].startswith("cancelled") for run in stopped)
     assert not any(run["startedAt"] is None for run in world.server.runs.values())
+
+
+@pytest.mark.parametrize("ids", ["key", "ignore"])
+def test_a_task_that_runs_here_is_not_claimed_again_whatever_lists_show(ids: Ids) -> None:
+    """They lag for longer than a task that was tried is left alone: its run goes on, and is told."""
+
+    async def main() -> World:
+        world = World(1, ids, 0.0, 3, lag_s=10.0)
+        await work_off(world, [Machine(world, "pod/a", settle_s=10.1)])
+        return world
+
+    world = run_virtual(main())
+    assert sorted(world.executions) == sorted(world.server.tasks)
+    assert not [run for run in world.server.runs.values() if run["stoppedAt"] is None]
