@@ -23,7 +23,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """How often and how long a request is repeated.
 
     Waits grow from `base_s` to `cap_s`, each drawn between 0 and its bound (full jitter).
-    `attempts` and `limit_s` None: no bound; the caller ends it by cancelling.
+    `attempts` and `limit_s` None: no bound; the caller ends it by cancelling. A wait that would end
+    after the limit, as a server may ask for, is not begun.
     """
 
     base_s: float
@@ -91,7 +92,8 @@ class Retrier:
 
         def stop(state: RetryCallState) -> bool:
             over = policy.attempts is not None and state.attempt_number >= policy.attempts
-            late = policy.limit_s is not None and self._clock.mono() - started_mono >= policy.limit_s
+            ends_s = self._clock.mono() - started_mono + state.upcoming_sleep
+            late = policy.limit_s is not None and ends_s >= policy.limit_s
             return over or late
 
         async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function

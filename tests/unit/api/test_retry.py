@@ -64,3 +64,19 @@ def test_retry_after_is_obeyed_with_jitter_on_top() -> None:
     made, passed_s = call(PATIENT, [RateLimited("x", retry_after_s=30.0)])
     assert made == 2
     assert 30.0 <= passed_s < 31.0
+
+
+@pytest.mark.parametrize("policy", [READ, INTERACTIVE])
+def test_a_server_that_asks_for_an_hour_does_not_make_a_short_policy_long(policy: Policy) -> None:
+    """A wait beyond the limit is not begun: who asks goes on without the answer, and a person is told."""
+
+    async def main() -> float:
+        async def request() -> None:
+            raise RateLimited("x", retry_after_s=3600.0)
+
+        with pytest.raises(RateLimited):
+            await Retrier(Random(1), VirtualClock()).call(policy, request)
+        return asyncio.get_running_loop().time()
+
+    assert policy.limit_s is not None
+    assert run_virtual(main()) < policy.limit_s
