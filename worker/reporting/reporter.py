@@ -20,6 +20,7 @@ from worker.reporting.report import RunState, documented
 __all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
 
 REPORTS_PER_LEASE = 4  # so that one that is lost, and one that takes its time, do no harm
+DOUBLINGS_MAX = 10  # of the wait between reports that fail; the heartbeat bounds it anyway
 BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
 log = structlog.get_logger()
 
@@ -84,7 +85,8 @@ class Reporter:
         self._on_lost = on_lost
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
-        self._held_s = 0.0  # how long the server asked to be left alone
+        self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
+        self._failures = 0  # of reports, in a row
 
     def note(self, event: Event) -> None:
         """Keep an event of the executor for the next report."""
@@ -128,6 +130,7 @@ class Reporter:
             self._keep(error)
         else:
             self.untold_machine = None
+            self._failures = 0
             self._weigh(run, asked_mono)
 
     def _keep(self, error: ApiError) -> None:
@@ -135,7 +138,9 @@ class Reporter:
         if not (isinstance(error, Refused) and self._is_strict):
             self._news.set()
         self._is_strict = self._is_strict or (isinstance(error, Refused) and error.status in BODY_REFUSED)
-        self._held_s = min(error.retry_after_s or 0.0, self._heartbeat_s)
+        self._failures += 1
+        doubled_s = self._report_interval_s * 2.0 ** min(self._failures, DOUBLINGS_MAX)
+        self._held_s = min(max(error.retry_after_s or 0.0, doubled_s), self._heartbeat_s)
         log.warning("report.failed", run_id=self._run_id, error=str(error))
 
     def _weigh(self, run: Run, asked_mono: float) -> None:
