@@ -15,7 +15,7 @@ from worker.api import wire
 from worker.api.body import decode, read_bytes
 from worker.api.errors import ApiError, TransportError, error_for_status
 from worker.api.token import TokenSource
-from worker.api.transport import FAULTS
+from worker.api.transport import FAULTS, reason_of
 
 __all__ = ["Connection", "ServerTraits"]
 
@@ -118,7 +118,7 @@ class Connection:
         except TimeoutError as exc:
             raise TransportError(f"{what} brought no whole answer within {limit_s:g} s") from exc
         except FAULTS as exc:
-            raise TransportError(f"{what} failed: {str(exc) or type(exc).__name__}") from exc
+            raise TransportError(f"{what} failed: {reason_of(exc)}") from exc
 
     async def _understand(
         self, what: str, response: httpx.Response, read: Callable[[AsyncIterator[bytes]], Awaitable[T]]
@@ -127,22 +127,25 @@ class Connection:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
         self.traits.learn(headers)
+        body = response.aiter_bytes()
         if 200 <= response.status_code < 300:
-            return await read(response.aiter_bytes()), headers
-        raise await self._error(what, response, headers)
+            return await read(body), headers
+        raise await self._error(what, response.status_code, body, headers)
 
-    async def _error(self, what: str, response: httpx.Response, headers: Mapping[str, str]) -> ApiError:
+    async def _error(
+        self, what: str, status: int, chunks: AsyncIterator[bytes], headers: Mapping[str, str]
+    ) -> ApiError:
         try:
-            body = decode(await read_bytes(response.aiter_bytes(), ERROR_BYTES_MAX))
-        except TransportError:
+            body = decode(await read_bytes(chunks, ERROR_BYTES_MAX))
+        except (TransportError, *FAULTS):  # the status was told, whatever becomes of the body
             body = None
         error = wire.as_mapping(wire.as_mapping(body).get("error"))
         return error_for_status(
             what,
-            response.status_code,
+            status,
             code=wire.as_text(error.get("code")),
             message=wire.as_text(error.get("message")),
-            retry_after_s=retry_after(headers.get("retry-after"), self.traits.date),
+            retry_after_s=retry_after(headers.get("retry-after"), http_date(headers.get("date"))),
         )
 
 
@@ -150,13 +153,13 @@ def http_date(value: str | None) -> datetime | None:
     """Read a date of HTTP; None where it is none."""
     try:
         at = parsedate_to_datetime(value) if value else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def retry_after(value: str | None, now: datetime | None) -> float | None:
-    """Read `Retry-After` in seconds: a number, or a date against the server's own clock."""
+    """Read `Retry-After` in seconds: a number, or a date against the server's clock in the same answer."""
     if not value:
         return None
     seconds = wire.as_float(value)

@@ -130,6 +130,8 @@ def error_for_status(
             f"{request} was redirected ({status}): set the API URL to where the API itself answers",
             status=status,
         )
+    if status < 300:  # nothing that a request of ours asks for: 101 among them
+        return TransportError(f"{request} answered {status}: this is not the API", status=status)
     kind = ServerError if status >= 500 else BY_STATUS.get(status, Refused)
     said = ": ".join(part for part in (code, message) if part)
     text = f"{request} answered {status}" + (f" ({said})" if said else "")

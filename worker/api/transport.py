@@ -10,16 +10,26 @@ import ssl
 from typing import Final
 
 import httpx
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientResponseError
 from httpx_aiohttp import AiohttpTransport
 
 from worker.config import ApiConfig
 
-__all__ = ["FAULTS", "build_transport", "headers_of"]
+__all__ = ["FAULTS", "build_transport", "headers_of", "reason_of"]
 
 CONNECTIONS_MAX = 256  # of one client; far above what one agent has in flight
 # What a transport raises where no answer came; which of them says nothing about what was done.
-FAULTS: Final = (httpx.HTTPError, httpx.StreamError, ClientError, OSError)
+# A status line that is no UTF-8 fails inside httpx-aiohttp as a UnicodeError.
+FAULTS: Final = (httpx.HTTPError, httpx.StreamError, ClientError, OSError, UnicodeError)
+
+
+def reason_of(fault: Exception) -> str:
+    """Return why no answer came; what aiohttp says of an unreadable one would quote it."""
+    if isinstance(fault, ClientResponseError | UnicodeError):
+        return "what answered does not speak HTTP"
+    if isinstance(fault, httpx.ReadError):
+        return "the answer was cut, or is not as its head says"
+    return str(fault) or type(fault).__name__
 
 
 def build_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
