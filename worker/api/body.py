@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-import codecs
-import json
-from collections.abc import AsyncIterator
-from typing import Any
+import zlib
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any, Final
 
 import msgspec
 
 from worker.api.errors import TransportError
+from worker.api.scan import Scan
 
-__all__ = ["decode", "read_bytes", "read_list"]
+__all__ = ["decode", "read_bytes", "read_list", "unpacked"]
 
 OBJECT_BYTES_MAX = 32 * 1024 * 1024  # more than any answer about one thing; protects memory
 WHOLE_BYTES_MAX = 1024 * 1024  # a list up to this size is decoded at once, a longer one as a stream
-ITEM_BYTES_MAX = 8 * 1024 * 1024  # one object of a list that is longer than this is not an object
+LIST_BYTES_MAX = 32 * 1024 * 1024  # of the objects that are kept of one list
+PIECE_BYTES: Final = 64 * 1024  # unpacked at once: a packed byte may stand for a thousand
+ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS  # told apart by their first bytes
+
+
+async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Give a body as it was before its `Content-Encoding`: gzip (the one that we ask for), deflate, or none.
+
+    In small pieces, so that whoever reads it stops in time: a bomb is never unpacked as a whole.
+    Raises: TransportError where it is packed otherwise (also twice), broken, or cut.
+    """
+    if encoding in ("", "identity"):
+        async for chunk in chunks:
+            yield chunk
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise TransportError("the answer is packed in a way that nobody asked for")
+    unpacker, is_begun = zlib.decompressobj(ZLIB_OR_GZIP), False
+    try:
+        async for chunk in chunks:
+            is_begun, rest = True, chunk
+            while rest and not unpacker.eof:
+                yield unpacker.decompress(rest, PIECE_BYTES)
+                rest = unpacker.unconsumed_tail
+    except zlib.error as exc:
+        raise TransportError("the answer is not packed as it says") from exc
+    if is_begun and not unpacker.eof:
+        raise TransportError("the packed answer is cut")
 
 
 async def read_bytes(chunks: AsyncIterator[bytes], limit: int = OBJECT_BYTES_MAX) -> bytes:
@@ -44,11 +71,14 @@ def decode(body: bytes) -> Any:
         raise TransportError("the answer is not JSON: is the API URL right, or does a proxy answer?") from exc
 
 
-async def read_list(chunks: AsyncIterator[bytes], key: str, enough: int) -> list[dict[str, Any]]:
+async def read_list(
+    chunks: AsyncIterator[bytes], key: str, enough: int, *, is_part_enough: bool = False
+) -> list[dict[str, Any]]:
     """Read the objects of ``{"key": […]}`` or of a bare list.
 
     A short body is decoded at once. Of a long one (a server that does not page) only the first
-    `enough` objects are read, as a stream, so that memory stays flat.
+    `enough` objects are read, as a stream, so that memory stays flat. Where fewer of them fill the
+    memory that a list may take, `is_part_enough` tells whether those are an answer.
     Raises: TransportError where the body is neither.
     """
     head: list[bytes] = []
@@ -57,7 +87,7 @@ async def read_list(chunks: AsyncIterator[bytes], key: str, enough: int) -> list
         head.append(chunk)
         size += len(chunk)
         if size > WHOLE_BYTES_MAX:
-            return await stream_list(b"".join(head), chunks, enough)
+            return await stream_list(b"".join(head), chunks, key, enough, is_part_enough=is_part_enough)
     body = decode(b"".join(head))
     items = body.get(key) if isinstance(body, dict) else body
     if items is None and isinstance(body, dict) and "error" not in body:
@@ -67,35 +97,23 @@ async def read_list(chunks: AsyncIterator[bytes], key: str, enough: int) -> list
     return [item for item in items if isinstance(item, dict)]
 
 
-async def stream_list(head: bytes, chunks: AsyncIterator[bytes], enough: int) -> list[dict[str, Any]]:
+async def stream_list(
+    head: bytes, chunks: AsyncIterator[bytes], key: str, enough: int, *, is_part_enough: bool = False
+) -> list[dict[str, Any]]:
     """Read the first objects of a long list, one by one, and leave the rest."""
-    text = codecs.getincrementaldecoder("utf-8")()
-    scan = json.JSONDecoder()
     items: list[dict[str, Any]] = []
+    size = 0
     try:
-        buffer = text.decode(head)
-        at = buffer.index("[") + 1
-        while len(items) < enough:
-            at = skip(buffer, at)
-            if at < len(buffer) and buffer[at] == "]":
-                break
-            try:
-                item, at = scan.raw_decode(buffer, at)
-            except json.JSONDecodeError:
-                buffer, at = buffer[at:], 0
-                if len(buffer) > ITEM_BYTES_MAX:
-                    raise
-                buffer += text.decode(await anext(chunks))
-                continue
-            if isinstance(item, dict):
+        scan = Scan(head, chunks)
+        await scan.enter_list(key)
+        while len(items) < enough and (text := await scan.next_item()) is not None:
+            size += len(text)
+            if size > LIST_BYTES_MAX:
+                if is_part_enough:
+                    break
+                raise TransportError(f"the list of {key} is longer than {LIST_BYTES_MAX} bytes")
+            if isinstance(item := decode(text.encode()), dict):
                 items.append(item)
     except (ValueError, RecursionError, StopAsyncIteration) as exc:
         raise TransportError("the list in the answer is cut or is not JSON") from exc
     return items
-
-
-def skip(buffer: str, at: int) -> int:
-    """Return the position after white space and commas."""
-    while at < len(buffer) and buffer[at] in " \t\r\n,":
-        at += 1
-    return at

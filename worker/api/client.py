@@ -97,7 +97,9 @@ class JobsApi:
         connection = self._connection
         request = connection.request("GET", PATH_TASKS, params=self._params(query, types), headers=prefer)
         raw, headers = await connection.exchange(
-            request, lambda chunks: read_list(chunks, "tasks", per_page), connection.limit_s + wait_s
+            request,
+            lambda chunks: read_list(chunks, "tasks", per_page, is_part_enough=True),
+            connection.limit_s + wait_s,
         )
         waited = "wait" in headers.get("preference-applied", "").lower()
         return Poll(read_all(raw, Task.read), waited)

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from worker.api import wire
-from worker.api.body import decode, read_bytes
+from worker.api.body import decode, read_bytes, unpacked
 from worker.api.errors import ApiError, TransportError, error_for_status
 from worker.api.token import TokenSource
 from worker.api.transport import FAULTS, reason_of
@@ -127,7 +127,8 @@ class Connection:
             name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
         }
         self.traits.learn(headers)
-        body = response.aiter_bytes()
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        body = unpacked(response.stream, headers.get("content-encoding", "").strip().lower())
         if 200 <= response.status_code < 300:
             return await read(body), headers
         raise await self._error(what, response.status_code, body, headers)

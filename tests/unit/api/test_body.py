@@ -77,7 +77,7 @@ def test_a_stream_may_be_cut_anywhere(size: int, enough: int) -> None:
 
     async def main() -> list[dict[str, Any]]:
         stream = chunks_of(content, size)
-        return await body.stream_list(await anext(stream), stream, enough)
+        return await body.stream_list(await anext(stream), stream, "tasks", enough)
 
     if content[:size].find(b"[") >= 0:
         assert asyncio.run(main()) == items[:enough]
@@ -91,3 +91,76 @@ def test_an_answer_beyond_the_bound_is_no_answer() -> None:
 
     with pytest.raises(TransportError, match="longer than 50"):
         asyncio.run(main())
+
+
+LONG = b'"' + b"x" * (2 * 1024 * 1024) + b'"'  # longer than what is decoded at once
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"error":null,"types":["a",["b"]],"total":12345,"at":"[","tasks":[{"id":"1"}],"long":%b}' % LONG,
+        b'{"long":%b,"tasks":[{"id":"1"}]}' % LONG,
+        b'[%b,,{"id":"1"} , \n]' % LONG,
+    ],
+)
+@pytest.mark.parametrize("size", [7001, 65536])
+def test_the_list_of_a_long_answer_is_the_one_under_its_key(content: bytes, size: int) -> None:
+    """Other lists before it are not taken for it, and values are not taken apart at a border."""
+    assert read(content, size=size) == [{"id": "1"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"long":%b,"others":[{"id":"1"}]}' % LONG,
+        b'{"long":%b "tasks":[{"id":"1"}]}' % LONG,
+        b'{"tasks":null,"long":%b}' % LONG,
+        b'[{"id":"1"},{"id":"\\ud800"},%b]' % LONG,
+        b'[{"id":"1"},{"id":NaN},%b]' % LONG,
+        b"7" * 2_000_000,
+        b"[" * 2_000_000,
+        b'["\xff%b]' % LONG,
+    ],
+)
+def test_a_long_answer_is_read_as_strictly_as_a_short_one(content: bytes) -> None:
+    """What the short one would not pass as JSON gets no further in a long one."""
+    with pytest.raises(TransportError):
+        read(content)
+
+
+def test_a_long_value_is_not_read_again_with_every_piece_of_it() -> None:
+    """Else everything else would wait for it: the agent has one loop."""
+    from worker.api import scan
+
+    tries = 0
+
+    class Counted(json.JSONDecoder):
+        def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+            nonlocal tries
+            tries += 1
+            return super().raw_decode(s, idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "JSON", Counted())  # nothing else sees how often it is read
+        assert read(b'{"tasks":[{"id":"1","x":%b}]}' % LONG, size=1000) == [
+            {"id": "1", "x": "x" * len(LONG[2:])}
+        ]
+    assert tries < 30
+
+
+def test_a_list_that_would_fill_the_memory_is_no_answer_unless_part_of_it_is_enough() -> None:
+    """A poll takes what fits; whoever wants all gets nothing, for part of a list decides nothing."""
+    item = json.dumps({"id": "1", "text": "x" * 1_000_000}).encode()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"["
+        while True:
+            yield item + b","
+
+    async def main(*, is_part_enough: bool) -> int:
+        return len(await body.read_list(endless(), "tasks", 10_000, is_part_enough=is_part_enough))
+
+    assert asyncio.run(main(is_part_enough=True)) == body.LIST_BYTES_MAX // len(item)
+    with pytest.raises(TransportError, match="longer than"):
+        asyncio.run(main(is_part_enough=False))
