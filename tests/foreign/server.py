@@ -21,6 +21,7 @@ from tests.foreign.switches import Switches
 __all__ = ["ForeignServer", "Rule", "foreign_server"]
 
 START_S = 10.0
+HELD_LOOK_S = 0.02
 NUMBERS = frozenset(
     [
         "taskCount",
@@ -58,6 +59,7 @@ class Rule:
     answer: Answer | None = None  # instead of handling it
     loses_answer: bool = False  # handled, but nobody is told
     delay_s: float = 0.0  # before it is handled
+    is_held: bool = False  # not handled while this is so
     hits: int = 0
     hit: threading.Event = field(default_factory=threading.Event)  # set when it first applied
 
@@ -184,6 +186,16 @@ class ForeignServer:
         """Hold the next requests that match before they are handled."""
         return self._add(Rule(method, path, 0, count, delay_s=delay_s))
 
+    def hold(self, method: str | None = None, path: str = "") -> Rule:
+        """Let all requests that match wait until the rule is released."""
+        return self._add(Rule(method, path, 0, 1_000_000, is_held=True))
+
+    def release(self, rule: Rule) -> None:
+        """Handle what a rule holds, and hold nothing more."""
+        with self._changed:
+            self._rules.remove(rule)
+            rule.is_held = False
+
     def _add(self, rule: Rule) -> Rule:
         with self._changed:
             self._rules.append(rule)
@@ -199,6 +211,8 @@ class ForeignServer:
             self._changed.notify_all()
         if rule is not None and rule.delay_s:
             await asyncio.sleep(rule.delay_s)
+        while rule is not None and rule.is_held:  # noqa: ASYNC110 - released from another thread
+            await asyncio.sleep(HELD_LOOK_S)
         if rule is not None and rule.answer is not None:
             return rule.answer
         with self._changed:
