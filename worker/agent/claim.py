@@ -152,8 +152,7 @@ class Claimer:
                 is_uncertain = True
                 log.warning("claim.unanswered", task_id=task.id, run_id=run_id, error=str(error))
                 await backoff.sleep(error)
-                found = await self._runs.look(run_id)
-                if found is not None:
+                if (found := await self._look_again(run_id)) is not None:
                     return self._taken(found, identity)
             except DENIED as error:
                 if not is_uncertain:
@@ -164,13 +163,21 @@ class Claimer:
                 refusals += 1
                 if not is_uncertain or is_race_lost(error) or refusals > REFUSALS_MAX:
                     return await self._after_refusal(task, run_id, identity, error)
-                if (found := await self._runs.look(run_id)) is not None:
+                if (found := await self._look_again(run_id)) is not None:
                     return self._taken(found, identity)
                 await backoff.sleep(error)  # it may be there, and not shown yet
             else:
                 if run.id != run_id:
                     return run if identity.owns(run) else None
                 return self._taken(run, identity)
+
+    async def _look_again(self, run_id: str) -> Run | None:
+        """Read the run of a try that was not answered; a refused look says nothing of what was done."""
+        try:
+            return await self._runs.look(run_id)
+        except Rejected as error:
+            log.warning("claim.unseen", run_id=run_id, error=str(error))
+            return None
 
     async def _after_refusal(
         self, task: Task, run_id: str, identity: Identity, error: Rejected

@@ -111,6 +111,18 @@ def claimed(
     return desk, stub
 
 
+@pytest.mark.parametrize("status", [400, 405, 409, 422])
+def test_a_claim_whose_answer_got_lost_is_found_although_looks_are_refused(status: int) -> None:
+    """By a proxy, for a while: the intent stays until it is known what became of it."""
+    shelf = Shelf()
+    shelf.instead["POST"] = [(True, LOST)]
+    shelf.instead["GET"] = [(False, (status, "<html>"))] * 5
+    desk, _ = claimed(shelf, ServerKind.KEY)
+    assert desk.claim is not None
+    assert shelf.live == [desk.claim.run.id]
+    assert list(desk.entries) == shelf.live
+
+
 def test_a_claim_whose_answer_got_lost_is_found_although_reads_lag() -> None:
     """The run is there; refusals and looks that do not show it yet prove nothing."""
     shelf = Shelf()
