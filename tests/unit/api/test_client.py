@@ -12,7 +12,6 @@ import pytest
 
 from tests.unit.agent.stub_api import Answer, StubApi, error
 from worker.api.client import JobsApi, stringly
-from worker.api.connection import retry_after
 from worker.api.errors import (
     ApiError,
     Conflict,
@@ -131,24 +130,6 @@ def test_wire_strings_sends_what_the_reference_types() -> None:
         "startedAt": "x", "progress": "0.5", "results": '{"a":[1]}', "preemptible": "false",
     }  # fmt: skip
     assert stringly(body, {"progress"})["progress"] == 0.5
-
-
-def test_retry_after_may_be_seconds_or_a_date() -> None:
-    """A date counts against the server's own clock, not ours."""
-    now = asyncio.run(date_of("Sun, 06 Nov 1994 08:49:37 GMT"))
-    assert retry_after("7", None) == 7.0
-    assert retry_after("Sun, 06 Nov 1994 08:50:37 GMT", now) == 60.0
-    assert retry_after("Sun, 06 Nov 1994 08:48:37 GMT", now) == 0.0
-    assert retry_after("1e9", None) == 3600.0
-    assert retry_after("soon", now) is None
-    assert retry_after(None, now) is None
-
-
-async def date_of(text: str) -> Any:
-    """Return what the client learns from a Date header."""
-    stub = StubApi(lambda _: (200, {"id": "x"}, {"Date": text}))
-    await stub.api.get_run("x")
-    return stub.api.traits.date
 
 
 def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
