@@ -7,9 +7,10 @@ from collections import Counter
 
 import pytest
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import Machine, World, until
-from tests.virtual_server import Item, Reply, VirtualServer
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.server import Item, Reply, VirtualServer
+from tests.simulation.world import World, until
 from worker.api.wire import ErrorKind
 
 OUTAGE_S = 600.0
