@@ -9,7 +9,7 @@ from msgspec import Struct
 from worker.agent.identity import our_identity
 from worker.api.models import Run
 from worker.api.wire import ErrorKind
-from worker.reporting.delivery import after, is_our_report
+from worker.reporting.entry_runs import after, is_our_report
 from worker.reporting.entry_state import outcome_of
 from worker.reporting.records import Entry
 

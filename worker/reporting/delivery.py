@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -11,19 +11,19 @@ import structlog
 
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, Unknown
-from worker.api.ids import requeue_run_id
-from worker.api.models import Identity, Run, recency
-from worker.api.retry import DELIVER, PATIENT, READ, Retrier
-from worker.api.wire import ErrorKind, parse_instant
+from worker.api.models import Run
+from worker.api.retry import DELIVER, PATIENT, Retrier
+from worker.api.wire import ErrorKind
+from worker.reporting.entry_runs import after, identity_of, is_our_report
 from worker.reporting.entry_state import why_mark
 from worker.reporting.journal import Journal
 from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
 from worker.reporting.reporter import BODY_REFUSED, Standing, standing_of
+from worker.reporting.requeue import Requeues, runs_of
 
-__all__ = ["Delivered", "Delivery", "is_our_report"]
+__all__ = ["Delivered", "Delivery"]
 
-STOPPING = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
 LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
 STALE_S = 3.0  # how long after its list an agent may still post a claim: its candidates' age, and the way
 LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
@@ -61,6 +61,7 @@ class Delivery:
         self._api = api
         self._journal = journal
         self._retrier = retrier
+        self._requeues = Requeues(api, retrier, lag_s=lag_s)
         self._new_id = new_id
         self._kept_at = kept_at
 
@@ -69,7 +70,7 @@ class Delivery:
         if entry.terminal is None:
             raise ValueError(f"the entry of run {entry.run_id} has no outcome")
         if entry.requeue:
-            await self._requeue(entry)
+            await self._requeues.requeue(entry)
         try:
             delivered = await self._stop(entry, entry.terminal)
         except ApiError as error:
@@ -148,66 +149,6 @@ class Delivery:
                     raise Unknown(str(error), retry_after_s=error.retry_after_s) from error
         return None
 
-    # requeue
-
-    async def _requeue(self, entry: Entry) -> None:
-        """Make the task pending again by a placeholder; whoever does it twice does it once."""
-        if await self._is_job_stopping(entry):
-            return
-        try:
-            await self._retrier.call(DELIVER, lambda: self._post_once(entry))
-        except ApiError as error:
-            log.error("requeue.refused", run_id=entry.run_id, task_id=entry.task_id, error=str(error))
-
-    async def _post_once(self, entry: Entry) -> None:
-        """Post a placeholder, unless an earlier try or life did, or the run is over already.
-
-        Whoever ended it decided what becomes of its task; it may be running elsewhere by now.
-        """
-        id_ = requeue_run_id(entry.run_id)
-        if await self._is_over(entry):
-            return
-        if await self._exists(id_) or ("elected" in entry.marks and await self._is_continued(entry)):
-            return
-        body = {"id": id_, "taskId": entry.task_id, "jobId": entry.job_id, "reportProgress": True}
-        try:
-            await self._api.create_run(body)
-        except Rejected as error:
-            if await self._exists(id_):
-                return
-            if isinstance(error, Conflict | NotFound) and not error.is_documented:
-                raise Unknown(str(error)) from error  # an ingress said it, not the API
-            raise
-
-    async def _is_over(self, entry: Entry) -> bool:
-        try:
-            run = await self._api.get_run(entry.run_id)
-        except (Conflict, NotFound, Refused):
-            return False
-        return standing_of(run, identity_of(entry, entry.terminal or {})) is not Standing.OURS
-
-    async def _exists(self, run_id: str) -> bool:
-        try:
-            await self._api.get_run(run_id)
-        except (Conflict, NotFound, Refused):
-            return False
-        return True
-
-    async def _is_continued(self, entry: Entry) -> bool:
-        """Tell whether the task was requeued after our run: where the server gives ids, its list tells."""
-        await asyncio.sleep(self._lag_s)
-        return any(not run.raw.get("startedAt") for run in after(await self._runs_of(entry), entry))
-
-    async def _is_job_stopping(self, entry: Entry) -> bool:
-        if entry.job_id is None:
-            return False
-        job_id = entry.job_id
-        try:
-            job = await self._retrier.call(READ, lambda: self._api.get_job(job_id))
-        except ApiError:
-            return False
-        return job.scheduler_state in STOPPING
-
     # elections
 
     async def _show(self, entry: Entry, report: dict[str, Any]) -> None:
@@ -229,7 +170,7 @@ class Delivery:
 
         A claim that comes after our run without a placeholder between them will lose.
         """
-        runs = await self._runs_of(entry)
+        runs = await runs_of(self._api, entry)
         identity = identity_of(entry, report)
         for run in runs:  # lost answers made several of one claim, or of an echo
             if run.is_live and identity.owns(run) and run.id != entry.run_id:
@@ -239,14 +180,6 @@ class Delivery:
             return True
         return not later or (identity.owns(later[-1]) and later[-1].error_kind != ErrorKind.LOST_CLAIM)
 
-    async def _runs_of(self, entry: Entry) -> list[Run]:
-        try:
-            return await self._api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
-        except NotFound as error:
-            if error.is_documented:
-                return []
-            raise Unknown(str(error)) from error  # an ingress said it, not the API
-
     async def _echo(self, entry: Entry, report: dict[str, Any]) -> None:
         """Post one more run that carries the outcome."""
         body = {**entry.intent, **report, "id": self._new_id()}
@@ -255,34 +188,6 @@ class Delivery:
             await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
 
 
-def after(runs: Sequence[Run], entry: Entry) -> list[Run]:
-    """Return the runs that are more recent than the one of an entry, oldest first."""
-    ordered = sorted(runs, key=recency)
-    at = next((at for at, run in enumerate(ordered) if run.id == entry.run_id), len(ordered))
-    return ordered[at + 1 :]
-
-
 def accepted(results: Mapping[str, Any]) -> Delivered:
     """Return what became of an outcome that the server has with these results."""
     return Delivered.REDUCED if is_cut_down(results) else Delivered.ACCEPTED
-
-
-def identity_of(entry: Entry, report: Mapping[str, Any]) -> Identity:
-    """Return the identity under which a run was started: the claim's, or its probe's."""
-    is_probe = report.get("startedAt", entry.started_at) != entry.started_at
-    started_at = parse_instant(report["startedAt"] if is_probe else entry.started_at)
-    return Identity(f"{entry.pod_id}/probe" if is_probe else entry.pod_id, started_at)  # type: ignore[arg-type]
-
-
-def is_our_report(run: Run, entry: Entry, report: Mapping[str, Any]) -> bool:
-    """Tell whether a stopped run shows our identity and our outcome: our own report, accepted.
-
-    Of the error only the kind is compared: a server may have cut the text.
-    """
-    kind = str(report.get("error") or "").partition(":")[0].strip()
-    return (
-        bool(run.raw.get("stoppedAt"))
-        and identity_of(entry, report).owns(run)
-        and run.result_code == report.get("resultCode")
-        and (run.error_kind or "") == kind
-    )

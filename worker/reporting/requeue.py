@@ -1,0 +1,112 @@
+"""Make the task of a run that ends pending again: by a placeholder, before the run is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from worker.api.client import JobsApi
+from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, Unknown
+from worker.api.ids import requeue_run_id
+from worker.api.models import Run
+from worker.api.retry import DELIVER, READ, Retrier
+from worker.reporting.entry_runs import after, identity_of
+from worker.reporting.records import Entry
+from worker.reporting.reporter import Standing, standing_of
+
+__all__ = ["Requeues", "runs_of"]
+
+STOPPING: Final = frozenset({"stopped", "cancelled", "canceled"})  # of a job: nothing of it is requeued
+log = structlog.get_logger()
+
+
+class Requeues:
+    """Post the placeholders of requeues; whoever does it twice does it once."""
+
+    def __init__(self, api: JobsApi, retrier: Retrier, *, lag_s: float) -> None:
+        """`lag_s` is how long lists may lag."""
+        self._api = api
+        self._retrier = retrier
+        self._lag_s = lag_s
+
+    async def requeue(self, entry: Entry) -> None:
+        """Make the task of an entry's run pending again, unless somebody decided otherwise."""
+        try:
+            await self._retrier.call(DELIVER, lambda: self._post_once(entry))
+        except ApiError as error:
+            log.error("requeue.refused", run_id=entry.run_id, task_id=entry.task_id, error=str(error))
+
+    async def _post_once(self, entry: Entry) -> None:
+        """Post a placeholder, unless an earlier try or life did, or the run is over already.
+
+        Whoever ended it decided what becomes of its task; it may be running elsewhere by now. All that must
+        be known before is asked at once: an agent that drains has little time.
+        """
+        id_ = requeue_run_id(entry.run_id)
+        if any(await together(self._is_job_stopping(entry), self._is_over(entry), self._exists(id_))):
+            return
+        if "elected" in entry.marks and await self._is_continued(entry):
+            return
+        body = {"id": id_, "taskId": entry.task_id, "jobId": entry.job_id, "reportProgress": True}
+        try:
+            await self._api.create_run(body)
+        except Rejected as error:
+            if await self._exists(id_):
+                return
+            if isinstance(error, Conflict | NotFound) and not error.is_documented:
+                raise Unknown(str(error)) from error  # an ingress said it, not the API
+            raise
+
+    async def _is_over(self, entry: Entry) -> bool:
+        try:
+            run = await self._api.get_run(entry.run_id)
+        except (Conflict, NotFound, Refused):
+            return False
+        return standing_of(run, identity_of(entry, entry.terminal or {})) is not Standing.OURS
+
+    async def _exists(self, run_id: str) -> bool:
+        try:
+            await self._api.get_run(run_id)
+        except (Conflict, NotFound, Refused):
+            return False
+        return True
+
+    async def _is_continued(self, entry: Entry) -> bool:
+        """Tell whether the task was requeued after our run: where the server gives ids, its list tells."""
+        await asyncio.sleep(self._lag_s)
+        return any(not run.raw.get("startedAt") for run in after(await runs_of(self._api, entry), entry))
+
+    async def _is_job_stopping(self, entry: Entry) -> bool:
+        """Tell whether nothing of the job is to be requeued; a job that cannot be seen changes nothing."""
+        if entry.job_id is None:
+            return False
+        job_id = entry.job_id
+        try:
+            job = await self._retrier.call(READ, lambda: self._api.get_job(job_id))
+        except ApiError:
+            return False
+        return job.scheduler_state in STOPPING
+
+
+async def runs_of(api: JobsApi, entry: Entry) -> list[Run]:
+    """List the runs of an entry's task."""
+    try:
+        return await api.list_runs(job_id=entry.job_id, task_id=entry.task_id, per_page=100)
+    except NotFound as error:
+        if error.is_documented:
+            return []
+        raise Unknown(str(error)) from error  # an ingress said it, not the API
+
+
+async def together(*questions: Coroutine[Any, Any, bool]) -> list[bool]:
+    """Ask all at once; the first that fails ends the others, and is raised."""
+    asking = [asyncio.create_task(question) for question in questions]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
