@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from random import Random
 from typing import Any, TypeVar
@@ -33,9 +32,14 @@ log = structlog.get_logger()
 class SleepingBackoff(Backoff):
     """A back-off that waits by itself."""
 
+    def __init__(self, random: Random, policy: Policy, retrier: Retrier) -> None:
+        """Wait as the policy says, and as the retrier does when the end is near."""
+        super().__init__(random, policy.base_s, policy.cap_s)
+        self._retrier = retrier
+
     async def sleep(self, error: ApiError) -> None:
         """Wait before the next try."""
-        await asyncio.sleep(self.next_s(error.retry_after_s))
+        await self._retrier.pause(self.next_s(error.retry_after_s), error.retry_after_s or 0.0)
 
 
 class RunWire:
@@ -63,7 +67,7 @@ class RunWire:
 
     def backoff(self, policy: Policy) -> SleepingBackoff:
         """Return the waits between tries that are made by hand."""
-        return SleepingBackoff(self._random, policy.base_s, policy.cap_s)
+        return SleepingBackoff(self._random, policy, self._retrier)
 
     def identity_fields(self, identity: Identity) -> dict[str, str]:
         """Return the two fields that name a claim."""

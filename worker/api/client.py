@@ -11,6 +11,7 @@ import msgspec
 from worker.api import wire
 from worker.api.body import decode, read_bytes, read_list
 from worker.api.connection import Connection, ServerTraits
+from worker.api.end import End
 from worker.api.errors import TransportError
 from worker.api.models import Job, Run, Task
 
@@ -52,6 +53,10 @@ class JobsApi:
     def traits(self) -> ServerTraits:
         """What the server's answers told of it."""
         return self._connection.traits
+
+    def end_with(self, end: End) -> None:
+        """Let requests take less long when that end is in sight."""
+        self._connection.end = end
 
     # jobs
 

@@ -13,6 +13,7 @@ import msgspec
 
 from worker.api import wire
 from worker.api.body import decode, read_bytes, unpacked
+from worker.api.end import End, last_try_s
 from worker.api.errors import ApiError, TransportError, error_for_status
 from worker.api.token import TokenSource
 from worker.api.transport import FAULTS, reason_of
@@ -73,6 +74,7 @@ class Connection:
         self._headers = dict(headers or {})
         self.limit_s = limit_s
         self.traits = traits or ServerTraits()
+        self.end: End | None = None  # after which no answer is of use
 
     def request(
         self,
@@ -105,9 +107,12 @@ class Connection:
     ) -> tuple[T, Mapping[str, str]]:
         """Send a request; return what `read` makes of the body of a 2xx, and the headers (lower case).
 
-        `limit_s` bounds the whole. Raises: the errors of `worker.api.errors`.
+        `limit_s` bounds the whole; less does where an end is in sight.
+        Raises: the errors of `worker.api.errors`.
         """
         what = f"{request.method} {request.url.path}"
+        left_s = None if self.end is None else self.end.end_in_s()
+        limit_s = limit_s if left_s is None else min(limit_s, last_try_s(left_s))
         try:
             async with asyncio.timeout(limit_s):
                 response = await self._transport.handle_async_request(request)

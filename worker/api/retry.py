@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TypeVar
@@ -10,6 +11,7 @@ import structlog
 from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from worker.api.end import End, last_wait_s
 from worker.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unknown
 from worker.clock import Clock
 
@@ -68,10 +70,11 @@ class Backoff:
 class Retrier:
     """Repeat requests by a policy; randomness and clock are passed in."""
 
-    def __init__(self, random: Random, clock: Clock) -> None:
-        """Keep both."""
+    def __init__(self, random: Random, clock: Clock, end: End | None = None) -> None:
+        """Keep the parts; when an `end` comes in sight, what waits is tried again soon, and more often."""
         self._random = random
         self._clock = clock
+        self._end = end
 
     async def call(self, policy: Policy, request: Callable[[], Awaitable[T]]) -> T:
         """Return the request's answer, asking again as the policy says.
@@ -81,10 +84,13 @@ class Retrier:
         """
         backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         started_mono = self._clock.mono()
+        asked_s = 0.0  # how long the server wants to be left alone
 
         def wait(state: RetryCallState) -> float:
+            nonlocal asked_s
             error = state.outcome.exception() if state.outcome else None
-            wait_s = backoff.next_s(error.retry_after_s if isinstance(error, ApiError) else None)
+            retry_after_s = error.retry_after_s if isinstance(error, ApiError) else None
+            wait_s, asked_s = backoff.next_s(retry_after_s), retry_after_s or 0.0
             log.debug(
                 "request.repeated", attempt=state.attempt_number, wait_s=round(wait_s, 3), error=str(error)
             )
@@ -99,13 +105,34 @@ class Retrier:
         async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
             return await request()
 
+        async def sleep(wait_s: float) -> None:
+            await self.pause(wait_s, asked_s)
+
         retrying = AsyncRetrying(
+            sleep=sleep,
             wait=wait,
             stop=stop,
             retry=retry_if_exception(lambda error: is_worth_repeating(error, policy)),
             reraise=True,
         )
         return await retrying(once)
+
+    async def pause(self, wait_s: float, asked_s: float = 0.0) -> None:
+        """Wait before another try; shorter where an end is in sight, but as long as the server asked."""
+        until_mono = self._clock.mono() + wait_s
+        if self._end is None:
+            await asyncio.sleep(wait_s)
+            return
+        if self._end.end_in_s() is None:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._end.requested()
+            except TimeoutError:
+                return
+        rest_s = max(0.0, until_mono - self._clock.mono())
+        last_s = last_wait_s(self._end.end_in_s() or 0.0)
+        asked_s = max(0.0, rest_s - wait_s + asked_s)
+        await asyncio.sleep(max(asked_s, min(rest_s, self._random.uniform(0.0, last_s))))
 
 
 def is_worth_repeating(error: BaseException, policy: Policy) -> bool:
