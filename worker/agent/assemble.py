@@ -79,7 +79,9 @@ class Agent(Struct, frozen=True):
 def assemble(parts: Parts, config: AgentConfig) -> Agent:
     """Wire an agent."""
     drain = Drain(parts.clock, config.drain_timeout_s)
-    retrier = Retrier(parts.random, parts.clock)
+    for api in (parts.claim_api, parts.report_api):
+        api.end_with(drain)
+    retrier = Retrier(parts.random, parts.clock, end=drain)
     jobs = JobStates(parts.claim_api, parts.clock, config.job_interval_s)
     delivery = Delivery(
         parts.report_api,
@@ -92,7 +94,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
     poller = poller_of(parts, config, jobs)
-    reporters = reporters_of(parts, config, runs, jobs)
+    reporters = reporters_of(parts, config, runs, jobs, drain)
     uploads = Uploads(store=parts.store, spool=parts.spool, journal=parts.journal, random=parts.random)
     storing = Storing(
         uploads, spool=parts.spool, journal=parts.journal, jobs=jobs, drain=drain, deliver=outbox.send
@@ -122,6 +124,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     supervisor = Supervisor(
         poller=poller,
         attempts=attempts,
+        executor=parts.executor,
         outbox=outbox,
         storing=storing,
         space=parts.space,
@@ -144,7 +147,9 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     return Agent(supervisor, recovery, drain)
 
 
-def reporters_of(parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates) -> Reporters:
+def reporters_of(
+    parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates, drain: Drain
+) -> Reporters:
     """Return what reports on runs."""
     times = ReportTimes(
         report_interval_s=config.report_interval_s, heartbeat_s=config.heartbeat_s, lag_s=config.settle_s
@@ -156,6 +161,7 @@ def reporters_of(parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStat
         times=times,
         machine=parts.machine,
         jobs=jobs,
+        on_took=drain.answered,
     )
 
 

@@ -107,6 +107,7 @@ class Attempts:
             claim.run, claim.identity, claim.task.job_id,
             on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0), lease=lease,
         )  # fmt: skip
+        stop.listen(lambda: tell_interruption(stop, reporter))
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
         reporting = asyncio.create_task(until_lost(reporter))
@@ -175,6 +176,12 @@ def assignment_of(claim: Claim, gpus: tuple[str, ...]) -> Assignment:
         resume=claim.resume,
         gpus=gpus,
     )
+
+
+def tell_interruption(stop: StopRequest, reporter: Reporter) -> None:
+    """Have the server told at once that a run is interrupted: its agent may not live to tell more."""
+    if stop.kind in (ErrorKind.DRAINED, ErrorKind.PREEMPTED):
+        reporter.tell_stop(str(stop.kind), stop.message)
 
 
 def stopped_before_start(stop: StopRequest) -> Outcome:

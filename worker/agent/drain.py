@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -13,10 +14,15 @@ from worker.executor.executor import StopRequest
 
 __all__ = ["Drain"]
 
-REPORT_SHARE = 0.2  # of the time that is kept for killing what does not stop, and for the last reports
-REPORT_MIN_S = 1.0
-REPORT_MAX_S = 10.0
-NOW_S = 5.0  # what a second request leaves: to kill, to write down, to report once
+# Of the whole time, what is kept for killing what does not stop, its files, the journal, the last reports:
+REPORT_SHARE: Final = 0.2
+REPORT_MIN_S: Final = 2.0
+REPORT_MAX_S: Final = 10.0
+# More where the server is slow: to requeue, three requests follow one another; one may be repeated.
+LAST_REQUESTS: Final = 4
+KILL_S: Final = 0.5
+RESERVE_SHARE: Final = 0.9  # never more: a handler must have a moment to save what it has
+NOW_S: Final = 5.0  # what a second request leaves: to kill, to write down, to report once
 log = structlog.get_logger()
 
 
@@ -27,6 +33,7 @@ class Drain:
         """`timeout_s` is how long the whole drain may take."""
         self._clock = clock
         self._timeout_s = timeout_s
+        self._answer_s = 0.0  # how long the server takes for a report, as it was seen lately
         self._stops: list[StopRequest] = []
         self._requested = asyncio.Event()
         self._hurried = asyncio.Event()
@@ -41,10 +48,12 @@ class Drain:
 
     @property
     def grace_s(self) -> float:
-        """How long a handler may go on after it is told to stop; the rest is for the last reports."""
-        return max(
-            0.0, self._timeout_s - min(max(self._timeout_s * REPORT_SHARE, REPORT_MIN_S), REPORT_MAX_S)
-        )
+        """How long a handler may go on that is told to stop now; the rest is for the last reports."""
+        if self._hurried.is_set():
+            return 0.0
+        slow_s = KILL_S + LAST_REQUESTS * self._answer_s
+        reserve_s = max(min(max(self._timeout_s * REPORT_SHARE, REPORT_MIN_S), REPORT_MAX_S), slow_s)
+        return max(0.0, self.left_s() - min(reserve_s, self._timeout_s * RESERVE_SHARE))
 
     def left_s(self) -> float:
         """Return the seconds until everything must be over; never negative."""
@@ -52,21 +61,28 @@ class Drain:
             return self._timeout_s
         return max(0.0, self.deadline_mono - self._clock.mono())
 
+    def end_in_s(self) -> float | None:
+        """Return the seconds until the agent ends; None while it is not to end."""
+        return self.left_s() if self.is_requested else None
+
     def request(self, kind: ErrorKind, message: str) -> None:
         """Begin to drain; a second request means now."""
         if self.is_requested:
             log.warning("drain.now", message=message)
             self.deadline_mono = self._clock.mono() + min(self.left_s(), NOW_S)
             self._hurried.set()
-            for stop in self._stops:
-                stop.request(self.kind, self.message, 0.0)
-            return
-        self.kind, self.message = kind, message
-        self.deadline_mono = self._clock.mono() + self._timeout_s
-        self._requested.set()
-        log.info("drain.begun", reason=str(kind), message=message, timeout_s=self._timeout_s)
-        for stop in self._stops:
-            stop.request(kind, message, self.grace_s)
+        else:
+            self.kind, self.message = kind, message
+            self.deadline_mono = self._clock.mono() + self._timeout_s
+            self._requested.set()
+            log.info("drain.begun", reason=str(kind), message=message, timeout_s=self._timeout_s)
+        self._stop_all()
+
+    def answered(self, took_s: float) -> None:
+        """Take how long the server took for a report: a slow one needs more of the time for the last ones."""
+        self._answer_s = max(took_s, self._answer_s / 2)
+        if self.is_requested:
+            self._stop_all()
 
     async def requested(self) -> None:
         """Wait until the agent is to end."""
@@ -80,6 +96,9 @@ class Drain:
         """Stop an attempt when the drain begins, or at once if it has; returns what ends that."""
         self._stops.append(stop)
         if self.is_requested:
-            grace_s = 0.0 if self._hurried.is_set() else min(self.grace_s, self.left_s())
-            stop.request(self.kind, self.message, grace_s)
+            stop.request(self.kind, self.message, self.grace_s)
         return lambda: self._stops.remove(stop)
+
+    def _stop_all(self) -> None:
+        for stop in self._stops:
+            stop.request(self.kind, self.message, self.grace_s)

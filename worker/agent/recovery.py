@@ -94,7 +94,7 @@ class Recovery:
         elif run.id != entry.run_id:  # the server gives ids of its own, and we died before we knew
             await self._end_election(entry)
         else:
-            await self._end_lost(entry, identity)
+            await self._end_lost(entry, identity, run)
 
     async def _hand_over(self, entry: Entry) -> None:
         """Have an outcome delivered; where its run shows another's identity it stays, for a person."""
@@ -139,7 +139,7 @@ class Recovery:
             await self._journal.intent(known)
             await self._journal.close_entry(entry.run_id)
         await self._journal.mark(run.id, "elected")
-        await self._end_lost(known, identity)
+        await self._end_lost(known, identity, run)
 
     async def _repost(self, entry: Entry) -> Run | None:
         """Post an intent again whose request may still be on its way, so that it can be closed for good.
@@ -165,13 +165,17 @@ class Recovery:
                     raise
                 await backoff.sleep(error)
 
-    async def _end_lost(self, entry: Entry, identity: Identity) -> None:
-        """Say that the run died with its agent, with the bill that is known, and requeue its task."""
+    async def _end_lost(self, entry: Entry, identity: Identity, run: Run) -> None:
+        """Say that the run died with its agent, with the bill that is known, and requeue its task.
+
+        A checkpoint that it told on its way stands in its end too: results are replaced by it.
+        """
         usage = structs.replace(entry.usage, complete=False) if entry.usage else Usage()
         error = RunError(
             kind=ErrorKind.WORKER_LOST, message="the agent ended while the run was going", retryable=True
         )
-        outcome = Outcome(code=ResultCode.FAILED, error=error, usage=usage)
+        checkpoint = run.results.get("checkpoint")
+        outcome = Outcome(code=ResultCode.FAILED, error=error, usage=usage, checkpoint=checkpoint)
         report = terminal_report(outcome, identity, self._clock.now(), 0.0)
         report.pop("progress", None)  # the last one that was reported stands
         log.warning("recovery.run_lost", run_id=entry.run_id, task_id=entry.task_id)

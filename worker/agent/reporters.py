@@ -54,8 +54,10 @@ class Reporters:
         times: ReportTimes,
         machine: Callable[[], Mapping[str, Any]],
         jobs: JobStates,
+        on_took: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`machine` gives the facts with their sources."""
+        """`machine` gives the facts with their sources; `on_took` gets the seconds that each answer took."""
+        self._on_took = on_took
         self._api = api
         self._runs = runs
         self._clock = clock
@@ -84,6 +86,7 @@ class Reporters:
             on_answer=lambda answer: self._jobs.note(job_id, answer.scheduler_state),
             on_lost=on_lost,
             lease=lease,
+            on_took=self._on_took,
         )
 
     def resume(self, entry: Entry) -> Held:

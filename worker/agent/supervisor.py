@@ -18,12 +18,14 @@ from worker.agent.storing import Storing
 from worker.api.errors import ApiError
 from worker.api.models import Task
 from worker.api.wire import ErrorKind
+from worker.executor.executor import Executor
 from worker.reporting.journal import Journal, JournalError
 
 __all__ = ["Supervisor"]
 
 IDLE_POLLS = 2  # empty polls after which `exit_when_idle` believes that there is nothing
 STORING_SHARE = 0.8  # of what is left of a drain, for files; the rest is for the last reports
+CLOSE_S = 0.2  # at the end of a drain, to close the journal and the connections
 log = structlog.get_logger()
 
 
@@ -35,6 +37,7 @@ class Supervisor:
         *,
         poller: Poller,
         attempts: Attempts,
+        executor: Executor,
         outbox: Outbox,
         storing: Storing,
         space: FreeSpace,
@@ -47,6 +50,7 @@ class Supervisor:
         """`slots` is how many runs may go on at once."""
         self._poller = poller
         self._attempts = attempts
+        self._executor = executor
         self._outbox = outbox
         self._storing = storing
         self._space = space
@@ -147,8 +151,11 @@ class Supervisor:
     async def _finish(self) -> None:
         """Let attempts and deliveries end within what is left of the drain; the journal keeps the rest."""
         await self._settle(self._attempting)
+        leaving = asyncio.create_task(self._executor.aclose())  # beside the last reports: it takes seconds
         await self._settle(self._storing, STORING_SHARE)
         await self._settle(self._outbox)
+        await asyncio.wait({leaving}, timeout=self._patience_s())
+        await cancel(leaving)  # who goes then is waited for by who closes the executor at last
         for entry in self._journal.entries.values():
             is_kept = not KEPT.isdisjoint(entry.marks)
             hint = (
@@ -158,10 +165,14 @@ class Supervisor:
 
     async def _settle(self, errands: Errands | Outbox | Storing, share: float = 1.0) -> None:
         """Let errands end in a share of what is left; when the drain is hurried meanwhile, that is less."""
-        settling = asyncio.create_task(errands.settle(self._drain.left_s() * share))
+        settling = asyncio.create_task(errands.settle(self._patience_s() * share))
         hurried = asyncio.create_task(self._drain.hurried())
         await asyncio.wait({settling, hurried}, return_when=asyncio.FIRST_COMPLETED)
         is_settled = settling.done()
         await cancel(settling, hurried)
         if not is_settled:
-            await errands.settle(self._drain.left_s() * share)
+            await errands.settle(self._patience_s() * share)
+
+    def _patience_s(self) -> float:
+        """Return what is left of the drain, but for what closing takes."""
+        return max(0.0, self._drain.left_s() - CLOSE_S)

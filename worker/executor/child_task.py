@@ -172,6 +172,7 @@ class ChildTask:
         while True:
             await self._stop.changed()
             self._pilot.ask(self._stop, self.heard.redactor.text(self._stop.message))
+            self.heard.tell_checkpoints()
             self._wake.set()
 
     async def _watch_workdir(self, watch: WorkdirWatch) -> None:

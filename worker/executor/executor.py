@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -14,7 +14,18 @@ from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome
 from worker.usage.usage import Usage
 
-__all__ = ["Event", "EventSink", "Executor", "LogEvent", "ProgressEvent", "StopRequest", "UsageEvent"]
+__all__ = [
+    "CheckpointEvent",
+    "Event",
+    "EventSink",
+    "Executor",
+    "LogEvent",
+    "ProgressEvent",
+    "StopRequest",
+    "UsageEvent",
+]
+
+NEARER_S: Final = 0.05  # a deadline that is nearer by less is the same one
 
 
 class ProgressEvent(Struct, frozen=True):
@@ -38,35 +49,57 @@ class UsageEvent(Struct, frozen=True):
     usage: Usage
 
 
-Event = ProgressEvent | LogEvent | UsageEvent
+class CheckpointEvent(Struct, frozen=True):
+    """The handler saved a token; sent only of a run that is asked to stop, already redacted and bounded."""
+
+    value: Any
+
+
+Event = ProgressEvent | LogEvent | UsageEvent | CheckpointEvent
 EventSink = Callable[[Event], None]
 
 
 class StopRequest:
     """Ask a run to stop, and tell why; the first reason stays, a nearer deadline replaces a later one.
 
-    Created by the attempt, watched by the executor. Must be used on the event loop's thread.
+    Created by the attempt, watched by the executor. Must be used on the event loop, whose time it goes by:
+    what happens between the request and its being seen is not added to the deadline.
     """
 
     def __init__(self) -> None:
         """Start without a request."""
         self.kind: ErrorKind | None = None  # cancelled, drained, preempted, lost_claim, timeout …
         self.message = ""
-        self.grace_s: float | None = None  # how long the handler may go on, from the request
+        self._until: float | None = None  # by the loop's time
         self._changed = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_requested(self) -> bool:
         """Tell whether somebody asked."""
         return self.kind is not None
 
+    @property
+    def grace_s(self) -> float | None:
+        """How long the handler may go on, from now; None while nobody asked."""
+        return None if self._until is None else max(0.0, self._until - asyncio.get_running_loop().time())
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` at the first request."""
+        self._listeners.append(listener)
+
     def request(self, kind: ErrorKind, message: str, grace_s: float) -> None:
         """Ask the run to stop within `grace_s` seconds; 0 kills it at once."""
-        if self.kind is None:
+        is_first = self.kind is None
+        if is_first:
             self.kind, self.message = kind, message
-        if self.grace_s is None or grace_s < self.grace_s:
-            self.grace_s = grace_s
+        until = asyncio.get_running_loop().time() + grace_s
+        if self._until is None or until < self._until - NEARER_S:
+            self._until = until
             self._changed.set()
+        if is_first:
+            for listener in self._listeners:
+                listener()
 
     async def changed(self) -> None:
         """Wait for a first request, or for one with a nearer deadline than was seen here before."""

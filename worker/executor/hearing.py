@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from worker.clock import Clock
-from worker.executor.executor import Event, EventSink, LogEvent, ProgressEvent
+from worker.executor.executor import CheckpointEvent, Event, EventSink, LogEvent, ProgressEvent
 from worker.executor.frames import Told, ToldArtifact, ToldCheckpoint, ToldLog, ToldProgress, ToldSecret
 from worker.executor.lines import RateLimit
 from worker.executor.link import ChildLink
@@ -21,6 +21,7 @@ from worker.redaction import Redactor
 __all__ = ["Hearing"]
 
 MAX_ARTIFACTS: Final = 1000
+CHECKPOINT_S: Final = 1.0  # between two that are told on the way: secrets are taken out of up to 256 KiB
 WORTH_A_LOOK: Final = frozenset({"warning", "error"})  # of what handlers log; the agent's log is for agents
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,8 @@ class Hearing:
         self.artifacts: list[ToldArtifact] = []
         self.checkpoint: object = None
         self.checkpoint_bytes = 0
+        self._checkpoint_mono: float | None = None  # from when on the next one is told; None: not yet
+        self._clock = clock
         self._link = link
         self._run_id = run_id
         self._on_event = on_event
@@ -71,6 +74,16 @@ class Hearing:
             case ToldCheckpoint():
                 self.checkpoint = msgspec.json.decode(frame.value)
                 self.checkpoint_bytes = memoryview(frame.value).nbytes
+                self._tell_checkpoint()
+
+    def tell_checkpoints(self) -> None:
+        """Pass on the checkpoint so far, and from here on each new one, but not too often.
+
+        The last one is in the outcome; these are for the case that there never is one.
+        """
+        if self._checkpoint_mono is None:
+            self._checkpoint_mono = self._clock.mono()
+            self._tell_checkpoint()
 
     def finish(self) -> None:
         """Take the end of what was printed."""
@@ -84,6 +97,13 @@ class Hearing:
             self._on_event(event)
         except Exception:
             log.exception("run.listener_failed", run_id=self._run_id)
+
+    def _tell_checkpoint(self) -> None:
+        now = self._clock.mono()
+        if self.checkpoint is None or self._checkpoint_mono is None or now < self._checkpoint_mono:
+            return
+        self._checkpoint_mono = now + CHECKPOINT_S
+        self.emit(CheckpointEvent(self.redactor.value(self.checkpoint)))
 
     def _keep_secret(self, value: str) -> None:
         """Take a secret out of everything that is shown from here on, for as long as the child lives."""

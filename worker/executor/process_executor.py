@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -116,6 +117,7 @@ class ProcessExecutor:
         self._limits = limits or Limits()
         self._load_timeout_s = load_timeout_s
         self._redactor = redactor
+        self._closing: asyncio.Task[None] | None = None
         self._output = output or OutputRules()
         self._children = Children(
             spawner,
@@ -157,7 +159,12 @@ class ProcessExecutor:
                 await to_the_end(self._workdirs.leave(workdir, assignment, error))
 
     async def aclose(self) -> None:
-        """End every child."""
+        """End every child; may be called again, and goes on where a caller is cancelled."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="close-executor")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
         await self._children.aclose()
         await self._spawner.aclose()
         await self._workdirs.aclose()

@@ -11,7 +11,7 @@ import msgspec
 
 from worker.api.models import Identity
 from worker.api.wire import ResultCode, format_instant
-from worker.executor.executor import Event, LogEvent, ProgressEvent, UsageEvent
+from worker.executor.executor import CheckpointEvent, Event, LogEvent, ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome, RunError
 from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
@@ -44,6 +44,8 @@ class RunState:
         self.progress = 0.0
         self.message: str | None = None
         self.usage: Usage | None = None
+        self.stopping: dict[str, str] | None = None  # why it is asked to stop
+        self.checkpoint: Any = None  # the last one, of a run that is asked to stop
         self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self.version = 0  # counts what a report would tell anew; usage alone waits for the heartbeat
 
@@ -56,6 +58,8 @@ class RunState:
         elif isinstance(event, UsageEvent):
             self.usage = event.usage
             return
+        elif isinstance(event, CheckpointEvent):
+            self.checkpoint = event.value
         self.version += 1
 
     @property
@@ -65,11 +69,14 @@ class RunState:
 
     def report(self, identity: Identity, machine: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the body of a report of a run that goes on; `machine` is told once."""
-        results = {"logTail": self.log_tail, "message": self.message}
+        results = {"logTail": self.log_tail, "message": self.message, "stopping": self.stopping}
+        told = {name: value for name, value in results.items() if value}
+        if self.checkpoint is not None:
+            told["checkpoint"] = self.checkpoint
         body: dict[str, Any] = {
             "startedAt": format_instant(identity.started_at),
             "progress": round(self.progress, 6),
-            "results": {name: value for name, value in results.items() if value},
+            "results": told,
         }
         if self.usage is not None:
             body |= {name: value for name, value in self.usage.as_run_fields().items() if value is not None}

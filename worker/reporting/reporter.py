@@ -63,11 +63,12 @@ class Reporter:
         on_answer: Callable[[Run], None],
         on_lost: Callable[[str], None],
         lease: Lease | None = None,
+        on_took: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`machine` is told once, with the facts' sources.
 
-        `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more. The
-        lease is renewed by answers to reports.
+        `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more;
+        `on_took` gets how many seconds each answer took. The lease is renewed by answers to reports.
         """
         self._lease = lease or Lease()
         self.untold_machine: Mapping[str, Any] | None = machine
@@ -83,6 +84,8 @@ class Reporter:
         self._lag_s = lag_s
         self._on_answer = on_answer
         self._on_lost = on_lost
+        self._on_took = on_took
+        self._urgent = asyncio.Event()  # set with news that do not wait for the interval
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
@@ -95,13 +98,22 @@ class Reporter:
         if self.state.version != before:
             self._news.set()
 
+    def tell_stop(self, kind: str, message: str) -> None:
+        """Tell at once why the run is asked to stop: what it says later may not come any more."""
+        self.state.stopping = {"kind": kind, "message": message}
+        self._news.set()
+        self._urgent.set()
+
     async def run(self) -> None:
         """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
         while not self.is_lost:
             interval_s, heartbeat_s = self._pace()
-            await asyncio.sleep(max(interval_s, min(self._held_s, heartbeat_s)))
-            await self._wait_for_news(heartbeat_s - interval_s)
+            held_s = min(self._held_s, heartbeat_s)
+            await asyncio.sleep(held_s)
+            await wait_for(self._urgent, interval_s - held_s)
+            await wait_for(self._news, heartbeat_s - interval_s)
             self._news.clear()
+            self._urgent.clear()
             await self._report()
 
     def _pace(self) -> tuple[float, float]:
@@ -110,13 +122,6 @@ class Reporter:
         if (length_s := self._lease.length_s) is not None:
             heartbeat_s = min(heartbeat_s, length_s / REPORTS_PER_LEASE)
         return min(self._report_interval_s, heartbeat_s), heartbeat_s
-
-    async def _wait_for_news(self, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s):
-                await self._news.wait()
-        except TimeoutError:
-            return
 
     async def _report(self) -> None:
         self._held_s = 0.0
@@ -129,6 +134,7 @@ class Reporter:
         except ApiError as error:
             self._keep(error)
         else:
+            self._on_took(self._clock.mono() - asked_mono)
             self.untold_machine = None
             self._failures = 0
             self._weigh(run, asked_mono)
@@ -181,3 +187,12 @@ class Reporter:
             self.is_taken = standing is Standing.TAKEN
             log.warning("run.lost", run_id=self._run_id, why=why)
             self._on_lost(why)
+
+
+async def wait_for(event: asyncio.Event, limit_s: float) -> None:
+    """Wait for an event, or until the limit is over."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error, run
 from worker.api.models import Identity, Run
-from worker.executor.executor import LogEvent, ProgressEvent, UsageEvent
+from worker.executor.executor import CheckpointEvent, LogEvent, ProgressEvent, UsageEvent
 from worker.reporting.reporter import Reporter
 from worker.usage.usage import Usage
 
@@ -190,3 +190,26 @@ def test_retry_after_is_obeyed_up_to_a_heartbeat() -> None:
     """No longer: the answer to a report tells whether the run is still ours."""
     _, stub = reported((429, {}, {"Retry-After": "3600"}), limit_s=151.0)
     assert 9 <= len(stub.requests) <= 11
+
+
+def test_why_a_run_is_to_stop_is_told_at_once_with_its_checkpoint() -> None:
+    """Neither the interval nor the heartbeat is waited for; it is told again, as long as the run goes on."""
+    stub = StubApi(lambda _: (200, LIVE))
+
+    async def main() -> list[Request]:
+        desk = Desk(stub)
+        living = asyncio.create_task(desk.live(60.0))
+        await asyncio.sleep(0.5)
+        desk.reporter.note(CheckpointEvent({"step": 3}))
+        desk.reporter.tell_stop("drained", "SIGTERM received")
+        await asyncio.sleep(0.1)
+        at_once = list(stub.requests)
+        await living
+        return at_once
+
+    at_once = run_virtual(main())
+    told = {"stopping": {"kind": "drained", "message": "SIGTERM received"}, "checkpoint": {"step": 3}}
+    assert [request.body["results"] for request in at_once] == [told]
+    assert "stoppedAt" not in at_once[0].body
+    assert [request.body["results"] for request in stub.requests] == [told] * len(stub.requests)
+    assert len(stub.requests) > 3
