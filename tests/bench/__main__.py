@@ -17,6 +17,7 @@ from typing import Final
 from tests.bench.children import measure_minder
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
+from tests.bench.journal import measure_journal
 from tests.bench.output import measure_output
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
@@ -51,6 +52,7 @@ def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
     figures = [
         measure_help(),
         measure_sync(folder),
+        *measure_journal(folder, 0.3 if is_quick else 3.0),
         *measure_minder(),
         *measure_output(0.5 if is_quick else 3.0),
     ]
