@@ -56,12 +56,11 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
     with StateDir.acquire(config.state_dir) as state:
         async with AsyncExitStack() as stack:
             agent = await build(config, state, stack, secrets or own_secrets(config))
-            listen(agent.drain)
             return await agent.run()
 
 
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
-    """Put the real parts together; `stack` closes what was opened."""
+    """Put the real parts together, and listen for signals; `stack` closes what was opened."""
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
     prepare_state_dir(state.path, confinement.user)
@@ -128,10 +127,12 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
     )
+    agent = assemble(parts, config)
+    listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
     )
-    return assemble(parts, config)
+    return agent
 
 
 @asynccontextmanager

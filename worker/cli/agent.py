@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from worker.cli.command import command as make_command
@@ -46,9 +47,18 @@ def command(
     log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:
         secrets()  # they are known before the first line
-        return asyncio.run(run(config, secrets))
+        return asyncio.run(ended(run(config, secrets)))
     except (OSError, ValueError, StateDirBusy) as exc:
         raise CliError(said(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
+
+
+async def ended(run: Awaitable[int]) -> int:
+    """Return the exit code of a run, and let no signal change it: the process only has to leave now."""
+    code = await run
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def said(exc: Exception) -> str:
