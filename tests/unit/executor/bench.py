@@ -40,11 +40,18 @@ class CountingSpawner:
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self._real = ProcessSpawner(environment)
         self.pids: list[int] = []
+        self._born: list[tuple[int, str | None]] = []  # a pid is given to somebody else one day
+
+    @property
+    def left(self) -> list[int]:
+        """Return the pids of its children that live or wait to be reaped."""
+        return [pid for pid, born in self._born if born is not None and born_at(pid) == born]
 
     async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
         """Start a child."""
         spawned = await self._real.spawn(gpus)
         self.pids.append(spawned.life.pid)
+        self._born.append((spawned.life.pid, born_at(spawned.life.pid)))
         return spawned
 
     def has_strangers(self) -> bool:
@@ -96,7 +103,7 @@ class Bench:
 
     async def wait_for_children(self, count: int) -> None:
         """Wait until so many children have not been reaped; within the scenario's limit."""
-        while sum(is_there(pid) for pid in self.spawner.pids) != count:  # noqa: ASYNC110 - no event tells
+        while len(self.spawner.left) != count:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.001)
 
 
@@ -128,7 +135,7 @@ async def bench(
     finally:
         async with asyncio.timeout(TEST_LIMIT_S):
             await executor.aclose()
-    assert [pid for pid in counting.pids if is_there(pid)] == []
+    assert counting.left == []
 
 
 def within_limit(scenario: Coroutine[Any, Any, None]) -> None:
@@ -149,9 +156,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def is_there(pid: int) -> bool:
-    """Tell whether a process lives or waits to be reaped."""
-    return Path(f"/proc/{pid}").exists()
+def born_at(pid: int) -> str | None:
+    """Return when a process began (proc(5), stat, field 22), in ticks since boot; None: there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]
 
 
 def open_descriptors() -> set[str]:
