@@ -65,6 +65,7 @@ class Machine:
     ) -> None:
         """Start with an empty disk."""
         self.world, self.name, self.disk = world, name, MemoryDisk()
+        self.network = world.network
         self.clock = clock or VirtualClock()
         self.kind = ServerKind.UNKNOWN
         self.life = Life()
@@ -87,7 +88,7 @@ class Machine:
         spool = VirtualSpool(self.spooled, self.life.check, self.config.spool_bytes)
         spool.sweep(journal.entries)
         self.entries = journal.entries
-        transport = MortalTransport(self.world.network, self.name, self.life)
+        transport = MortalTransport(self.network, self.name, self.life)
         api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
 
         def keep(kind: ServerKind) -> None:
@@ -95,14 +96,17 @@ class Machine:
 
         parts = Parts(
             clock=self.clock, random=self.world.random, poll_api=api, claim_api=api, report_api=api,
-            executor=BookKeepingExecutor(self.world, self.life, spool, self.clock, self.name),
-            journal=journal, pod_id=self.name,
-            spool=spool, store=MortalStore(self.world.store, self.life.check),
+            executor=self.executor_of(spool), journal=journal, pod_id=self.name, spool=spool,
+            store=MortalStore(self.world.store, self.life.check),
             types=["noop"],
             facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
             kind=self.kind, on_kind=keep, space=self.space,
         )  # fmt: skip
         return assemble(parts, self.config)
+
+    def executor_of(self, spool: VirtualSpool) -> BookKeepingExecutor:
+        """Return the executor of a new life."""
+        return BookKeepingExecutor(self.world, self.life, spool, self.clock, self.name)
 
     async def open_entries(self) -> list[Entry]:
         """Return what the journal on the disk holds, as the next agent would find it."""

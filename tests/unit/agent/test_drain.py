@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.agent.drain import Drain
 from worker.api.wire import ErrorKind
 from worker.executor.executor import StopRequest

@@ -10,7 +10,7 @@ from random import Random
 import httpx
 import pytest
 
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
 from worker.api.errors import RateLimited, TransportError

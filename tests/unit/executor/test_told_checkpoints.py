@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from msgspec import Raw
 
-from tests.virtual import VirtualClock, run_virtual
+from tests.simulation.loop import VirtualClock, run_virtual
 from worker.executor.executor import CheckpointEvent, Event
 from worker.executor.frames import ToldCheckpoint, ToldSecret
 from worker.executor.hearing import Hearing

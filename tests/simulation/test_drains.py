@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.integration.draining import (
+from tests.simulation.draining import (
     KILL_S,
     Drained,
     DrainingMachine,
@@ -17,9 +17,9 @@ from tests.integration.draining import (
     drain_one,
     sigterm,
 )
-from tests.virtual import run_virtual
-from tests.virtual_agents import World, until
-from tests.virtual_leases import LeasingServer
+from tests.simulation.leases import LeasingServer
+from tests.simulation.loop import run_virtual
+from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
 
 TIMEOUTS_S: Final = (5.0, 15.0, 30.0, 120.0)
@@ -156,8 +156,8 @@ def test_an_outcome_that_waits_for_the_server_is_tried_again_when_the_drain_begi
 
     async def main() -> Drained:
         world = World(1, "key", 0.0, 3)
-        network = world.network = MoodyNetwork(world.server, world.random)
         machine = DrainingMachine(world, "pod/a", concurrency=3, drain_timeout_s=5.0)
+        network = machine.network = MoodyNetwork(world.server, world.random)
         seen = Drained(world=world, machine=machine)
         agent = await machine.agent()
         life = asyncio.create_task(agent.run())

@@ -13,11 +13,14 @@ from typing import Any, Final
 import pytest
 import structlog
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import BookKeepingExecutor, Machine, World, until
-from tests.virtual_leases import LEASE_S, LeasingServer
-from tests.virtual_server import FaultyNetwork, VirtualServer
-from worker.agent.assemble import Agent
+from tests.simulation.leases import LEASE_S, LeasingServer
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.network import FaultyNetwork
+from tests.simulation.server import VirtualServer
+from tests.simulation.stage import BookKeepingExecutor
+from tests.simulation.store import VirtualSpool
+from tests.simulation.world import World, until
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.assignment import Assignment
 from worker.executor.executor import EventSink, StopRequest
@@ -78,14 +81,11 @@ class Place(Machine):
         self.run_s = run_s
         self.living: asyncio.Task[int] | None = None
 
-    async def agent(self, dies_at: int | None = None) -> Agent:
-        """Return an agent on this network."""
-        self.world.network = self.network  # the base takes the world's, when an agent begins
-        agent = await super().agent(dies_at)
-        executor = Tokens(self.world, self.life, agent.supervisor._executor.spool)  # type: ignore[attr-defined]
+    def executor_of(self, spool: VirtualSpool) -> Tokens:
+        """Return such an executor."""
+        executor = Tokens(self.world, self.life, spool, self.clock, self.name)
         executor.run_s = self.run_s
-        agent.supervisor._executor = agent.supervisor._attempts._executor = executor  # wired by the base
-        return agent
+        return executor
 
     async def start(self) -> None:
         """Begin a life."""

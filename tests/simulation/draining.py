@@ -10,9 +10,13 @@ from typing import Any, Final
 import httpx
 from msgspec import Struct, field
 
-from tests.virtual import run_virtual
-from tests.virtual_agents import BookKeepingExecutor, Machine, World, until, work_off
-from tests.virtual_server import FaultyNetwork, VirtualServer
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine, work_off
+from tests.simulation.network import FaultyNetwork
+from tests.simulation.server import VirtualServer
+from tests.simulation.stage import BookKeepingExecutor
+from tests.simulation.store import VirtualSpool
+from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.assignment import Assignment
@@ -54,13 +58,13 @@ class MoodyNetwork(FaultyNetwork):
     is_slow = False  # from the start: the agent has met it
     is_silent = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Carry one request."""
+    async def carry(self, sender: str, request: httpx.Request) -> httpx.Response:
+        """Carry one request of a machine."""
         if self.is_silent:
             await asyncio.sleep(1e6)
         if self.is_slow:
             await asyncio.sleep(self.random.uniform(*SLOW_S))
-        return await super().handle_async_request(request)
+        return await super().carry(sender, request)
 
 
 class WayExecutor(BookKeepingExecutor):
@@ -141,16 +145,11 @@ class DrainingMachine(Machine):
     way = Way.QUICK
     executor: WayExecutor
 
-    async def agent(self, dies_at: int | None = None) -> Agent:
-        """Return an agent with such an executor."""
-        agent = await super().agent(dies_at)
-        usual = agent.supervisor._executor
-        assert isinstance(usual, BookKeepingExecutor)
-        self.executor = WayExecutor(usual.world, usual.life, usual.spool)
+    def executor_of(self, spool: VirtualSpool) -> WayExecutor:
+        """Return such an executor."""
+        self.executor = WayExecutor(self.world, self.life, spool, self.clock, self.name)
         self.executor.way = self.way
-        # the world wires the usual one; there is no other place to put ours
-        agent.supervisor._executor = agent.supervisor._attempts._executor = self.executor
-        return agent
+        return self.executor
 
 
 class Drained(Struct, kw_only=True):
@@ -206,7 +205,7 @@ def drain_one(
 async def scenario(machine: DrainingMachine, mood: Mood, watch: Watch | None, *, goes_on: bool) -> Drained:
     """Play one drain."""
     world, timeout_s = machine.world, machine.config.drain_timeout_s
-    network = world.network = MoodyNetwork(world.server, world.random)
+    network = machine.network = MoodyNetwork(world.server, world.random)
     network.is_slow = mood is Mood.SLOW
     seen = Drained(world=world, machine=machine)
     agent = await machine.agent()
