@@ -183,7 +183,8 @@ class Api:
         return filtered(jobs, query, "orgId", "status")
 
     def _tasks(self, query: dict[str, str]) -> list[Item]:
-        tasks = [self._show_task(task, self._list_at()) for task in self.tasks.all(self._list_at())]
+        runs = self._by_task(self._list_at())
+        tasks = [shown(task, runs.get(task["id"], [])) for task in self.tasks.all(self._list_at())]
         return filtered(tasks, query, "orgId", "jobId", "runStatus")
 
     def _runs(self, query: dict[str, str]) -> list[Item]:
@@ -200,14 +201,20 @@ class Api:
         kept = {name: run[name] for name in ("createdBy", "orgId", "progress", "startedAt", "stoppedAt")}
         return kept | {"title": task.get("title"), "type": task.get("type"), "jobTitle": job.get("title")}
 
+    def _by_task(self, at: float) -> dict[str, list[Item]]:
+        found: dict[str, list[Item]] = {}
+        for run in self.runs.all(at):
+            found.setdefault(run["taskId"], []).append(run)
+        return found
+
     def _show_task(self, task: Item, at: float) -> Item:
-        runs = [run for run in self.runs.all(at) if run["taskId"] == task["id"]]
-        run = max(runs, key=lambda run: (run["createdAt"], run["id"]), default={})
-        progress = 0 if run.get("progress") is None else run["progress"]
-        return task | {"runStatus": status(run), "runResult": run.get("resultCode"), "runProgress": progress}
+        return shown(task, self._by_task(at).get(task["id"], []))
 
     def _show_job(self, job: Item, at: float = float("inf")) -> Item:
-        tasks = [self._show_task(task, at) for task in self.tasks.all(at) if task["jobId"] == job["id"]]
+        runs = self._by_task(at)
+        tasks = [
+            shown(task, runs.get(task["id"], [])) for task in self.tasks.all(at) if task["jobId"] == job["id"]
+        ]
         counts = {
             word: sum(t["runStatus"] == word for t in tasks) for word in ("pending", "running", "stopped")
         }
@@ -253,6 +260,13 @@ def filtered(items: list[Item], query: dict[str, str], *names: str) -> list[Item
 def by(name: str) -> Callable[[Item], tuple[bool, str]]:
     """Return the sort key for a field; what lacks it comes first."""
     return lambda item: (item.get(name) is not None, str(item.get(name)))
+
+
+def shown(task: Item, runs: list[Item]) -> Item:
+    """Return a task as its most recent run has it."""
+    run = max(runs, key=lambda run: (run["createdAt"], run["id"]), default={})
+    progress = 0 if run.get("progress") is None else run["progress"]
+    return task | {"runStatus": status(run), "runResult": run.get("resultCode"), "runProgress": progress}
 
 
 def status(run: Item) -> str:
