@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
 __all__ = ["Book", "Execution", "Line", "doubled", "executions_of"]
+
+
+LAST: Final = frozenset({"retry", "return"})
 
 
 class Line(Struct, frozen=True):
@@ -33,6 +37,7 @@ class Execution(Struct):
     begin_ns: int
     last_ns: int
     token: str | None = None  # what it returned
+    is_failed: bool = False  # it said so itself
 
 
 class Book:
@@ -42,21 +47,33 @@ class Book:
         """Stand before the record in a folder; it need not be there yet."""
         self._path = folder / "executions.log"
         self._read_bytes = 0
+        self._untold = 0
+        self._over: set[str] = set()
         self.lines: list[Line] = []
 
     def read(self) -> list[Line]:
-        """Return the lines that are new."""
+        """Return the lines that are new since this was asked last."""
+        self._pull()
+        told, self._untold = self._untold, len(self.lines)
+        return self.lines[told:]
+
+    def is_over(self, run_id: str) -> bool:
+        """Tell whether the handler of a run has written its last line by now."""
+        self._pull()
+        return run_id in self._over
+
+    def _pull(self) -> None:
         if not self._path.exists():
-            return []
+            return
         with self._path.open("rb") as file:
             file.seek(self._read_bytes)
             whole = file.read().rpartition(b"\n")[0]
         if not whole:
-            return []
+            return
         self._read_bytes += len(whole) + 1
         new = [line_of(line) for line in whole.decode().split("\n")]
+        self._over |= {line.run_id for line in new if line.what in LAST}
         self.lines += new
-        return new
 
 
 def line_of(text: str) -> Line:
@@ -82,6 +99,7 @@ def executions_of(lines: Iterable[Line], tasks: Collection[str]) -> list[Executi
         one.last_ns = line.at_ns
         if line.what == "return":
             one.token = line.token
+        one.is_failed = one.is_failed or line.what == "retry"
     return sorted(found.values(), key=lambda one: one.begin_ns)
 
 

@@ -16,12 +16,15 @@ from tests.chaos.journals import token_in
 from tests.chaos.trap import Kill
 from worker.reporting.records import Entry
 
-__all__ = ["Sort", "Story", "Violation", "check"]
+__all__ = ["Sort", "Story", "Violation", "check", "excused", "kept"]
 
-AFTER_NS: Final = 3_000_000_000  # a child's last line, until its outcome is surely written down
-DIED: Final = frozenset(
-    {"worker_lost", "crashed", "internal", "lost_claim"}
-)  # how runs end whose child or agent died
+AFTER_NS: Final = 1_000_000_000  # a child's last line, until its outcome is surely written down
+SILENT: Final = "worker_lost: its agent was silent"  # said by our server, of a lease that is over
+WHO_DIED: Final = {  # whose death ends a run so; another end is nobody's but the task's own
+    "worker_lost": frozenset({Victim.AGENT}),
+    "crashed": frozenset({Victim.CHILD, Victim.MINDER}),
+    "internal": frozenset({Victim.CHILD, Victim.MINDER}),
+}
 KEPT: Final = "fenced"
 
 
@@ -33,6 +36,8 @@ class Sort(StrEnum):
     STUCK = "stuck"
     LEFTOVER = "leftovers"
     EARLY = "early"  # told before it was written down
+    WRONG = "wrong"  # a run failed by something that did not happen to it
+    FALLEN = "fallen"  # an agent or the server ended though nobody killed it
 
 
 class Violation(Struct, frozen=True):
@@ -61,6 +66,7 @@ def check(story: Story) -> list[Violation]:
         found += check_task(story, task_id)
     found += [(Sort.LOST, says) for says in lost(story)]
     found += [(Sort.LEFTOVER, says) for says in left_open(story)]
+    found += [(Sort.WRONG, says) for says in wrong_ends(story)]
     return [Violation(sort, says) for sort, says in found]
 
 
@@ -97,30 +103,62 @@ def stored(run: Mapping[str, Any]) -> list[str]:
 
 
 def lost(story: Story) -> Iterable[str]:
-    """Name the results that are neither on the server nor in a journal."""
-    kept = {token_in(dict(run)) for run in story.runs}
-    for entries in story.entries.values():
-        kept |= {token_in(entry.terminal or entry.ended) for entry in entries.values()}
-    for one in story.executions:
-        if one.token is None or one.token in kept:
-            continue
+    """Name the results that are neither on the server nor in a journal, and need not be excused."""
+    for one in nowhere(story):
         if one.token in story.written:
             yield f"run {one.run_id}: its result {one.token} was in the journal, and is nowhere now"
         elif not is_excused(story, one):
             yield f"run {one.run_id}: its child returned {one.token}, and it is nowhere"
 
 
+def nowhere(story: Story) -> Iterable[Execution]:
+    """Return the executions whose result is neither on the server nor in a journal."""
+    there = {token_in(dict(run)) for run in story.runs}
+    for entries in story.entries.values():
+        there |= {token_in(entry.terminal or entry.ended) for entry in entries.values()}
+    return (one for one in story.executions if one.token is not None and one.token not in there)
+
+
 def is_excused(story: Story, one: Execution) -> bool:
     """Tell whether child, minder or agent died around the return, before the result could be written down.
 
-    Or the run was taken away while its child stood still at its last line.
+    Or the lease was over while its child stood still at its last line.
     """
     for kill in story.kills:
         is_of_run = kill.agent == one.agent and kill.victim is not Victim.SERVER
         if is_of_run and one.begin_ns <= kill.at_ns <= one.last_ns + AFTER_NS:
             return True
-    kinds = [str(run["error"] or "").partition(":")[0] for run in story.runs if run["id"] == one.run_id]
-    return any(kind == "worker_lost" for kind in kinds)
+    return any(str(run["error"]).startswith(SILENT) for run in story.runs if run["id"] == one.run_id)
+
+
+def excused(story: Story) -> int:
+    """Count the results that nobody could keep."""
+    return sum(one.token not in story.written and is_excused(story, one) for one in nowhere(story))
+
+
+def kept(story: Story) -> int:
+    """Count the results of this round that are kept for a person."""
+    entries = [entry for each in story.entries.values() for entry in each.values()]
+    return sum(KEPT in entry.marks and entry.task_id in story.tasks for entry in entries)
+
+
+def wrong_ends(story: Story) -> Iterable[str]:
+    """Name the runs that failed, though their handler did not and nobody died who could have ended them."""
+    for run in story.runs:
+        if run["startedAt"] and run["stoppedAt"] and run["resultCode"] != "Success":
+            executions = [one for one in story.executions if one.run_id == run["id"]]
+            if not is_right_end(str(run["error"]), executions, story.kills):
+                yield f"run {run['id']} of task {run['taskId']} ended as {run['error']}"
+
+
+def is_right_end(error: str, executions: Sequence[Execution], kills: Sequence[Kill]) -> bool:
+    """Tell whether a run may have failed so."""
+    if any(one.is_failed for one in executions) and error.startswith("handler_error"):
+        return True
+    agents = {one.agent for one in executions}
+    who = WHO_DIED.get(error.partition(":")[0], frozenset())
+    is_by_kill = any(kill.victim in who and (not agents or kill.agent in agents) for kill in kills)
+    return is_by_kill or error.startswith(SILENT)
 
 
 def left_open(story: Story) -> Iterable[str]:

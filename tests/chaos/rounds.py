@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tests.chaos.book import Execution, executions_of
 from tests.chaos.cells import Cell
-from tests.chaos.checker import Sort, Story, Violation, check
+from tests.chaos.checker import Sort, Story, Violation, check, excused, kept
 from tests.chaos.trap import Kill, Trap
 from tests.chaos.world import LIMIT_S, World
 from worker.api.errors import ApiError
@@ -35,6 +35,8 @@ class Round(Struct, frozen=True):
     wall_s: float
     runs: int
     executions: int
+    excused: int  # results that nobody could keep: who had them was killed at that moment
+    kept: int  # results that are kept for a person: their runs were taken away
     kills: tuple[Kill, ...]
     faults: int
     violations: tuple[Violation, ...]
@@ -64,6 +66,8 @@ async def play(it: World, cell: Cell, seed: str) -> Round:
         wall_s=round(time.monotonic() - started_mono, 1),
         runs=sum(bool(run["startedAt"]) for run in story.runs),
         executions=len(story.executions),
+        excused=excused(story),
+        kept=kept(story),
         kills=tuple(trap.kills),
         faults=trap.faults,
         violations=tuple(violations),

@@ -63,6 +63,8 @@ class Tally:
             "rounds": len(self.rounds),
             "runs": sum(one.runs for one in self.rounds),
             "executions": sum(one.executions for one in self.rounds),
+            "excused": sum(one.excused for one in self.rounds),
+            "kept": sum(one.kept for one in self.rounds),
             "kills": dict(kills),
             "faults": {name: count for name, count in faults.items() if count},
             **{str(sort): sorts[sort] for sort in Sort},
@@ -80,7 +82,7 @@ def shown(tally: Tally) -> str:
     """Return all counts as text, a grid of the cells that were hit, and how to repeat what broke."""
     summary = tally.summary()
     lines = [f"seed {tally.seed}"]
-    for name in ("rounds", "runs", "executions", "kills", "faults", *map(str, Sort)):
+    for name in ("rounds", "runs", "executions", "excused", "kept", "kills", "faults", *map(str, Sort)):
         count = summary[name]
         told = count if isinstance(count, int) else ", ".join(f"{who} {n}" for who, n in count.items())  # type: ignore[attr-defined]
         lines.append(f"{name:12}{told}")

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.chaos.book import Execution, Line, doubled, executions_of
-from tests.chaos.cells import MATRIX, Cell, Victim, in_order
-from tests.chaos.checker import Sort, Story, check
+from tests.chaos.cells import Victim
+from tests.chaos.checker import Sort, Story, check, excused, kept
 from tests.chaos.trap import Kill
 from worker.reporting.records import Entry
 
@@ -46,6 +46,8 @@ OPEN = run(id="r2", startedAt=None, stoppedAt=None, resultCode=None, results=Non
 LATER = execution(run_id="r2", begin_ns=3 * S, last_ns=4 * S)
 OTHER = replace(LATER, token="two")
 TWICE = [execution(run_id="r0", pid=6, begin_ns=0, last_ns=S + 1, token=None), execution()]
+FAILED = run(id="r0", resultCode="Failed", results=None)
+BEGUN = execution(run_id="r0", begin_ns=0, last_ns=S // 2, token=None)
 UNTOLD = [execution(), execution(run_id="r0", begin_ns=0, last_ns=S // 2, token="two")]
 
 
@@ -77,6 +79,19 @@ def test_a_good_story_is_good() -> None:
         (replace(GOOD, runs=[run(results={"token": "two"})], entries={"a": {"r0": entry("fenced")}}),
          Sort.LEFTOVER, "('fenced',)"),
         (replace(GOOD, entries={"a": {"r0": entry("reduced")}}), Sort.LEFTOVER, "('reduced',)"),
+        (replace(GOOD, shown={"t1": ("pending", None)}, runs=[], entries={"a": {"r0": entry("fenced")}}),
+         Sort.LEFTOVER, "('fenced',)"),
+        (replace(GOOD, executions=[BEGUN, execution()], kills=[Kill(1, Victim.CHILD, "b")], runs=[
+            run(), FAILED | {"error": "crashed: no receipt"},
+        ]),
+         Sort.WRONG, "ended as crashed"),
+        (replace(GOOD, runs=[run(), FAILED | {"error": "worker_lost: the agent ended"}],
+                 kills=[Kill(1, Victim.CHILD, "a")]),
+         Sort.WRONG, "ended as worker_lost"),
+        (replace(GOOD, runs=[run(), FAILED | {"error": "handler_error: x"}], executions=[BEGUN, execution()]),
+         Sort.WRONG, "ended as handler_error"),
+        (replace(GOOD, runs=[run(), FAILED | {"error": "timeout: x"}], kills=[Kill(1, Victim.CHILD, "a")]),
+         Sort.WRONG, "ended as timeout"),
     ],
 )  # fmt: skip
 def test_each_broken_promise_is_named(story: Story, sort: Sort, says: str) -> None:
@@ -90,8 +105,16 @@ def test_each_broken_promise_is_named(story: Story, sort: Sort, says: str) -> No
         replace(GOOD, executions=UNTOLD, kills=[Kill(S // 2, Victim.CHILD, "a")]),
         replace(GOOD, executions=UNTOLD, entries={"a": {"r0": entry("fenced")}}),
         replace(GOOD, executions=UNTOLD, runs=[
-            run(), run(id="r0", resultCode="Failed", error="worker_lost: silent", results=None),
+            run(), FAILED | {"error": "worker_lost: its agent was silent for 3 s"},
         ]),
+        replace(GOOD, executions=[BEGUN, execution()], kills=[Kill(1, Victim.MINDER, "a")], runs=[
+            run(), FAILED | {"error": "crashed: no receipt"},
+        ]),
+        replace(GOOD, executions=[replace(BEGUN, is_failed=True), execution()], runs=[
+            run(), FAILED | {"error": "handler_error: the first time"},
+        ]),
+        replace(GOOD, runs=[run(), FAILED | {"error": "worker_lost: the agent ended"}],
+                kills=[Kill(1, Victim.AGENT, "a")]),
     ],
 )  # fmt: skip
 def test_what_nobody_could_keep_and_what_is_kept_for_a_person_is_no_fault(story: Story) -> None:
@@ -103,10 +126,20 @@ def test_a_kill_elsewhere_or_long_after_excuses_nothing() -> None:
     """The result must have been written down by then."""
     for kill in (
         Kill(S // 2, Victim.AGENT, "b"),
-        Kill(9 * S, Victim.AGENT, "a"),
+        Kill(S // 2 + S + 1, Victim.AGENT, "a"),
         Kill(1, Victim.SERVER, "a"),
     ):
         assert [one.sort for one in check(replace(GOOD, executions=UNTOLD, kills=[kill]))] == [Sort.LOST]
+    lost = FAILED | {"error": "worker_lost: the agent ended while the run was going"}
+    story = replace(GOOD, executions=UNTOLD, runs=[run(), lost])
+    assert [one.sort for one in check(story)] == [Sort.LOST, Sort.WRONG]
+
+
+def test_what_is_excused_and_what_is_kept_is_counted() -> None:
+    """So that nobody takes a run of excuses for a proof."""
+    assert (excused(GOOD), kept(GOOD)) == (0, 0)
+    assert excused(replace(GOOD, executions=UNTOLD, kills=[Kill(S // 2, Victim.CHILD, "a")])) == 1
+    assert kept(replace(GOOD, entries={"a": {"r0": entry("fenced")}})) == 1
 
 
 def test_executions_are_read_from_lines() -> None:
@@ -132,13 +165,3 @@ def test_a_run_that_one_child_begins_twice_is_doubled() -> None:
         for at, what in enumerate(("begin", "beat", "begin", "beat"))
     ]
     assert doubled(executions_of(lines, {"t1"})) == ["task t1: run r1 was executed twice"]
-
-
-def test_the_order_of_cells_holds_each_once_and_every_victim_at_every_step_first() -> None:
-    """The same for the same seed; names are read back."""
-    order = in_order(5)
-    assert order == in_order(5) != in_order(6)
-    assert sorted(order) == sorted(MATRIX)
-    heads = {(cell.victim, cell.step) for cell in MATRIX}
-    assert {(cell.victim, cell.step) for cell in order[: len(heads)]} == heads
-    assert [Cell.named(str(cell)) for cell in order] == order
