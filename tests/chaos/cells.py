@@ -1,14 +1,34 @@
-"""The matrix: who is killed, at which step of a run, with which fault of the wire."""
+"""The matrix: who is killed, at which step of a run, with which fault of the wire. Pure.
+
+Every step comes about in every round, the requeues too: of each four tasks one fails the first time, and its
+agent posts the placeholder. A child that is killed before a run has one, or after, is one that waits or is at
+another run of that agent. So nothing is left out but nobody without a fault; and the server's death where
+the server is somebody else's.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from random import Random
 from typing import Final, NamedTuple, Self
 
 from tests.chaos.http1 import Kind
 
-__all__ = ["MATRIX", "SENDING", "Cell", "Fault", "Phase", "Step", "Victim", "in_order"]
+__all__ = [
+    "ARRIVING",
+    "MATRIX",
+    "SENDING",
+    "Cell",
+    "Fault",
+    "Phase",
+    "Spot",
+    "Step",
+    "Victim",
+    "in_order",
+    "matrix_of",
+    "spot_of",
+]
 
 
 class Victim(StrEnum):
@@ -82,9 +102,16 @@ class Fault(StrEnum):
     CUT = "cut"  # all connections, for a while
 
 
-SENDING: Final = frozenset(
-    {Fault.DELAY, Fault.DUPLICATE, Fault.REORDER}
-)  # it arrives, though its sender died
+SENDING: Final = frozenset({Fault.DELAY, Fault.DUPLICATE, Fault.REORDER})
+ARRIVING: Final = SENDING | {Fault.DROP_ANSWER}  # the server gets it, though its sender died
+
+
+class Spot(StrEnum):
+    """Where a cell's fault is done."""
+
+    REQUEST = "request"  # to the request that is the step
+    ANSWER = "answer"  # to its answer
+    NEXT = "next"  # to a request after the step: that one is none, is over, or its sender or receiver is dead
 
 
 class Cell(NamedTuple):
@@ -109,6 +136,27 @@ class Cell(NamedTuple):
         return cls(Victim(victim), Step(step), Fault(fault or "none"))
 
 
+def spot_of(cell: Cell) -> Spot:
+    """Return where the fault of a cell makes a difference that nothing else in it makes."""
+    if cell.step.on_wire is None:
+        return Spot.NEXT
+    kind, phase = cell.step.on_wire
+    if cell.fault in SENDING:  # a poll is known as the step by its answer: too late to hold it
+        return Spot.NEXT if kind is Kind.POLL else Spot.REQUEST
+    if phase is Phase.ANSWERED or (cell.victim, cell.fault) in LATER:
+        return Spot.NEXT
+    if phase is Phase.TAKEN:
+        return Spot.ANSWER if cell.fault in ON_ANSWER and cell.victim is not Victim.AGENT else Spot.NEXT
+    if (cell.victim, cell.fault) == (Victim.SERVER, Fault.DROP_ANSWER):  # it gives none
+        return Spot.NEXT
+    return Spot.REQUEST
+
+
+ON_ANSWER: Final = frozenset({Fault.DROP_ANSWER, Fault.BAD_GATEWAY, Fault.CUT})
+LATER: Final = frozenset(
+    (Victim.AGENT, fault) for fault in (Fault.DROP_REQUEST, Fault.BAD_GATEWAY, Fault.CUT)
+)  # a dead agent's own request is lost anyway, and it hears no answer: its next life shall suffer
+
 MATRIX: Final = tuple(
     Cell(victim, step, fault)
     for victim in Victim
@@ -118,10 +166,15 @@ MATRIX: Final = tuple(
 )
 
 
-def in_order(seed: int) -> list[Cell]:
-    """Return all cells: first every victim at every step once, each with some fault, then the rest."""
+def matrix_of(*, is_foreign: bool) -> tuple[Cell, ...]:
+    """Return the cells that a server can have: nobody kills a foreign one."""
+    return tuple(cell for cell in MATRIX if not (is_foreign and cell.victim is Victim.SERVER))
+
+
+def in_order(seed: int, cells: Sequence[Cell] = MATRIX) -> list[Cell]:
+    """Return cells: first every victim at every step once, each with some fault, then the rest."""
     rng = Random(seed)
-    rest = rng.sample(MATRIX, len(MATRIX))
+    rest = rng.sample(cells, len(cells))
     first = dict[tuple[Victim, Step], Cell]()
     for cell in rest:
         first.setdefault((cell.victim, cell.step), cell)

@@ -9,6 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from worker.api.wire import ErrorKind
+
 __all__ = ["BAD_GATEWAY", "Kind", "Message", "kind_of", "read_message"]
 
 PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -71,6 +73,9 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
             return raw
 
 
+CLOSING: Final = frozenset({ErrorKind.LOST_CLAIM, ErrorKind.REQUEUED})
+
+
 class Kind(StrEnum):
     """What a request is to the protocol."""
 
@@ -83,13 +88,32 @@ class Kind(StrEnum):
 
 
 def kind_of(request: Message) -> Kind:
-    """Tell what a request is, by its method, path and body."""
+    """Tell what a request is, by its method, path and body.
+
+    Claims under a probe's identity, and what closes claims that lost and placeholders that are used up,
+    are no step of a run.
+    """
     method, target, _ = request.start.split(" ")
     path = target.partition("?")[0].rstrip("/")
     if method == "GET" and path.endswith("/api/jobs/tasks"):
         return Kind.POLL
     if method == "POST" and path.endswith("/api/jobs/runs"):
-        return Kind.CLAIM if "startedAt" in request.json() else Kind.REQUEUE
+        return kind_of_post(request.json())
     if method == "PUT" and "/api/jobs/runs/" in path:
-        return Kind.END if "stoppedAt" in request.json() else Kind.PROGRESS
+        return kind_of_put(request.json())
     return Kind.OTHER
+
+
+def kind_of_post(body: dict[str, Any]) -> Kind:
+    """Tell what a new run is."""
+    if "startedAt" not in body:
+        return Kind.REQUEUE
+    return Kind.OTHER if str(body.get("podId")).endswith("/probe") else Kind.CLAIM
+
+
+def kind_of_put(body: dict[str, Any]) -> Kind:
+    """Tell what a report is."""
+    if "stoppedAt" not in body:
+        return Kind.PROGRESS
+    kind = str(body.get("error") or "").partition(":")[0]
+    return Kind.OTHER if kind in CLOSING else Kind.END

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from worker.api.ids import requeue_run_id
 from worker.reporting.records import BaseRecord, Entry, EntryRecord, Gap, read_records
 from worker.reporting.segments import Segment, apply, merge
 
@@ -35,6 +36,7 @@ class Journal:
         self._state: dict[str, int] = {}
         self._told: set[tuple[str, bool]] = set()
         self.tokens: set[str] = set()  # of results that were written down, ever
+        self.requeues: set[str] = set()  # ids of the placeholders that may follow outcomes
 
     def read(self, *, is_sure: bool = False) -> list[Written]:
         """Return what is new; `is_sure` looks even where nothing seems to have changed."""
@@ -78,6 +80,8 @@ class Journal:
             entry = record.entry
             if (token := token_in(entry.terminal or entry.ended)) is not None:
                 self.tokens.add(token)
+            if entry.has_outcome and entry.requeue:
+                self.requeues.add(requeue_run_id(entry.run_id))
             key = (entry.run_id, entry.has_outcome)
             if key not in self._told:
                 self._told.add(key)

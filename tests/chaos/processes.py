@@ -1,24 +1,22 @@
-"""Server and agents as processes that can be killed and started again where they were."""
+"""Agents as processes that can be killed and started again where they were, and what is left of them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from tests.acceptance.agents import STOP_S, start_agent
 from tests.faults.processes import Process, descendants
 
-__all__ = ["LEASE_S", "TOKEN", "Agent", "Server", "free_port", "groups_of", "reap_strays"]
+__all__ = ["TOKEN", "Agent", "groups_of", "kill_all", "kill_surely", "reap_strays"]
 
 TOKEN: Final = "token-of-the-chaos"
-LEASE_S: Final = 3.0
 HANDLERS: Final = Path(__file__).with_name("recorder.py")
 SETTINGS: Final = {
     "MILLHAND_HANDLERS": str(HANDLERS),
@@ -32,63 +30,17 @@ SETTINGS: Final = {
 }
 
 
-class Server:
-    """`millhand serve` on a file, always on the same port."""
-
-    def __init__(self, folder: Path, port: int, lease_s: float = LEASE_S) -> None:
-        """Start with `start`; the log lies in the folder."""
-        self._folder = folder
-        self._lease_s = lease_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
-
-    @property
-    def pids(self) -> set[int]:
-        """Return the pid of every process that is waited for here."""
-        return {self._process.pid} if self._process is not None else set()
-
-    def start(self) -> None:
-        """Start it; `is_up` tells when it answers."""
-        db = f"sqlite:///{self._folder}/jobs.sqlite3"
-        command = ["serve", "--port", str(self.port), "--db", db, "--lease", f"{self._lease_s}s"]
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker.cli.main", *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**kept, "MILLHAND_SERVER_TOKEN": TOKEN},
-                start_new_session=True,
-            )
-
-    def is_up(self) -> bool:
-        """Tell whether it takes connections."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5):
-            return True
-        return False
-
-    def kill(self) -> bool:
-        """Kill it; tell whether there was one."""
-        return kill_surely(self._process)
-
-    def stop(self) -> int:
-        """Stop it as a person does; return its exit code."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(STOP_S)
-
-
 class Agent:
     """`millhand agent` with a state directory that it keeps."""
 
-    def __init__(self, name: str, folder: Path, url: str) -> None:
+    def __init__(self, name: str, folder: Path, url: str, slots: int) -> None:
         """Start with `start`; it speaks to `url`."""
         self._url = url
+        self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
         self._log_from = 0
         self._starts = 0
+        self._is_killed = False
         self.name = name
         self.folder = folder / name
 
@@ -112,8 +64,9 @@ class Agent:
         """Start it; `is_up` tells when it polls."""
         log = self.folder / "agent.log"
         self._log_from = log.stat().st_size if log.exists() else 0
-        self._process = start_agent(self.folder, self._url, TOKEN, slots=1, settings=SETTINGS)
+        self._process = start_agent(self.folder, self._url, TOKEN, slots=self._slots, settings=SETTINGS)
         self._starts += 1
+        self._is_killed = False
 
     def is_up(self) -> bool:
         """Tell whether it has said that it started."""
@@ -121,18 +74,28 @@ class Agent:
             log.seek(self._log_from)
             return b"agent.started" in log.read()
 
+    @property
+    def fell(self) -> int | None:
+        """Return how it ended by itself; None where it did not."""
+        code = None if self._process is None else self._process.poll()
+        return None if self._is_killed else code
+
     def kill(self) -> bool:
         """Kill it; tell whether there was one."""
-        return kill_surely(self._process)
+        is_done = kill_surely(self._process)
+        self._is_killed = self._is_killed or is_done
+        return is_done
 
-    def kill_minder(self) -> bool:
-        """Kill its minder."""
-        return kill_all(self._minders())
+    def children(self) -> list[Process]:
+        """Return the minder's children, with a run or without."""
+        minders = {one.pid for one in self.minders()}
+        return [one for one in self._below() if one.parent_pid in minders and not one.is_zombie]
 
-    def kill_children(self) -> bool:
-        """Kill the minder's children, with a run or without."""
-        minders = {one.pid for one in self._minders()}
-        return kill_all([one for one in self._below() if one.parent_pid in minders])
+    def minders(self) -> list[Process]:
+        """Return its minder, once it has one."""
+        return [
+            one for one in self._below() if "worker.minder" in one.command and one.parent_pid in self.pids
+        ]
 
     def stop(self) -> int:
         """Have it drain; return its exit code."""
@@ -142,11 +105,6 @@ class Agent:
 
     def _below(self) -> list[Process]:
         return descendants(self._process.pid) if self._process is not None and self.life else []
-
-    def _minders(self) -> list[Process]:
-        return [
-            one for one in self._below() if "worker.minder" in one.command and one.parent_pid in self.pids
-        ]
 
 
 def kill_surely(process: subprocess.Popen[bytes] | None) -> bool:
@@ -168,14 +126,20 @@ def kill_all(found: list[Process]) -> bool:
     return is_done
 
 
-def reap_strays(ours: set[int]) -> list[Process]:
-    """Reap orphans that came to be our children and have ended; return those that live."""
+def reap_strays(ours: set[int], alive: Collection[int] = ()) -> list[Process]:
+    """Reap orphans that came to be our children and have ended; return those that live.
+
+    Args:
+        ours: processes that somebody waits for.
+        alive: those of them below which everything may live.
+    """
+    below = {one.pid for pid in alive for one in descendants(pid)}
     strays = [one for one in descendants() if one.pid not in ours]
     for one in strays:
         if one.is_zombie and one.parent_pid == os.getpid():
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(one.pid, os.WNOHANG)
-    return [one for one in strays if not one.is_zombie]
+    return [one for one in strays if not one.is_zombie and one.pid not in below]
 
 
 def groups_of(names: list[str], patience_s: float = 10.0) -> list[str]:
@@ -192,10 +156,3 @@ def group_folders() -> list[str]:
     """Return the control groups of all agents; those of others come and go meanwhile."""
     walk = os.walk("/sys/fs/cgroup")
     return [f"{at}/{name}" for at, names, _ in walk for name in names if name.startswith("millhand")]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from tests.chaos.cells import SENDING, Fault
+from tests.chaos.cells import ARRIVING, SENDING, Fault
 from tests.chaos.http1 import BAD_GATEWAY, Kind, Message, kind_of, read_message
 
 __all__ = ["Director", "Exchange", "Proxy"]
 
 ANSWER_S: Final = 60.0  # beyond every wait of the server
-REORDER_S: Final = 2.0  # for another request to pass
+REORDER_S: Final = 6.0  # for another request to pass: its sender gives up before, or was started again
+AGAIN_S: Final = 0.2  # between tries of what is sent twice, while the server is dead
 LOOK_S: Final = 0.02
 HEAD_BYTES: Final = 1 << 20
 
 
-class Exchange(Struct):
+class Exchange(Struct, eq=False):
     """One request and what is done to it."""
 
     agent: str
@@ -32,6 +33,14 @@ class Exchange(Struct):
     delay_s: float = 0.0  # of what is delayed or sent twice; how long a cut lasts
     on_answer: Fault = Fault.NONE
     is_refused: bool = False  # by the server: a race that was lost is no step of a run
+    is_harmed: bool = False  # the fault was really done
+
+    @property
+    def run_id(self) -> str:
+        """Return the run that a claim or a report is about, or the placeholder that is posted."""
+        if self.kind in (Kind.CLAIM, Kind.REQUEUE):
+            return str(self.request.json().get("id", ""))
+        return self.request.start.split(" ")[1].partition("?")[0].rpartition("/")[2]
 
 
 class Director(Protocol):
@@ -53,6 +62,10 @@ class Director(Protocol):
         """Know that the answer was written to the agent's connection."""
         ...
 
+    def over(self, exchange: Exchange) -> None:
+        """Know that nothing more comes of an exchange, and whether it was harmed."""
+        ...
+
 
 class Proxy:
     """Stand between one agent and the server."""
@@ -62,10 +75,12 @@ class Proxy:
         self._agent = agent
         self._server_port = server_port
         self._director = director
+        self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_until_mono = 0.0
         self._passed = 0
+        self._held = 0
         self.url = ""
 
     async def open(self) -> None:
@@ -75,7 +90,8 @@ class Proxy:
 
     async def aclose(self) -> None:
         """Cut everything, and listen no more."""
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         self.cut(ANSWER_S)
         for task in list(self._tasks):
             task.cancel()
@@ -90,6 +106,11 @@ class Proxy:
     def mend(self) -> None:
         """End a cut."""
         self._cut_until_mono = 0.0
+
+    @property
+    def is_calm(self) -> bool:
+        """Tell whether nothing is held that may still arrive."""
+        return not self._held
 
     @property
     def _is_cut(self) -> bool:
@@ -118,23 +139,34 @@ class Proxy:
         self, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Do to one request what is to be done; tell whether the connection goes on."""
-        await self._director.sent(exchange)
-        if self._is_lost(exchange):
-            return False
-        if exchange.fault is Fault.BAD_GATEWAY:
-            return await self._answer(writer, BAD_GATEWAY)
-        await self._hold(exchange)
-        if (answer := await self._ask(exchange, reader)) is None:
-            return False
+        try:
+            await self._director.sent(exchange)
+            if self._is_lost(exchange):
+                return False
+            if exchange.fault is Fault.BAD_GATEWAY:
+                exchange.is_harmed = True
+                return await self._answer(writer, BAD_GATEWAY)
+            with self._holding(exchange.fault in SENDING):
+                await self._hold(exchange)
+                answer = await self._ask(exchange, reader)
+            return answer is not None and await self._bring_back(exchange, answer, reader, writer)
+        finally:
+            self._director.over(exchange)
+
+    async def _bring_back(
+        self, exchange: Exchange, answer: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Give the answer to the agent, or do to it what is to be done."""
         exchange.is_refused = int(answer.start.split(" ")[1]) >= 300
         await self._director.taken(exchange, answer)
-        if exchange.on_answer is Fault.CUT:
-            self.cut(exchange.delay_s)
-        if exchange.on_answer is Fault.BAD_GATEWAY:
-            return await self._answer(writer, BAD_GATEWAY)
-        if exchange.on_answer is not Fault.NONE:
-            return False
+        if exchange.on_answer is not Fault.NONE or exchange.fault is Fault.DROP_ANSWER:
+            exchange.is_harmed = True
+            if exchange.on_answer is Fault.CUT:
+                self.cut(exchange.delay_s)
+            return exchange.on_answer is Fault.BAD_GATEWAY and await self._answer(writer, BAD_GATEWAY)
         await self._answer(writer, answer.whole)
+        if reader.at_eof():  # nobody waits for it any more
+            return False
         self._passed += 1
         await self._director.answered(exchange)
         return not answer.is_last and not exchange.request.is_last
@@ -143,25 +175,37 @@ class Proxy:
         """Tell whether the server never sees it. What a dead agent has sent may still arrive."""
         if exchange.fault is Fault.CUT:
             self.cut(exchange.delay_s)
-        if self._is_cut or exchange.fault is Fault.DROP_REQUEST:
+        exchange.is_harmed = exchange.fault in (Fault.CUT, Fault.DROP_REQUEST)
+        if exchange.is_harmed or self._is_cut:
             return True
         is_orphan = exchange.life != self._director.life_of(self._agent)
-        return is_orphan and exchange.fault not in SENDING
+        return is_orphan and exchange.fault not in ARRIVING
 
     async def _answer(self, writer: asyncio.StreamWriter, answer: bytes) -> bool:
         writer.write(answer)
         await writer.drain()
         return True
 
+    @contextlib.contextmanager
+    def _holding(self, is_held: bool) -> Iterator[None]:
+        self._held += is_held
+        try:
+            yield
+        finally:
+            self._held -= is_held
+
     async def _hold(self, exchange: Exchange) -> None:
         if exchange.fault is Fault.DELAY:
             await asyncio.sleep(exchange.delay_s)
+            exchange.is_harmed = True
         elif exchange.fault is Fault.DUPLICATE:
             self._start(self._again(exchange))
+            exchange.is_harmed = True
         elif exchange.fault is Fault.REORDER:
             passed, until_mono = self._passed, time.monotonic() + REORDER_S
             while self._passed == passed and time.monotonic() < until_mono:  # noqa: ASYNC110 - any of them
                 await asyncio.sleep(LOOK_S)
+            exchange.is_harmed = self._passed != passed
 
     def _start(self, what: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(what)
@@ -169,8 +213,11 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _again(self, exchange: Exchange) -> None:
-        await asyncio.sleep(exchange.delay_s)
-        await self._exchange(exchange.request)
+        """Send a request once more; it waits for a server that is dead."""
+        with self._holding(True):
+            await asyncio.sleep(exchange.delay_s)
+            while await self._exchange(exchange.request) is None:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(AGAIN_S)
 
     async def _ask(self, exchange: Exchange, reader: asyncio.StreamReader) -> Message | None:
         """Give a request to the server; None where it has no answer, or who asked has gone."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+import uuid
 from random import Random
 from typing import Any, Final
 
@@ -19,12 +21,11 @@ from worker.api.errors import ApiError
 __all__ = ["Round", "play"]
 
 KINDS: Final = ("plain", "flaky", "file", "plain")
-BEATS: Final = (10, 40)  # of 10 ms each
 LONG_KINDS: Final = ("plain", "file")
-LONG_BEATS: Final = (600, 650)  # of a single task, beyond the lease: somebody idle may take it meanwhile
 KEPT: Final = frozenset({"fenced", "reduced", "refused"})  # marks of what stays for a person
 QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
 LOOK_S: Final = 0.05
+REAP_LOOKS: Final = 10  # between two looks at all processes
 
 
 class Round(Struct, frozen=True):
@@ -48,7 +49,6 @@ async def play(it: World, cell: Cell, seed: str) -> Round:
     rng = Random(seed)
     trap = Trap(cell, rng, it)
     tasks = await submit(it, trap, rng)
-    it.watcher = trap
     job_id = trap.job_id
     assert job_id is not None
     try:
@@ -58,8 +58,7 @@ async def play(it: World, cell: Cell, seed: str) -> Round:
     await it.mend()
     quiet = await until_quiet(it, job_id)
     story = await tell(it, tasks, trap)
-    violations = [*quiet, *check(story), *(Violation(Sort.EARLY, says) for says in it.early)]
-    it.early.clear()
+    violations = [*quiet, *check(story), *said_by(it)]
     return Round(
         cell=cell,
         is_hit=trap.is_hit,
@@ -74,26 +73,43 @@ async def play(it: World, cell: Cell, seed: str) -> Round:
     )
 
 
+def said_by(it: World) -> list[Violation]:
+    """Return what the world saw itself, and forget it."""
+    found = [Violation(Sort.EARLY, says) for says in it.early]
+    found += [Violation(Sort.FALLEN, says) for says in it.fallen]
+    it.early.clear()
+    it.fallen.clear()
+    return found
+
+
 async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
-    """Create a job whose tasks nobody sees before all of them are there; return the kinds of its tasks."""
-    job = await it.api.create_job({"title": "chaos", "type": "chaos", "schedulerState": "paused"})
-    tasks = {}
-    beats = LONG_BEATS if trap.is_long else BEATS
-    for kind in [rng.choice(LONG_KINDS)] if trap.is_long else rng.sample(KINDS, len(KINDS)):
-        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*beats)}
-        task = await it.api.create_task({"jobId": job.id, "type": "chaos", "parameters": parameters})
-        tasks[task.id] = kind
-    trap.job_id, trap.tasks = job.id, frozenset(tasks)
+    """Create a job and its tasks, whose ids the trap knows before; return the kinds of the tasks.
+
+    On our server nobody sees them before all of them are there.
+    """
+    kinds = [rng.choice(LONG_KINDS)] if trap.is_long else rng.sample(KINDS, len(KINDS))
+    tasks = {str(uuid.uuid4()): kind for kind in kinds}
+    trap.job_id, trap.tasks = str(uuid.uuid4()), frozenset(tasks)
     it.watcher = trap
-    await it.api.update_job(job.id, {"schedulerState": "active"})
+    state = "active" if it.is_foreign else "paused"  # the documented API cannot change it
+    await it.api.create_job({"id": trap.job_id, "title": "chaos", "type": "chaos", "schedulerState": state})
+    for id_, kind in tasks.items():
+        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*trap.beats)}
+        task = {"id": id_, "jobId": trap.job_id, "type": "chaos", "parameters": parameters}
+        await it.api.create_task(task)
+    if not it.is_foreign:
+        await it.api.update_job(trap.job_id, {"schedulerState": "active"})
     return tasks
 
 
 async def until_done(it: World, job_id: str, count: int, trap: Trap) -> None:
     """Wait until all tasks have stopped; whatever is stuck is seen by the checker."""
     until_mono = time.monotonic() + LIMIT_S
-    while time.monotonic() < until_mono:
-        it.strays()  # reaps what killed agents left
+    for look in itertools.count():
+        if time.monotonic() > until_mono:
+            return
+        if look % REAP_LOOKS == 0:
+            it.strays()  # reaps what killed agents left
         try:
             job = await it.api.get_job(job_id)
         except ApiError:  # the server is dead for now
@@ -105,18 +121,18 @@ async def until_done(it: World, job_id: str, count: int, trap: Trap) -> None:
 
 
 async def until_quiet(it: World, job_id: str) -> list[Violation]:
-    """Wait until nothing is on its way: no report, no live run, no file."""
+    """Wait until nothing is on its way: no report, no live run, no file, no process of a dead agent."""
     until_mono = time.monotonic() + QUIET_S
     while True:
         runs = await all_runs(it, job_id)
         live = [run["id"] for run in runs if not run["stoppedAt"]]
         entries = [journal.open_entries() for journal in it.journals.values()]
         waiting = [one.run_id for each in entries for one in each.values() if KEPT.isdisjoint(one.marks)]
-        files = it.files()
-        if not live and not waiting and not files:
+        left = [*(f"file {path}" for path in it.files()), *it.strays()]
+        if not live and not waiting and not left:
             return []
         if time.monotonic() > until_mono:
-            return [Violation(Sort.LEFTOVER, f"file {path}") for path in files]
+            return [Violation(Sort.LEFTOVER, one) for one in left]
         await asyncio.sleep(LOOK_S)
 
 

@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.chaos.__main__ import wreck
 from tests.chaos.cells import Cell, Victim
 from tests.chaos.tally import Tally, shown
+from tests.chaos.world import Shape
+from tests.chaos.wreck import Plan, wreck
 from tests.faults.processes import adopting_orphans
 
 SEED = 4
@@ -26,26 +27,17 @@ CELLS = [
         "nobody@progress+cut",
     )
 ]
-AGAIN = 3  # rounds more, for cells whose step did not come about in the first
+AGAIN = 6  # rounds more, for cells whose step did not come about in the first
 
 
 @pytest.fixture(scope="module")
 def tally(tmp_path_factory: pytest.TempPathFactory) -> Tally:
-    """Play them on two agents, then let these drain."""
-
-    async def rounds() -> Tally:
-        played = await wreck(
-            tmp_path_factory.mktemp("chaos"), SEED, CELLS, seconds=600, rounds=len(CELLS), say=False
-        )
-        if missed := played.missed():
-            base = tmp_path_factory.mktemp("again")
-            again = await wreck(base, SEED, missed, seconds=600, rounds=AGAIN, say=False)
-            played.rounds += again.rounds
-            played.broken += again.broken
-        return played
-
+    """Play them in worlds of two shapes, then let the agents drain."""
+    played = Tally(SEED, CELLS)
+    plan = Plan(rounds=len(CELLS) + AGAIN, is_until_hit=True, shapes=[Shape(2, 2)])
     with adopting_orphans():
-        return asyncio.run(rounds())
+        asyncio.run(wreck(tmp_path_factory.mktemp("chaos"), played, plan))
+    return played
 
 
 def test_no_result_is_lost_no_task_runs_twice_and_nothing_is_left(tally: Tally) -> None:

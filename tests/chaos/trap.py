@@ -11,11 +11,12 @@ from typing import Final
 from msgspec import Struct
 
 from tests.chaos.book import Line
-from tests.chaos.cells import SENDING, Cell, Fault, Phase, Step, Victim
+from tests.chaos.cells import Cell, Fault, Phase, Spot, Step, Victim, spot_of
 from tests.chaos.http1 import Kind
 from tests.chaos.journals import Written
-from tests.chaos.processes import LEASE_S
+from tests.chaos.processes import kill_all
 from tests.chaos.proxy import Exchange
+from tests.chaos.servers import LEASE_S
 from tests.chaos.world import Watcher, World
 
 __all__ = ["Kill", "Trap"]
@@ -26,11 +27,12 @@ CUT_S: Final = (0.5, LEASE_S + 2.5)
 OUTCOME_S: Final = 0.03  # about what the outcome takes from the child to the agent
 EXECUTING: Final = frozenset({Step.STARTED, Step.PROGRESS})
 LONG_SHARE: Final = 0.3  # of the rounds, at a step at which the run still has its whole time before it
+BEATS: Final = (10, 40)  # of 10 ms each
+WATCHED_BEATS: Final = (40, 80)  # the first report finds the handler at it
+LONG_BEATS: Final = (600, 650)  # of a single task, beyond the lease: somebody idle may take it meanwhile
 HARMED: Final = frozenset({Kind.CLAIM, Kind.REQUEUE, Kind.PROGRESS, Kind.END})
 OF_LINE: Final = {Step.STARTED: "begin", Step.OUTCOME: "return"}
-WARM: Final = frozenset({Step.POLLED, Step.INTENT, Step.CLAIM_SENT, Step.CLAIM_TAKEN, Step.CLAIM_ANSWERED})
 SELDOM: Final = frozenset({Step.REQUEUE_SENT, Step.REQUEUE_TAKEN, Step.REQUEUE_ANSWERED})
-ON_ANSWER: Final = frozenset({Fault.DROP_ANSWER, Fault.BAD_GATEWAY, Fault.CUT})
 
 
 class Kill(Struct, frozen=True):
@@ -42,84 +44,123 @@ class Kill(Struct, frozen=True):
 
 
 class Trap(Watcher):
-    """Wait for the n-th time that one agent is at the cell's step."""
+    """Wait for the n-th time that one agent is at the cell's step, and that its victim is there."""
 
     def __init__(self, cell: Cell, rng: Random, it: World) -> None:
         """Draw when exactly, and for how long."""
         self._cell = cell
         self._world = it
+        self._spot = spot_of(cell)
         self._seen: Counter[str] = Counter()
-        self._exchange: Exchange | None = None
-        is_cut = cell.fault is Fault.CUT
+        self._claimants: dict[str, str] = {}  # who claimed a run first: the others lose, and have no run
+        self._exchange: Exchange | None = None  # the request that is the step
+        self._harming: list[Exchange] = []
         self._down_s = rng.choice(DOWN_S)
-        self._delay_s = rng.choice(CUT_S if is_cut else DELAY_S)
-        self.is_long = cell.step in EXECUTING and (is_cut or rng.random() < LONG_SHARE)
+        self._delay_s = self._draw_delay_s(rng)
+        self.is_long = cell.step in EXECUTING and (self._is_cut or rng.random() < LONG_SHARE)
         self._outcome_s = rng.uniform(0.0, OUTCOME_S)
-        more = 1 if is_cut else rng.choice((1, 1, 2, 3))
+        more = 1 if self._is_cut else rng.choice((1, 1, 2, 3))
         self._more = 0 if cell.fault is Fault.NONE else more  # requests to be harmed
-        self._nth = self._draw_nth(rng)
+        self._is_late = rng.random() < 0.5  # whether the server has what is answered by a page of HTML
+        self._nth = 1 if cell.step in SELDOM | EXECUTING else rng.choice((1, 1, 2))
         self._agent: str | None = None  # whom it hit
+        self._is_harmed = False  # the fault was done where the cell wants it
         self.job_id: str | None = None  # of the round
         self.tasks: frozenset[str] = frozenset()
         self.is_armed = True
-        self.is_hit = False
         self.kills: list[Kill] = []
         self.faults = 0
 
-    def _draw_nth(self, rng: Random) -> int:
-        """Return which time it is: a child is there from the second claim on, some steps come only once."""
-        if self._cell.victim in (Victim.CHILD, Victim.MINDER) and self._cell.step in WARM:
-            return 2
-        return 1 if self._cell.step in SELDOM or self.is_long else rng.choice((1, 1, 2))
+    def _draw_delay_s(self, rng: Random) -> float:
+        """Return how long it takes; who waits for the answer at the step has not given up by then."""
+        if self._is_cut:
+            return rng.choice(CUT_S)
+        at = self._cell.step.on_wire
+        return rng.choice(DELAY_S if at is None or at[1] is Phase.SENT else DELAY_S[:2])
+
+    @property
+    def beats(self) -> tuple[int, int]:
+        """Return how long the handlers take, in beats."""
+        if self.is_long:
+            return LONG_BEATS
+        return WATCHED_BEATS if self._cell.step is Step.PROGRESS else BEATS
+
+    @property
+    def _is_cut(self) -> bool:
+        return self._cell.fault is Fault.CUT
+
+    @property
+    def is_hit(self) -> bool:
+        """Tell whether the kill happened at the step, and the fault where it belongs; sure at the end."""
+        return self._agent is not None and (self._is_harmed or self._cell.fault is Fault.NONE)
 
     def disarm(self) -> None:
         """Do nothing more."""
         self.is_armed = False
-        self._more = 0
 
     # what is seen
 
     async def on_exchange(self, exchange: Exchange, phase: str) -> None:
         """Look whether a request is the step, and harm it."""
         at = self._cell.step.on_wire
-        if exchange is self._exchange and exchange.is_refused and self._agent is None:
-            self._exchange = None
-            self._seen[exchange.agent] -= 1
-        if self._is_due and at is not None and at[0] is exchange.kind:
-            await self._on_wire(exchange, phase, at[1])
-        elif exchange is self._exchange and at is not None and phase == at[1]:
-            await self._fire(exchange.agent)
+        if at is not None:
+            if self._is_due and at[0] is exchange.kind and self._is_nth_request(exchange, phase):
+                self._exchange = exchange
+            if exchange is self._exchange and phase == at[1] and self._is_going_on(exchange):
+                self._fire(exchange.agent)
         self._harm(exchange, phase)
 
-    async def _on_wire(self, exchange: Exchange, phase: str, wanted: Phase) -> None:
+    def _is_nth_request(self, exchange: Exchange, phase: str) -> bool:
         """Count requests when they are sent, polls when their answer holds tasks."""
         if phase != (Phase.TAKEN if exchange.kind is Kind.POLL else Phase.SENT):
-            return
-        if self._is_nth(exchange.agent):
-            self._exchange = exchange
-            if phase == wanted:
-                await self._fire(exchange.agent)
+            return False
+        first = exchange.agent
+        if exchange.kind is Kind.CLAIM:
+            first = self._claimants.setdefault(exchange.run_id, exchange.agent)
+        return first == exchange.agent and self._has_victim(first) and self._is_nth(first)
+
+    def _is_going_on(self, exchange: Exchange) -> bool:
+        """Tell whether an answer makes it a step: the claim is won, the handler is still at it."""
+        if exchange.kind is Kind.PROGRESS and self._world.book.is_over(exchange.run_id):
+            return False
+        return not exchange.is_refused
+
+    def over(self, exchange: Exchange) -> None:
+        """Count what was harmed; what came to no answer was not the step."""
+        if exchange in self._harming:
+            self._harming.remove(exchange)
+            self.faults += exchange.is_harmed
+            self._more += not exchange.is_harmed
+            is_there = self._spot is Spot.NEXT or exchange is self._exchange
+            self._is_harmed = self._is_harmed or (exchange.is_harmed and is_there)
+        if exchange is self._exchange and self._agent is None:
+            self._more += self._is_harmed
+            self._exchange = None
+            self._is_harmed = False
 
     async def on_written(self, written: Written) -> None:
         """Fire where the step is in the journal."""
         step = Step.JOURNALLED if written.is_outcome else Step.INTENT
-        if self._is_due and step is self._cell.step and written.job_id == self.job_id:
-            await self._count(written.agent)
+        is_step = self._is_due and step is self._cell.step and written.job_id == self.job_id
+        if is_step and self._is_nth(written.agent):
+            self._fire(written.agent)
 
     async def on_line(self, line: Line) -> None:
-        """Fire where a child's own line is the step."""
-        if self._is_due and line.what == OF_LINE.get(self._cell.step) and line.task_id in self.tasks:
-            if self._cell.step is Step.OUTCOME:
-                await asyncio.sleep(self._outcome_s)
-            await self._count(line.agent)
-
-    async def _count(self, agent: str) -> None:
-        if self._is_nth(agent):
-            await self._fire(agent)
+        """Fire where a child's own line is the step, unless that is over by now."""
+        if not self._is_due or line.what != OF_LINE.get(self._cell.step) or line.task_id not in self.tasks:
+            return
+        if self._cell.step is Step.OUTCOME:
+            await asyncio.sleep(self._outcome_s)
+            self._outcome_s = 0.0  # where that is too late, the next one comes at once
+            is_over = await self._world.is_journalled(line.agent, line.run_id)
+        else:
+            is_over = self._world.book.is_over(line.run_id)
+        if not is_over and self._is_nth(line.agent):
+            self._fire(line.agent)
 
     def _is_nth(self, agent: str) -> bool:
         self._seen[agent] += 1
-        return self._seen[agent] == self._nth
+        return self._seen[agent] >= self._nth
 
     @property
     def _is_due(self) -> bool:
@@ -127,53 +168,74 @@ class Trap(Watcher):
 
     # what is done
 
-    async def _fire(self, agent: str) -> None:
-        """Kill who is to be killed."""
+    def _fire(self, agent: str) -> None:
+        """Kill who is to be killed; where there is none, the next time will do."""
         if not self.is_armed or self._agent is not None:
             return
-        self._agent = agent
-        if self._cell.victim is Victim.NOBODY:
-            self.is_hit = True
-            return
         at_ns = time.monotonic_ns()
-        if self._kill(agent):
-            self.is_hit = True
+        if self._cell.victim is not Victim.NOBODY:
+            if not self._kill(agent):
+                return
             self.kills.append(Kill(at_ns, self._cell.victim, agent))
+        self._agent = agent
+
+    def _has_victim(self, agent: str) -> bool:
+        """Tell whether who is to be killed is there: children and minders come with the first run."""
+        of = self._world.agents[agent]
+        if self._cell.victim is Victim.CHILD:
+            return bool(of.children())
+        return self._cell.victim is not Victim.MINDER or bool(of.minders())
 
     def _kill(self, agent: str) -> bool:
         of = self._world.agents[agent]
-        if self._cell.victim is Victim.AGENT:
-            is_done = of.kill()
-            self._world.later(self._down_s, lambda: self._start(agent))
-            return is_done
+        if self._cell.victim is Victim.CHILD:
+            return kill_all(of.children())
+        if self._cell.victim is Victim.MINDER:
+            return kill_all(of.minders())
         if self._cell.victim is Victim.SERVER:
             is_done = self._world.server.kill()
             self._world.later(self._down_s, self._world.have_server)
             return is_done
-        return of.kill_children() if self._cell.victim is Victim.CHILD else of.kill_minder()
+        is_done = of.kill()
+        self._world.later(self._down_s, lambda: self._start(agent))
+        return is_done
 
     async def _start(self, agent: str) -> None:
         if not self._world.agents[agent].life:
             self._world.agents[agent].start()
 
     def _harm(self, exchange: Exchange, phase: str) -> None:
-        """Do the fault to the request that is the step where that can be, and to some more after it."""
-        if not self.is_armed or self._more <= 0:
+        """Do the fault where the cell wants it, and to some more requests after it."""
+        if not self.is_armed or self._more <= 0 or exchange in self._harming:
             return
-        fault, at = self._cell.fault, self._cell.step.on_wire
-        if exchange is self._exchange and at is not None:
-            if phase == Phase.SENT and (at[1] is Phase.SENT or fault in SENDING):
-                self._set(exchange, fault)
-            elif phase == Phase.TAKEN == at[1] and fault in ON_ANSWER:
-                self._set(exchange, fault, is_on_answer=True)
-        elif phase == Phase.SENT and self._agent is not None and exchange.kind in HARMED:
-            self._set(exchange, fault)
-
-    def _set(self, exchange: Exchange, fault: Fault, *, is_on_answer: bool = False) -> None:
-        self._more -= 1
-        self.faults += 1
-        exchange.delay_s = self._delay_s
-        if is_on_answer or fault is Fault.DROP_ANSWER:
-            exchange.on_answer = fault
+        if exchange is self._exchange:
+            at = self._cell.step.on_wire
+            is_time = at is None or phase != at[1] or self._agent is not None
+            is_there = is_time and phase == {Spot.REQUEST: Phase.SENT, Spot.ANSWER: Phase.TAKEN}.get(
+                self._spot
+            )
         else:
-            exchange.fault = fault
+            is_there = self._is_next(exchange) and phase == self._next_phase
+        if is_there:
+            self._set(exchange, phase)
+
+    @property
+    def _next_phase(self) -> Phase:
+        is_late = self._cell.fault is Fault.BAD_GATEWAY and self._is_late
+        return Phase.TAKEN if is_late else Phase.SENT
+
+    def _is_next(self, exchange: Exchange) -> bool:
+        """Tell whether a request comes after the step, from who was hit; a dead server hits all."""
+        if self._agent is None or exchange.kind not in HARMED:
+            return False
+        is_of = self._cell.victim is Victim.SERVER or exchange.agent == self._agent
+        return is_of and exchange.life == self._world.life_of(exchange.agent) > 0
+
+    def _set(self, exchange: Exchange, phase: str) -> None:
+        self._more -= 1
+        self._harming.append(exchange)
+        exchange.delay_s = self._delay_s
+        if phase == Phase.TAKEN:
+            exchange.on_answer = self._cell.fault
+        else:
+            exchange.fault = self._cell.fault

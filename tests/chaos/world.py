@@ -7,18 +7,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tests.chaos.book import Book, Line
 from tests.chaos.http1 import Kind, Message
 from tests.chaos.journals import Journal, Written
-from tests.chaos.processes import LEASE_S, TOKEN, Agent, Server, free_port, groups_of, reap_strays
+from tests.chaos.processes import TOKEN, Agent, groups_of, reap_strays
 from tests.chaos.proxy import Exchange, Proxy
+from tests.chaos.servers import AnyServer, Foreign
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 
-__all__ = ["LIMIT_S", "World", "until", "world"]
+__all__ = ["LIMIT_S", "Shape", "Watcher", "World", "settled", "until", "world"]
 
 LIMIT_S: Final = 120.0  # a bound for a hang, not a measure
 LOOK_S: Final = 0.003
@@ -31,6 +32,9 @@ class Watcher:
     async def on_exchange(self, exchange: Exchange, phase: str) -> None:
         """Look at a request, in each of its phases."""
 
+    def over(self, exchange: Exchange) -> None:
+        """Look at a request of which nothing more comes."""
+
     async def on_written(self, written: Written) -> None:
         """Look at something new in a journal."""
 
@@ -38,44 +42,58 @@ class Watcher:
         """Look at a new line of a child."""
 
 
+class Shape(NamedTuple):
+    """How large a world is."""
+
+    agents: int
+    slots: int  # of each
+
+
 class World:
     """Everything that lives in one folder. Made by `world`."""
 
-    def __init__(self, folder: Path, agents: int, api: JobsApi, server: Server) -> None:
+    def __init__(self, folder: Path, shape: Shape, api: JobsApi, server: AnyServer) -> None:
         """Take the server, which is up; agents start with `open`."""
+        self._slots = shape.slots
         self.folder = folder
         self.server = server
         self.api = api
         self.book = Book(folder)
-        self.proxies = {name: Proxy(name, server.port, self) for name in "abcdef"[:agents]}
+        self.proxies = {name: Proxy(name, server.port, self) for name in "abcdef"[: shape.agents]}
         self.agents: dict[str, Agent] = {}
         self.journals: dict[str, Journal] = {}
         self.watcher = Watcher()
         self.early: list[str] = []  # requests that were sent before they were written down
+        self.fallen: list[str] = []  # who ended though nobody killed it
         self._later: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Start the agents."""
         for name, proxy in self.proxies.items():
             await proxy.open()
-            self.agents[name] = Agent(name, self.folder, proxy.url)
+            self.agents[name] = Agent(name, self.folder, proxy.url, self._slots)
             self.journals[name] = Journal(name, self.agents[name].state / "journal")
         await self.mend()
 
     async def mend(self) -> None:
-        """Start whatever is dead, let everything through, and wait until all are up."""
+        """Start whatever is dead, let everything through, and wait until all are up and nothing is held."""
         await asyncio.gather(*self._later)
         for proxy in self.proxies.values():
             proxy.mend()
         await self.have_server()
         for agent in self.agents.values():
+            if agent.fell is not None:
+                self.fallen.append(f"agent {agent.name} ended by itself, with {agent.fell}")
             if not agent.life:
                 agent.start()
         for agent in self.agents.values():
             await until(agent.is_up, f"agent {agent.name} does not start")
+        await until(lambda: all(proxy.is_calm for proxy in self.proxies.values()), "a proxy holds a request")
 
     async def have_server(self) -> None:
         """Start the server unless it lives, and wait until it answers."""
+        if self.server.fell is not None:
+            self.fallen.append(f"the server ended by itself, with {self.server.fell}")
         if not self.server.is_up():
             self.server.kill()
             self.server.start()
@@ -105,6 +123,11 @@ class World:
         for written in new:
             await self.watcher.on_written(written)
 
+    @property
+    def is_foreign(self) -> bool:
+        """Tell whether the server knows but the documented API."""
+        return isinstance(self.server, Foreign)
+
     # as the proxies' director
 
     def life_of(self, agent: str) -> int:
@@ -112,8 +135,8 @@ class World:
         return self.agents[agent].life
 
     async def sent(self, exchange: Exchange) -> None:
-        """See that what is claimed and what has ended was written down before."""
-        if exchange.kind in (Kind.CLAIM, Kind.END):
+        """See that what is claimed, requeued and what has ended was written down before."""
+        if exchange.kind in (Kind.CLAIM, Kind.REQUEUE, Kind.END):
             await self._must_be_written(exchange)
         await self.watcher.on_exchange(exchange, "sent")
 
@@ -127,21 +150,29 @@ class World:
         """Pass a phase on."""
         await self.watcher.on_exchange(exchange, "answered")
 
+    def over(self, exchange: Exchange) -> None:
+        """Pass the end on."""
+        self.watcher.over(exchange)
+
     async def _must_be_written(self, exchange: Exchange) -> None:
-        journal, is_end = self.journals[exchange.agent], exchange.kind is Kind.END
-        target = exchange.request.start.split(" ")[1].partition("?")[0]
-        run_id = target.rpartition("/")[2] if is_end else exchange.request.json().get("id", "")
-        if not journal.has(run_id, is_outcome=is_end):
+        journal = self.journals[exchange.agent]
+        if not is_written(exchange, journal):
             await self._tell(journal.read(is_sure=True))
-        if not journal.has(run_id, is_outcome=is_end):
-            self.early.append(f"{exchange.agent}: {exchange.kind} of run {run_id}")
+        if not is_written(exchange, journal):
+            self.early.append(f"{exchange.agent}: {exchange.kind} of run {exchange.run_id}")
+
+    async def is_journalled(self, agent: str, run_id: str) -> bool:
+        """Tell whether the outcome of a run is in its agent's journal by now."""
+        await self._tell(self.journals[agent].read(is_sure=True))
+        return self.journals[agent].has(run_id, is_outcome=True)
 
     # the end
 
     def strays(self) -> list[str]:
-        """Reap what has ended; return what lives and is neither server nor agent."""
+        """Reap what has ended; return what lives and is neither server nor agent, nor below one."""
         ours = self.server.pids.union(*(agent.pids for agent in self.agents.values()))
-        return [f"process {one.pid}: {one.command[:200]}" for one in reap_strays(ours)]
+        alive = [pid for agent in self.agents.values() if agent.life for pid in agent.pids]
+        return [f"process {one.pid}: {one.command[:200]}" for one in reap_strays(ours, alive)]
 
     async def leave(self) -> list[str]:
         """Have the agents drain; return everything that is left of them."""
@@ -192,12 +223,18 @@ async def until(condition: Callable[[], Any], otherwise: str, limit_s: float = L
     return found
 
 
+def is_written(exchange: Exchange, journal: Journal) -> bool:
+    """Tell whether the journal holds what a request says: the intent of a claim, or an outcome."""
+    if exchange.kind is Kind.REQUEUE:
+        return exchange.run_id in journal.requeues
+    return journal.has(exchange.run_id, is_outcome=exchange.kind is Kind.END)
+
+
 @asynccontextmanager
-async def world(folder: Path, agents: int, lease_s: float = LEASE_S) -> AsyncIterator[World]:
+async def world(folder: Path, shape: Shape, server: AnyServer) -> AsyncIterator[World]:
     """Give a world that is up; it is killed at the end, if it has not left by itself."""
-    server = Server(folder, free_port(), lease_s)
     async with open_api(ApiConfig(url=server.url, token=TOKEN)) as api:
-        it = World(folder, agents, api, server)
+        it = World(folder, shape, api, server)
         watching = asyncio.create_task(it.watch())
         try:
             await it.have_server()
