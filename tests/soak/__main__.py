@@ -1,7 +1,8 @@
 """Soak the executor: `python -m tests.soak [--seconds N] [--runs N] [--slots N] [--seed S] [--json]`.
 
 Random handlers run in slots, the zoo's hostile ones among them. Every few seconds it waits for rest and
-counts. Exit code 1 where memory grows, something is left behind, or a run has a wrong end.
+counts. Exit code 1 where memory grows, something is left behind, or a run has a wrong end. Ctrl-C ends it
+with what was counted so far, and with 130.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import logging
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -32,6 +34,7 @@ ROUND_S = 4.0
 WARM_TYPES = 5  # children of the tame handlers stay, so that most runs are of them
 MIB = 2**20
 SPOOL_BYTES = 1024 * MIB
+INTERRUPTED = 130  # as shells have it: 128 and SIGINT
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -55,13 +58,23 @@ def line(herd: Herd, one: Census) -> str:
     )
 
 
-async def soak(folder: Path, *, seconds: float, runs: int | None, slots: int, deck: Deck, say: bool) -> Herd:
-    """Run it; return what came of it."""
+async def soak(
+    folder: Path,
+    *,
+    seconds: float,
+    runs: int | None,
+    slots: int,
+    deck: Deck,
+    say: bool,
+    on_begun: Callable[[Herd], object] = lambda _: None,
+) -> Herd:
+    """Run it; return what came of it. `on_begun` is given that from the start, for who interrupts it."""
     cages = Cages(folder)
     idle = slots + WARM_TYPES
     spool = Spool(folder / "spool", SPOOL_BYTES)
     async with bench(folder, catalogue=cages, concurrency=idle, spool=spool) as it:  # type: ignore[arg-type]
         herd = Herd(it, cages, deck, slots, idle)
+        on_begun(herd)
         while herd.at_s < seconds and (runs is None or it.runs < runs):
             rest_runs = None if runs is None else min(max(runs // 10, 20), runs - it.runs)
             await herd.live(min(ROUND_S, seconds - herd.at_s), rest_runs)
@@ -73,7 +86,9 @@ async def soak(folder: Path, *, seconds: float, runs: int | None, slots: int, de
 
 
 def report(herd: Herd, seed: int) -> dict[str, object]:
-    """Return everything that is known at the end."""
+    """Return everything that is known at the end; a herd without a census tells next to nothing."""
+    if not herd.taken:
+        return {"seed": seed, "runs": 0, "survivors": herd.survivors, "wrong": herd.wrong, "problems": []}
     rest = rest_of(herd.taken)
     slope = slope_of([(one.runs, one.rss_bytes) for one in rest])
     of_minder = slope_of([(one.runs, one.minder_rss_bytes) for one in rest])
@@ -98,27 +113,40 @@ def main(arguments: Sequence[str]) -> int:
     """Soak and judge; return the exit code."""
     options = read_arguments(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    if not options.json:
-        print(f"soak: {options.slots} slots, seed {options.seed}; Ctrl-C ends it", flush=True)
+    herds: list[Herd] = []
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, adopting_orphans():
         try:
-            seconds = float("inf") if options.runs else options.seconds
-            deck = Deck.of_everything(options.seed)
-            herd = asyncio.run(
-                soak(
-                    Path(folder),
-                    seconds=seconds,
-                    runs=options.runs,
-                    slots=options.slots,
-                    deck=deck,
-                    say=not options.json,
-                )
-            )
-            found = report(herd, options.seed)
+            is_interrupted = is_cut_short(soaked(options, Path(folder), herds))
+            found = report(herds[0], options.seed) if herds else {}
         finally:
             reap()
     print(msgspec.json.format(msgspec.json.encode(found)).decode())
-    return 1 if found["problems"] or found["survivors"] or found["wrong"] else 0
+    is_bad = any(found.get(name) for name in ("problems", "survivors", "wrong"))
+    return 1 if is_bad else INTERRUPTED * is_interrupted
+
+
+def is_cut_short(what: Coroutine[Any, Any, None]) -> bool:
+    """Run it to its end or to a Ctrl-C; tell which."""
+    try:
+        asyncio.run(what)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+async def soaked(options: argparse.Namespace, folder: Path, herds: list[Herd]) -> None:
+    """Soak as the options say; the herd is put into a list at its start."""
+    if not options.json:
+        print(f"soak: {options.slots} slots, seed {options.seed}; Ctrl-C ends it", flush=True)
+    await soak(
+        folder,
+        seconds=float("inf") if options.runs else options.seconds,
+        runs=options.runs,
+        slots=options.slots,
+        deck=Deck.of_everything(options.seed),
+        say=not options.json,
+        on_begun=herds.append,
+    )
 
 
 if __name__ == "__main__":
