@@ -11,7 +11,7 @@ from tests.acceptance.agents import running_agent, start_agent
 from tests.chaos.journals import Journal, token_in
 from tests.chaos.processes import TOKEN
 from tests.chaos.servers import Server, free_port
-from tests.chaos.world import until
+from tests.chaos.waits import until
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 

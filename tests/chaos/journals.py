@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from worker.reporting.segments import Segment, apply, merge
 __all__ = ["Journal", "Written", "token_in"]
 
 TICK_NS: Final = 50_000_000  # a file whose time is that near may have been written again since
+MTIME_NS: Final = 10_000_000  # how coarse the times of files are
 LOOKS_MAX: Final = 20
 
 
@@ -57,6 +59,13 @@ class Journal:
     def has(self, run_id: str, *, is_outcome: bool) -> bool:
         """Tell whether an intent or an outcome was written down."""
         return (run_id, is_outcome) in self._told
+
+    def is_untouched_since(self, at_ns: int) -> bool:
+        """Tell, for next to nothing, whether surely nothing was written since a monotonic moment."""
+        wall_ns = at_ns + time.time_ns() - time.monotonic_ns()
+        with contextlib.suppress(FileNotFoundError):
+            return all(path.stat().st_mtime_ns < wall_ns - MTIME_NS for path in self._segments())
+        return False
 
     def open_entries(self) -> dict[str, Entry]:
         """Return what is open now."""

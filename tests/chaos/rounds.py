@@ -15,7 +15,8 @@ from tests.chaos.book import Execution, executions_of
 from tests.chaos.cells import Cell
 from tests.chaos.checker import Sort, Story, Violation, check, excused, kept
 from tests.chaos.trap import Kill, Trap
-from tests.chaos.world import LIMIT_S, World
+from tests.chaos.waits import LIMIT_S
+from tests.chaos.world import World
 from worker.api.errors import ApiError
 
 __all__ = ["Round", "play"]
@@ -24,6 +25,7 @@ KINDS: Final = ("plain", "flaky", "file", "plain")
 LONG_KINDS: Final = ("plain", "file")
 KEPT: Final = frozenset({"fenced", "reduced", "refused"})  # marks of what stays for a person
 QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
+HARM_S: Final = 5.0  # for the next request of who was started again
 LOOK_S: Final = 0.05
 REAP_LOOKS: Final = 10  # between two looks at all processes
 
@@ -52,7 +54,10 @@ async def play(it: World, cell: Cell, seed: str) -> Round:
     job_id = trap.job_id
     assert job_id is not None
     try:
-        await until_done(it, job_id, len(tasks), trap)
+        await until_done(it, job_id, len(tasks))
+        if trap.is_unfinished:
+            await it.mend()
+            await until_harmed(it, trap)
     finally:
         trap.disarm()
     await it.mend()
@@ -87,14 +92,14 @@ async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
 
     On our server nobody sees them before all of them are there.
     """
-    kinds = [rng.choice(LONG_KINDS)] if trap.is_long else rng.sample(KINDS, len(KINDS))
+    kinds = [rng.choice(LONG_KINDS)] if trap.chances.is_long else rng.sample(KINDS, len(KINDS))
     tasks = {str(uuid.uuid4()): kind for kind in kinds}
     trap.job_id, trap.tasks = str(uuid.uuid4()), frozenset(tasks)
     it.watcher = trap
     state = "active" if it.is_foreign else "paused"  # the documented API cannot change it
     await it.api.create_job({"id": trap.job_id, "title": "chaos", "type": "chaos", "schedulerState": state})
     for id_, kind in tasks.items():
-        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*trap.beats)}
+        parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*trap.chances.beats)}
         task = {"id": id_, "jobId": trap.job_id, "type": "chaos", "parameters": parameters}
         await it.api.create_task(task)
     if not it.is_foreign:
@@ -102,7 +107,7 @@ async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
     return tasks
 
 
-async def until_done(it: World, job_id: str, count: int, trap: Trap) -> None:
+async def until_done(it: World, job_id: str, count: int) -> None:
     """Wait until all tasks have stopped; whatever is stuck is seen by the checker."""
     until_mono = time.monotonic() + LIMIT_S
     for look in itertools.count():
@@ -120,16 +125,27 @@ async def until_done(it: World, job_id: str, count: int, trap: Trap) -> None:
         await asyncio.sleep(LOOK_S)
 
 
+async def until_harmed(it: World, trap: Trap) -> None:
+    """Wait until who was started again has told what it had to tell, or was harmed at it."""
+    until_mono = time.monotonic() + HARM_S
+    while trap.is_unfinished and waiting(it) and time.monotonic() < until_mono:  # noqa: ASYNC110 - of processes
+        await asyncio.sleep(LOOK_S)
+
+
+def waiting(it: World) -> list[str]:
+    """Return the runs in the journals that wait for something, and not for a person."""
+    entries = [journal.open_entries() for journal in it.journals.values()]
+    return [one.run_id for each in entries for one in each.values() if KEPT.isdisjoint(one.marks)]
+
+
 async def until_quiet(it: World, job_id: str) -> list[Violation]:
     """Wait until nothing is on its way: no report, no live run, no file, no process of a dead agent."""
     until_mono = time.monotonic() + QUIET_S
     while True:
         runs = await all_runs(it, job_id)
         live = [run["id"] for run in runs if not run["stoppedAt"]]
-        entries = [journal.open_entries() for journal in it.journals.values()]
-        waiting = [one.run_id for each in entries for one in each.values() if KEPT.isdisjoint(one.marks)]
         left = [*(f"file {path}" for path in it.files()), *it.strays()]
-        if not live and not waiting and not left:
+        if not live and not waiting(it) and not left:
             return []
         if time.monotonic() > until_mono:
             return [Violation(Sort.LEFTOVER, one) for one in left]

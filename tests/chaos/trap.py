@@ -12,27 +12,17 @@ from msgspec import Struct
 
 from tests.chaos.book import Line
 from tests.chaos.cells import Cell, Fault, Phase, Spot, Step, Victim, spot_of
+from tests.chaos.chances import draw
 from tests.chaos.http1 import Kind
 from tests.chaos.journals import Written
 from tests.chaos.processes import kill_all
 from tests.chaos.proxy import Exchange
-from tests.chaos.servers import LEASE_S
 from tests.chaos.world import Watcher, World
 
 __all__ = ["Kill", "Trap"]
 
-DOWN_S: Final = (0.0, 0.0, 0.7, LEASE_S + 1.0)  # how long who was killed stays dead
-DELAY_S: Final = (0.2, 1.0, LEASE_S + 1.0)  # the last one is beyond the agent's own patience, too
-CUT_S: Final = (0.5, LEASE_S + 2.5)
-OUTCOME_S: Final = 0.03  # about what the outcome takes from the child to the agent
-EXECUTING: Final = frozenset({Step.STARTED, Step.PROGRESS})
-LONG_SHARE: Final = 0.3  # of the rounds, at a step at which the run still has its whole time before it
-BEATS: Final = (10, 40)  # of 10 ms each
-WATCHED_BEATS: Final = (40, 80)  # the first report finds the handler at it
-LONG_BEATS: Final = (600, 650)  # of a single task, beyond the lease: somebody idle may take it meanwhile
 HARMED: Final = frozenset({Kind.CLAIM, Kind.REQUEUE, Kind.PROGRESS, Kind.END})
 OF_LINE: Final = {Step.STARTED: "begin", Step.OUTCOME: "return"}
-SELDOM: Final = frozenset({Step.REQUEUE_SENT, Step.REQUEUE_TAKEN, Step.REQUEUE_ANSWERED})
 
 
 class Kill(Struct, frozen=True):
@@ -55,44 +45,28 @@ class Trap(Watcher):
         self._claimants: dict[str, str] = {}  # who claimed a run first: the others lose, and have no run
         self._exchange: Exchange | None = None  # the request that is the step
         self._harming: list[Exchange] = []
-        self._down_s = rng.choice(DOWN_S)
-        self._delay_s = self._draw_delay_s(rng)
-        self.is_long = cell.step in EXECUTING and (self._is_cut or rng.random() < LONG_SHARE)
-        self._outcome_s = rng.uniform(0.0, OUTCOME_S)
-        more = 1 if self._is_cut else rng.choice((1, 1, 2, 3))
-        self._more = 0 if cell.fault is Fault.NONE else more  # requests to be harmed
-        self._is_late = rng.random() < 0.5  # whether the server has what is answered by a page of HTML
-        self._nth = 1 if cell.step in SELDOM | EXECUTING else rng.choice((1, 1, 2))
+        self.chances = draw(cell, rng)
+        self._more = self.chances.harmed  # requests that are still to be harmed
+        self._outcome_s = self.chances.outcome_s
         self._agent: str | None = None  # whom it hit
         self._is_harmed = False  # the fault was done where the cell wants it
+        self._is_late_kill = False  # the step was over by then
         self.job_id: str | None = None  # of the round
         self.tasks: frozenset[str] = frozenset()
         self.is_armed = True
         self.kills: list[Kill] = []
         self.faults = 0
 
-    def _draw_delay_s(self, rng: Random) -> float:
-        """Return how long it takes; who waits for the answer at the step has not given up by then."""
-        if self._is_cut:
-            return rng.choice(CUT_S)
-        at = self._cell.step.on_wire
-        return rng.choice(DELAY_S if at is None or at[1] is Phase.SENT else DELAY_S[:2])
-
-    @property
-    def beats(self) -> tuple[int, int]:
-        """Return how long the handlers take, in beats."""
-        if self.is_long:
-            return LONG_BEATS
-        return WATCHED_BEATS if self._cell.step is Step.PROGRESS else BEATS
-
-    @property
-    def _is_cut(self) -> bool:
-        return self._cell.fault is Fault.CUT
-
     @property
     def is_hit(self) -> bool:
         """Tell whether the kill happened at the step, and the fault where it belongs; sure at the end."""
-        return self._agent is not None and (self._is_harmed or self._cell.fault is Fault.NONE)
+        is_done = self._agent is not None and not self._is_late_kill
+        return is_done and (self._is_harmed or self._cell.fault is Fault.NONE)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Tell whether the kill happened, and the fault is still to be done to who comes back."""
+        return self._agent is not None and not self._is_late_kill and not self.is_hit
 
     def disarm(self) -> None:
         """Do nothing more."""
@@ -152,15 +126,19 @@ class Trap(Watcher):
         if self._cell.step is Step.OUTCOME:
             await asyncio.sleep(self._outcome_s)
             self._outcome_s = 0.0  # where that is too late, the next one comes at once
-            is_over = await self._world.is_journalled(line.agent, line.run_id)
+            is_over = await self._world.is_journalled(line.agent, line.run_id, line.at_ns)
         else:
             is_over = self._world.book.is_over(line.run_id)
         if not is_over and self._is_nth(line.agent):
             self._fire(line.agent)
+        if self._agent is not None and self._cell == (Victim.AGENT, Step.OUTCOME, self._cell.fault):
+            self._is_late_kill = await self._world.is_journalled(
+                line.agent, line.run_id, line.at_ns
+            )  # since we looked
 
     def _is_nth(self, agent: str) -> bool:
         self._seen[agent] += 1
-        return self._seen[agent] >= self._nth
+        return self._seen[agent] >= self.chances.nth
 
     @property
     def _is_due(self) -> bool:
@@ -194,10 +172,10 @@ class Trap(Watcher):
             return kill_all(of.minders())
         if self._cell.victim is Victim.SERVER:
             is_done = self._world.server.kill()
-            self._world.later(self._down_s, self._world.have_server)
+            self._world.later(self.chances.down_s, self._world.have_server)
             return is_done
         is_done = of.kill()
-        self._world.later(self._down_s, lambda: self._start(agent))
+        self._world.later(self.chances.down_s, lambda: self._start(agent))
         return is_done
 
     async def _start(self, agent: str) -> None:
@@ -221,8 +199,8 @@ class Trap(Watcher):
 
     @property
     def _next_phase(self) -> Phase:
-        is_late = self._cell.fault is Fault.BAD_GATEWAY and self._is_late
-        return Phase.TAKEN if is_late else Phase.SENT
+        is_after = self._cell.fault is Fault.BAD_GATEWAY and self.chances.is_after
+        return Phase.TAKEN if is_after else Phase.SENT
 
     def _is_next(self, exchange: Exchange) -> bool:
         """Tell whether a request comes after the step, from who was hit; a dead server hits all."""
@@ -234,7 +212,7 @@ class Trap(Watcher):
     def _set(self, exchange: Exchange, phase: str) -> None:
         self._more -= 1
         self._harming.append(exchange)
-        exchange.delay_s = self._delay_s
+        exchange.delay_s = self.chances.delay_s
         if phase == Phase.TAKEN:
             exchange.on_answer = self._cell.fault
         else:

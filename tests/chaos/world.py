@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,15 +15,15 @@ from tests.chaos.journals import Journal, Written
 from tests.chaos.processes import TOKEN, Agent, groups_of, reap_strays
 from tests.chaos.proxy import Exchange, Proxy
 from tests.chaos.servers import AnyServer, Foreign
+from tests.chaos.waits import settled, until
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 
-__all__ = ["LIMIT_S", "Shape", "Watcher", "World", "settled", "until", "world"]
+__all__ = ["Shape", "Watcher", "World", "world"]
 
-LIMIT_S: Final = 120.0  # a bound for a hang, not a measure
-LOOK_S: Final = 0.003
-REST_S: Final = 20.0  # for what is left of killed agents to be ended, on a busy machine
+LOOK_S: Final = 0.002
+JOURNAL_LOOKS: Final = 5  # what would follow an intent or an outcome is held until they are read
 
 
 class Watcher:
@@ -111,12 +111,12 @@ class World:
         task.add_done_callback(self._later.discard)
 
     async def watch(self) -> None:
-        """Look at journals and at the children's record until cancelled."""
-        while True:
-            for journal in self.journals.values():
-                await self._tell(journal.read())
+        """Look at the children's record, which nothing waits for, and less often at journals."""
+        for look in itertools.count():
             for line in self.book.read():
                 await self.watcher.on_line(line)
+            for journal in self.journals.values() if look % JOURNAL_LOOKS == 0 else ():
+                await self._tell(journal.read())
             await asyncio.sleep(LOOK_S)
 
     async def _tell(self, new: list[Written]) -> None:
@@ -161,10 +161,13 @@ class World:
         if not is_written(exchange, journal):
             self.early.append(f"{exchange.agent}: {exchange.kind} of run {exchange.run_id}")
 
-    async def is_journalled(self, agent: str, run_id: str) -> bool:
-        """Tell whether the outcome of a run is in its agent's journal by now."""
-        await self._tell(self.journals[agent].read(is_sure=True))
-        return self.journals[agent].has(run_id, is_outcome=True)
+    async def is_journalled(self, agent: str, run_id: str, since_ns: int) -> bool:
+        """Tell whether the outcome of a run that ended at some moment is in its agent's journal by now."""
+        journal = self.journals[agent]
+        if journal.is_untouched_since(since_ns):
+            return False
+        await self._tell(journal.read(is_sure=True))
+        return journal.has(run_id, is_outcome=True)
 
     # the end
 
@@ -204,23 +207,6 @@ class World:
         for agent in self.agents.values():
             agent.kill()
         self.server.kill()
-
-
-async def settled(look: Callable[[], list[str]], limit_s: float = REST_S) -> list[str]:
-    """Return what is found, once there is nothing or it does not get less in time."""
-    until_mono = time.monotonic() + limit_s
-    while (found := look()) and time.monotonic() < until_mono:  # noqa: ASYNC110 - of other processes
-        await asyncio.sleep(0.05)
-    return found
-
-
-async def until(condition: Callable[[], Any], otherwise: str, limit_s: float = LIMIT_S) -> Any:
-    """Wait until something holds; return it."""
-    give_up_mono = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < give_up_mono, otherwise
-        await asyncio.sleep(0.02)
-    return found
 
 
 def is_written(exchange: Exchange, journal: Journal) -> bool:
