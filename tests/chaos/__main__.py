@@ -42,6 +42,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cell", type=Cell.named, help="only this one, such as agent@claim-sent+delay")
     parser.add_argument("--server", choices=["own", "foreign"], default="own", help="foreign: no leases")
     parser.add_argument("--shape", type=shape_of, help="only worlds of so many agents and slots, as 2x1")
+    parser.add_argument("--at-once", type=int, default=1, help="worlds beside each other (1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the text")
     return parser.parse_args(arguments)
 
@@ -58,6 +59,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         seconds=float("inf") if options.rounds else options.seconds,
         rounds=options.rounds or sys.maxsize,
         is_until_hit=options.until_hit,
+        at_once=options.at_once,
         is_foreign=options.server == "foreign",
         shapes=[options.shape] if options.shape else SHAPES,
         say=not options.json,

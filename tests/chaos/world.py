@@ -52,8 +52,11 @@ class Shape(NamedTuple):
 class World:
     """Everything that lives in one folder. Made by `world`."""
 
-    def __init__(self, folder: Path, shape: Shape, api: JobsApi, server: AnyServer) -> None:
-        """Take the server, which is up; agents start with `open`."""
+    def __init__(
+        self, folder: Path, shape: Shape, api: JobsApi, server: AnyServer, neighbours: set[World]
+    ) -> None:
+        """Take the server; agents start with `open`. Neighbours are all worlds of this process."""
+        self._neighbours = neighbours
         self._slots = shape.slots
         self.folder = folder
         self.server = server
@@ -172,9 +175,14 @@ class World:
     # the end
 
     def strays(self) -> list[str]:
-        """Reap what has ended; return what lives and is neither server nor agent, nor below one."""
-        ours = self.server.pids.union(*(agent.pids for agent in self.agents.values()))
-        alive = [pid for agent in self.agents.values() if agent.life for pid in agent.pids]
+        """Reap what has ended; return what lives and is neither server nor agent, nor below one.
+
+        What another world left, too: nobody can tell whose it is.
+        """
+        worlds = self._neighbours | {self}
+        agents = [agent for it in worlds for agent in it.agents.values()]
+        ours = set().union(*(it.server.pids for it in worlds), *(agent.pids for agent in agents))
+        alive = [pid for agent in agents if agent.life for pid in agent.pids]
         return [f"process {one.pid}: {one.command[:200]}" for one in reap_strays(ours, alive)]
 
     async def leave(self) -> list[str]:
@@ -217,10 +225,13 @@ def is_written(exchange: Exchange, journal: Journal) -> bool:
 
 
 @asynccontextmanager
-async def world(folder: Path, shape: Shape, server: AnyServer) -> AsyncIterator[World]:
+async def world(
+    folder: Path, shape: Shape, server: AnyServer, neighbours: set[World]
+) -> AsyncIterator[World]:
     """Give a world that is up; it is killed at the end, if it has not left by itself."""
     async with open_api(ApiConfig(url=server.url, token=TOKEN)) as api:
-        it = World(folder, shape, api, server)
+        it = World(folder, shape, api, server, neighbours)
+        neighbours.add(it)
         watching = asyncio.create_task(it.watch())
         try:
             await it.have_server()
@@ -234,3 +245,4 @@ async def world(folder: Path, shape: Shape, server: AnyServer) -> AsyncIterator[
                 await proxy.aclose()
             it.kill()
             await settled(it.strays)
+            neighbours.discard(it)

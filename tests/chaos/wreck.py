@@ -36,6 +36,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     rounds: int = sys.maxsize
     is_until_hit: bool = False  # ends as soon as every cell was hit
     is_foreign: bool = False
+    at_once: int = 1  # worlds beside each other
     shapes: Sequence[Shape] = SHAPES
     say: bool = False
 
@@ -50,31 +51,40 @@ async def wreck(base: Path, tally: Tally, plan: Plan) -> None:
 
 
 class Wreck:
-    """Worlds one after another."""
+    """Worlds one after another, or some beside each other."""
 
     def __init__(self, tally: Tally, plan: Plan) -> None:
         """Take where to count, and how long."""
         self._tally = tally
         self._plan = plan
         self._until_mono = time.monotonic() + plan.seconds
+        self._worlds: set[World] = set()
+        self._numbers = itertools.count()
+        self._cells = self._next()
 
     async def run(self, base: Path) -> None:
         """Play all rounds."""
-        cells = self._next()
-        for number in itertools.count():
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._plan.at_once):
+                group.create_task(self._go_on(base))
+
+    async def _go_on(self, base: Path) -> None:
+        """Play one world after another."""
+        while not self._is_over():
+            number = next(self._numbers)
             folder = base / f"world-{number}"
             folder.mkdir()
-            broken = len(self._tally.broken)
             shape = self._plan.shapes[number % len(self._plan.shapes)]
             server = Foreign(number) if self._plan.is_foreign else Server(folder, free_port())
             try:
-                await self._live(folder, shape, server, cells)
+                await self._live(folder, shape, server)
             except (AssertionError, ApiError, subprocess.TimeoutExpired) as failure:
                 self._break(Sort.STUCK, f"{type(failure).__name__}: {failure}", folder, shape)
-            if len(self._tally.broken) == broken:
+            if not self._is_broken(folder):
                 shutil.rmtree(folder)
-            if self._is_over():
-                return
+
+    def _is_broken(self, folder: Path) -> bool:
+        return any(one.folder == str(folder) for one in self._tally.broken)
 
     def _next(self) -> Iterator[Cell]:
         """Give all cells, some times again those that were missed, and then all once more."""
@@ -88,12 +98,11 @@ class Wreck:
         is_enough = self._plan.is_until_hit and count >= len(self._tally.wanted) and not self._tally.missed()
         return is_enough or time.monotonic() >= self._until_mono or count >= self._plan.rounds
 
-    async def _live(self, folder: Path, shape: Shape, server: AnyServer, cells: Iterator[Cell]) -> None:
-        broken = len(self._tally.broken)
-        async with world(folder, shape, server) as it:
+    async def _live(self, folder: Path, shape: Shape, server: AnyServer) -> None:
+        async with world(folder, shape, server, self._worlds) as it:
             for _ in range(ROUNDS_A_WORLD):
-                await self._play(it, next(cells), shape)
-                if self._is_over() or len(self._tally.broken) > broken:
+                await self._play(it, next(self._cells), shape)
+                if self._is_over() or self._is_broken(folder):
                     break
             for left in await it.leave():
                 self._break(Sort.LEFTOVER, left, folder, shape)
