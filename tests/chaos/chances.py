@@ -65,5 +65,7 @@ def draw_delay_s(cell: Cell, rng: Random) -> float:
     """Return how long it takes; who waits for the answer at the step has not given up by then."""
     if cell.fault is Fault.CUT:
         return rng.choice(CUT_S)
+    if cell.step is Step.PROGRESS:  # nor has the handler ended by then
+        return DELAY_S[0]
     at = cell.step.on_wire
     return rng.choice(DELAY_S if at is None or at[1] is Phase.SENT else DELAY_S[:2])

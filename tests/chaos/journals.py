@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from tests.chaos.http1 import Kind
 from worker.api.ids import requeue_run_id
 from worker.reporting.records import BaseRecord, Entry, EntryRecord, Gap, read_records
 from worker.reporting.segments import Segment, apply, merge
@@ -59,6 +60,12 @@ class Journal:
     def has(self, run_id: str, *, is_outcome: bool) -> bool:
         """Tell whether an intent or an outcome was written down."""
         return (run_id, is_outcome) in self._told
+
+    def holds(self, kind: Kind, run_id: str) -> bool:
+        """Tell whether what a request says was written down: the intent of a claim, or an outcome."""
+        if kind is Kind.REQUEUE:
+            return run_id in self.requeues
+        return self.has(run_id, is_outcome=kind is Kind.END)
 
     def is_untouched_since(self, at_ns: int) -> bool:
         """Tell, for next to nothing, whether surely nothing was written since a monotonic moment."""

@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 from tests.chaos.book import Book, Line
 from tests.chaos.http1 import Kind, Message
 from tests.chaos.journals import Journal, Written
-from tests.chaos.processes import TOKEN, Agent, groups_of, reap_strays
+from tests.chaos.processes import TOKEN, Agent, groups_of, kill_all, reap_strays
 from tests.chaos.proxy import Exchange, Proxy
 from tests.chaos.servers import AnyServer, Foreign
 from tests.chaos.waits import settled, until
+from tests.faults.processes import Process
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
@@ -159,9 +160,9 @@ class World:
 
     async def _must_be_written(self, exchange: Exchange) -> None:
         journal = self.journals[exchange.agent]
-        if not is_written(exchange, journal):
+        if not journal.holds(exchange.kind, exchange.run_id):
             await self._tell(journal.read(is_sure=True))
-        if not is_written(exchange, journal):
+        if not journal.holds(exchange.kind, exchange.run_id):
             self.early.append(f"{exchange.agent}: {exchange.kind} of run {exchange.run_id}")
 
     async def is_journalled(self, agent: str, run_id: str, since_ns: int) -> bool:
@@ -175,15 +176,21 @@ class World:
     # the end
 
     def strays(self) -> list[str]:
-        """Reap what has ended; return what lives and is neither server nor agent, nor below one.
+        """Return what lives and is neither server nor agent, nor below one, of any world."""
+        return [f"process {one.pid}: {one.command[:200]}" for one in self._reap()]
 
-        What another world left, too: nobody can tell whose it is.
-        """
+    def _reap(self) -> list[Process]:
+        """Reap what has ended; what another world left counts, too: nobody can tell whose it is."""
         worlds = self._neighbours | {self}
         agents = [agent for it in worlds for agent in it.agents.values()]
         ours = set().union(*(it.server.pids for it in worlds), *(agent.pids for agent in agents))
-        alive = [pid for agent in agents if agent.life for pid in agent.pids]
-        return [f"process {one.pid}: {one.command[:200]}" for one in reap_strays(ours, alive)]
+        return reap_strays(ours, [pid for agent in agents if agent.life for pid in agent.pids])
+
+    async def end_strays(self) -> None:
+        """Kill what is left in spite of everything, lest it counts in other worlds, too."""
+        if await settled(self.strays):
+            kill_all(self._reap())
+            await settled(self.strays)
 
     async def leave(self) -> list[str]:
         """Have the agents drain; return everything that is left of them."""
@@ -217,13 +224,6 @@ class World:
         self.server.kill()
 
 
-def is_written(exchange: Exchange, journal: Journal) -> bool:
-    """Tell whether the journal holds what a request says: the intent of a claim, or an outcome."""
-    if exchange.kind is Kind.REQUEUE:
-        return exchange.run_id in journal.requeues
-    return journal.has(exchange.run_id, is_outcome=exchange.kind is Kind.END)
-
-
 @asynccontextmanager
 async def world(
     folder: Path, shape: Shape, server: AnyServer, neighbours: set[World]
@@ -244,5 +244,5 @@ async def world(
             for proxy in it.proxies.values():
                 await proxy.aclose()
             it.kill()
-            await settled(it.strays)
+            await it.end_strays()
             neighbours.discard(it)

@@ -126,7 +126,7 @@ class Wreck:
 
 def print_round(number: int, one: Round) -> None:
     """Print a round as a line, and what is broken."""
-    hit = "" if one.is_hit else "  (missed)"
+    hit = (f"  {one.kept} kept" if one.kept else "") + ("" if one.is_hit else "  (missed)")
     sys.stdout.write(
         f"{number:4d}  {one.cell!s:42} {one.wall_s:5.1f} s  {one.runs} runs  {len(one.kills)} kills"
         f"  {one.faults} faults{hit}\n"
