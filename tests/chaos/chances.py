@@ -56,8 +56,9 @@ def draw(cell: Cell, rng: Random) -> Chances:
 
 
 def draw_down_s(cell: Cell, rng: Random) -> float:
-    """Return how long it is dead; an agent whose next life shall suffer must come in time to tell a thing."""
-    is_awaited = cell.victim is Victim.AGENT and cell.fault is not Fault.NONE and spot_of(cell) is Spot.NEXT
+    """Return how long it is dead; an agent whose next life shall suffer, or overtake, must come in time."""
+    is_next = cell.fault is not Fault.NONE and spot_of(cell) is Spot.NEXT
+    is_awaited = cell.victim is Victim.AGENT and (is_next or cell.fault is Fault.REORDER)
     return rng.choice(DOWN_S[:-1] if is_awaited else DOWN_S)
 
 
