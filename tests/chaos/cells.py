@@ -59,7 +59,7 @@ class Step(StrEnum):
     CLAIM_ANSWERED = "claim-answered"
     STARTED = "started"  # the child's first line
     PROGRESS = "progress"  # the first report of a run is answered
-    OUTCOME = "outcome"  # up to 10 ms after the child's last line: about when the agent receives it
+    OUTCOME = "outcome"  # up to 4 ms after the child's last line: about when the agent receives it
     JOURNALLED = "journalled"  # in the journal, and no report of it at the server
     END_SENT = "end-sent"
     END_TAKEN = "end-taken"

@@ -17,7 +17,8 @@ from tests.chaos.http1 import Kind
 from tests.chaos.journals import Written
 from tests.chaos.processes import kill_all
 from tests.chaos.proxy import Exchange
-from tests.chaos.world import Watcher, World
+from tests.chaos.watcher import Watcher
+from tests.chaos.world import World
 
 __all__ = ["Kill", "Trap"]
 
@@ -139,6 +140,11 @@ class Trap(Watcher):
     def _is_nth(self, agent: str) -> bool:
         self._seen[agent] += 1
         return self._seen[agent] >= self.chances.nth
+
+    @property
+    def is_hasty(self) -> bool:
+        """Tell whether it waits for a line that counts for some milliseconds."""
+        return self._is_due and self._cell.step is Step.OUTCOME
 
     @property
     def _is_due(self) -> bool:

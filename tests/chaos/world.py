@@ -9,38 +9,24 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.chaos.book import Book, Line
+from tests.chaos.book import Book
 from tests.chaos.http1 import Kind, Message
 from tests.chaos.journals import Journal, Written
 from tests.chaos.processes import TOKEN, Agent, groups_of, kill_all, reap_strays
 from tests.chaos.proxy import Exchange, Proxy
 from tests.chaos.servers import AnyServer, Foreign
 from tests.chaos.waits import settled, until
+from tests.chaos.watcher import Watcher
 from tests.faults.processes import Process
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 
-__all__ = ["Shape", "Watcher", "World", "world"]
+__all__ = ["Shape", "World", "world"]
 
 LOOK_S: Final = 0.002
+HASTY_LOOK_S: Final = 0.0005
 JOURNAL_LOOKS: Final = 5  # what would follow an intent or an outcome is held until they are read
-
-
-class Watcher:
-    """What the world tells of its agents; the trap of a round is one."""
-
-    async def on_exchange(self, exchange: Exchange, phase: str) -> None:
-        """Look at a request, in each of its phases."""
-
-    def over(self, exchange: Exchange) -> None:
-        """Look at a request of which nothing more comes."""
-
-    async def on_written(self, written: Written) -> None:
-        """Look at something new in a journal."""
-
-    async def on_line(self, line: Line) -> None:
-        """Look at a new line of a child."""
 
 
 class Shape(NamedTuple):
@@ -119,6 +105,9 @@ class World:
         for look in itertools.count():
             for line in self.book.read():
                 await self.watcher.on_line(line)
+            if self.watcher.is_hasty:
+                await asyncio.sleep(HASTY_LOOK_S)
+                continue
             for journal in self.journals.values() if look % JOURNAL_LOOKS == 0 else ():
                 await self._tell(journal.read())
             await asyncio.sleep(LOOK_S)
