@@ -18,7 +18,7 @@ from msgspec import Struct
 from server.testing import RunningServer, running_server
 from tests.acceptance.agents import running_agent, start_agent
 from tests.chaos.journals import Journal
-from tests.chaos.world import until
+from tests.chaos.waits import until
 from tests.faults.processes import adopting_orphans, descendants
 from worker.api.client import JobsApi
 from worker.api.connect import open_api
