@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final, TypeVar
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -23,6 +25,7 @@ __all__ = ["Connection", "ServerTraits"]
 CONNECT_S: Final = 10.0  # a host that does not accept in this time is treated as down
 ERROR_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_MAX_S: Final = 3600.0  # a server that asks for more is taken as asking for this
+URLS_KEPT: Final = 1024  # polls, and the runs that report; each is asked again and again
 T = TypeVar("T")
 
 
@@ -74,6 +77,7 @@ class Connection:
         self._headers = dict(headers or {})
         self.limit_s = limit_s
         self.traits = traits or ServerTraits()
+        self._url_of = lru_cache(URLS_KEPT)(httpx.URL)  # to read one costs a fifth of a request
         self.end: End | None = None  # after which no answer is of use
 
     def request(
@@ -93,10 +97,10 @@ class Connection:
         if body is not None:
             sent["content-type"] = "application/json"
             content = msgspec.json.encode(body)
+        query = urlencode(list(params), quote_via=quote)
         return httpx.Request(
             method,
-            self._url + path,
-            params=list(params) or None,
+            self._url_of(f"{self._url}{path}?{query}" if query else self._url + path),
             headers=sent,
             content=content,
             extensions={"timeout": {"connect": CONNECT_S}},
