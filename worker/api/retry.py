@@ -38,8 +38,8 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 # A person waits: tell soon.
 INTERACTIVE = Policy(base_s=0.2, cap_s=2.0, attempts=5, limit_s=15.0)
-# The agent looks something up and can go on without it.
-READ = Policy(base_s=0.2, cap_s=2.0, attempts=4, limit_s=20.0)
+# The agent looks something up and can go on without it; one request that hangs is not the only one.
+READ = Policy(base_s=0.2, cap_s=2.0, attempts=4, limit_s=150.0)
 # The agent must know before it goes on (what became of a claim); ended by the drain.
 PATIENT = Policy(base_s=0.2, cap_s=15.0, on_denied=True)
 # A finished result: for a week, across restarts; after that it stays in the journal for a person.
@@ -82,8 +82,23 @@ class Retrier:
         Raises: the last error where the policy gives up, and at once an error that repeating
         cannot mend.
         """
-        backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         started_mono = self._clock.mono()
+        try:
+            return await request()
+        except ApiError as error:
+            if not is_worth_repeating(error, policy):
+                raise
+            return await self._again(policy, request, error, started_mono)
+
+    async def _again(
+        self,
+        policy: Policy,
+        request: Callable[[], Awaitable[T]],
+        failed: ApiError | None,
+        started_mono: float,
+    ) -> T:
+        """Go on after a first try that failed; most requests never come here."""
+        backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         asked_s = 0.0  # how long the server wants to be left alone
 
         def wait(state: RetryCallState) -> float:
@@ -103,6 +118,10 @@ class Retrier:
             return over or late
 
         async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
+            nonlocal failed
+            if failed is not None:
+                error, failed = failed, None
+                raise error
             return await request()
 
         async def sleep(wait_s: float) -> None:

@@ -36,6 +36,25 @@ def test_what_is_unknown_is_asked_again() -> None:
     assert call(READ, [TransportError("x"), ServerError("x")])[0] == 3
 
 
+def test_a_look_that_hangs_for_a_whole_request_is_made_again() -> None:
+    """What it would have told decides: nothing of a cancelled job is to be requeued."""
+
+    async def main() -> int:
+        made = 0
+
+        async def request() -> int:
+            nonlocal made
+            made += 1
+            if made < 4:
+                await asyncio.sleep(30.0)
+                raise TransportError("brought no whole answer within 30 s")
+            return made
+
+        return await Retrier(Random(1), VirtualClock()).call(READ, request)
+
+    assert run_virtual(main()) == 4
+
+
 @pytest.mark.parametrize("policy", [READ, PATIENT, DELIVER, INTERACTIVE])
 def test_what_the_server_rejects_is_not_asked_again(policy: Policy) -> None:
     """Repeating cannot mend it."""
