@@ -21,6 +21,7 @@ __all__ = ["Poller"]
 
 PER_PAGE = 100  # of a server that does not hand tasks out; the most that the documented API gives
 SHORT_PAGE = 10  # a shorter page is the last one, whatever size a server gives its pages
+WAIT_JITTER = 0.1  # of how long a server is asked to hold a poll: agents that began together drift apart
 HELD_S = 0.5  # a poll that brings nothing sooner was not held, whatever the answer says of it
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
 FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
@@ -58,6 +59,8 @@ class Poller:
         self._types = sorted(types)
         self._unmet = unmet
         self._long_poll_s = long_poll_s
+        self._random = random
+        self._is_in_step = True  # perhaps with all others: they began together, or the server did
         self._backoff = Backoff(random, poll_interval_s, poll_max_s)
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
         self._denials = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
@@ -158,6 +161,7 @@ class Poller:
         try:
             wait_s = await self._poll(free)
         except ApiError as error:
+            self._is_in_step = True
             wait_s = self._faults.next_s(error.retry_after_s)
             log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
             await asyncio.sleep(wait_s)
@@ -177,7 +181,7 @@ class Poller:
         tried, left, was_held, is_hasty = 0, 0, False, False
         seen: set[str] = set()
         for page in range(1, PAGES_MAX + 1):
-            wait_s = self._long_poll_s if page == 1 else 0.0
+            wait_s = self._wait_s() if page == 1 else 0.0
             asked_mono = self._clock.mono()
             poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
             choice = choose(poll.tasks, self._types, self._unmet, self._is_tried)
@@ -203,6 +207,17 @@ class Poller:
         if (left and is_ours) or (was_held and is_hasty):
             return self._others.next_s()
         return 0.0 if was_held else self._backoff.next_s()
+
+    def _wait_s(self) -> float:
+        """Return how long to ask the server to hold a poll.
+
+        Any part of the usual time for a first one: else a fleet that was started at once would ask at
+        once for ever, and so after each restart of the server.
+        """
+        least = 0.0 if self._is_in_step else 1.0 - WAIT_JITTER
+        self._is_in_step = False
+        wait_s = self._long_poll_s * self._random.uniform(least, 1.0)
+        return min(self._long_poll_s, max(wait_s, 1.0))
 
     def _tell_left(self, choice: Choice, page: int) -> None:
         """Keep, and log once per task, why tasks are left to others."""
