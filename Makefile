@@ -8,7 +8,7 @@ export PYTHON
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real soak chaos check format bench lock wheel clean
+.PHONY: help setup demo test test-real simulate soak chaos check format bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -28,6 +28,9 @@ test: setup ## Run the whole suite; ARGS="-k journal" chooses
 
 test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -o faulthandler_timeout=600 tests/real $(ARGS)
+
+simulate: setup ## Live through random histories in virtual time, for SECONDS (60); ARGS="--bugs" or "--seed 7"
+	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(ARGS)
 
 soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); ARGS="--seed 7"
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(ARGS)

@@ -222,7 +222,7 @@ async def scenario(machine: DrainingMachine, mood: Mood, watch: Watch | None, *,
     seen.took_s = world.clock.mono() - seen.began_at
     machine.life.is_over.set()
     seen.shown, seen.kept = seen.started(), await machine.open_entries()
-    seen.is_pending = all(world.server._is_pending(task) for task in world.server.tasks.values())
+    seen.is_pending = len(world.server.pending()) == len(world.server.tasks)
     await asyncio.gather(*beside)
     if goes_on:
         network.is_down, machine.way = False, Way.QUICK

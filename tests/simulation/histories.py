@@ -15,20 +15,21 @@ from msgspec import Struct
 from tests.simulation.leases import LeasingServer
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.machine import Machine, work_off
-from tests.simulation.network import FAULTS, PUNCTUAL, Link
+from tests.simulation.network import FAULTS, LATE_S, PUNCTUAL, Link
 from tests.simulation.server import Ids, VirtualServer
 from tests.simulation.world import LAG_S, World
 from worker.api.wire import ErrorKind
 
-__all__ = ["MIXES", "Mix", "history", "problems_of"]
+__all__ = ["MIXES", "Mix", "Told", "history", "problems_of"]
 
-TASKS: Final = 6
-OUTAGES_S: Final = (30.0, 300.0, 3600.0)
+TASKS: Final = 4
+OUTAGES_S: Final = (30.0, 120.0, 900.0)
+LIMIT_S: Final = 1800.0  # until all must be done
 DRIFT: Final = 0.02  # of a machine's clock against the server's; what a lease's margin has room for
 JUMPS_S: Final = (-31_536_000.0, -3600.0, -0.5, 0.5, 3600.0, 31_536_000.0)
 SEEN_S: Final = 120.0  # after which every agent has seen that its job is cancelled
 HASTE_S: Final = 10.0  # in which no machine asks more often than HASTE times
-HASTE: Final = 200
+HASTE: Final = 300
 
 
 class Mix(Struct, frozen=True, kw_only=True):
@@ -47,6 +48,7 @@ class Mix(Struct, frozen=True, kw_only=True):
     is_leased: bool = False  # the server gives the tasks of silent runs away
     files: int = 0  # of each run; their store comes and goes, and answers of it get lost
     is_cancelled: bool = False  # the job is cancelled in the middle
+    run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
 
 
 ALL_ENDS: Final = ("kill", "kill", "drain", "hurry")
@@ -61,18 +63,36 @@ MIXES: Final = {
     "everything": Mix(
         fault_ratio=0.05, ends=ALL_ENDS, is_cut_off=True, is_parted=True, freezes=True, has_odd_clocks=True
     ),
-    "job cancelled": Mix(fault_ratio=0.05, ends=ALL_ENDS, lives=1, is_cancelled=True),
+    "job cancelled": Mix(fault_ratio=0.05, ends=ALL_ENDS, lives=1, is_cancelled=True, run_max_s=300.0),
+    "job cancelled, kills": Mix(fault_ratio=0.05, ends=("kill",), is_cancelled=True, run_max_s=300.0),
     "leases, kills and faults": Mix(fault_ratio=0.1, ends=("kill",), is_leased=True),
     "leases, kills, drains and faults, server away": Mix(
         fault_ratio=0.05, ends=ALL_ENDS, is_cut_off=True, is_leased=True
     ),
-    "leases, server away while runs end": Mix(ends=ALL_ENDS, lives=0, is_cut_off=True, is_leased=True),
+    "leases, server away while runs end": Mix(
+        ends=ALL_ENDS, lives=0, is_cut_off=True, is_leased=True, run_max_s=100.0
+    ),
     "leases, machines parted": Mix(
-        fault_ratio=0.1, lives=0, is_leased=True, is_parted=True, freezes=True, has_odd_clocks=True
+        fault_ratio=0.1,
+        lives=0,
+        is_leased=True,
+        is_parted=True,
+        freezes=True,
+        has_odd_clocks=True,
+        run_max_s=200.0,
+    ),
+    "leases, answers come late": Mix(
+        fault_ratio=0.2,
+        faults=("answer late",),
+        lives=0,
+        is_leased=True,
+        is_parted=True,
+        run_max_s=200.0,
     ),
     "leases, everything": Mix(
         fault_ratio=0.05,
         ends=(*ALL_ENDS, "power"),
+        run_max_s=100.0,
         is_leased=True,
         is_cut_off=True,
         is_parted=True,
@@ -80,6 +100,9 @@ MIXES: Final = {
         has_odd_clocks=True,
     ),
     "ids ignored, kills": Mix(ids="ignore", lags=True, ends=("kill",)),
+    "ids ignored, answers lost": Mix(
+        ids="ignore", lags=True, fault_ratio=0.2, faults=("answer lost",), ends=("kill",)
+    ),
     "ids ignored, all": Mix(ids="ignore", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS),
     "files, kills, drains and faults": Mix(fault_ratio=0.05, ends=ALL_ENDS, files=2),
     "files, server away": Mix(ends=ALL_ENDS, files=2, is_cut_off=True),
@@ -91,12 +114,26 @@ MIXES: Final = {
 }
 
 
+class Told(Struct, frozen=True):
+    """What came of a history."""
+
+    problems: list[str]  # what should not be, in words
+    digest: str
+    requests: int
+    virtual_s: float
+
+
 def problems_of(mix: Mix, seed: int) -> list[str]:
     """Live through a history; returns what should not be, in words."""
-    return run_virtual(history(mix, seed))
+    return history(mix, seed).problems
 
 
-async def history(mix: Mix, seed: int) -> list[str]:
+def history(mix: Mix, seed: int) -> Told:
+    """Live through a history: the same for the same mix and seed."""
+    return run_virtual(live(mix, seed))
+
+
+async def live(mix: Mix, seed: int) -> Told:
     """Let two machines have some lives each, then work off what is left; what disturbs them may go on."""
     world = world_of(mix, seed)
     random = Random(seed)
@@ -113,7 +150,12 @@ async def history(mix: Mix, seed: int) -> list[str]:
             world.watch.found.append(f"{failure!r}: {pending(world, machines)}")
     finally:
         haste.cancel()
-    return verdict(world, mix, machines)
+    return Told(
+        problems=verdict(world, mix, machines),
+        digest=world.watch.digest,
+        requests=world.network.sent.total(),
+        virtual_s=asyncio.get_running_loop().time(),
+    )
 
 
 def disturbances(
@@ -139,10 +181,10 @@ def world_of(mix: Mix, seed: int) -> World:
     """Return the world before anything happens."""
     server = LeasingServer if mix.is_leased else VirtualServer
     world = World(seed, mix.ids, mix.fault_ratio, TASKS, lag_s=LAG_S if mix.lags else 0.0, server=server)
+    world.limit_s = LIMIT_S
     world.network.faults = mix.faults
     world.files = mix.files
-    if mix.is_cancelled:
-        world.run_max_s = 300.0
+    world.run_max_s = mix.run_max_s
     world.store.lost_ratio = 0.1
     return world
 
@@ -228,10 +270,12 @@ async def come_and_go(world: World, random: Random) -> None:
 
 async def cancel_job(world: World, random: Random) -> None:
     """Cancel the job; what is not done by then is done no more."""
-    await asyncio.sleep(random.uniform(0.0, 40.0))
+    await asyncio.sleep(random.uniform(0.0, 25.0))
     world.server.job_state = "cancelled"
+    await asyncio.sleep(LATE_S + 25.0)  # what was on its way may come, once the job was looked at before
+    made = len(placeholders(world))
     await asyncio.sleep(SEEN_S)
-    begun, made = len(world.executions), len(placeholders(world))
+    begun = len(world.executions)
     if world.executing:
         world.watch.found.append("a run of a cancelled job goes on")
     await asyncio.sleep(SEEN_S)

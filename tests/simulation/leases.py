@@ -72,7 +72,7 @@ class LeasingServer(VirtualServer):
             is_same = instant(known) == instant(body) and known.get("podId") == body.get("podId")
             return (200, dict(known)) if is_same else conflict("run_conflict")
         if body.get("startedAt") and not body.get("stoppedAt"):
-            if not self._is_pending({"id": body["taskId"]}) or self._live(body["taskId"]):
+            if not any(task["id"] == body["taskId"] for task in self.pending()) or self._live(body["taskId"]):
                 return conflict("task_not_pending")
             self._close_placeholders(body["taskId"], body["id"])
         return super()._create(body)

@@ -54,6 +54,10 @@ class VirtualClock:
         self._booted_s = booted_s
         self._rate = rate
 
+    def sleep(self, for_s: float) -> None:
+        """Have the machine wake up from a sleep of so long: its monotonic clock has counted it."""
+        self._booted_s += for_s
+
     def now(self) -> datetime:
         """Return the time of day."""
         return EPOCH + timedelta(seconds=asyncio.get_running_loop().time() + self.ahead_s)

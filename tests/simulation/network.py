@@ -6,7 +6,6 @@ It sits behind httpx's transport, so that the real client speaks to the server.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
@@ -14,8 +13,9 @@ from random import Random
 from typing import Any, Final, Protocol
 
 import httpx
+import msgspec
 
-__all__ = ["FAULTS", "PUNCTUAL", "QUICK", "FaultyNetwork", "Link"]
+__all__ = ["FAULTS", "LATE_S", "PUNCTUAL", "QUICK", "FaultyNetwork", "Link"]
 
 PROXY_SAYS: Final = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
 PUNCTUAL: Final = ("lost", "answer lost", *PROXY_SAYS)
@@ -102,11 +102,11 @@ class FaultyNetwork:
         task.add_done_callback(self._late.discard)
 
     def _bring(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content) if request.content else {}
+        body = msgspec.json.decode(request.content) if request.content else {}
         url = request.url
         status, value = self.server.handle(request.method, url.path, dict(url.params), body)
         self.on_served(request.method, url.path, status)
         headers = self.server.headers(value)
         if status == 429:
             headers = headers | {"retry-after": str(self.server.retry_after_s)}
-        return httpx.Response(status, json=value, headers=headers)
+        return httpx.Response(status, content=msgspec.json.encode(value), headers=headers)

@@ -61,9 +61,7 @@ class VirtualServer:
         if not parts or parts[0] not in ("tasks", "runs"):
             return 200, [{"id": "job", "schedulerState": self.job_state}]
         if parts[0] == "tasks":
-            return 200, {
-                "tasks": page([task for task in self.tasks.values() if self._is_pending(task)], query)
-            }
+            return 200, {"tasks": page(self.pending(), query)}
         if method == "POST":
             return self._create(body)
         if len(parts) == 1:
@@ -72,9 +70,14 @@ class VirtualServer:
             return 404, {"error": {"code": "run_not_found", "message": "Run not found"}}
         return self._update(run, body) if method == "PUT" else (200, dict(run))
 
-    def _is_pending(self, task: Item) -> bool:
-        runs = self.runs_of(task["id"], self._shown())
-        return not runs or not (runs[-1].get("startedAt") or runs[-1].get("stoppedAt"))
+    def pending(self) -> list[Item]:
+        """Return the tasks that lists show as pending: never run, or the most recent run is a placeholder."""
+        latest: dict[str, Item] = {}
+        for run in self._shown():
+            known = latest.get(run["taskId"])
+            if known is None or (known["createdAt"], known["id"]) < (run["createdAt"], run["id"]):
+                latest[run["taskId"]] = run
+        return [task for id_, task in self.tasks.items() if id_ not in latest or is_placeholder(latest[id_])]
 
     def _create(self, body: Item) -> Reply:
         id_ = body["id"]
@@ -104,6 +107,11 @@ class VirtualServer:
             return list(self.runs.values())
         old = [runs for at, runs in self._seen if at <= self.clock.mono() - self.lag_s]
         return old[-1] if old else []
+
+
+def is_placeholder(run: Item) -> bool:
+    """Tell whether a run only says that its task is pending."""
+    return not (run.get("startedAt") or run.get("stoppedAt"))
 
 
 def page(items: list[Item], query: dict[str, str]) -> list[Item]:

@@ -25,6 +25,8 @@ class Stage:
         """Enter; `clock` is the machine's own, by which its minder knows the lease."""
         self.world, self.task_id, self.lease, self.clock = world, task_id, lease, clock
         self.goes_on = asyncio.Event()
+        self._renewed = asyncio.Event()
+        lease.on_renewed = self._renewed.set
         self._has_left = False
         self._enter()
 
@@ -37,8 +39,9 @@ class Stage:
                 continue
             self.goes_on.clear()
             self.world.executing.discard(self.task_id)
-            while self.lease.freeze_mono <= self.clock.mono():  # noqa: ASYNC110 - virtual time
-                await asyncio.sleep(0.1)
+            while self.lease.freeze_mono <= self.clock.mono():
+                self._renewed.clear()
+                await self._renewed.wait()
             self._enter()
 
     def leave(self) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 
+import httpx
 import pytest
 
 from tests.simulation.histories import MIXES, problems_of
+from tests.simulation.leases import LEASE_S, LeasingServer
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine, work_off
 from tests.simulation.network import QUICK
@@ -130,3 +132,29 @@ def test_a_task_that_runs_here_is_not_claimed_again_whatever_lists_show(ids: Ids
     world = run_virtual(main())
     assert sorted(world.executions) == sorted(world.server.tasks)
     assert not [run for run in world.server.runs.values() if run["stoppedAt"] is None]
+
+
+def test_no_handler_starts_on_a_lease_that_is_over() -> None:
+    """The machine slept while its claim was answered: it waits for a report that renews the lease."""
+
+    async def main() -> tuple[list[str], int]:
+        world = World(1, "key", 0.0, 1, server=LeasingServer)
+        machine = Machine(world, "pod/a")
+        carry = world.network.carry
+
+        async def asleep(sender: str, request: httpx.Request) -> httpx.Response:
+            if request.method == "POST":
+                machine.clock.sleep(LEASE_S)
+            return await carry(sender, request)
+
+        world.network.carry = asleep  # type: ignore[method-assign]
+        life = asyncio.create_task((await machine.agent()).run())
+        await until(lambda: world.executions, 60.0)
+        asked = [asked for asked in world.server.asked if "/runs" in asked]
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        return asked, len(world.executions)
+
+    asked, executions = run_virtual(main())
+    assert [one.split()[0] for one in asked] == ["POST", "PUT"]
+    assert executions == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ class Watch:
     def __init__(self, server: VirtualServer) -> None:
         """Look at a server that has no runs yet."""
         self.found: list[str] = []
+        self._told = hashlib.blake2b(digest_size=8)
         self._server = server
         self._ended: dict[str, tuple[Any, ...]] = {}  # runs that were seen stopped, and how
         self._kept: dict[str, dict[str, Entry]] = {}  # outcomes that are promised to be on disk, by machine
@@ -35,8 +37,15 @@ class Watch:
     def _is_keyed(self) -> bool:
         return self._server.ids == "key"
 
+    @property
+    def digest(self) -> str:
+        """What tells a history from others: all that the server was asked, when, and what it said."""
+        return self._told.hexdigest()
+
     def served(self, method: str, path: str, status: int) -> None:
         """Look at the runs after a request."""
+        at_s = asyncio.get_running_loop().time()
+        self._told.update(f"{at_s:.6f} {method} {path} {status}\n".encode())
         if method == "GET" or not self._is_keyed:
             return
         live: set[str] = set()
