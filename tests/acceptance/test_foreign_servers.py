@@ -23,6 +23,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "answers a known id with the known run": {"duplicate": "200"},
     "ignores ids, its lists lag": {"ids": "ignore", "lag_s": 0.3},
     "overwrites on a known id, its lists lag": {"ids": "overwrite", "lag_s": 0.3},
+    "shows all that is written seconds later": {"lag_s": 2.0, "lagging_gets": True},
+    "ignores ids, and shows all seconds later": {"ids": "ignore", "lag_s": 2.0, "lagging_gets": True},
     "refuses fields that are not documented": {"strict_fields": True},
     "wants strings": {"strings": True},
     "pages nothing, wraps objects, sends numbers as strings": {
@@ -65,6 +67,7 @@ def shows_success(server: ForeignServer, task_id: str) -> bool:
 def test_every_task_is_executed_once_whatever_the_servers_habits(kind: str, tmp_path: Path) -> None:
     """By the children's own record; and the task shows the success."""
     settings = {"MILLHAND_WIRE": "strings"} if "strings" in KINDS[kind] else {}
+    settings["MILLHAND_SETTLE"] = str(2 * KINDS[kind].get("lag_s", 0.3))
     with foreign_server(**KINDS[kind]) as server:
         tasks = work_off(server, tmp_path, settings)
     record = executions(tmp_path)
