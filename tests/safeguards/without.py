@@ -1,0 +1,154 @@
+"""Take one safeguard out of the code that runs; `tests/simulation/bugs.py` does it to the agent's protocol.
+
+Each names the tests that must fail without it. `MILLHAND_WITHOUT=NAME pytest -p tests.safeguards.plugin …`
+runs any tests so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from unittest.mock import patch  # nothing else takes a single safeguard out of code that is running
+
+from msgspec import Struct, structs
+
+import server.store.sqlite.migrate
+import server.store.sqlite.run_commands
+import server.store.sqlite.store
+import worker.agent.statedir
+from server.reaper import Patience
+from server.store.sqlite import reaping
+from server.store.sqlite.migrate import Migration
+from worker.agent.attempt import Attempts
+
+__all__ = ["SAFEGUARDS", "Safeguard", "without"]
+
+Change = tuple[Any, str, Any]  # of what, which name, and what stands there instead
+INDEX: Final = re.compile(r"CREATE UNIQUE INDEX runs_live[^;]*;")
+
+
+class Safeguard(Struct, frozen=True):
+    """What is taken away."""
+
+    says: str  # what goes wrong then
+    tests: tuple[str, ...]  # that must fail
+    changes: Callable[[], Sequence[Change]]
+
+
+def without(name: str) -> None:
+    """Take a safeguard away, for the rest of this process."""
+    for change in SAFEGUARDS[name].changes():
+        patch.object(*change).start()
+
+
+def no_unique_index() -> Sequence[Change]:
+    """Let the database have two live runs of a task."""
+    real = server.store.sqlite.migrate.migrations
+
+    def migrations() -> list[Migration]:
+        return [structs.replace(step, sql=INDEX.sub("", step.sql)) for step in real()]
+
+    from server.store.sqlite import store
+
+    assert any(INDEX.search(step.sql) for step in real())
+    return [(server.store.sqlite.migrate, "migrations", migrations), (store, "migrations", migrations)]
+
+
+def no_claim_rules() -> Sequence[Change]:
+    """Let a run start whatever the task's other runs are."""
+    commands = server.store.sqlite.run_commands
+    nothing = lambda *of: None  # noqa: E731 - two of them
+    return [(commands, "check_claim", nothing), (commands, "check_nothing_live", nothing)]
+
+
+def known_ids_pass() -> Sequence[Change]:
+    """Answer a claim of a known id with the run, whoever asks."""
+    return [(server.store.sqlite.run_commands, "is_same_claim", lambda *of, **named: True)]
+
+
+def anybody_reports() -> Sequence[Change]:
+    """Take a report from anybody."""
+    return [(server.store.sqlite.run_commands, "_check_identity", lambda command, run: None)]
+
+
+def stopped_runs_change() -> Sequence[Change]:
+    """Say yes to any report on a stopped run."""
+    return [(server.store.sqlite.run_commands, "_check_repetition", lambda fields, run: None)]
+
+
+def no_reaper() -> Sequence[Change]:
+    """Let silent runs keep their tasks."""
+    return [(reaping, "SILENT", reaping.SILENT.replace("WHERE", "WHERE false AND"))]
+
+
+def no_patience() -> Sequence[Change]:
+    """Hold silence against runs right after a start or a pause of the server."""
+    return [(Patience, "is_over", lambda self: True)]
+
+
+def always_in_time() -> Sequence[Change]:
+    """Take a late result although somebody has started the task since."""
+    return [(server.store.sqlite.run_commands, "make_room", lambda tx, run, *, is_success: True)]
+
+
+def no_lock() -> Sequence[Change]:
+    """Let two agents use one state directory."""
+    return [(worker.agent.statedir, "lock", lambda lock_file, path: None)]
+
+
+def starts_without_lease() -> Sequence[Change]:
+    """Start a handler although its lease is over."""
+
+    async def wait(self: Attempts, *of: Any) -> None:
+        return None
+
+    return [(Attempts, "_wait_for_lease", wait)]
+
+
+SAFEGUARDS: Final = {
+    "unique live run": Safeguard(
+        "a fault of the rules lets two agents have one task",
+        ("tests/unit/server/test_durability.py",),
+        no_unique_index,
+    ),
+    "claim rules": Safeguard(
+        "a task that is done, or whose job is paused, is started again",
+        ("tests/contract/test_claims.py",),
+        no_claim_rules,
+    ),
+    "unique id": Safeguard(
+        "two agents that race are both told that the run is there",
+        ("tests/contract/test_claims.py",),
+        known_ids_pass,
+    ),
+    "whose report it is": Safeguard(
+        "an agent writes over what another reports", ("tests/contract/test_claims.py",), anybody_reports
+    ),
+    "the end is final": Safeguard(
+        "an agent believes that another end than the run's was taken",
+        ("tests/contract/test_claims.py",),
+        stopped_runs_change,
+    ),
+    "reaper": Safeguard(
+        "a machine that vanishes keeps its tasks", ("tests/unit/server/test_leases.py",), no_reaper
+    ),
+    "patience of the reaper": Safeguard(
+        "a server that was away gives every task away",
+        ("tests/unit/server/test_leases.py",),
+        no_patience,
+    ),
+    "too late": Safeguard(
+        "a late result counts beside the run that was started since",
+        ("tests/unit/server/test_leases.py",),
+        always_in_time,
+    ),
+    "one agent a folder": Safeguard(
+        "two agents write one journal", ("tests/unit/reporting/test_journal_disk.py",), no_lock
+    ),
+    "lease at the start": Safeguard(
+        "a handler starts after its task was given away",
+        ("tests/simulation/test_histories.py",),
+        starts_without_lease,
+    ),
+}
