@@ -48,6 +48,7 @@ class Mix(Struct, frozen=True, kw_only=True):
     is_leased: bool = False  # the server gives the tasks of silent runs away
     files: int = 0  # of each run; their store comes and goes, and answers of it get lost
     is_cancelled: bool = False  # the job is cancelled in the middle
+    poll_max_s: float = 20.0  # between two polls; less where it matters how soon a task is taken
     run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
 
 
@@ -87,6 +88,7 @@ MIXES: Final = {
         lives=0,
         is_leased=True,
         is_parted=True,
+        poll_max_s=2.0,
         run_max_s=200.0,
     ),
     "leases, everything": Mix(
@@ -137,7 +139,9 @@ async def live(mix: Mix, seed: int) -> Told:
     """Let two machines have some lives each, then work off what is left; what disturbs them may go on."""
     world = world_of(mix, seed)
     random = Random(seed)
-    machines = [Machine(world, f"pod/{at}", clock=clock_of(mix, random)) for at in range(2)]
+    machines = [
+        Machine(world, f"pod/{at}", clock=clock_of(mix, random), poll_max_s=mix.poll_max_s) for at in range(2)
+    ]
     haste = asyncio.create_task(watch_haste(world))
     try:
         async with asyncio.TaskGroup() as group:
