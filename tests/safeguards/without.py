@@ -1,4 +1,4 @@
-"""Take one safeguard out of the code that runs; `tests/simulation/bugs.py` does it to the agent's protocol.
+"""Take one safeguard out of the code that runs; `tests/simulation/bugs` does it to the agent's protocol.
 
 Each names the tests that must fail without it. `MILLHAND_WITHOUT=NAME pytest -p tests.safeguards.plugin …`
 runs any tests so.

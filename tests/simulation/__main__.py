@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import msgspec
 
 from tests.simulation.bugs import BUGS
-from tests.simulation.histories import MIXES
 from tests.simulation.hunt import SEEDS_MAX, Find, Story, hunted, processes, stories
+from tests.simulation.mixes import MIXES
 
 __all__ = ["main"]
 

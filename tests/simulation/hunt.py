@@ -15,7 +15,8 @@ import structlog
 from msgspec import Struct
 
 from tests.simulation.bugs import BUGS, reintroduced
-from tests.simulation.histories import MIXES, Told, history
+from tests.simulation.histories import Told, history
+from tests.simulation.mixes import MIXES
 
 __all__ = ["SEEDS_MAX", "Find", "Story", "hunted", "stories"]
 

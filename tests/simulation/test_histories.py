@@ -8,10 +8,11 @@ import os
 import httpx
 import pytest
 
-from tests.simulation.histories import MIXES, problems_of
+from tests.simulation.histories import problems_of
 from tests.simulation.leases import LEASE_S, LeasingServer
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine, work_off
+from tests.simulation.mixes import MIXES
 from tests.simulation.network import QUICK
 from tests.simulation.server import Ids
 from tests.simulation.world import LAG_S, World, until

@@ -9,11 +9,13 @@ import sys
 import pytest
 
 from tests.simulation.bugs import BUGS, reintroduced
-from tests.simulation.histories import MIXES, history
+from tests.simulation.histories import history
 from tests.simulation.hunt import SEEDS_MAX, Find, hunted, processes
+from tests.simulation.mixes import MIXES
 
 DIGEST = """
-from tests.simulation.histories import MIXES, history
+from tests.simulation.histories import history
+from tests.simulation.mixes import MIXES
 from tests.simulation.hunt import be_quiet
 be_quiet()
 print(*(history(mix, 1).digest for mix in MIXES.values()))
