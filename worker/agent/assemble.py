@@ -119,7 +119,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         reporters=reporters,
         endings=endings,
         gpus=parts.gpus,
-        on_settled=poller.settle,
+        on_settled=lambda task_id, is_won: poller.settle(task_id, is_won=is_won),
     )
     supervisor = Supervisor(
         poller=poller,

@@ -52,9 +52,9 @@ class Attempts:
         reporters: Reporters,
         endings: Endings,
         gpus: Gpus,
-        on_settled: Callable[[str], None],
+        on_settled: Callable[[str, bool], None],
     ) -> None:
-        """Take the parts; `on_settled` is told (the task's id) when a claim is decided, either way."""
+        """Take the parts; `on_settled` is told when a claim is decided: the task's id, whether it is ours."""
         self._claimer = claimer
         self._executor = executor
         self._api = api
@@ -85,10 +85,8 @@ class Attempts:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
         asked_mono = self._clock.mono()
-        try:
-            claim = await self._claimer.claim(task)
-        finally:
-            self._on_settled(task.id)
+        claim = await self._claimer.claim(task)
+        self._on_settled(task.id, claim is not None)
         if claim is None:
             return False
         if claim.is_elected:

@@ -26,6 +26,7 @@ HELD_S = 0.5  # a poll that brings nothing sooner was not held, whatever the ans
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
 FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
 CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
+RACE_S = 0.25  # base of the waits after claims that others won
 ECHO_S = 0.1  # base and bound of the waits after lists that held nothing but tasks just tried
 ECHO_MAX_S = 2.0
 OTHERS_S = 0.5  # base of the waits while all that is pending does not fit here: our server does not hold then
@@ -65,6 +66,7 @@ class Poller:
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
         self._denials = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
         self._held_until_mono = float("-inf")  # claims are denied: nothing is tried before
+        self._races = Backoff(random, RACE_S, poll_max_s)
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
         self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
         self._out: set[str] = set()  # tasks that are tried or executed here, until they are left
@@ -106,8 +108,20 @@ class Poller:
                 return task
         return None
 
-    def settle(self, task_id: str) -> None:
-        """Know that a claim is decided, either way."""
+    def settle(self, task_id: str, *, is_won: bool) -> None:
+        """Know that a claim is decided, either way.
+
+        Where a server shows its tasks to all at once, who loses leaves it alone for a while, longer each
+        time until a claim is won: else each task that comes would make a large fleet ask ever more often.
+        """
+        self._decide(task_id)
+        if is_won:
+            self._backoff.reset()
+            self._races.reset()
+        elif not self._api.traits.claims_unique:
+            self._held_until_mono = max(self._held_until_mono, self._clock.mono() + self._races.next_s())
+
+    def _decide(self, task_id: str) -> None:
         self._claiming.discard(task_id)
         if not self._claiming:
             self._settled.set()
@@ -124,7 +138,7 @@ class Poller:
         attempt beside the first would take the same run for another agent's.
         """
         self._out.discard(task_id)
-        self.settle(task_id)
+        self._decide(task_id)
         self._try(task_id)
 
     async def pause(self) -> None:
@@ -169,7 +183,6 @@ class Poller:
         self._faults.reset()
         if self._queue:
             self.idle_polls = 0
-            self._backoff.reset()
             return
         self.idle_polls += not self._has_tried
         await asyncio.sleep(wait_s)

@@ -226,7 +226,7 @@ def test_a_poll_waits_for_claims_that_are_under_way() -> None:
     async def main() -> list[float]:
         one, asked = poller(stub), []
         await one.next(2)
-        asyncio.get_running_loop().call_later(0.2, one.settle, "t1")
+        asyncio.get_running_loop().call_later(0.2, lambda: one.settle("t1", is_won=True))
         await one.next_or_none(2)
         asked.append(asyncio.get_running_loop().time())
         return asked
@@ -242,7 +242,7 @@ def test_a_list_of_tasks_just_tried_does_not_put_the_poller_to_sleep() -> None:
     async def main() -> float:
         one = poller(stub)
         await one.next(2)
-        one.settle("t1")
+        one.settle("t1", is_won=True)
         await one.next_or_none(2)
         return asyncio.get_running_loop().time()
 
@@ -260,3 +260,43 @@ def test_tasks_that_fit_no_machine_here_do_not_slow_the_pick_up_of_others() -> N
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) <= 50 * 5.0
+
+
+def test_who_loses_races_asks_ever_less_often_until_it_wins_one() -> None:
+    """A fleet of thousands sees each task at once: all but one lose, and must not come back at once."""
+    ids = iter(range(100_000))
+    stub = StubApi(lambda _: (200, pending(f"t{next(ids)}")))
+
+    async def main() -> tuple[int, float]:
+        one = poller(stub)
+        while asyncio.get_running_loop().time() < 3600.0:
+            task = await one.next(1)
+            one.settle(task.id, is_won=False)
+            one.leave(task.id)
+        lost = len(stub.requests)
+        one.settle("t", is_won=True)
+        began_s = asyncio.get_running_loop().time()
+        await one.next(1)  # what the last loss asked for is still waited for
+        one.settle("t", is_won=True)
+        await one.next(1)
+        return lost, asyncio.get_running_loop().time() - began_s
+
+    lost, won_s = run_virtual(main())
+    assert 60 <= lost <= 300
+    assert won_s <= 61.0
+
+
+def test_a_claim_that_our_server_refuses_costs_no_wait() -> None:
+    """It shows a task to one agent at a time: the next one is there for this agent."""
+    ids = iter(range(1000))
+    stub = StubApi(lambda _: (200, pending(f"t{next(ids)}"), UNIQUE))
+
+    async def main() -> float:
+        one = poller(stub)
+        for _ in range(100):
+            task = await one.next(1)
+            one.settle(task.id, is_won=False)
+            one.leave(task.id)
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) < 1.0
