@@ -25,7 +25,7 @@ from tests.chaos.cells import Cell, in_order, matrix_of
 from tests.chaos.tally import Tally, shown
 from tests.chaos.world import Shape
 from tests.chaos.wreck import SHAPES, Plan, wreck
-from tests.faults.processes import adopting_orphans
+from tests.faults.processes import adopting_orphans, be_interruptible
 
 __all__ = ["main"]
 
@@ -69,6 +69,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
 def main(arguments: Sequence[str]) -> int:
     """Wreck and judge; return the exit code."""
     options = read_arguments(arguments)
+    be_interruptible()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     plan = plan_of(options)
     cells = [options.cell] if options.cell else in_order(options.seed, matrix_of(is_foreign=plan.is_foreign))

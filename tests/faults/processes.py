@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Process", "adopting_orphans", "descendants", "descriptors", "is_minder"]
+__all__ = ["Process", "adopting_orphans", "be_interruptible", "descendants", "descriptors", "is_minder"]
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -72,6 +73,12 @@ def descriptors() -> dict[int, str]:
         except OSError:  # that of the listing itself
             continue
     return found
+
+
+def be_interruptible() -> None:
+    """Let Ctrl-C and SIGTERM end this process alike, also where a shell has started it in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
 @contextmanager

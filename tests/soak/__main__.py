@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from tests.faults.cage import Cages, reap
-from tests.faults.processes import adopting_orphans, descendants
+from tests.faults.processes import adopting_orphans, be_interruptible, descendants
 from tests.soak.census import Census
 from tests.soak.herd import Deck, Herd
 from tests.soak.verdict import problems_of, rest_of, slope_of
@@ -112,6 +112,7 @@ def report(herd: Herd, seed: int) -> dict[str, object]:
 def main(arguments: Sequence[str]) -> int:
     """Soak and judge; return the exit code."""
     options = read_arguments(arguments)
+    be_interruptible()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     herds: list[Herd] = []
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, adopting_orphans():

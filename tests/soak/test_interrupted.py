@@ -10,20 +10,21 @@ import threading
 import pytest
 
 START_S = 120.0  # a bound for a hang, not a measure
+LONG = ("--seconds", "600", "--seed", "7")
 CELL = "nobody@progress+duplicate"
 
 
 @pytest.mark.parametrize(
-    ("command", "until", "says"),
+    ("command", "number", "until", "says"),
     [
-        (["tests.soak", "--seconds", "600", "--seed", "7"], "RSS", '"survivors": []'),
-        (["tests.chaos", "--seconds", "600", "--seed", "7", "--cell", CELL], " runs ", "cells hit: 1 of 1"),
-        (["tests.soak", "--seconds", "600", "--seed", "7"], "Ctrl-C ends it", '"runs": 0'),
-        (["tests.chaos", "--seconds", "600", "--seed", "7"], "Ctrl-C ends it", "cells hit: 0 of"),
+        (["tests.soak", *LONG], signal.SIGTERM, "RSS", '"survivors": []'),
+        (["tests.chaos", *LONG, "--cell", CELL], signal.SIGTERM, " runs ", "cells hit: 1 of 1"),
+        (["tests.soak", *LONG], signal.SIGINT, "Ctrl-C ends it", '"runs": 0'),
+        (["tests.chaos", *LONG], signal.SIGINT, "Ctrl-C ends it", "cells hit: 0 of"),
     ],
 )
-def test_ctrl_c_ends_with_the_summary_so_far(command: list[str], until: str, says: str) -> None:
-    """The exit code is 130, as for all that is interrupted; no traceback, and nothing is left."""
+def test_ctrl_c_ends_with_the_summary_so_far(command: list[str], number: int, until: str, says: str) -> None:
+    """SIGTERM does the same. The exit code is 130, as for all that is interrupted; no traceback, nothing left."""
     with subprocess.Popen(
         [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as it:
@@ -36,7 +37,7 @@ def test_ctrl_c_ends_with_the_summary_so_far(command: list[str], until: str, say
                 line = it.stdout.readline()
                 assert line, seen
                 seen += line
-            it.send_signal(signal.SIGINT)
+            it.send_signal(number)
             rest, errors = it.communicate()
         finally:
             hang.cancel()
