@@ -24,7 +24,7 @@ CELL = "nobody@progress+duplicate"
     ],
 )
 def test_ctrl_c_ends_with_the_summary_so_far(command: list[str], number: int, until: str, says: str) -> None:
-    """SIGTERM does the same. The exit code is 130, as for all that is interrupted; no traceback, nothing left."""
+    """SIGTERM does the same. The exit code is 130, as for all that is interrupted; nothing is left."""
     with subprocess.Popen(
         [sys.executable, "-m", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as it:
