@@ -30,6 +30,7 @@ def start_agent(
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
         "TMPDIR": str(folder.parent),
+        "MILLHAND_CLOUD": "none",
         "MILLHAND_API_URL": url,
         "MILLHAND_TOKEN": token,
         "MILLHAND_STATE_DIR": str(folder / "state"),

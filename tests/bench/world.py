@@ -38,7 +38,7 @@ class Program:
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "worker.cli.main", *arguments],
-                env=inherited | variables,
+                env=inherited | {"MILLHAND_CLOUD": "none"} | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -67,6 +67,7 @@ def start(server: RunningServer, folder: Path, mutation: str) -> subprocess.Pope
     """Start an agent under strace, in a session of its own."""
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        "MILLHAND_CLOUD": "none",
         "MILLHAND_API_URL": server.url,
         "MILLHAND_TOKEN": server.token,
         "MILLHAND_STATE_DIR": str(folder / "state"),

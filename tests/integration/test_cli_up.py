@@ -29,7 +29,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILLHAND_", "XDG_"))}
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    return {**kept, "HOME": str(tmp_path), "TMPDIR": str(temporary)}
+    return {**kept, "HOME": str(tmp_path), "TMPDIR": str(temporary), "MILLHAND_CLOUD": "none"}
 
 
 def free_port() -> int:

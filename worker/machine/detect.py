@@ -13,16 +13,19 @@ import msgspec
 import psutil
 
 from worker.config import AgentConfig
+from worker.machine.cloud import CLOUD_FACTS
 from worker.machine.cpu import cpu_facts
 from worker.machine.facts import Fact, Facts
 from worker.machine.gpu import PROBE, gpu_facts
+from worker.machine.in_cloud import cloud_facts
 from worker.machine.kubernetes import kubernetes_facts
 from worker.machine.memory import memory_facts
-from worker.machine.place import place_facts
+from worker.machine.place import place_facts, with_cloud
 
 __all__ = ["as_machine", "detect", "detect_configured"]
 
 LIMIT_S = 2.0  # of all facts together; an agent starts without those that take longer
+CLOUD_MARGIN_S = 0.5  # so that a cloud that does not answer is named, also where threads start late
 GPU_MARGIN_S = 0.3  # so that a hanging NVML is named as such, before the whole limit ends
 
 Detector = Callable[[], dict[str, Fact]]
@@ -64,8 +67,12 @@ async def detect(
         (lambda: gpu_facts(root, environment, limit_s=max(limit_s - GPU_MARGIN_S, 0.1), probe=gpu_probe),
          ("gpuType", "gpus", "gpuDriver")),
     ]  # fmt: skip
-    groups = await asyncio.gather(*(within(limit_s, *detector) for detector in detectors))
-    return Facts(**{name: fact for group in groups for name, fact in group.items()})
+    cloud_limit_s = max(limit_s - CLOUD_MARGIN_S, 0.1)
+    cloud, *groups = await asyncio.gather(
+        within(limit_s, lambda: cloud_facts(root, environment, limit_s=cloud_limit_s), CLOUD_FACTS),
+        *(within(limit_s, *detector) for detector in detectors),
+    )
+    return Facts(**with_cloud({name: fact for group in groups for name, fact in group.items()}, cloud))
 
 
 async def within(limit_s: float, detector: Detector, names: Sequence[str]) -> dict[str, Fact]:

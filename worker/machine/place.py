@@ -6,15 +6,16 @@ import hashlib
 import hmac
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from worker.machine.facts import Fact
 
-__all__ = ["hashed_machine_id", "place_facts"]
+__all__ = ["hashed_machine_id", "place_facts", "with_cloud"]
 
 # A machine id is confidential (machine-id(5)): only a keyed hash of it leaves the machine.
 APPLICATION = b"millhand instance 1"
-NO_METADATA = "cloud metadata is not asked yet; set {}"
+CONFIGURED = ("zone", "preemptible")  # what a person said counts more than what a cloud says
 PLACEHOLDERS = {
     "",
     "none",
@@ -39,10 +40,26 @@ def place_facts(
     }
 
 
+def with_cloud(facts: Mapping[str, Fact], cloud: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Return the facts, with those that a cloud knows better: all but what a person configured.
+
+    Where neither knows, both reasons are given, the last of them what to set.
+    """
+    return {**facts, **{name: better(name, facts[name], fact) for name, fact in cloud.items()}}
+
+
+def better(name: str, own: Fact, cloud: Fact) -> Fact:
+    """Return the one of two facts that counts."""
+    if cloud.state == "unknown" and own.state == "unknown":
+        return Fact.unknown(f"{cloud.reason}; {own.reason}")
+    wins_own = cloud.state == "unknown" or (name in CONFIGURED and own.state == "measured")
+    return own if wins_own else cloud
+
+
 def configured(setting: str, value: str | bool | None, variable: str) -> Fact:
     """Return what a person knows of the machine, else how to tell it."""
     if value is None:
-        return Fact.unknown(NO_METADATA.format(variable))
+        return Fact.unknown(f"set {variable}")
     return Fact.measured(value, f"configuration: {setting}")
 
 

@@ -15,6 +15,7 @@ from tests.unit.machine.recorded import GIB, V2_MOUNT, record
 from worker.machine.detect import as_machine, detect, within
 from worker.machine.facts import Fact, Gpu
 
+NO_CLOUD = {"MILLHAND_CLOUD": "none"}
 NO_GPU = [sys.executable, "-c", 'print(\'{"error": "none", "kind": "library"}\')']
 HANGS = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -28,7 +29,7 @@ def test_a_pod_in_a_limited_container(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory.max": f"{GIB // 4}\n",
         "sys/fs/cgroup/cgroup.type": "domain\n",
     }
-    environment = {"MILLHAND_POD_UID": "uid-1", "MILLHAND_REQUEST_CPU_MILLICORES": "250"}
+    environment = {**NO_CLOUD, "MILLHAND_POD_UID": "uid-1", "MILLHAND_REQUEST_CPU_MILLICORES": "250"}
     facts = asyncio.run(
         detect(environment, zone="z1", root=record(tmp_path, files), gpu_probe=NO_GPU, limit_s=30)
     )
@@ -76,7 +77,7 @@ def test_a_detector_that_breaks_or_is_late_gives_unknown_facts() -> None:
 
 def test_the_machine_of_a_run_is_plain_json() -> None:
     """State, value, and source or reason of each fact, GPUs as objects."""
-    facts = asyncio.run(detect({}, gpu_probe=NO_GPU, limit_s=30))
+    facts = asyncio.run(detect(NO_CLOUD, gpu_probe=NO_GPU, limit_s=30))
     gpu = Gpu(uuid="GPU-1", name="NVIDIA L4", memory_bytes=None)
     machine = as_machine(replace(facts, gpus=Fact.measured([gpu], "NVML")))
     assert json.loads(json.dumps(machine)) == machine
