@@ -16,7 +16,7 @@ import msgspec
 from tests.faults.animals import Animal, animals
 from tests.faults.cage import Cages, run_tasks
 from tests.faults.ends import check_end
-from tests.faults.processes import Process, descendants, is_minder
+from tests.faults.processes import Process, descendants, descriptors, is_minder
 from tests.soak.census import Census, take_census
 from tests.unit.executor.bench import Bench
 
@@ -24,6 +24,7 @@ __all__ = ["TAME", "Deck", "Herd"]
 
 TAME: Final = Path(__file__).with_name("tame")
 PATIENCE_S: Final = 10.0  # for idle children that are let go, until they count as survivors
+LET_GO_S: Final = 5.0  # for descriptors, on a busy machine
 MAX_WRONG: Final = 20  # told one by one
 
 
@@ -103,9 +104,18 @@ class Herd:
             left = self._left()
             is_calm = len(left) <= self._idle and not any(one.is_zombie for one in left)
             if is_calm and self._it.is_tidy:  # large folders are emptied beside further runs
+                await self._let_go()
                 return
             await asyncio.sleep(0.02)
         self.survivors += [f"{one.pid} {one.state} {one.command}" for one in self._left()]
+
+    async def _let_go(self) -> None:
+        """Wait a moment for the pipes of a child that has just ended; what leaks stays open."""
+        until = time.monotonic() + LET_GO_S
+        while self.taken and len(descriptors()) > self.taken[-1].descriptors:
+            if time.monotonic() > until:
+                return
+            await asyncio.sleep(0.02)
 
     def _left(self) -> list[Process]:
         return [one for one in descendants() if not is_minder(one)]
