@@ -53,11 +53,18 @@ def command(
 
 
 async def ended(run: Awaitable[int]) -> int:
-    """Return the exit code of a run, and let no signal change it: the process only has to leave now."""
+    """Return the exit code of a run, and let no signal change it: the process only has to leave now.
+
+    Signals are ignored, since handlers of Python's end before the process does; nothing is started any more
+    that could inherit that.
+    """
     code = await run
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signals = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # without a handler for a moment they would kill
+    for number in signals:
         asyncio.get_running_loop().remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,8 +30,8 @@ Cli = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give an empty home, and no MILLHAND_* variable."""
-    for name in list(os.environ):
+    """Give an empty home, and no MILLHAND_* variable but the one that forbids to ask a cloud."""
+    for name in os.environ.keys() - {"MILLHAND_CLOUD"}:
         if name.startswith(("MILLHAND_", "XDG_", "STATE_DIRECTORY", "NO_COLOR")):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -44,6 +45,18 @@ def own_memory() -> Iterator[None]:
     """Open this process again where a command closed it, as it does with the process of an agent."""
     yield
     prctl(PR_SET_DUMPABLE, 1)
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Have signals do again what they did: an agent that has ended ignores them.
+
+    Whoever is started by a later test would inherit that, and could not be ended.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
