@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine, work_off
-from tests.simulation.network import FaultyNetwork
+from tests.simulation.network import Carried, FaultyNetwork
 from tests.simulation.server import VirtualServer
 from tests.simulation.stage import BookKeepingExecutor
 from tests.simulation.store import VirtualSpool
@@ -58,7 +58,7 @@ class MoodyNetwork(FaultyNetwork):
     is_slow = False  # from the start: the agent has met it
     is_silent = False
 
-    async def carry(self, sender: str, request: httpx.Request) -> httpx.Response:
+    async def carry(self, sender: str, request: httpx.Request) -> Carried:
         """Carry one request of a machine."""
         if self.is_silent:
             await asyncio.sleep(1e6)

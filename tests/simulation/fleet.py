@@ -26,7 +26,7 @@ from tests.simulation.hunt import be_quiet
 from tests.simulation.leases import LeasingServer
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.machine import Machine
-from tests.simulation.network import FaultyNetwork
+from tests.simulation.network import Carried, FaultyNetwork
 from tests.simulation.server import VirtualServer
 from tests.simulation.world import World, until
 
@@ -109,7 +109,7 @@ class FleetNetwork(FaultyNetwork):
         self.came_at[id_] = asyncio.get_running_loop().time()
         self.desk.on_changes([TasksPending(ORG, "noop")])
 
-    async def carry(self, sender: str, request: httpx.Request) -> httpx.Response:
+    async def carry(self, sender: str, request: httpx.Request) -> Carried:
         """Carry one request of a machine."""
         now_s = asyncio.get_running_loop().time()
         self.bins[int(now_s // BIN_S)] += 1
@@ -123,7 +123,7 @@ class FleetNetwork(FaultyNetwork):
             self._claimed(msgspec.json.decode(request.content)["taskId"], reply.status_code)
         return reply
 
-    async def _list(self, sender: str, request: httpx.Request) -> httpx.Response:
+    async def _list(self, sender: str, request: httpx.Request) -> Carried:
         await self._pass()
         size = int(request.url.params["perPage"])
         query = TaskQuery(org_id=ORG, types=("noop",), page=Page(size=size))

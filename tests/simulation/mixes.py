@@ -20,7 +20,7 @@ class Mix(Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...] = FAULTS
     lags: bool = False  # lists show the state of a second ago
     ends: tuple[str, ...] = ()  # how lives may end before the last one: kill, drain, hurry, power
-    lives: int = 3  # of each machine
+    lives: int = 2  # of each machine
     is_cut_off: bool = False  # the server is away once, up to an hour
     is_parted: bool = False  # single machines are cut off now and then, in both directions or in one
     freezes: bool = False  # agents stand still now and then; their minders do not

@@ -13,7 +13,7 @@ from tests.simulation.leases import LEASE_S, LeasingServer
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine, work_off
 from tests.simulation.mixes import MIXES
-from tests.simulation.network import QUICK
+from tests.simulation.network import QUICK, Carried
 from tests.simulation.server import Ids
 from tests.simulation.world import LAG_S, World, until
 from worker.api.wire import ErrorKind
@@ -143,7 +143,7 @@ def test_no_handler_starts_on_a_lease_that_is_over() -> None:
         machine = Machine(world, "pod/a")
         carry = world.network.carry
 
-        async def asleep(sender: str, request: httpx.Request) -> httpx.Response:
+        async def asleep(sender: str, request: httpx.Request) -> Carried:
             if request.method == "POST":
                 machine.clock.sleep(LEASE_S)
             return await carry(sender, request)
