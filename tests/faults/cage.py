@@ -174,7 +174,8 @@ def kill_everything() -> None:
 
 def reap() -> None:
     """Kill and reap what was left, so that the next test finds a clean world."""
-    kill_everything()
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, 0)[0]:
-            pass
+    while left := descendants():
+        kill_everything()
+        for one in left:
+            with contextlib.suppress(ChildProcessError):  # the child of one that is killed first
+                os.waitpid(one.pid, 0)

@@ -1,7 +1,8 @@
 """Look for what a run left behind, independently of how the agent looks for it.
 
 This process becomes the subreaper of all that it starts (prctl(2)), so an orphan, whatever it did
-to its session, its environment and its descriptors, comes to be its child, and is found.
+to its session, its environment and its descriptors, comes to be its child, and is found. What was
+below it before, such as the helper of a process pool, is a bystander: neither counted nor killed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["Process", "adopting_orphans", "be_interruptible", "descendants", "de
 
 PR_SET_CHILD_SUBREAPER = 36
 
+bystanders: set[tuple[int, int]] = set()  # pid and start of what was here before orphans were adopted
+
 
 class Process(NamedTuple):
     """One line of /proc/<pid>/stat, with its command."""
@@ -25,6 +28,7 @@ class Process(NamedTuple):
     pid: int
     parent_pid: int
     state: str
+    started: int  # ticks since boot: with the pid, what no other process has
     command: str
 
     @property
@@ -41,18 +45,19 @@ def read_process(pid: int) -> Process | None:
     except OSError:
         return None
     name, _, rest = text.rpartition(")")
-    state, parent_pid = rest.split()[:2]
+    fields = rest.split()
     shown = command.replace(b"\0", b" ").decode(errors="replace").strip()
-    return Process(pid, int(parent_pid), state, shown or name.partition("(")[2])
+    return Process(pid, int(fields[1]), fields[0], int(fields[19]), shown or name.partition("(")[2])
 
 
 def descendants(root: int | None = None) -> list[Process]:
-    """Return the processes below one (below this one), zombies too."""
-    everything = [read_process(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    """Return the processes below one (below this one), zombies too, without bystanders."""
+    everything = [one for path in Path("/proc").glob("[0-9]*") if (one := read_process(int(path.name)))]
+    everything = [one for one in everything if (one.pid, one.started) not in bystanders]
     found, wanted = [], {os.getpid() if root is None else root}
     is_grown = True
     while is_grown:
-        below = [one for one in everything if one and one.parent_pid in wanted and one.pid not in wanted]
+        below = [one for one in everything if one.parent_pid in wanted and one.pid not in wanted]
         found += below
         wanted |= {one.pid for one in below}
         is_grown = bool(below)
@@ -83,10 +88,13 @@ def be_interruptible() -> None:
 
 @contextmanager
 def adopting_orphans() -> Iterator[None]:
-    """Have every orphan below this process become its child."""
+    """Have every orphan below this process become its child; what is below it already is a bystander."""
     libc = ctypes.CDLL(None)
+    before = {(one.pid, one.started) for one in descendants()}
+    bystanders.update(before)
     libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
     try:
         yield
     finally:
+        bystanders.difference_update(before)
         libc.prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(0), 0, 0, 0)
