@@ -115,10 +115,10 @@ def rule_election(runs: Sequence[Run], identity: Identity, task_id: str, *, over
     were given up as `lost_claim` do not count. On a server that overwrites, runs under the ids that
     every agent computes alike were posted before its kind was known, and never executed.
     """
-    ours = ours_among(runs, identity)
+    shared = shared_ids(runs, task_id) if overwrites else frozenset()
+    ours = [run for run in ours_among(runs, identity) if run.id not in shared]
     if not ours:
         return Election(Verdict.UNSEEN)
-    shared = shared_ids(runs, task_id) if overwrites else frozenset()
     before = [
         run
         for run in sorted(runs, key=recency)

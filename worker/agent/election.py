@@ -48,7 +48,7 @@ class Elections:
         `adopted` is a run that the server made of a claim under another id (with the id that was
         asked for, under which the journal knows it).
         """
-        run_id, identity = await self._adopt(task, adopted) if adopted else await self._post(task)
+        run_id, identity = await self._adopt(task, adopted) if adopted else await self._post(task, overwrites)
         try:
             election, runs = await self._decide(task, run_id, identity, overwrites)
         except Rejected:  # who is the first cannot be told: nobody may execute it
@@ -83,13 +83,13 @@ class Elections:
             await self._journal.mark(run.id, mark)
         await self._journal.close_entry(old_id)
 
-    async def _post(self, task: Task) -> tuple[str, Identity]:
+    async def _post(self, task: Task, overwrites: bool) -> tuple[str, Identity]:
         """Post our candidate until the server or its list shows it. Raises Rejected where it is refused."""
         run_id, identity = self._new_id(), self._identities.next()
         body = self._runs.claim_body(task, run_id, identity)
         await self._journal.intent(self._runs.entry(task, run_id, identity, body))
         try:
-            run = await self._posted(task, body, identity)
+            run = await self._posted(task, body, identity, overwrites)
         except Rejected as error:
             log.warning("claim.refused", task_id=task.id, error=str(error))
             await self._journal.close_entry(run_id)
@@ -98,10 +98,12 @@ class Elections:
             await self._rename(task, run_id, run, identity)
         return run.id, identity
 
-    async def _posted(self, task: Task, body: dict[str, Any], identity: Identity) -> Run:
+    async def _posted(self, task: Task, body: dict[str, Any], identity: Identity, overwrites: bool) -> Run:
         """Post until the server answers, or its list shows our run.
 
         After a try without an answer a refusal proves nothing: the run may be there, and not shown yet.
+        Where runs are replaced, to post one again makes it younger, and each of two agents may see the
+        other as the earlier one; so the list is given the time to show it.
         """
         backoff = self._runs.backoff(PATIENT)
         is_uncertain, refusals = False, 0
@@ -117,6 +119,8 @@ class Elections:
                 if not is_uncertain or refusals > UNSEEN_MAX:
                     raise
                 await backoff.sleep(error)
+            if overwrites:
+                await asyncio.sleep(self._settle_s)
             if found := ours_among(await self._runs.list_all(task.id, task.job_id), identity):
                 return found[0]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -117,18 +117,25 @@ class Recovery:
         for double in election.doubles:
             await self._runs.close_lost(double.id, identity, "one claim that lost answers made several of")
         if election.run is None:
-            await self._end_unlisted(entry)
+            await self._end_unlisted(entry, runs)
         elif election.verdict is Verdict.WON:
             await self._end_won(entry, election.run, identity)
         else:
             await self._runs.close_lost(election.run.id, identity, "another run of the task was earlier")
             await self._journal.close_entry(entry.run_id)
 
-    async def _end_unlisted(self, entry: Entry) -> None:
-        """End a run that no election counts: never posted, or posted before the kind of server was known."""
-        run = await self._runs.look(entry.run_id)
+    async def _end_unlisted(self, entry: Entry, known: Sequence[Run]) -> None:
+        """End a run that no election counts: never posted, or posted before the kind of server was known.
+
+        Where the task has nothing but claims that were given up, nobody would take it: it is requeued.
+        """
+        listed = next((run for run in known if run.id == entry.run_id), None)
+        run = listed or await self._runs.look(entry.run_id)  # which an ingress may deny
         identity = our_identity(entry, run)
         if run is not None and identity is not None and run.is_live:
+            if all(other.id == run.id or other.error_kind == "lost_claim" for other in known):
+                await self._end_lost(entry, identity, run)
+                return
             await self._runs.close_lost(run.id, identity, "the server replaces runs that have the same id")
         await self._journal.close_entry(entry.run_id)
 

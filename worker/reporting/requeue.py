@@ -85,10 +85,18 @@ class Requeues:
             return False
         job_id = entry.job_id
         try:
-            job = await self._retrier.call(READ, lambda: self._api.get_job(job_id))
+            state = await self._retrier.call(READ, lambda: self._state_of(job_id))
         except ApiError:
             return False
-        return job.scheduler_state in STOPPING
+        return state in STOPPING
+
+    async def _state_of(self, job_id: str) -> str | None:
+        try:
+            return (await self._api.get_job(job_id)).scheduler_state
+        except (Conflict, NotFound) as error:
+            if error.is_documented:
+                raise
+            raise Unknown(str(error)) from error  # an ingress said it, not the API
 
 
 async def runs_of(api: JobsApi, entry: Entry) -> list[Run]:

@@ -227,6 +227,20 @@ def test_a_candidate_whose_answer_got_lost_is_not_left_behind(answer: Answer) ->
     assert shelf.live == list(desk.entries) == [desk.claim.run.id]
 
 
+def test_a_candidate_is_not_posted_again_while_a_list_may_show_it_yet() -> None:
+    """A server that replaces runs would make it younger: each of two agents might see the other's first."""
+    shelf = Shelf(overwrites=True)
+    shelf.instead["POST"] = [(True, LOST)]
+
+    def answer(request: Request) -> Answer:
+        shelf.is_blind = asyncio.get_running_loop().time() < SETTLE_S
+        return shelf(request)
+
+    desk, stub = claimed(answer, ServerKind.OVERWRITES)
+    assert desk.claim is not None
+    assert len(stub.asked("POST")) == 1
+
+
 @pytest.mark.parametrize("status", [401, 403, 422, 429])
 def test_a_denied_candidate_is_told_like_any_denied_claim(status: int) -> None:
     """So that the agent waits; left alone, it would try the next task at once."""

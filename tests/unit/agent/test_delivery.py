@@ -130,6 +130,22 @@ def test_a_requeue_is_not_given_up_because_an_ingress_says_404() -> None:
     assert case.delivered is Delivered.ACCEPTED
 
 
+def test_the_task_of_a_cancelled_job_is_not_requeued_because_an_ingress_says_404() -> None:
+    """What a proxy says of the job is no answer."""
+    faults: list[Answer] = [(404, "<html>no backend</html>")] * 2
+
+    def answer(request: Request) -> Answer:
+        if "jobs/j" in request.path:
+            return faults.pop() if faults else (200, [{"id": "j", "schedulerState": "cancelled"}])
+        if request.method == "PUT" or "runs/r" in request.path:
+            return 200, LIVE | (DRAINED if request.method == "PUT" else {})
+        return 404, error("run_not_found")
+
+    case = deliver(answer, DRAINED, requeue=True)
+    assert case.stub.asked("POST") == []
+    assert case.delivered is Delivered.ACCEPTED
+
+
 def test_a_run_that_somebody_ended_is_not_requeued() -> None:
     """A person closed it while its agent was down: the task may be running elsewhere by now."""
     ended = LIVE | {"stoppedAt": AT, "resultCode": "Failed", "error": "worker_lost: closed by hand"}

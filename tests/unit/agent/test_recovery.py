@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error
@@ -15,6 +16,7 @@ from tests.unit.reporting.memory import MemoryIO, no_space
 from worker.agent.recovery import Recovery
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire
+from worker.api.ids import claim_run_id
 from worker.api.retry import Retrier
 from worker.reporting.journal import Journal
 from worker.reporting.records import DELIVERED_MARK, STORED_MARK, Entry
@@ -47,6 +49,7 @@ def recovered(
     is_disk_full: bool = False,
     has_files: bool = False,
     marks: tuple[str, ...] = (),
+    intent: dict[str, Any] = OURS,
 ) -> tuple[Desk, StubApi]:
     """Recover one entry."""
     stub, desk = StubApi(answer), Desk()
@@ -55,7 +58,7 @@ def recovered(
         clock = VirtualClock()
         disk = MemoryIO()
         journal = await Journal.open(disk, clock)
-        await journal.intent(INTENT)
+        await journal.intent(structs.replace(INTENT, run_id=intent["id"], intent=intent))
         if has_files:
             await journal.ended("r", SUCCESS, (SPOOLED,))
         if terminal is not None:
@@ -172,6 +175,32 @@ def test_a_run_that_the_server_gave_another_id_is_ended_by_that_id() -> None:
         assert list(desk.entries) == ["server-0"]
         assert desk.entries["server-0"].marks == ("elected",)
         assert all(run["stoppedAt"] for run in shelf.runs.values() if run["id"] != "server-0")
+
+
+@pytest.mark.parametrize(
+    ("others", "is_requeued"),
+    [
+        ([], True),
+        ([{"id": "x", "podId": "pod/b", "stoppedAt": AT, "error": "lost_claim: another was earlier"}], True),
+        ([{"id": "x", "podId": "pod/b", "stoppedAt": None}], False),
+        ([{"id": "x", "podId": "pod/b", "stoppedAt": AT, "resultCode": "Success"}], False),
+    ],
+)
+def test_a_run_that_was_posted_before_the_kind_of_server_was_known_is_no_tasks_end(
+    others: list[dict[str, Any]], is_requeued: bool
+) -> None:
+    """The agent died between the probe and the election: where nobody else has the task, it goes on."""
+    shelf = Shelf(overwrites=True)
+    ours = OURS | {"id": claim_run_id("t")}
+    for run in [ours, *(OURS | other for other in others)]:
+        shelf.create(run)
+
+    def answer(request: Request) -> Answer:  # an ingress denies each single run
+        return INGRESS if request.method == "GET" and "runs/" in request.path else shelf(request)
+
+    desk, _ = recovered(answer, kind=ServerKind.OVERWRITES, intent=ours)
+    assert [entry.requeue for entry in desk.delivered] == [True] * is_requeued
+    assert (shelf.runs[ours["id"]]["stoppedAt"] is None) is is_requeued  # then the delivery stops it
 
 
 def test_an_election_is_ended_by_a_list_that_shows_what_was_posted_last() -> None:
