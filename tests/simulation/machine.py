@@ -128,7 +128,7 @@ async def work_off(world: World, machines: list[Machine]) -> None:
             return told and not world.executing
         return told and all(world.status(task) == "Success" for task in world.server.tasks)
 
-    await until(is_done, world.limit_s)
+    await until(is_done, world.limit_s, every_s=2.0)
     for agent in agents:
         agent.drain.request(ErrorKind.DRAINED, "the test is over")
     if world.watch.found or world.overlaps:

@@ -66,8 +66,8 @@ class World:
         return runs[-1].get("resultCode") if runs else None
 
 
-async def until(condition: Callable[[], Any], limit_s: float) -> None:
-    """Wait, in virtual time, until something holds."""
+async def until(condition: Callable[[], Any], limit_s: float, every_s: float = 0.5) -> None:
+    """Wait, in virtual time, until something holds; look at it every so often."""
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - any condition at all; the time is virtual
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(every_s)
