@@ -44,6 +44,12 @@ ORDERS: Final[list[dict[str, Any]]] = [
         "is_delegated": False,
         "limits": {"memory.max": str(256 << 20), "memory.oom.group": "1"},
     },
+    {
+        "name": "facts",
+        "argv": [*MILLHAND, "facts", "--json"],
+        "user": NOBODY,
+        "limits": {"memory.max": str(512 << 20), "cpu.max": "25000 100000"},
+    },
 ]
 
 
@@ -102,6 +108,15 @@ def test_groups_hold_in_a_delegated_group(answers: dict[str, dict[str, Any]]) ->
     answer = answers.get("service", answers.get("init", {}))
     assert answer["code"] == 0, answer["output"]
     assert "skipped" not in answer["output"]
+
+
+def test_a_unified_hierarchy_tells_its_limits(answers: dict[str, dict[str, Any]]) -> None:
+    """A quarter of a core and 512 MiB, with the files that say so."""
+    facts = said(answers, "facts")
+    assert facts["limitCPUs"]["value"] == 0.25, facts
+    assert "cpu.max" in facts["limitCPUs"]["source"], facts
+    assert facts["limitRAM"]["value"] == 512 << 20, facts
+    assert "memory.max" in facts["limitRAM"]["source"], facts
 
 
 def test_strangers_stay_where_they_are(answers: dict[str, dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 
@@ -64,6 +65,17 @@ def test_a_run_has_its_own_limit_where_groups_may_be_written(docker: list[str]) 
     assert answer["error"]["kind"] == "out_of_memory"
     assert answer["error"]["signal"] == "SIGKILL"
     assert answer["usage"]["ramPeakBytes"] < 200 << 20
+
+
+def test_a_container_tells_its_own_limits(docker: list[str]) -> None:
+    """One core and 512 MiB, whatever the machine has; a limit of one and a half cores is not rounded."""
+    for cpus in (1.0, 1.5):
+        facts = answer_of(inside(docker, f"--cpus={cpus}", "--memory=512m", "--memory-swap=512m"), "facts")
+        assert facts["limitCPUs"]["value"] == cpus, facts
+        assert facts["limitRAM"]["value"] == 512 << 20, facts
+        assert "cpu" in facts["limitCPUs"]["source"], facts
+        assert "memory" in facts["limitRAM"]["source"], facts
+        assert facts["nodeCPUs"]["value"] == os.cpu_count()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -29,6 +30,14 @@ Environment=LANG=C.UTF-8 XDG_STATE_HOME=/var/lib
 ExecStart={MILLHAND[0]} up --handlers {HERE}/eat.py --concurrency 1
 KillMode=mixed
 Restart=on-failure
+"""
+FACTS_UNIT = f"""
+[Service]
+Type=oneshot
+CPUQuota=75%
+MemoryMax=512M
+StandardOutput=file:/run/facts.json
+ExecStart={MILLHAND[0]} facts --json
 """
 STATE = ("ActiveState", "NRestarts", "MainPID")
 
@@ -63,9 +72,10 @@ class Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Boot, and start the service."""
     files = tmp_path_factory.mktemp("root")
-    unit = files / "etc/systemd/system/millhand.service"
-    unit.parent.mkdir(parents=True)
-    unit.write_text(UNIT)
+    units = files / "etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / "millhand.service").write_text(UNIT)
+    (units / "facts.service").write_text(FACTS_UNIT)
     with engine("with_systemd.sh", "IN", {"FILES": str(files), "BIND": " ".join(NEEDED_FOLDERS)}) as inside:
         it = Service(shlex.split(inside))
         it.run("systemctl", "start", "millhand")
@@ -96,6 +106,15 @@ def test_groups_of_runs_are_below_the_services_own(service: Service) -> None:
     groups = service.groups()
     assert {Path(folder).parent.name for folder in groups} == {"millhand.service"}
     assert {"memory", "pids"} <= {part for folder in groups for part in Path(folder).parts}
+
+
+def test_a_service_tells_its_own_limits(service: Service) -> None:
+    """CPUQuota and MemoryMax of its unit, with where they stand."""
+    service.run("systemctl", "start", "facts")
+    facts = json.loads(service.run("cat", "/run/facts.json"))
+    assert facts["limitCPUs"]["value"] == 0.75, facts
+    assert facts["limitRAM"]["value"] == 512 << 20, facts
+    assert "memory" in facts["limitRAM"]["source"], facts
 
 
 def test_a_killed_agent_leaves_no_groups_to_the_next(service: Service) -> None:
