@@ -24,11 +24,24 @@ class Exit(Struct, frozen=True, kw_only=True):
     rusage: Rusage | None = None
     oom_kills: int | None = None  # processes of its control group that the kernel killed for want of memory
     group_peak_bytes: int | None = None  # the most memory that the group had, page cache included
+    group_cpu_s: tuple[float, float] | None = None  # what all in the group used, and in the kernel alone
     is_minder_lost: bool = False
 
     @classmethod
+    def told(cls, told: Mapping[str, Any]) -> Exit:
+        """Read what the minder tells of an end; see `worker.minder.wire`."""
+        cpu_s = None if told["cpu_s"] is None else (told["cpu_s"][0], told["cpu_s"][1])
+        rusage = Rusage(*told["rusage"])
+        return cls.read(told["status"], rusage, told["oom_kills"], told["peak_bytes"], cpu_s)
+
+    @classmethod
     def read(
-        cls, status: int, rusage: Rusage, oom_kills: int | None = None, group_peak_bytes: int | None = None
+        cls,
+        status: int,
+        rusage: Rusage,
+        oom_kills: int | None = None,
+        group_peak_bytes: int | None = None,
+        group_cpu_s: tuple[float, float] | None = None,
     ) -> Exit:
         """Read what wait4 returned, with what the child's control group counted."""
         code = os.waitstatus_to_exitcode(status)
@@ -39,6 +52,7 @@ class Exit(Struct, frozen=True, kw_only=True):
             rusage=rusage,
             oom_kills=oom_kills,
             group_peak_bytes=group_peak_bytes,
+            group_cpu_s=group_cpu_s,
         )
 
     @property

@@ -9,8 +9,9 @@ from typing import Any, Final
 import structlog
 
 from worker.executor.evidence import Exit, Overrun
+from worker.minder.cpu_group import CpuGroup
 from worker.minder.memory_group import MemoryGroup
-from worker.usage.rusage import Rusage
+from worker.usage.run_group import RunGroup
 
 __all__ = ["Life"]
 
@@ -30,7 +31,7 @@ class Life:
         self.overrun: Overrun | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.id = id_
-        self._memory: MemoryGroup | None = None
+        self.group = RunGroup()
         self.minder_pid = minder_pid  # the child's parent
         self._order = order
         loop = asyncio.get_running_loop()
@@ -39,7 +40,7 @@ class Life:
 
     def oom_kills(self) -> int | None:
         """Return how many processes of its group the kernel has killed since its start; None: not known."""
-        return None if self._memory is None else self._memory.oom_kills()
+        return None if self.group.memory is None else self.group.memory.oom_kills()
 
     def signal(self, number: int) -> None:
         """Send a signal to the child alone."""
@@ -80,7 +81,10 @@ class Life:
         match told["told"]:
             case "spawned":
                 self.pid = told["pid"]
-                self._memory = MemoryGroup(*told["memory"]) if told["memory"] else None
+                self.group = RunGroup(
+                    cpu=CpuGroup(*told["cpu"]) if told["cpu"] else None,
+                    memory=MemoryGroup(*told["memory"]) if told["memory"] else None,
+                )
                 settle(self.started, self.pid)
             case "refused":
                 settle(self.started, OSError(told["error"]))
@@ -92,8 +96,7 @@ class Life:
                 self.overrun = Overrun.read(told)
             case "ended":
                 self.is_dead = True
-                rusage = Rusage(*told["rusage"])
-                settle(self.ended, Exit.read(told["status"], rusage, told["oom_kills"], told["peak_bytes"]))
+                settle(self.ended, Exit.told(told))
         self.on_change()
 
     def lose_minder(self) -> None:

@@ -7,6 +7,8 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from worker.minder.ending import Ending
     from worker.minder.groups import Group
     from worker.minder.trees import ProcessStat
@@ -57,6 +59,14 @@ class Child:
         """Return how many of them it has killed since the child's start."""
         now = self.count_oom_kills()
         return None if now is None or self.oom_kills is None else now - self.oom_kills
+
+    def counts(self) -> dict[str, Any]:
+        """Return what its group counted, as `worker.minder.wire` has it; to be asked before it is removed."""
+        return {
+            "oom_kills": self.new_oom_kills(),
+            "peak_bytes": self.group and self.group.peak_bytes(),
+            "cpu_s": self.group and self.group.cpu_s(),
+        }
 
     def kill_group(self) -> bool:
         """Kill its control group at once, where there is one that can."""

@@ -11,6 +11,7 @@ import contextlib
 import os
 
 from worker.minder.base import Base, pids_below, remove_tree
+from worker.minder.cpu_group import CpuGroup
 from worker.minder.files import flat_number, read_text, write_text
 from worker.minder.hierarchy import NoCgroup, find_hierarchy, find_unified
 from worker.minder.memory_group import MemoryGroup
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "Groups", "find_places"]
 
 CONTROLLERS = ("memory", "pids")
+CPU_V1 = "cpuacct"  # counts where there is no v2, which does so by itself
 # The kernel's limit lies above the run's: the minder's guard, which names the limit and the biggest process,
 # mostly comes first. And the kernel counts more than the guard: its stacks, its tables of pages.
 SLACK_BYTES = 64 * 1024**2
@@ -32,12 +34,13 @@ SLACK_SHARE = 0.02
 class Group:
     """The control group of one child, in one or more hierarchies; perhaps in none."""
 
-    __slots__ = ("_leftovers", "_memory", "_processes", "_unified", "folders")
+    __slots__ = ("_cpu", "_leftovers", "_memory", "_processes", "_unified", "folders")
 
     def __init__(self, places: list[tuple[Base, str]], leftovers: list[str]) -> None:
         """Take the folders, each with the base that it is in, and where to note what could not be removed."""
         self.folders = [folder for _, folder in places]
         self._leftovers = leftovers
+        self._cpu: CpuGroup | None = None
         self._memory: MemoryGroup | None = None
         self._processes: str | None = None
         self._unified: str | None = None
@@ -46,6 +49,8 @@ class Group:
                 self._memory = MemoryGroup(base.version, folder)
             if "pids" in base.controllers:
                 self._processes = folder
+            if CPU_V1 in base.controllers or base.version == 2:
+                self._cpu = CpuGroup(base.version, folder)
             if base.version == 2:
                 self._unified = folder
 
@@ -86,6 +91,15 @@ class Group:
         """Return version and folder of what counts its memory, for `MemoryGroup`; None: nothing does."""
         return None if self._memory is None else (self._memory.version, self._memory.folder)
 
+    @property
+    def cpu_place(self) -> tuple[int, str] | None:
+        """Return version and folder of what counts its CPU time, for `CpuGroup`; None: nothing does."""
+        return None if self._cpu is None else (self._cpu.version, self._cpu.folder)
+
+    def cpu_s(self) -> tuple[float, float] | None:
+        """Return CPU seconds of all its processes so far, and those in the kernel alone; None: not known."""
+        return None if self._cpu is None else self._cpu.used_s()
+
     def memory_bytes(self) -> int | None:
         """Return anonymous and shared memory of all processes together; None where it is not known."""
         return None if self._memory is None else self._memory.used_bytes()
@@ -121,7 +135,7 @@ class Group:
         """Remove the group; what is busy still is tried again when the next one is made."""
         self._leftovers.extend(folder for folder in self.folders if not remove_tree(folder))
         self.folders = []
-        self._memory = self._processes = self._unified = None
+        self._cpu = self._memory = self._processes = self._unified = None
 
 
 class Groups:
@@ -148,12 +162,17 @@ class Groups:
             except OSError as exc:
                 if controllers:
                     reasons.append(exc.strerror or str(exc))
+        if all(base.version == 1 for base in bases):
+            with contextlib.suppress(NoCgroup, OSError):
+                version, folders = find_hierarchy(CPU_V1, root)
+                if version == 1:
+                    bases.append(open_base(1, folders, frozenset({CPU_V1}), name, reasons))
         return cls(bases, "; ".join(dict.fromkeys(reasons)))
 
     @property
     def controllers(self) -> frozenset[str]:
         """Return what can be limited: of "memory" and "pids"."""
-        return frozenset(name for base in self._bases for name in base.controllers)
+        return frozenset(name for base in self._bases for name in base.controllers if name in CONTROLLERS)
 
     @property
     def can_kill(self) -> bool:

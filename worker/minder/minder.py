@@ -143,7 +143,13 @@ class Minder:
         self._children[child.id] = child
         self._poll.register(child.pid_fd, select.POLLIN)
         self._memory_at_s = self._reap_at_s = now_s()
-        self._tell({"told": "spawned", "id": child.id, "pid": pid, "memory": group and group.memory_place})
+        self._tell({
+            "told": "spawned",
+            "id": child.id,
+            "pid": pid,
+            "memory": group and group.memory_place,
+            "cpu": group and group.cpu_place,
+        })  # fmt: skip
 
     def _guard(
         self, child: Child, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None
@@ -258,17 +264,17 @@ class Minder:
         _, status, rusage = os.wait4(child.pid, 0)
         os.close(child.pid_fd)
         del self._children[child.id]
-        oom_kills = child.new_oom_kills()
-        peak_bytes = None if child.group is None else child.group.peak_bytes()
+        counts = child.counts()
         if child.group is not None:
             child.group.remove()
         self._tell({
             "told": "ended",
             "id": child.id,
             "status": status,
-            "rusage": [rusage.ru_utime, rusage.ru_stime, rusage.ru_maxrss],
-            "oom_kills": oom_kills,
-            "peak_bytes": peak_bytes,
+            "rusage": [
+                rusage.ru_utime, rusage.ru_stime, rusage.ru_maxrss, rusage.ru_inblock, rusage.ru_oublock
+            ],
+            **counts,
         })  # fmt: skip
 
     def _tell(self, message: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ From the agent (`do`):
     signal  id, number: to the child alone
     end     id: kill the whole tree, then reap
 To the agent (`told`):
-    spawned    id, pid, memory (version and folder of the control group that counts its memory; or null)
+    spawned    id, pid, memory and cpu (version and folder of the control group that counts it; or null)
     refused    id, error: the child could not be started
     died       id: the child ended by itself; its tree stands until `end`
     overrun    id, why ("deadline"; "memory": of the run; "pool": of the container; "kernel": it killed a
@@ -16,8 +16,9 @@ To the agent (`told`):
                (of who held most): a limit was passed, the tree is being killed
     frozen     id: the tree stands still, since its `freeze_s` has come
     thawed     id: it goes on
-    ended      id, status, rusage (user s, system s, ru_maxrss KiB), oom_kills and peak_bytes of its group
-               (null: not known): nothing of the tree is left
+    ended      id, status, rusage (user s, system s, ru_maxrss KiB, blocks of 512 bytes read and written),
+               oom_kills, peak_bytes and cpu_s (all, and system alone) of its group (null: not known):
+               nothing of the tree is left
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""The CPU time of one control group: of all processes that were ever in it, ended ones too; cgroup v1 and v2.
+
+v2 counts it in every group, whether or not the controller `cpu` is on, and so on hybrid hosts as well.
+Formats: Documentation/admin-guide/cgroup-v1/cpuacct.rst and cgroup-v2.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+
+from worker.minder.files import flat_number, read_text
+
+__all__ = ["CpuGroup"]
+
+
+class CpuGroup:
+    """One folder that counts CPU time."""
+
+    __slots__ = ("folder", "version")
+
+    def __init__(self, version: int, folder: str) -> None:
+        """Take the folder of the group: of v2, or of the controller `cpuacct` of v1."""
+        self.version = version
+        self.folder = folder
+
+    def used_s(self) -> tuple[float, float] | None:
+        """Return seconds of user and system together, and of system alone; None where they are not told.
+
+        v1 counts the first to the nanosecond and the second in ticks (of 10 ms, mostly); v2 both in µs.
+        """
+        return self._used_v1_s() if self.version == 1 else self._used_v2_s()
+
+    def _used_v1_s(self) -> tuple[float, float] | None:
+        total_ns = (read_text(f"{self.folder}/cpuacct.usage") or "").strip()
+        ticks = flat_number(read_text(f"{self.folder}/cpuacct.stat"), "system")
+        if not total_ns.isdecimal() or ticks is None:
+            return None
+        return int(total_ns) / 1e9, ticks / os.sysconf("SC_CLK_TCK")
+
+    def _used_v2_s(self) -> tuple[float, float] | None:
+        text = read_text(f"{self.folder}/cpu.stat")
+        total_us, system_us = flat_number(text, "usage_usec"), flat_number(text, "system_usec")
+        if total_us is None or system_us is None:
+            return None
+        return total_us / 1e6, system_us / 1e6
