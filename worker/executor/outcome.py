@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from worker.api.wire import ErrorKind, ResultCode, format_error
 from worker.storage.file import SpooledFile
-from worker.usage.usage import Usage
+from worker.usage.usage import Usage, unmeasured
 
 __all__ = ["Outcome", "RunError"]
 
@@ -46,7 +46,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     code: ResultCode
     value: dict[str, Any] = field(default_factory=dict)  # what the handler returned
     error: RunError | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=lambda: unmeasured("the run did not start in a process"))
     files: tuple[SpooledFile, ...] = ()  # made by the run, not stored yet
     log_tail: str = ""
     checkpoint: Any = None

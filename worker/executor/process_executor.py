@@ -19,7 +19,7 @@ from worker.executor.children import Children
 from worker.executor.deadlines import RunLimits
 from worker.executor.ends import End, classify
 from worker.executor.evidence import Evidence
-from worker.executor.executor import EventSink, StopRequest
+from worker.executor.executor import EventSink, StopRequest, UsageEvent
 from worker.executor.files import handed_over, take_files
 from worker.executor.frames import Assign
 from worker.executor.lease import Lease
@@ -39,8 +39,7 @@ from worker.redaction import Redactor
 from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
 from worker.usage.meter import Meter
-from worker.usage.rusage import Rusage
-from worker.usage.usage import Usage
+from worker.usage.usage import Usage, unmeasured
 
 __all__ = ["ProcessExecutor"]
 
@@ -48,6 +47,7 @@ LOAD_TIMEOUT_S: Final = 300.0  # a first import of a large framework from a cold
 MAX_RUNS: Final = 1000  # of one child: bounds what a leaking handler can pile up
 GROWTH_BYTES: Final = 1024**3  # the same for its memory
 IDLE_S: Final = 600.0  # then what it holds, above all of a GPU, is free for others
+NOT_STARTED: Final = "the run did not start in a process"
 
 log = structlog.get_logger(__name__)
 
@@ -185,8 +185,8 @@ class ProcessExecutor:
     async def _watch(self, link: ChildLink, assign: Assign, steering: Steering) -> tuple[Outcome, Fate]:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
         assignment = assign.assignment
-        meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus))
-        meter.start()
+        meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus), group=link.life.group)
+        usage = meter.start()
         task = ChildTask(
             link,
             assign,
@@ -199,6 +199,7 @@ class ProcessExecutor:
             rules=self._output,
             watch=self._workdirs.watch(Path(assign.workdir)),
         )
+        task.heard.emit(UsageEvent(usage))
         try:
             return await self._run_through(task, link, meter, Path(assign.workdir))
         finally:
@@ -214,10 +215,16 @@ class ProcessExecutor:
         fate = self._children.fate(link, evidence, task.assignment.type)
         is_ended_by_us = fate is Fate.END and link.exit is None
         if is_ended_by_us:
-            meter.sample()  # the last sight of the peak of RAM, and of processes that the handler left behind
+            meter.sample(
+                is_last=True
+            )  # the last sight of the peak of RAM, and of what the handler left behind
             await link.end()
         task.finish_output()
-        usage = meter.finish(rusage_of(link), is_sampled=is_ended_by_us)
+        usage = meter.finish(
+            None if link.exit is None else link.exit.rusage,
+            is_sampled=is_ended_by_us,
+            group_cpu_s=None if link.exit is None else link.exit.group_cpu_s,
+        )
         kills = increase(kills_before, self._spawner.oom_kills())
         end = classify(replace(task.evidence(), pool_oom_kills=kills))
         made = handed_over(task.heard.artifacts) if task.evidence().ended is not None else ()
@@ -234,11 +241,6 @@ def increase(before: int | None, after: int | None) -> int | None:
     return None if before is None or after is None else after - before
 
 
-def rusage_of(link: ChildLink) -> Rusage | None:
-    """Return what wait4 said; None where the child lives on."""
-    return None if link.exit is None else link.exit.rusage
-
-
 def outcome_of(
     end: End,
     usage: Usage | None = None,
@@ -251,7 +253,7 @@ def outcome_of(
         code=end.code,
         value=end.value,
         error=end.error,
-        usage=usage or Usage(),
+        usage=usage or unmeasured(NOT_STARTED),
         files=files,
         log_tail=log_tail,
         checkpoint=checkpoint,
@@ -261,4 +263,5 @@ def outcome_of(
 def failed(kind: ErrorKind, message: str) -> Outcome:
     """Return the outcome of a run that never started."""
     is_retryable = kind is not ErrorKind.INVALID_PARAMETERS
-    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=is_retryable))
+    error = RunError(kind=kind, message=message, retryable=is_retryable)
+    return Outcome(code=ResultCode.FAILED, error=error, usage=unmeasured(NOT_STARTED))

@@ -1,4 +1,7 @@
-"""The CPU of a tree, added up over births, deaths and adoptions: pure arithmetic on readings."""
+"""The CPU of a run, added up: of a tree over births, deaths and adoptions, or of a control group.
+
+Pure arithmetic on readings.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import NamedTuple
 
 from worker.usage.process import Key, ProcessReading
 
-__all__ = ["Cpu", "CpuLedger"]
+__all__ = ["Cpu", "CpuLedger", "GroupCpu"]
 
 TICKS_OF_DOUBT_S = 0.02  # `cutime` and `cstime` are cut to whole ticks of 10 ms each
 
@@ -17,6 +20,20 @@ class Cpu(NamedTuple):
 
     user_s: float
     system_s: float
+
+
+class GroupCpu:
+    """Follow the counters of a control group, relative to their first reading."""
+
+    def __init__(self, first: tuple[float, float]) -> None:
+        """Start at a first reading (all, and in the kernel), which is not charged to the run."""
+        self._base_s, self._base_system_s = first
+        self.cpu = Cpu(0.0, 0.0)
+
+    def update(self, now: tuple[float, float]) -> Cpu:
+        """Take the next reading; return the CPU since the first."""
+        self.cpu = split(self.cpu, now[0] - self._base_s, now[1] - self._base_system_s)
+        return self.cpu
 
 
 class CpuLedger:

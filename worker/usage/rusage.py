@@ -13,5 +13,7 @@ class Rusage(NamedTuple):
     ru_utime: float  # seconds in user mode, its own and of the children that it waited for
     ru_stime: float  # seconds in the kernel
     ru_maxrss: int  # KiB, of the largest process
-    ru_inblock: int = 0  # blocks of 512 bytes read from devices, its own and of the children that it waited for
+    ru_inblock: int = (
+        0  # blocks of 512 bytes read from devices, its own and of the children that it waited for
+    )
     ru_oublock: int = 0  # the same, made dirty: written, or to be written

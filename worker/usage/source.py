@@ -16,7 +16,9 @@ __all__ = ["Source", "source_of_this_system"]
 class Source(NamedTuple):
     """A way to read a tree of processes: the root first, empty where the root is gone."""
 
-    read_tree: Callable[[int, Iterable[Key]], dict[Key, ProcessReading]]
+    read_tree: Callable[
+        [int, Iterable[Key], bool], dict[Key, ProcessReading]
+    ]  # the last: memory and disk too
     cpu_method: str  # with a CPU clock
     coarse_cpu_method: str  # without
 
@@ -28,14 +30,16 @@ def source_of_this_system() -> Source:
     return Source(read_tree_with_psutil, "psutil", "psutil")
 
 
-def read_tree_with_psutil(pid: int, known: Iterable[Key] = ()) -> dict[Key, ProcessReading]:
+def read_tree_with_psutil(
+    pid: int, known: Iterable[Key] = (), is_full: bool = True
+) -> dict[Key, ProcessReading]:
     """Read a tree on systems without /proc: slower, in coarser steps, and blind to orphans."""
     readings: dict[Key, ProcessReading] = {}
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
             reading = read_with_psutil(process)
-            readings[reading.key] = reading
+            readings[reading.key] = reading if is_full else reading._replace(ram_bytes=None, hwm_bytes=None)
     except psutil.Error:
         pass  # what ended meanwhile is missing, as it is in /proc
     expected = [key for key in known if key.pid == pid]
@@ -57,7 +61,7 @@ def read_with_psutil(process: psutil.Process) -> ProcessReading:
             reaped_s=reaped_user_s + reaped_system_s,
             reaped_system_s=reaped_system_s,
             has_reaped=True,
-            rss_bytes=memory.rss,
-            hwm_bytes=getattr(memory, "peak_wset", None),
             is_exact=False,
+            ram_bytes=memory.rss,  # with mapped files, which it does not tell apart
+            hwm_bytes=getattr(memory, "peak_wset", None),
         )

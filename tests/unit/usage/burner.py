@@ -40,6 +40,18 @@ def child_holds(mebibytes):
         hold(mebibytes)
         os._exit(0)
     os.waitpid(pid, 0)
+def write(path, mebibytes):
+    with open(path, "wb") as file:
+        for _ in range(mebibytes):
+            file.write(bytes(1 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+def child_writes(path, mebibytes):
+    pid = os.fork()
+    if pid == 0:
+        write(path, mebibytes)
+        os._exit(0)
+    os.waitpid(pid, 0)
 def nursery(seconds):
     read, write = os.pipe()
     pid = os.fork()

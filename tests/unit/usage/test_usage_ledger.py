@@ -20,8 +20,6 @@ def reading(pid: int, parent: int, own_s: float, reaped_s: float = 0.0) -> Proce
         reaped_s=reaped_s,
         reaped_system_s=0.0,
         has_reaped=reaped_s > 0,
-        rss_bytes=None,
-        hwm_bytes=None,
         is_exact=True,
     )
 

@@ -170,8 +170,8 @@ def test_the_peak_of_an_earlier_runs_grandchild_is_not_this_runs() -> None:
     assert usage.ram_peak_bytes < 40 * MIB
 
 
-def test_living_grandchildren_are_in_cpu_and_in_the_sum_of_memory() -> None:
-    """A process below the child counts while it lives, and stays counted when nobody waits for it."""
+def test_living_grandchildren_are_in_cpu_and_share_their_memory() -> None:
+    """A process below the child counts while it lives, and stays counted; pages of a fork count once."""
     with Burner() as burner:
         meter = started(burner)
         pid = int(burner.order("nursery(0.05)"))
@@ -179,7 +179,9 @@ def test_living_grandchildren_are_in_cpu_and_in_the_sum_of_memory() -> None:
         os.kill(pid, signal.SIGKILL)
         burner.order(f"os.waitpid({pid}, 0)")
         later = meter.sample()
-    assert usage.methods["ram_peak_bytes"] == "tree_rss_sampled"
+    assert usage.methods["ram_average_bytes"] == "tree_rss_sampled+tree_pss_sampled"
+    assert usage.ram_peak_bytes is not None
+    assert usage.ram_peak_bytes < 20 * MIB
     assert usage.cpu_s is not None
     assert later.cpu_s is not None
     assert usage.cpu_s >= 0.05
@@ -248,7 +250,7 @@ def test_a_meter_that_was_not_started_says_so() -> None:
 def test_where_the_peak_cannot_be_set_back_samples_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier peak of the process is not taken for this run's; the reason stands on the bill."""
     # Patched: root may always write clear_refs, so a refusal cannot be had for real here.
-    monkeypatch.setattr("worker.usage.peak.reset_peak", lambda pid: "the peak could not be reset")
+    monkeypatch.setattr("worker.usage.ram.reset_peak", lambda pid: "the peak could not be reset")
     with Burner() as burner:
         burner.order("hold(64)")
         meter = started(burner)

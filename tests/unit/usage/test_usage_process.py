@@ -58,7 +58,7 @@ def test_a_zombie_still_has_its_cpu_but_no_memory() -> None:
         reading = read_process(burner.pid)
     assert reading is not None
     assert reading.own_s >= 0.03
-    assert reading.rss_bytes is None
+    assert (reading.ram_bytes, reading.hwm_bytes) == (None, None)
 
 
 def test_a_process_that_is_gone_is_none() -> None:

@@ -1,0 +1,124 @@
+"""Put the figures of one run together: each with method and coverage, or why it is missing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from worker.usage.disk import DiskLedger
+from worker.usage.ledger import Cpu
+from worker.usage.ram import Ram
+from worker.usage.usage import Usage
+
+__all__ = ["Bill", "Seen"]
+
+CPU = ("cpu_user_s", "cpu_system_s")
+RAM = ("ram_peak_bytes", "ram_average_bytes")
+DISK = ("disk_read_bytes", "disk_written_bytes")
+
+
+class Seen:
+    """When each figure was last looked at, in monotonic seconds; None: never."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.started_mono: float | None = None
+        self.cpu_mono: float | None = None
+        self.ram_mono: float | None = None
+        self.disk_mono: float | None = None
+
+
+class Bill(NamedTuple):
+    """What was counted of a run."""
+
+    cpu: Cpu | None
+    cpu_method: str
+    ram: Ram
+    disk: DiskLedger | None
+    gpus: int
+    seen: Seen
+
+    def usage(self, now_mono: float, *, complete: bool, reason: str) -> Usage:
+        """Return the figures at a moment.
+
+        Args:
+            now_mono: the moment.
+            complete: whether they are those of the end.
+            reason: why processes could not be looked at; "" where they could.
+        """
+        started_mono = self.seen.started_mono
+        wall_s = None if started_mono is None else now_mono - started_mono
+        disk = None if self.disk is None else self.disk.disk
+        return Usage(
+            wall_s=wall_s,
+            cpu_user_s=None if self.cpu is None else self.cpu.user_s,
+            cpu_system_s=None if self.cpu is None else self.cpu.system_s,
+            ram_peak_bytes=self.ram.peak_bytes,
+            ram_average_bytes=self.ram.average.value,
+            disk_read_bytes=None if disk is None else disk.read_bytes,
+            disk_written_bytes=None if disk is None else disk.written_bytes,
+            gpu_allocated_s=gpu_allocated_s(wall_s, self.gpus),
+            complete=complete,
+            methods=self._methods(),
+            coverage=self._coverage(wall_s, complete=complete),
+            reasons=self._reasons(reason),
+        )
+
+    def _methods(self) -> dict[str, str]:
+        methods: dict[str, str] = {}
+        if self.seen.started_mono is not None:
+            methods |= {"wall_s": "clock", "gpu_allocated_s": "wall_x_gpus"}
+        if self.cpu is not None:
+            methods |= dict.fromkeys(CPU, self.cpu_method)
+        if self.ram.peak_bytes is not None:
+            methods["ram_peak_bytes"] = self.ram.peak_method
+        if self.ram.average.value is not None:
+            methods["ram_average_bytes"] = self.ram.average_method
+        if self.disk is not None and self.disk.disk is not None:
+            methods |= dict.fromkeys(DISK, "proc_io_tree")
+        return methods
+
+    def _coverage(self, wall_s: float | None, *, complete: bool) -> dict[str, float]:
+        """Return the share of the wall time that lies before the last look, or between samples; 0…1."""
+        if wall_s is None:
+            return {}
+        started_mono = self.seen.started_mono or 0.0
+
+        def share(seen_mono: float | None) -> float:
+            return 1.0 if complete else ratio((seen_mono or started_mono) - started_mono, wall_s)
+
+        found = dict.fromkeys(("wall_s", "gpu_allocated_s"), 1.0)
+        found |= dict.fromkeys(CPU, share(self.seen.cpu_mono))
+        found |= dict.fromkeys(DISK, share(self.seen.disk_mono))
+        found["ram_peak_bytes"] = share(self.seen.ram_mono)
+        found["ram_average_bytes"] = ratio(self.ram.average.covered_s, wall_s)
+        return {name: covered for name, covered in found.items() if name in self._methods()}
+
+    def _reasons(self, reason: str) -> dict[str, str]:
+        """Return why a figure is missing, or of an earlier time, or less than it could be."""
+        reasons: dict[str, str] = {}
+        if self.seen.started_mono is None:
+            reasons |= dict.fromkeys(("wall_s", "gpu_allocated_s"), reason)
+        if reason:
+            reasons |= dict.fromkeys((*CPU, *RAM, *DISK), reason)
+            return reasons
+        if self.ram.reason:
+            reasons["ram_peak_bytes"] = self.ram.reason
+        elif self.ram.peak_bytes is None:
+            reasons["ram_peak_bytes"] = "the process had ended before its memory was read"
+        if self.ram.average.value is None:
+            reasons["ram_average_bytes"] = "the process had ended before its memory was read"
+        if self.disk is not None and self.disk.reason:
+            reasons |= dict.fromkeys(DISK, self.disk.reason)
+        return reasons
+
+
+def ratio(part_s: float, whole_s: float) -> float:
+    """Return a share to four digits; of nothing, all."""
+    return round(min(1.0, part_s / whole_s), 4) if whole_s > 0 else 1.0
+
+
+def gpu_allocated_s(wall_s: float | None, gpus: int) -> float | None:
+    """Return GPU seconds that were set aside: 0.0 without a GPU, which is true and not unknown."""
+    if gpus == 0:
+        return 0.0
+    return None if wall_s is None else wall_s * gpus

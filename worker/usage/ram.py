@@ -1,0 +1,114 @@
+"""The memory of one run, anonymous and shared: its peak as several sources saw it, and its average.
+
+Pages of files are not counted: the kernel takes them back when it needs room. Each figure carries its method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from worker.usage.average import Average
+from worker.usage.process import Key, ProcessReading, pss_bytes, reset_peak, vm_hwm_bytes
+
+__all__ = ["Ram"]
+
+UNSEEN = "the process ended after the last look at its memory: the peak may have been higher"
+
+
+class Ram:
+    """Keep the highest memory seen since the start, and the average of what was sampled.
+
+    Each source may miss a peak, so the highest wins.
+
+    - ``cgroup_sampled``: what the run's control group held at a sample.
+    - ``tree_pss_sampled``: the sum over a tree at a sample, where a page of n users counts by n.
+    - ``tree_rss_sampled``: the sum of what each process maps. Exact for one process; for more, where PSS
+      cannot be read, pages that they share count once for each.
+    - ``vm_hwm``: the kernel's own high-water mark of one process, less the files that it maps now; misses
+      nothing in between, but counts one process.
+    - ``wait4_maxrss``: of the largest process, known at its end, less the same. It is inherited from whoever
+      started the process, so it is believed only above everything that it could have been inherited from.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.peak_bytes: int | None = None
+        self.peak_method = ""
+        self.reason = ""
+        self.is_final = True  # nothing was consumed after the last look
+        self.average = Average()
+        self._average_methods: list[str] = []
+        self._born_before: frozenset[Key] = frozenset()
+        self._root: Key | None = None
+        self._file_bytes = 0  # what the root mapped of files when it was seen last
+        self._inherited_bytes: int | None = None
+
+    @property
+    def average_method(self) -> str:
+        """Return how the samples of the average were taken."""
+        return "+".join(self._average_methods)
+
+    def start(self, root: ProcessReading, readings: dict[Key, ProcessReading]) -> None:
+        """Begin a run in a process whose earlier peak must not be taken for this run's."""
+        self.reason = reset_peak(root.key.pid)
+        self._root = root.key
+        self._born_before = frozenset(readings)
+        # A child reaped earlier may have set ru_maxrss; then it says nothing about this run.
+        self._inherited_bytes = None if root.has_reaped else root.hwm_bytes
+
+    def sample(self, at_mono: float, held_bytes: int, method: str) -> None:
+        """Take what the run held at one moment."""
+        self._take(held_bytes, method)
+        self.average.add(at_mono, held_bytes)
+        if method not in self._average_methods:
+            self._average_methods.append(method)
+
+    def see(self, readings: dict[Key, ProcessReading]) -> None:
+        """Take the high-water marks of a full reading."""
+        for key, reading in readings.items():
+            if key == self._root:
+                self._file_bytes = reading.file_bytes or self._file_bytes
+            if reading.hwm_bytes is not None and self._is_of_this_run(key):
+                self._take(reading.hwm_bytes - (reading.file_bytes or 0), "vm_hwm")
+
+    def end(self, maxrss_bytes: int, parent_pid: int, is_sampled: bool) -> None:
+        """Take `ru_maxrss` of the ended process where it tells more than the samples did.
+
+        Where it tells nothing, and no sample was taken right before the end, a peak may have been missed.
+        """
+        parent_bytes = vm_hwm_bytes(parent_pid)
+        inherited = (self._inherited_bytes, parent_bytes)
+        if None not in inherited and maxrss_bytes > max(known or 0 for known in inherited):
+            self._take(maxrss_bytes - self._file_bytes, "wait4_maxrss")
+        elif not is_sampled:
+            self.is_final = False
+            self.reason = self.reason or UNSEEN
+
+    def _is_of_this_run(self, key: Key) -> bool:
+        return (key == self._root and not self.reason) or key not in self._born_before
+
+    def _take(self, seen_bytes: int, method: str) -> None:
+        if seen_bytes > (self.peak_bytes or 0) or (seen_bytes == self.peak_bytes and method == "vm_hwm"):
+            self.peak_bytes, self.peak_method = seen_bytes, method
+
+
+def held_by_tree(
+    readings: dict[Key, ProcessReading], share: Callable[[int], int | None] = pss_bytes
+) -> tuple[int, str] | None:
+    """Return what the processes of a full reading hold, and how that was measured; None where nobody tells.
+
+    Args:
+        readings: of one tree.
+        share: measures one process's part where pages may be shared.
+    """
+    living = {
+        key.pid: reading.ram_bytes for key, reading in readings.items() if reading.ram_bytes is not None
+    }
+    if not living:
+        return None
+    if len(living) > 1:
+        shares = [share(pid) for pid in living]
+        known = [share_bytes for share_bytes in shares if share_bytes is not None]
+        if len(known) == len(shares):
+            return sum(known), "tree_pss_sampled"
+    return sum(living.values()), "tree_rss_sampled"
