@@ -28,7 +28,8 @@ from worker.reporting.reporter import Reporter
 __all__ = ["Attempts"]
 
 LOOK_S = 0.1  # at a lease that is nearly over, for a report that renews it
-CHECKPOINT_S = 10.0  # between two notes of a run's usage in the journal
+CHECKPOINT_S = 10.0  # between two notes of a run's usage in the journal, at most …
+FIRST_CHECKPOINT_S = 0.5  # … and after its start; short runs, of which there may be many, have none
 KNOWN_FIELDS = frozenset(
     {"id", "jobId", "orgId", "type", "title", "parameters", "createdBy", "createdAt", "updatedAt"}
     | {"runStatus", "runResult", "runProgress", "reportProgress", "priority"}
@@ -136,14 +137,16 @@ class Attempts:
         """Run the handler; what was stopped before it began ends without having run."""
         if stop.is_requested:
             return stopped_before_start(stop)
-        checkpoint_at_mono = self._clock.mono() + CHECKPOINT_S
+        started_mono = self._clock.mono()
+        checkpoint_at_mono = started_mono + FIRST_CHECKPOINT_S
         notes: set[asyncio.Task[None]] = set()
 
         def on_event(event: Event) -> None:
             nonlocal checkpoint_at_mono
             reporter.note(event)
-            if isinstance(event, UsageEvent) and self._clock.mono() >= checkpoint_at_mono:
-                checkpoint_at_mono = self._clock.mono() + CHECKPOINT_S
+            now = self._clock.mono()
+            if isinstance(event, UsageEvent) and now >= checkpoint_at_mono:
+                checkpoint_at_mono = now + min(now - started_mono, CHECKPOINT_S)
                 note = asyncio.create_task(self._journal.checkpoint(assignment.run_id, usage=event.usage))
                 notes.add(note)
                 note.add_done_callback(notes.discard)

@@ -23,7 +23,7 @@ from worker.reporting.entry_state import KEPT
 from worker.reporting.journal import Journal, JournalError
 from worker.reporting.records import DELIVERED_MARK, Entry
 from worker.reporting.report import terminal_report
-from worker.usage.usage import Usage
+from worker.usage.usage import Usage, read_details, unmeasured
 
 __all__ = ["KEPT", "Recovery"]
 
@@ -177,7 +177,7 @@ class Recovery:
 
         A checkpoint that it told on its way stands in its end too: results are replaced by it.
         """
-        usage = structs.replace(entry.usage, complete=False) if entry.usage else Usage()
+        usage = last_bill(entry.usage, read_details(run.results.get("usage")))
         error = RunError(
             kind=ErrorKind.WORKER_LOST, message="the agent ended while the run was going", retryable=True
         )
@@ -193,6 +193,14 @@ class Recovery:
                 "journal.refused", error=str(failure), hint="free the disk; nothing is claimed until then"
             )
         self._deliver(self._journal.entries[entry.run_id])
+
+
+def last_bill(noted: Usage | None, told: Usage | None) -> Usage:
+    """Return the later of what the journal and the server know of a lost run: its counters only grow."""
+    known = [usage for usage in (told, noted) if usage is not None]
+    if not known:
+        return unmeasured("the agent was lost before it noted anything")
+    return structs.replace(max(known, key=lambda usage: usage.wall_s or 0.0), complete=False)
 
 
 def must_be_instant(text: str) -> datetime:

@@ -192,7 +192,7 @@ class ChildTask:
             case Ready():
                 self._pilot.limits.ready(frame.limits, now)
                 self._pilot.hold(now)  # before anything else is heard: this process may stand still next
-                self._meter.sample()  # what the import cost, should the process vanish at once
+                self.heard.emit(UsageEvent(self._meter.sample()))  # what the import cost, should it vanish
                 self._wake.set()
             case NotLoaded():
                 self._not_loaded = frame

@@ -73,6 +73,8 @@ class RunState:
         told = {name: value for name, value in results.items() if value}
         if self.checkpoint is not None:
             told["checkpoint"] = self.checkpoint
+        if self.usage is not None:
+            told["usage"] = self.usage.as_details()
         body: dict[str, Any] = {
             "startedAt": format_instant(identity.started_at),
             "progress": round(self.progress, 6),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from msgspec import Struct, field
+from msgspec import Struct, ValidationError, convert, field
 
-__all__ = ["Usage", "rounded", "unmeasured"]
+__all__ = ["Usage", "read_details", "rounded", "unmeasured"]
 
-FIGURES = (
-    "wall_s", "cpu_user_s", "cpu_system_s", "ram_peak_bytes", "ram_average_bytes",
-    "disk_read_bytes", "disk_written_bytes", "gpu_allocated_s",
-)  # fmt: skip
+# Each figure's name in `results.usage`.
+NAMES: Final = {
+    "wall_s": "wallSeconds",
+    "cpu_user_s": "cpuUserSeconds",
+    "cpu_system_s": "cpuSystemSeconds",
+    "ram_peak_bytes": "ramPeakBytes",
+    "ram_average_bytes": "ramAverageBytes",
+    "disk_read_bytes": "diskReadBytes",
+    "disk_written_bytes": "diskWrittenBytes",
+    "gpu_allocated_s": "gpuAllocatedSeconds",
+}
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -53,15 +60,9 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     def as_details(self) -> dict[str, Any]:
         """Return `results.usage`: every figure with its method or the reason why it is unknown."""
+        figures = {key: getattr(self, name) for name, key in NAMES.items()}
         return {
-            "wallSeconds": rounded(self.wall_s),
-            "cpuUserSeconds": rounded(self.cpu_user_s),
-            "cpuSystemSeconds": rounded(self.cpu_system_s),
-            "ramPeakBytes": self.ram_peak_bytes,
-            "ramAverageBytes": self.ram_average_bytes,
-            "diskReadBytes": self.disk_read_bytes,
-            "diskWrittenBytes": self.disk_written_bytes,
-            "gpuAllocatedSeconds": rounded(self.gpu_allocated_s),
+            **{key: rounded(value) if isinstance(value, float) else value for key, value in figures.items()},
             "complete": self.complete,
             "methods": self.methods,
             "coverage": self.coverage,
@@ -69,9 +70,21 @@ class Usage(Struct, frozen=True, kw_only=True):
         }
 
 
+def read_details(told: object) -> Usage | None:
+    """Return what `results.usage` of a run said; None where it says nothing that is understood."""
+    if not isinstance(told, dict):
+        return None
+    fields = {name: told.get(key) for name, key in NAMES.items()}
+    fields |= {name: told.get(name) for name in ("complete", "methods", "coverage", "reasons")}
+    try:
+        return convert({name: value for name, value in fields.items() if value is not None}, Usage)
+    except ValidationError:
+        return None
+
+
 def unmeasured(reason: str) -> Usage:
     """Return the bill of a run of which nothing is known, and why."""
-    return Usage(reasons=dict.fromkeys(FIGURES, reason))
+    return Usage(reasons=dict.fromkeys(NAMES, reason))
 
 
 def rounded(seconds: float | None) -> float | None:

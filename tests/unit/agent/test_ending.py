@@ -151,7 +151,7 @@ def test_results_that_are_too_large_say_the_bound_and_what_to_do(files: int) -> 
     assert entry.terminal is not None
     assert entry.terminal["resultCode"] == "Failed"
     bound = 393_216 if not files else 393_216 - 4096 - 48
-    for words in ("too large to report: 600", f"{bound} are allowed", "ctx.artifact"):
+    for words in ("too large to report: 60", f"{bound} are allowed", "ctx.artifact"):
         assert words in entry.terminal["error"]
     assert "x" not in entry.terminal["results"]
     assert desk.spooled == {}

@@ -13,7 +13,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error
 from tests.unit.agent.test_claim import INGRESS, LOST, Shelf
 from tests.unit.reporting.memory import MemoryIO, no_space
-from worker.agent.recovery import Recovery
+from worker.agent.recovery import Recovery, last_bill
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire
 from worker.api.ids import claim_run_id
@@ -21,6 +21,7 @@ from worker.api.retry import Retrier
 from worker.reporting.journal import Journal
 from worker.reporting.records import DELIVERED_MARK, STORED_MARK, Entry
 from worker.storage.file import SpooledFile
+from worker.usage.usage import Usage, read_details
 
 AT = "2026-01-01T00:00:01.000Z"
 OURS = {"id": "r", "taskId": "t", "jobId": "j", "podId": "pod/a", "startedAt": AT}
@@ -229,3 +230,15 @@ def test_an_intent_whose_answer_gets_lost_again_is_asked_for_until_it_is_known()
     shelf.instead["POST"] = [(False, LOST), (True, LOST)]
     desk, _ = recovered(shelf)
     assert [entry.run_id for entry in desk.delivered] == ["r"]
+
+
+def test_a_lost_run_is_billed_by_what_was_known_last() -> None:
+    """The journal's note or what the server was told, whichever is later; incomplete, and never a guess."""
+    noted = Usage(wall_s=9.0, cpu_user_s=4.0, cpu_system_s=1.0, complete=True)
+    told = Usage(wall_s=12.0, cpu_user_s=5.0, cpu_system_s=1.5, methods={"cpu_user_s": "cgroup"})
+    assert last_bill(noted, None) == structs.replace(noted, complete=False)
+    assert last_bill(noted, read_details(told.as_details())) == told
+    assert last_bill(told, read_details(noted.as_details())) == told
+    nothing = last_bill(None, read_details({"wallSeconds": "many"}))
+    assert nothing.as_run_fields() == dict.fromkeys(("wallClockTime", "CPUTime", "GPUTime", "RAMUsage"))
+    assert nothing.reasons.keys() >= {"wall_s", "cpu_user_s", "ram_peak_bytes", "gpu_allocated_s"}

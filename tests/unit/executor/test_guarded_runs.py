@@ -77,6 +77,7 @@ import asyncio
 from pathlib import Path
 from tests.unit.executor.bench import bench
 from worker.executor import steering
+from worker.executor.executor import ProgressEvent
 from worker.executor.limits import Limits
 
 steering.GUARD_MARGIN_S = steering.LIMIT_GRACE_S = 0.1
@@ -84,7 +85,7 @@ steering.GUARD_MARGIN_S = steering.LIMIT_GRACE_S = 0.1
 async def main():
     folder, handlers = Path({str(tmp_path)!r}), Path({str(path)!r})
     async with bench(folder, handlers=handlers, limits=Limits(timeout_s=1.0)) as it:
-        tell = lambda event: print(getattr(event, "message", "-") or "-", flush=True)
+        tell = lambda event: print(event.message, flush=True) if isinstance(event, ProgressEvent) else None
         outcome = await it.run("hang", on_event=tell)
         print("ended", outcome.error.kind, flush=True)
 

@@ -82,7 +82,7 @@ def test_a_thread_that_was_left_behind_tells_nothing_for_the_next_run(tmp_path: 
             await it.run("thread-tells-later", is_first=True)
             it.events.clear()
             await it.run("thread-tells-later", is_first=False)
-            assert it.events == []
+            assert [event for event in it.events if not isinstance(event, UsageEvent)] == []
             assert len(it.spawner.pids) == 1
 
     within_limit(scenario())

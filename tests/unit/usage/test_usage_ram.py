@@ -31,8 +31,8 @@ def test_an_average_weighs_by_time() -> None:
 
 def test_an_average_of_one_sample_is_that_sample_and_of_none_unknown() -> None:
     """It covers nothing, which its coverage says; and None is not 0."""
+    assert Average().value is None
     average = Average()
-    assert average.value is None
     average.add(5.0, 7)
     assert (average.value, average.covered_s) == (7, 0.0)
 
@@ -54,7 +54,7 @@ def test_where_shares_cannot_be_read_the_sum_says_that_it_is_one() -> None:
 def test_mapped_files_are_no_part_of_the_peak() -> None:
     """The kernel's mark counts them; what is mapped now is taken off."""
     ram = Ram()
-    ram.start(reading(1, 10), {})
+    ram.start(reading(0, 10), {})
     ram.see(tree(reading(2, 10, files=300, hwm=400)))
     assert (ram.peak_bytes, ram.peak_method) == (100, "vm_hwm")
 
