@@ -1,4 +1,4 @@
-"""Measure the main path: `python -m tests.bench [--quick] [--json] [--save]`.
+"""Measure the main path: `python -m tests.bench [--quick] [--only PART] [--json] [--save]`.
 
 Starts the real server and real agents as processes, gives them tasks, and prints what it cost. Leaves nothing
 behind, unless --save puts the figures into docs/benchmarks.md.
@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +22,18 @@ from tests.bench.output import measure_output
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
 from tests.bench.throughput import measure_throughput
+from tests.bench.usage import measure_usage
 from tests.bench.world import BenchError, running_server
 
 __all__ = ["main"]
 
 SLOTS: Final = (1, 2, 8)
+PARTS: Final[dict[str, Callable[[Path, bool], list[Figure]]]] = {
+    "journal": lambda folder, is_quick: measure_journal(folder, 0.3 if is_quick else 3.0),
+    "minder": lambda folder, is_quick: measure_minder(),
+    "output": lambda folder, is_quick: measure_output(0.5 if is_quick else 3.0),
+    "usage": lambda folder, is_quick: measure_usage(60 if is_quick else 600),
+}
 BUILD: Final = Path(__file__).resolve().parents[2] / "build"  # on a real disk, where /tmp may be memory
 
 
@@ -37,6 +44,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--quick", action="store_true", help="a tenth of the work: is it alive, roughly how fast"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--only", choices=[*PARTS], help="this part alone, without server and agent")
     parser.add_argument("--save", action="store_true", help="add the figures to docs/benchmarks.md")
     return parser.parse_args(arguments)
 
@@ -49,13 +57,9 @@ def say(text: str) -> None:
 def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
     """Do everything, one measurement after the other, on one server with a fresh database."""
     say("bench: start-up and disk …")
-    figures = [
-        measure_help(),
-        measure_sync(folder),
-        *measure_journal(folder, 0.3 if is_quick else 3.0),
-        *measure_minder(),
-        *measure_output(0.5 if is_quick else 3.0),
-    ]
+    figures = [measure_help(), measure_sync(folder)]
+    for part in PARTS.values():
+        figures += part(folder, is_quick)
     with running_server(folder) as (server, caller):
         say("bench: an idle agent …")
         counts = (20, 3.0) if is_quick else (200, 30.0)
@@ -75,7 +79,10 @@ def main(arguments: Sequence[str]) -> int:
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
         try:
-            figures = measure(Path(folder), is_quick=options.quick)
+            if options.only:
+                figures = PARTS[options.only](Path(folder), options.quick)
+            else:
+                figures = measure(Path(folder), is_quick=options.quick)
         except BenchError as error:
             say(f"bench: {error}")
             return 1

@@ -60,6 +60,6 @@ def numbers(path: str) -> list[int]:
 
 def flat_number(text: str | None, *names: str) -> int | None:
     """Add up values of a file of lines "name value"; None where one of them is not there."""
-    found = dict(line.split(" ", 1) for line in (text or "").splitlines() if " " in line)
-    values = [found.get(name, "").strip() for name in names]
+    lines = f"\n{text or ''}"
+    values = [lines.partition(f"\n{name} ")[2].partition("\n")[0].strip() for name in names]
     return sum(map(int, values)) if all(value.isdecimal() for value in values) else None

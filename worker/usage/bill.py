@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from worker.usage.disk import DiskLedger
@@ -48,6 +49,7 @@ class Bill(NamedTuple):
         started_mono = self.seen.started_mono
         wall_s = None if started_mono is None else now_mono - started_mono
         disk = None if self.disk is None else self.disk.disk
+        methods = self._methods()
         return Usage(
             wall_s=wall_s,
             cpu_user_s=None if self.cpu is None else self.cpu.user_s,
@@ -58,8 +60,8 @@ class Bill(NamedTuple):
             disk_written_bytes=None if disk is None else disk.written_bytes,
             gpu_allocated_s=gpu_allocated_s(wall_s, self.gpus),
             complete=complete,
-            methods=self._methods(),
-            coverage=self._coverage(wall_s, complete=complete),
+            methods=methods,
+            coverage=self._coverage(methods, wall_s, complete=complete),
             reasons=self._reasons(reason),
         )
 
@@ -77,7 +79,7 @@ class Bill(NamedTuple):
             methods |= dict.fromkeys(DISK, "proc_io_tree")
         return methods
 
-    def _coverage(self, wall_s: float | None, *, complete: bool) -> dict[str, float]:
+    def _coverage(self, methods: Iterable[str], wall_s: float | None, *, complete: bool) -> dict[str, float]:
         """Return the share of the wall time that lies before the last look, or between samples; 0…1."""
         if wall_s is None:
             return {}
@@ -91,7 +93,7 @@ class Bill(NamedTuple):
         found |= dict.fromkeys(DISK, share(self.seen.disk_mono))
         found["ram_peak_bytes"] = share(self.seen.ram_mono)
         found["ram_average_bytes"] = ratio(self.ram.average.covered_s, wall_s)
-        return {name: covered for name, covered in found.items() if name in self._methods()}
+        return {name: found[name] for name in methods}
 
     def _reasons(self, reason: str) -> dict[str, str]:
         """Return why a figure is missing, or of an earlier time, or less than it could be."""

@@ -18,8 +18,9 @@ from worker.usage.usage import Usage
 
 __all__ = ["Meter"]
 
-SMALL_TREE = 3  # processes whose memory and disk are read with every sample …
-SMALL_GROUP = 1  # … and where a control group tells the rest
+SMALL_TREE = 3  # processes whose memory and disk are read with every sample
+TREE_SHARE = 0.0003  # of one core, for looks at the memory and the disk of larger ones …
+GROUP_SHARE = 0.00002  # … and at the processes of a group, which tells most without
 
 
 class Meter:
@@ -57,7 +58,7 @@ class Meter:
         self._ledger: CpuLedger | None = None
         self._disk: DiskLedger | None = None
         self._ram = Ram()
-        self._pace = Pace()
+        self._pace = Pace(TREE_SHARE)
         self._seen = Seen()
         self._cpu_method = ""
         self._missing = "the meter was not started"
@@ -78,7 +79,9 @@ class Meter:
         self._cpu_method = self._cpu_method_of(root)
         if first is not None:
             self._group_cpu, self._cpu_method = GroupCpu(first), "cgroup"
-        self._look_at_group(now)
+        if self._is_in_group:
+            self._pace = Pace(GROUP_SHARE)
+        self._look_at_group_memory(now)
         self._look_at_memory(now, readings, is_due=True)
         self._seen.cpu_mono = self._seen.disk_mono = now
         return self._usage(complete=False, reason="")
@@ -121,33 +124,41 @@ class Meter:
         """Take a sample; return "" or why there is none of the processes."""
         if self._ledger is None:
             return self._missing
-        now, is_in_group = self._clock.mono(), self._group_cpu is not None
+        now = self._clock.mono()
         self._look_at_group(now)
         is_due = is_last or self._pace.is_due(now)
-        is_full = is_due or len(self._ledger.known) <= (SMALL_GROUP if is_in_group else SMALL_TREE)
-        if is_in_group and not is_full:
+        if self._is_in_group and not is_due:
             return ""
+        is_full = is_due or len(self._ledger.known) <= SMALL_TREE
         began_s = time.thread_time()
         readings, reason = self._read(self._ledger.known, is_full=is_full)
         if self._root(readings) is None:
             return reason
         self._ledger.update(readings)
-        if not is_in_group:
+        if self._group_cpu is None:
             self._seen.cpu_mono = now
         if is_full and self._disk is not None:
             self._disk.update(readings)
             self._seen.disk_mono = now
             self._ram.see(readings)
             self._look_at_memory(now, readings, is_due=is_due)
-        if is_due and len(readings) > 1:
+        if is_due and (self._is_in_group or len(readings) > 1):
             self._pace.looked(now, time.thread_time() - began_s)
         return ""
+
+    @property
+    def _is_in_group(self) -> bool:
+        """Tell whether a control group counts all that must be looked at often."""
+        return self._group_cpu is not None and self._group.memory is not None
 
     def _look_at_group(self, now: float) -> None:
         """Read what the control group counts."""
         if self._group_cpu is not None and (cpu_s := self._group.cpu_s()) is not None:
             self._group_cpu.update(cpu_s)
             self._seen.cpu_mono = now
+        self._look_at_group_memory(now)
+
+    def _look_at_group_memory(self, now: float) -> None:
         if (held_bytes := self._group.memory_bytes()) is not None:
             self._ram.sample(now, held_bytes, "cgroup_sampled")
             self._seen.ram_mono = now

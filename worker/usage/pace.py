@@ -5,14 +5,14 @@ from __future__ import annotations
 __all__ = ["Pace"]
 
 EVERY_S = 10.0  # at most
-SHARE = 0.0003  # of one core, at most
 
 
 class Pace:
-    """Look at once, then at most every 10 s, and more seldom where a look costs more than 3 ms."""
+    """Look at once, then at most every 10 s, and more seldom where looks cost too much."""
 
-    def __init__(self) -> None:
-        """Start with the first look due."""
+    def __init__(self, share: float) -> None:
+        """Start with the first look due; `share` of one core is what looks may take."""
+        self._share = share
         self._next_mono = float("-inf")
 
     def is_due(self, now_mono: float) -> bool:
@@ -21,4 +21,4 @@ class Pace:
 
     def looked(self, now_mono: float, cost_s: float) -> None:
         """Take what a look cost, in CPU seconds."""
-        self._next_mono = now_mono + max(EVERY_S, cost_s / SHARE)
+        self._next_mono = now_mono + max(EVERY_S, cost_s / self._share)

@@ -6,13 +6,18 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.unit.usage.burner import Burner
 from worker.clock import SystemClock
+from worker.minder.cpu_group import CpuGroup
+from worker.minder.memory_group import MemoryGroup
 from worker.usage.meter import Meter
+from worker.usage.process import Key, ProcessReading, read_tree
+from worker.usage.run_group import RunGroup
 from worker.usage.source import Source, read_tree_with_psutil
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -282,6 +287,63 @@ def test_the_portable_source_measures_the_same() -> None:
         usage = meter.sample()
     assert usage.cpu_s == pytest.approx(0.1, abs=0.04)
     assert usage.methods["cpu_user_s"] == "psutil"
+
+
+class HeldMemory(MemoryGroup):
+    """A group that holds 50 MiB."""
+
+    def used_bytes(self) -> int | None:
+        """Return what it holds."""
+        return 50 * MIB
+
+
+def test_in_a_control_group_processes_are_looked_at_seldom() -> None:
+    """At the start, then at most every ten seconds; the group tells CPU and memory meanwhile."""
+    looks: list[float] = []
+    clock = SetClock()
+
+    def counting(pid: int, known: Iterable[Key], is_full: bool) -> dict[Key, ProcessReading]:
+        looks.append(clock.mono_s - 100.0)
+        return read_tree(pid, known, is_full)
+
+    group = RunGroup(ListedCpu([(1.0, 0.5)] * 10), HeldMemory(2, "/nowhere"))
+    source = Source(counting, "process_clock", "proc_stat")
+    meter = Meter(os.getpid(), clock, source=source, group=group)
+    usage = meter.start()
+    for second in range(1, 10):
+        clock.mono_s = 100.0 + second
+        usage = meter.sample()
+    assert looks == [0.0, 1.0]
+    assert (usage.cpu_s, usage.methods["cpu_user_s"]) == (0.0, "cgroup")
+    assert usage.coverage["cpu_user_s"] == 1.0
+    assert usage.coverage["disk_read_bytes"] == pytest.approx(1 / 9, abs=1e-3)
+    assert usage.ram_average_bytes == 50 * MIB
+
+
+def test_of_a_group_that_vanished_the_last_figures_stay() -> None:
+    """They are of an earlier time, which their coverage says; nothing becomes 0."""
+    clock, counted = SetClock(), [(1.0, 0.25), (3.0, 0.75)]
+    group = RunGroup(cpu=ListedCpu(counted))
+    meter = Meter(os.getpid(), clock, group=group)
+    usage = meter.start()
+    for second in (1, 2):
+        clock.mono_s = 100.0 + second
+        usage = meter.sample()
+    assert (usage.cpu_user_s, usage.cpu_system_s) == (1.5, 0.5)
+    assert usage.coverage["cpu_user_s"] == 0.5
+
+
+class ListedCpu(CpuGroup):
+    """A group that says one thing after another, and then nothing."""
+
+    def __init__(self, counted: list[tuple[float, float]]) -> None:
+        """Take what it says."""
+        super().__init__(2, "/nowhere")
+        self.counted = counted
+
+    def used_s(self) -> tuple[float, float] | None:
+        """Return the next."""
+        return self.counted.pop(0) if self.counted else None
 
 
 def peak_of(pid: int) -> int:
