@@ -202,8 +202,13 @@ def test_one_run_is_shown_with_machine_usage_and_results(server: RunningServer, 
 
     run_id = asyncio.run(work())
     text = cli("runs", run_id, "--no-json").out
-    for said in ("Success", "1.50 s", "1.0 GiB", '"answer": 42', "peak RAM  –"):
-        assert said in text
+    for said in ("Success", "1.50 s", "1.0 GiB", '"answer": 42', "peak RAM –"):
+        assert said in " ".join(text.split())
+    for which in ((run_id,), ("--job", done["job"]["id"])):
+        assert "1 run 1.50 s" in " ".join(
+            cli("runs", *which, "--bill", "--no-json").out.replace("–", "").split()
+        )
+        assert json.loads(cli("runs", *which, "--bill").out)["sum"]["cpuSeconds"] == 1.5
     assert json.loads(cli("runs", run_id).out)["results"] == {"answer": 42}
     ran = cli("watch", done["job"]["id"], "--no-json")
     assert ran.code == 0

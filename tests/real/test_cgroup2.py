@@ -25,6 +25,9 @@ SUITE: Final = [
     "no:cacheprovider",
     "--assert=plain",
     "tests/unit/groups/test_groups_real.py",
+    "tests/unit/groups/test_cpu_group.py",
+    "tests/unit/usage/test_usage_burners.py::test_memory_of_a_known_size",
+    "tests/unit/usage/test_usage_burners.py::test_threads",
 ]
 EAT: Final = [*MILLHAND, "run", EATER, "--json"]  # slowly enough: the machine is emulated
 NOBODY: Final = 1000
@@ -133,6 +136,14 @@ def test_a_run_has_a_limit_of_its_own(answers: dict[str, dict[str, Any]]) -> Non
     answer = said(answers, "run")
     assert answer["error"]["kind"] == "out_of_memory", answer
     assert "64 MiB" in answer["error"]["message"]
+
+
+def test_a_run_is_billed_by_its_group(answers: dict[str, dict[str, Any]]) -> None:
+    """CPU and memory are what v2 counts, though the run was killed in the end."""
+    usage = said(answers, "run")["usage"]
+    assert usage["methods"]["cpu_user_s"] == "cgroup", usage
+    assert "cgroup_sampled" in usage["methods"]["ram_average_bytes"], usage
+    assert usage["cpuUserSeconds"] + usage["cpuSystemSeconds"] > 0
 
 
 def test_a_pod_that_dies_as_a_whole_is_saved_by_the_guard(answers: dict[str, dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-__all__ = ["DASH", "ago", "count", "duration", "instant", "percent", "shorten", "size", "text"]
+__all__ = ["DASH", "ago", "count", "duration", "energy", "instant", "percent", "shorten", "size", "text"]
 
 DASH = "–"
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -20,6 +20,16 @@ def size(n_bytes: float | None) -> str:
             break
         value /= 1024
     return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def energy(joules: float | None) -> str:
+    """Return joules, and from 36 kJ on the watt hours that people pay for: ``512 J``, ``1.25 kWh``."""
+    if joules is None:
+        return DASH
+    if joules < 36_000:
+        return f"{joules:.0f} J"
+    watt_hours = joules / 3600
+    return f"{watt_hours:.1f} Wh" if watt_hours < 1000 else f"{watt_hours / 1000:.2f} kWh"
 
 
 def duration(seconds: float | None) -> str:

@@ -228,6 +228,8 @@ def show(out: Output, outcome: Outcome, made: Files, copied: list[Path]) -> None
     pairs += [
         ("wall", human.duration(usage.wall_s)), ("CPU", human.duration(usage.cpu_s)),
         ("GPU", human.duration(usage.gpu_allocated_s)), ("peak RAM", human.size(usage.ram_peak_bytes)),
+        ("average RAM", human.size(usage.ram_average_bytes)), ("read", human.size(usage.disk_read_bytes)),
+        ("written", human.size(usage.disk_written_bytes)),
     ]  # fmt: skip
     files = [str(path) for path in copied] or [file.url for file in made]
     pairs += [("file", name) for name in files]

@@ -29,6 +29,7 @@ MEMORY: Final = ("requestRAM", "limitRAM", "nodeRAM")
     "runs",
     examples="""
 millhand runs --job 4bd52287-0f1a-4617-8f0e-dc6b8949edd9
+millhand runs --job 4bd52287-0f1a-4617-8f0e-dc6b8949edd9 --bill --all
 millhand runs --task 9ca1d8c6-e825-4120-985b-0ee454dda1d4
 millhand runs 19f80218-d11a-466d-8641-dfa0ebfece66         # results, usage, machine, error
 """,
@@ -36,6 +37,7 @@ millhand runs 19f80218-d11a-466d-8641-dfa0ebfece66         # results, usage, mac
 @click.argument("run_id", required=False)
 @click.option("--job", "job_id", metavar="JOB_ID", help="The runs of this job.")
 @click.option("--task", "task_id", metavar="TASK_ID", help="The runs of this task.")
+@click.option("--bill", "is_bill", is_flag=True, help="What each run consumed, and all together.")
 @limit_options
 @output_options
 @api_settings
@@ -44,6 +46,7 @@ def command(
     run_id: str | None,
     job_id: str | None,
     task_id: str | None,
+    is_bill: bool,
     limit: int,
     everything: bool,
     out: Output,
@@ -56,7 +59,8 @@ def command(
 
     async def work(session: Session) -> None:
         if run_id is not None:
-            show(out, await session.ask(lambda: session.api.get_run(run_id)))
+            run = await session.ask(lambda: session.api.get_run(run_id))
+            show_bills(out, [run]) if is_bill else show(out, run)
             return
         runs = await session.pages(
             lambda page, per_page: session.api.list_runs(
@@ -64,7 +68,7 @@ def command(
             ),
             limit_of(limit, everything),
         )
-        show_all(out, runs)
+        show_bills(out, runs) if is_bill else show_all(out, runs)
 
     with_session(api, work)
     return 0
@@ -82,27 +86,40 @@ def show_all(out: Output, runs: list[Run]) -> None:
         out.say("no runs")
 
 
+def show_bills(out: Output, runs: list[Run]) -> None:
+    """Write what runs consumed; those that have not begun are left out."""
+    from worker.cli.bill import bill_table, bills_document
+
+    if out.is_json:
+        out.json(bills_document(runs))
+    elif any(run.started_at is not None for run in runs):
+        out.table(bill_table(runs))
+    else:
+        out.say("no run has begun")
+
+
 def show(out: Output, run: Run) -> None:
     """Write one run."""
     if out.is_json:
         out.json(run.raw)
         return
     from worker.cli import human
-    from worker.cli.view import Bill, record, status_text
+    from worker.cli.bill import usage_pairs
+    from worker.cli.view import record, status_text
 
-    bill = Bill(run)
     pairs: list[tuple[str, object]] = [
         ("task", run.task_id), ("job", run.job_id), ("status", status_text(str(run.status))),
         ("result", status_text(run.result_code)), ("error", run.error),
         ("progress", human.percent(run.progress)), ("created", human.instant(run.created_at)),
         ("started", human.instant(run.started_at)), ("stopped", human.instant(run.stopped_at)),
-        ("wall", bill.wall), ("CPU", bill.cpu), ("GPU", bill.gpu), ("peak RAM", bill.ram),
     ]  # fmt: skip
     record(out, f"run {run.id}", pairs)
+    record(out, "\nusage", usage_pairs(run))
     record(out, "\nmachine", machine(run.raw))
-    if run.results:
+    results = {name: value for name, value in run.results.items() if name != "usage"}
+    if results:
         out.console().print("\nresults")
-        out.console().print_json(json.dumps(run.results, default=str))
+        out.console().print_json(json.dumps(results, default=str))
 
 
 def machine(raw: dict[str, Any]) -> list[tuple[str, object]]:

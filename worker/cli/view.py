@@ -91,13 +91,13 @@ def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
 
 def runs_table(runs: Iterable[Run]) -> Table:
     """Return runs, one a row, with their bill."""
-    made = table("run", "status", "result", "started", "wall", "CPU", "peak RAM", "error",
-                 numbers=("wall", "CPU", "peak RAM"), whole=("run",))  # fmt: skip
+    made = table("run", "status", "result", "started", "wall", "CPU", "GPU", "peak RAM", "error",
+                 numbers=("wall", "CPU", "GPU", "peak RAM"), whole=("run",))  # fmt: skip
     for run in runs:
         bill = Bill(run)
         made.add_row(
             run.id, status_text(str(run.status)), status_text(run.result_code), human.instant(run.started_at),
-            bill.wall, bill.cpu, bill.ram, Text(human.shorten(run.error or "", 60)),
+            bill.wall, bill.cpu, bill.gpu, bill.ram, Text(human.shorten(run.error or "", 60)),
         )  # fmt: skip
     return made
 

@@ -35,7 +35,7 @@ class Bill(NamedTuple):
     cpu_method: str
     ram: Ram
     disk: DiskLedger | None
-    gpus: int
+    gpus: float
     seen: Seen
 
     def usage(self, now_mono: float, *, complete: bool, reason: str) -> Usage:
@@ -119,7 +119,7 @@ def ratio(part_s: float, whole_s: float) -> float:
     return round(min(1.0, part_s / whole_s), 4) if whole_s > 0 else 1.0
 
 
-def gpu_allocated_s(wall_s: float | None, gpus: int) -> float | None:
+def gpu_allocated_s(wall_s: float | None, gpus: float) -> float | None:
     """Return GPU seconds that were set aside: 0.0 without a GPU, which is true and not unknown."""
     if gpus == 0:
         return 0.0

@@ -36,7 +36,7 @@ class Meter:
         pid: int,
         clock: Clock,
         *,
-        gpus: int = 0,
+        gpus: float = 0,
         source: Source | None = None,
         group: RunGroup | None = None,
     ) -> None:
@@ -45,7 +45,7 @@ class Meter:
         Args:
             pid: the run's process.
             clock: for durations.
-            gpus: how many GPUs are given to the run alone.
+            gpus: how many GPUs are given to the run, parts of one as a part.
             source: where processes are read; by default what this system has.
             group: the control group that the process was started in.
         """
