@@ -1,0 +1,140 @@
+"""The bills of runs in real children of a real minder, with control groups and without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.executor.bench import bench, within_limit
+from tests.unit.groups.real import opened
+from worker.executor import spawn
+from worker.executor.minder_process import Minder
+from worker.executor.outcome import Outcome
+
+MIB = 1 << 20
+EXACT = 0.02  # of what the handler says
+AROUND_S = 0.02  # starting and ending a run, beside what the handler counts
+HANDLERS = '''
+"""Handlers that say what they used."""
+import os, resource, time
+from pathlib import Path
+from worker import Context, handler
+
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+
+def used():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+@handler("burn")
+def burning(ctx: Context, *, seconds: float, mib: int = 0, tell: str = "", then: str = "return") -> dict:
+    """Burn, half of it in short children; hold; then return or die."""
+    before = used()
+    held = bytearray(os.urandom(1 << 20)) * mib if mib else b""
+    burn(seconds / 2)
+    for _ in range(50):
+        if (pid := os.fork()) == 0:
+            burn(seconds / 100)
+            os._exit(0)
+        os.waitpid(pid, 0)
+    burnt_s = used() - before
+    if tell:
+        Path(tell).write_text(str(burnt_s))
+    if then == "die":
+        os.kill(os.getpid(), 9)
+    return {"burnt_s": burnt_s, "held": len(held)}
+
+@handler("leave-behind")
+def leave_behind(ctx: Context, *, count: int, seconds: float) -> dict:
+    """Start processes that nobody waits for, and go when the last has ended."""
+    reading, writing = os.pipe()
+    for _ in range(count):
+        if (pid := os.fork()) == 0:
+            if os.fork() == 0:
+                os.setsid()
+                burn(seconds)
+                os.write(writing, b"x")
+            os._exit(0)
+        os.waitpid(pid, 0)
+    os.close(writing)
+    while os.read(reading, 1): pass
+    return {"burnt_s": count * seconds}
+'''
+
+
+@pytest.fixture(params=[True, False], ids=["groups", "no-groups"])
+def has_groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Let the minder make control groups, or forbid it."""
+    given: bool = request.param
+    if given:
+        with opened("probe"):
+            pass  # else it is skipped
+
+    def minder(**settings: Any) -> Minder:
+        return Minder(**settings | {"has_groups": given})
+
+    monkeypatch.setattr(spawn, "Minder", minder)  # the bench has no setting for it
+    return given
+
+
+def written(path: Path) -> Path:
+    """Return the file of handlers."""
+    file = path / "burning.py"
+    file.write_text(HANDLERS)
+    return file
+
+
+def is_billed(outcome: Outcome, burnt_s: float) -> bool:
+    """Tell whether a bill has what was burnt."""
+    cpu_s = outcome.usage.cpu_s
+    return cpu_s is not None and abs(cpu_s - burnt_s) <= EXACT * burnt_s + AROUND_S
+
+
+def test_a_warm_childs_run_is_billed_from_its_own_start(tmp_path: Path, has_groups: bool) -> None:
+    """Neither the CPU nor the memory that an earlier run had and gave back; short children are counted."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=written(tmp_path)) as it:
+            first = await it.run("burn", seconds=0.6, mib=100)
+            second = await it.run("burn", seconds=1.0)
+            assert len(it.spawner.pids) == 1
+            assert (first.usage.ram_peak_bytes or 0) >= 100 * MIB
+            assert is_billed(second, second.value["burnt_s"]), (second.usage, second.value)
+            assert (second.usage.ram_peak_bytes or 10**12) < 60 * MIB
+            assert second.usage.complete
+            if not has_groups:
+                assert second.usage.methods["cpu_user_s"] == "process_clock"
+
+    within_limit(scenario())
+
+
+def test_who_dies_has_used_what_it_used(tmp_path: Path, has_groups: bool) -> None:
+    """The last words of the kernel are on the bill of a run that was killed."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=written(tmp_path)) as it:
+            await it.run("burn", seconds=0.01)
+            tell = tmp_path / "burnt"
+            died = await it.run("burn", seconds=1.0, tell=str(tell), then="die")
+            assert died.error is not None
+            assert is_billed(died, float(tell.read_text())), died.usage
+            assert died.usage.methods["cpu_user_s"] == ("cgroup" if has_groups else "wait4")
+
+    within_limit(scenario())
+
+
+@pytest.mark.usefixtures("has_groups")
+def test_what_nobody_waited_for_is_on_the_bill(tmp_path: Path) -> None:
+    """A hundred orphans in sessions of their own, of 8 ms each: no sample saw them."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=written(tmp_path)) as it:
+            await it.run("burn", seconds=0.01)
+            left = await it.run("leave-behind", count=100, seconds=0.008)
+            assert (left.usage.cpu_s or 0) >= left.value["burnt_s"] * (1 - EXACT)
+
+    within_limit(scenario())
