@@ -19,8 +19,10 @@ from worker.usage.usage import Usage
 __all__ = ["Meter"]
 
 SMALL_TREE = 3  # processes whose memory and disk are read with every sample
-TREE_SHARE = 0.0003  # of one core, for looks at the memory and the disk of larger ones …
-GROUP_SHARE = 0.00002  # … and at the processes of a group, which tells most without
+DETAILS_S = 10.0  # between two looks at the memory and the disk of larger ones, at least
+TREE_SHARE = 0.0003  # of one core, for these looks …
+GROUP_SHARE = 0.00002  # … and for those at the processes of a group, which tells most without
+WALK_SHARE = 0.002  # … and for the CPU of a tree: one of hundreds of processes is seen less often
 
 
 class Meter:
@@ -58,7 +60,8 @@ class Meter:
         self._ledger: CpuLedger | None = None
         self._disk: DiskLedger | None = None
         self._ram = Ram()
-        self._pace = Pace(TREE_SHARE)
+        self._pace = Pace(TREE_SHARE, DETAILS_S)
+        self._walks = Pace(WALK_SHARE, 0.0)
         self._seen = Seen()
         self._cpu_method = ""
         self._missing = "the meter was not started"
@@ -80,7 +83,7 @@ class Meter:
         if first is not None:
             self._group_cpu, self._cpu_method = GroupCpu(first), "cgroup"
         if self._is_in_group:
-            self._pace = Pace(GROUP_SHARE)
+            self._pace = Pace(GROUP_SHARE, DETAILS_S)
         self._look_at_group_memory(now)
         self._look_at_memory(now, readings, is_due=True)
         self._seen.cpu_mono = self._seen.disk_mono = now
@@ -127,7 +130,7 @@ class Meter:
         now = self._clock.mono()
         self._look_at_group(now)
         is_due = is_last or self._pace.is_due(now)
-        if self._is_in_group and not is_due:
+        if not is_due and (self._is_in_group or not self._walks.is_due(now)):
             return ""
         is_full = is_due or len(self._ledger.known) <= SMALL_TREE
         began_s = time.thread_time()
@@ -142,8 +145,11 @@ class Meter:
             self._seen.disk_mono = now
             self._ram.see(readings)
             self._look_at_memory(now, readings, is_due=is_due)
-        if is_due and (self._is_in_group or len(readings) > 1):
-            self._pace.looked(now, time.thread_time() - began_s)
+        cost_s = time.thread_time() - began_s
+        if not is_due:
+            self._walks.looked(now, cost_s)
+        elif self._is_in_group or len(readings) > 1:
+            self._pace.looked(now, cost_s)
         return ""
 
     @property

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 __all__ = ["Pace"]
 
-EVERY_S = 10.0  # at most
-
 
 class Pace:
-    """Look at once, then at most every 10 s, and more seldom where looks cost too much."""
+    """Look at once, then at most once in a time, and more seldom where looks cost too much."""
 
-    def __init__(self, share: float) -> None:
-        """Start with the first look due; `share` of one core is what looks may take."""
+    def __init__(self, share: float, every_s: float) -> None:
+        """Start with the first look due.
+
+        Args:
+            share: of one core, what looks may take.
+            every_s: the least time between two.
+        """
         self._share = share
+        self._every_s = every_s
         self._next_mono = float("-inf")
 
     def is_due(self, now_mono: float) -> bool:
@@ -21,4 +25,4 @@ class Pace:
 
     def looked(self, now_mono: float, cost_s: float) -> None:
         """Take what a look cost, in CPU seconds."""
-        self._next_mono = now_mono + max(EVERY_S, cost_s / self._share)
+        self._next_mono = now_mono + max(self._every_s, cost_s / self._share)

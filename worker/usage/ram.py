@@ -12,6 +12,10 @@ from worker.usage.process import Key, ProcessReading, pss_bytes, reset_peak, vm_
 
 __all__ = ["Ram"]
 
+SHARES_MOST = (
+    100  # processes whose shares of pages are added up: each costs a tenth of a millisecond or more …
+)
+SHARES_BYTES = 4 << 30  # … and this much of pages some 40 ms, while the agent does nothing else
 UNSEEN = "the process ended after the last look at its memory: the peak may have been higher"
 
 
@@ -106,9 +110,10 @@ def held_by_tree(
     }
     if not living:
         return None
-    if len(living) > 1:
+    held_bytes = sum(living.values())
+    if 1 < len(living) <= SHARES_MOST and held_bytes <= SHARES_BYTES:
         shares = [share(pid) for pid in living]
         known = [share_bytes for share_bytes in shares if share_bytes is not None]
         if len(known) == len(shares):
             return sum(known), "tree_pss_sampled"
-    return sum(living.values()), "tree_rss_sampled"
+    return held_bytes, "tree_rss_sampled"

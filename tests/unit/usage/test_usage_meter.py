@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -318,6 +319,31 @@ def test_in_a_control_group_processes_are_looked_at_seldom() -> None:
     assert usage.coverage["cpu_user_s"] == 1.0
     assert usage.coverage["disk_read_bytes"] == pytest.approx(1 / 9, abs=1e-3)
     assert usage.ram_average_bytes == 50 * MIB
+
+
+def test_a_tree_that_costs_much_is_looked_at_less_often() -> None:
+    """Hundreds of processes cost milliseconds: no more than 0.2 % of a core goes into their CPU."""
+    looks: list[float] = []
+    clock = SetClock()
+    own = next(iter(read_tree(os.getpid(), is_full=True).values()))
+    many = {Key(-number, 1): own._replace(key=Key(-number, 1), ram_bytes=None) for number in range(4)}
+
+    def costly(pid: int, known: Iterable[Key], is_full: bool) -> dict[Key, ProcessReading]:
+        looks.append(clock.mono_s - 100.0)
+        until_s = time.thread_time() + 0.0045
+        while time.thread_time() < until_s:
+            pass
+        return {own.key: own, **many}
+
+    meter = Meter(os.getpid(), clock, source=Source(costly, "process_clock", "proc_stat"))
+    meter.start()
+    for second in range(1, 9):
+        clock.mono_s = 100.0 + second
+        meter.sample()
+    assert looks == [0.0, 1.0, 2.0, 5.0, 8.0]  # the first in full, then walks of 4.5 ms, three seconds apart
+    meter.sample(is_last=True)
+    assert looks[-1] == 8.0
+    assert len(looks) == 6
 
 
 def test_of_a_group_that_vanished_the_last_figures_stay() -> None:

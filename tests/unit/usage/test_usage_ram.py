@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.usage.average import Average
 from worker.usage.pace import Pace
 from worker.usage.process import Key, ProcessReading
-from worker.usage.ram import Ram, held_by_tree
+from worker.usage.ram import SHARES_BYTES, SHARES_MOST, Ram, held_by_tree
 
 BLANK = ProcessReading(Key(0, 0), 0, 1, 0.0, 0.0, 0.0, 0.0, has_reaped=False, is_exact=True)
 
@@ -51,6 +51,14 @@ def test_where_shares_cannot_be_read_the_sum_says_that_it_is_one() -> None:
     assert held_by_tree(tree(reading(1, None))) is None
 
 
+def test_shares_of_very_large_trees_are_not_added_up() -> None:
+    """The kernel walks every page, and the agent would stand still meanwhile."""
+    many = tree(*(reading(pid, 100) for pid in range(1, SHARES_MOST + 2)))
+    assert held_by_tree(many, lambda _: 1) == (100 * (SHARES_MOST + 1), "tree_rss_sampled")
+    large = tree(reading(1, SHARES_BYTES), reading(2, 1))
+    assert held_by_tree(large, lambda _: 1) == (SHARES_BYTES + 1, "tree_rss_sampled")
+
+
 def test_mapped_files_are_no_part_of_the_peak() -> None:
     """The kernel's mark counts them; what is mapped now is taken off."""
     ram = Ram()
@@ -70,7 +78,7 @@ def test_a_mark_from_before_the_run_is_not_taken() -> None:
 
 def test_costly_looks_are_seldom() -> None:
     """Ten seconds apart; a look of 30 ms comes every hundred, where it may take 0.03 % of a core."""
-    pace = Pace(0.0003)
+    pace = Pace(0.0003, 10.0)
     assert pace.is_due(0.0)
     pace.looked(0.0, 0.001)
     assert (pace.is_due(9.9), pace.is_due(10.0)) == (False, True)
