@@ -24,6 +24,7 @@ class Seen:
         """Start with nothing seen."""
         self.started_mono: float | None = None
         self.cpu_mono: float | None = None
+        self.cpu_reason = ""  # why the CPU is of an earlier time
         self.ram_mono: float | None = None
         self.disk_mono: float | None = None
 
@@ -100,9 +101,11 @@ class Bill(NamedTuple):
         reasons: dict[str, str] = {}
         if self.seen.started_mono is None:
             reasons |= dict.fromkeys(("wall_s", "gpu_allocated_s"), reason)
+        if self.seen.cpu_reason:
+            reasons |= dict.fromkeys(CPU, self.seen.cpu_reason)
         if reason:
-            reasons |= dict.fromkeys((*CPU, *RAM, *DISK), reason)
-            return reasons
+            by_tree = (*RAM, *DISK) if self.cpu_method == "cgroup" else (*CPU, *RAM, *DISK)
+            return dict.fromkeys(by_tree, reason) | reasons
         if self.ram.reason:
             reasons["ram_peak_bytes"] = self.ram.reason
         elif self.ram.peak_bytes is None:

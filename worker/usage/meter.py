@@ -23,6 +23,7 @@ DETAILS_S = 10.0  # between two looks at the memory and the disk of larger ones,
 TREE_SHARE = 0.0003  # of one core, for these looks …
 GROUP_SHARE = 0.00002  # … and for those at the processes of a group, which tells most without
 WALK_SHARE = 0.002  # … and for the CPU of a tree: one of hundreds of processes is seen less often
+GROUP_GONE = "the control group could not be read any more"
 
 
 class Meter:
@@ -57,6 +58,7 @@ class Meter:
         self._source = source
         self._group = group or RunGroup()
         self._group_cpu: GroupCpu | None = None
+        self._has_group_memory = False
         self._ledger: CpuLedger | None = None
         self._disk: DiskLedger | None = None
         self._ram = Ram()
@@ -82,9 +84,9 @@ class Meter:
         self._cpu_method = self._cpu_method_of(root)
         if first is not None:
             self._group_cpu, self._cpu_method = GroupCpu(first), "cgroup"
+        self._look_at_group_memory(now)
         if self._is_in_group:
             self._pace = Pace(GROUP_SHARE, DETAILS_S)
-        self._look_at_group_memory(now)
         self._look_at_memory(now, readings, is_due=True)
         self._seen.cpu_mono = self._seen.disk_mono = now
         return self._usage(complete=False, reason="")
@@ -119,7 +121,7 @@ class Meter:
             return self._usage(complete=False, reason=self._missing)
         if rusage is None:
             reason = self._update(is_last=True)
-            return self._usage(complete=not reason, reason=reason)
+            return self._usage(complete=not (reason or self._seen.cpu_reason), reason=reason)
         self._settle(self._ledger, rusage, is_sampled, group_cpu_s)
         return self._usage(complete=self._ram.is_final, reason="")
 
@@ -155,24 +157,29 @@ class Meter:
     @property
     def _is_in_group(self) -> bool:
         """Tell whether a control group counts all that must be looked at often."""
-        return self._group_cpu is not None and self._group.memory is not None
+        return self._group_cpu is not None and self._has_group_memory
 
     def _look_at_group(self, now: float) -> None:
         """Read what the control group counts."""
-        if self._group_cpu is not None and (cpu_s := self._group.cpu_s()) is not None:
-            self._group_cpu.update(cpu_s)
-            self._seen.cpu_mono = now
+        if self._group_cpu is not None:
+            cpu_s = self._group.cpu_s()
+            self._seen.cpu_reason = GROUP_GONE if cpu_s is None else ""
+            if cpu_s is not None:
+                self._group_cpu.update(cpu_s)
+                self._seen.cpu_mono = now
         self._look_at_group_memory(now)
 
     def _look_at_group_memory(self, now: float) -> None:
-        if (held_bytes := self._group.memory_bytes()) is not None:
+        held_bytes = self._group.memory_bytes()
+        self._has_group_memory = held_bytes is not None
+        if held_bytes is not None:
             self._ram.sample(now, held_bytes, "cgroup_sampled")
             self._seen.ram_mono = now
 
     def _look_at_memory(self, now: float, readings: dict[Key, ProcessReading], *, is_due: bool) -> None:
         """Take what the tree of a full reading holds; shared pages are counted only when it is due."""
         self._seen.ram_mono = now
-        if self._group.memory is None and (is_due or len(readings) == 1):
+        if not self._has_group_memory and (is_due or len(readings) == 1):
             held = held_by_tree(readings)
             if held is not None:
                 self._ram.sample(now, *held)
@@ -193,6 +200,7 @@ class Meter:
             self._group_cpu.update(group_cpu_s)
         else:
             self._group_cpu, self._cpu_method = None, "wait4"
+        self._seen.cpu_reason = ""
         self._ram.end(rusage.ru_maxrss * 1024, root.parent_pid, is_sampled)
         self._seen.cpu_mono = self._seen.disk_mono = self._clock.mono()
 

@@ -357,6 +357,9 @@ def test_of_a_group_that_vanished_the_last_figures_stay() -> None:
         usage = meter.sample()
     assert (usage.cpu_user_s, usage.cpu_system_s) == (1.5, 0.5)
     assert usage.coverage["cpu_user_s"] == 0.5
+    ended = meter.finish()
+    assert (ended.cpu_s, ended.complete) == (2.0, False)
+    assert "control group" in ended.reasons["cpu_user_s"]
 
 
 class ListedCpu(CpuGroup):
