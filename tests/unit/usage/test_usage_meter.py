@@ -346,6 +346,27 @@ def test_a_tree_that_costs_much_is_looked_at_less_often() -> None:
     assert len(looks) == 6
 
 
+def test_shared_pages_are_counted_at_most_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel walks every page of every process for them."""
+    counted: list[float] = []
+    clock = SetClock()
+
+    def counting(readings: dict[Key, ProcessReading]) -> tuple[int, str]:
+        counted.append(clock.mono_s - 100.0)
+        return 1, "tree_pss_sampled"
+
+    monkeypatch.setattr("worker.usage.meter.held_by_tree", counting)  # what counts them, and when, is asked
+    with Burner() as burner:
+        below = int(burner.order("nursery(0)"))
+        meter = Meter(burner.pid, clock)
+        meter.start()
+        for second in range(1, 33):
+            clock.mono_s = 100.0 + second
+            meter.sample()
+        os.kill(below, signal.SIGKILL)
+    assert counted == [0.0, 1.0, 11.0, 21.0, 31.0]
+
+
 def test_of_a_group_that_vanished_the_last_figures_stay() -> None:
     """They are of an earlier time, which their coverage says; nothing becomes 0."""
     clock, counted = SetClock(), [(1.0, 0.25), (3.0, 0.75)]
