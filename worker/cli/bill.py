@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from worker.api import wire
 from worker.cli import human
+from worker.cli.figures import FIGURES, OPTIONAL, Figure, bill_of, details_of, is_complete
 from worker.cli.view import status_text, table
 
 if TYPE_CHECKING:
@@ -14,58 +15,7 @@ if TYPE_CHECKING:
 
     from worker.api.models import Run
 
-__all__ = ["FIGURES", "Figure", "bill_of", "bill_table", "bills_document", "summed", "usage_pairs"]
-
-
-class Figure(NamedTuple):
-    """One figure of a bill."""
-
-    name: str  # in JSON
-    title: str
-    key: str  # by which methods, coverage and reasons know it
-    field: str | None  # of the run
-    detail: str | None  # in `results.usage`, where the run has no field, or a server that does not keep it
-    shown: Callable[[float | None], str]
-    combine: Callable[[Iterable[float]], float] | None = sum  # of several runs; None: there is no such thing
-
-
-FIGURES: Final = (
-    Figure("wallSeconds", "wall", "wall_s", "wallClockTime", "wallSeconds", human.duration),
-    Figure("cpuSeconds", "CPU", "cpu_user_s", "CPUTime", None, human.duration),
-    Figure("gpuSeconds", "GPU", "gpu_allocated_s", "GPUTime", "gpuAllocatedSeconds", human.duration),
-    Figure("ramPeakBytes", "peak RAM", "ram_peak_bytes", "RAMUsage", "ramPeakBytes", human.size, max),
-    Figure("ramAverageBytes", "average RAM", "ram_average_bytes", None, "ramAverageBytes", human.size, None),
-    Figure("diskReadBytes", "read", "disk_read_bytes", None, "diskReadBytes", human.size),
-    Figure("diskWrittenBytes", "written", "disk_written_bytes", None, "diskWrittenBytes", human.size),
-    Figure("gpuEnergyJoules", "GPU energy", "gpu_energy_j", None, "gpuEnergyJoules", human.energy),
-)
-OPTIONAL: Final = ("gpuEnergyJoules",)  # a column only where some run has it
-
-
-def details_of(run: Run) -> dict[str, Any]:
-    """Return `results.usage` of a run, empty where it has none."""
-    return wire.as_mapping(run.results.get("usage"))
-
-
-def bill_of(run: Run) -> dict[str, float | None]:
-    """Return the figures of one run; None for what is not known."""
-    details = details_of(run)
-    found: dict[str, float | None] = {}
-    for figure in FIGURES:
-        told = wire.as_float(run.raw.get(figure.field)) if figure.field else None
-        if told is None and figure.detail:
-            told = wire.as_float(details.get(figure.detail))
-        found[figure.name] = told
-    if found["cpuSeconds"] is None:
-        parts = [wire.as_float(details.get(name)) for name in ("cpuUserSeconds", "cpuSystemSeconds")]
-        found["cpuSeconds"] = None if None in parts else sum(part or 0.0 for part in parts)
-    return found
-
-
-def is_complete(run: Run) -> bool | None:
-    """Tell whether its bill is that of its end; None where nobody says."""
-    complete = details_of(run).get("complete")
-    return complete if isinstance(complete, bool) else None
+__all__ = ["bill_table", "bills_document", "summed", "usage_pairs"]
 
 
 def billed(runs: Iterable[Run]) -> list[Run]:
@@ -107,17 +57,27 @@ def bill_table(runs: Iterable[Run]) -> Table:
     total, unknown = summed(bills)
     figures = [one for one in FIGURES if one.name not in OPTIONAL or total[one.name] is not None]
     titles = [figure.title for figure in figures]
-    made = table("run", "result", *titles, "complete", numbers=titles, whole=("run",))
+    made = table("run", "result", *titles, numbers=titles)
+    made.padding = (0, 1)
+    for column in made.columns:
+        column.no_wrap = False  # a number that is cut off would be another one: better folded
     for run, bill in zip(known, bills, strict=True):
         words = [figure.shown(bill[figure.name]) for figure in figures]
-        made.add_row(run.id, status_text(run.result_code), *words, human.text(is_complete(run)))
+        result = status_text(run.result_code)
+        made.add_row(run.id, result if is_complete(run) is not False else result.append(" *"), *words)
     made.add_section()
-    words = [figure.shown(total[figure.name]) for figure in figures]
-    made.add_row(human.count(len(known), "run"), "", *words, "")
+    made.add_row(human.count(len(known), "run"), "", *(one.shown(total[one.name]) for one in figures))
+    made.caption = "\n".join(remarks(known, figures, unknown)) or None
+    return made
+
+
+def remarks(runs: Iterable[Run], figures: Iterable[Figure], unknown: dict[str, int]) -> Iterator[str]:
+    """Yield what must be said beside the figures."""
+    if any(is_complete(run) is False for run in runs):
+        yield "* not the figures of its end"
     lacking = [f"{figure.title} of {unknown[figure.name]}" for figure in figures if unknown[figure.name]]
     if lacking:
-        made.caption = f"not known, and not in the sum: {', '.join(lacking)}"
-    return made
+        yield f"not known, and not in the sum: {', '.join(lacking)}"
 
 
 def usage_pairs(run: Run) -> list[tuple[str, object]]:

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from worker.api.models import Run, Task, most_recent
 from worker.cli import human
-from worker.cli.view import Bill, status_text, table
+from worker.cli.figures import Bill, bill_of
+from worker.cli.view import status_text, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,17 +86,19 @@ def common_place(outcomes: Iterable[TaskOutcome]) -> str | None:
     return unquote(path) if start.scheme == "file" else f"{start.scheme}://{start.netloc}{path}"
 
 
-def outcome_table(outcomes: Iterable[TaskOutcome]) -> Table:
-    """Return the table: task, result, wall, CPU seconds, peak RAM, output file or error."""
-    made = table("task", "result", "wall", "CPU", "peak RAM", "output", numbers=("wall", "CPU", "peak RAM"))
+def outcome_table(outcomes: Sequence[TaskOutcome]) -> Table:
+    """Return the table: task, result, wall, CPU, GPU (where some had one), peak RAM, output file or error."""
     rows = sorted(outcomes, key=lambda one: one.has_succeeded)
     shown = rows[:ROWS_MAX] if len(rows) > ROWS_MAX else list(outcomes)
+    has_gpus = any(bill_of(one.run)["gpuSeconds"] for one in rows if one.run is not None)
+    numbers = ("wall", "CPU", *(("GPU",) if has_gpus else ()), "peak RAM")
+    made = table("task", "result", *numbers, "output", numbers=numbers)
     for one in shown:
         bill = Bill(one.run) if one.run is not None else None
-        made.add_row(
-            Text(one.task.title or one.task.id), status_text(one.result),
-            *((bill.wall, bill.cpu, bill.ram) if bill else (human.DASH,) * 3), last_column(one),
-        )  # fmt: skip
+        words = [human.DASH] * len(numbers)
+        if bill is not None:
+            words = [bill.wall, bill.cpu, *((bill.gpu,) if has_gpus else ()), bill.ram]
+        made.add_row(Text(one.task.title or one.task.id), status_text(one.result), *words, last_column(one))
     if len(rows) > len(shown):
         made.caption = f"{len(rows) - len(shown)} more; `millhand tasks --job … --all` lists them"
     return made

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from worker.api.models import Job, Run, Task
 from worker.cli import human
+from worker.cli.figures import Bill, bill_of
 
 if TYPE_CHECKING:
     from worker.cli.terminal import Output
 
-__all__ = ["Bill", "jobs_table", "record", "result_text", "runs_table", "status_text", "table", "tasks_table"]
+__all__ = ["jobs_table", "record", "result_text", "runs_table", "status_text", "table", "tasks_table"]
 
 STYLES: Final = {
     "Success": "green", "ok": "green", "measured": "green", "active": "", "stopped": "",
@@ -90,26 +91,16 @@ def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
 
 
 def runs_table(runs: Iterable[Run]) -> Table:
-    """Return runs, one a row, with their bill."""
-    made = table("run", "status", "result", "started", "wall", "CPU", "GPU", "peak RAM", "error",
-                 numbers=("wall", "CPU", "GPU", "peak RAM"), whole=("run",))  # fmt: skip
+    """Return runs, one a row, with their bill; GPU time where some run had any."""
+    runs = list(runs)
+    has_gpus = any(bill_of(run)["gpuSeconds"] for run in runs)
+    numbers = ("wall", "CPU", *(("GPU",) if has_gpus else ()), "peak RAM")
+    made = table("run", "status", "result", "started", *numbers, "error", numbers=numbers, whole=("run",))
     for run in runs:
         bill = Bill(run)
+        figures = (bill.wall, bill.cpu, *((bill.gpu,) if has_gpus else ()), bill.ram)
         made.add_row(
             run.id, status_text(str(run.status)), status_text(run.result_code), human.instant(run.started_at),
-            bill.wall, bill.cpu, bill.gpu, bill.ram, Text(human.shorten(run.error or "", 60)),
+            *figures, Text(human.shorten(run.error or "", 60)),
         )  # fmt: skip
     return made
-
-
-class Bill:
-    """The usage of a run in words."""
-
-    def __init__(self, run: Run) -> None:
-        """Read the fields of the wire."""
-        from worker.api import wire
-
-        self.wall = human.duration(wire.as_float(run.raw.get("wallClockTime")))
-        self.cpu = human.duration(wire.as_float(run.raw.get("CPUTime")))
-        self.gpu = human.duration(wire.as_float(run.raw.get("GPUTime")))
-        self.ram = human.size(wire.as_float(run.raw.get("RAMUsage")))

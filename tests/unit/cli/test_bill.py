@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from worker.api.models import Run
-from worker.cli.bill import bill_of, bill_table, bills_document, usage_pairs
+from worker.cli.bill import bill_table, bills_document, usage_pairs
+from worker.cli.figures import bill_of
 
 AT = "2026-01-01T00:00:00.000Z"
 DETAILS = {
@@ -31,14 +32,15 @@ FIELDS = {"wallClockTime": 2.0, "CPUTime": "1.5", "GPUTime": 0.0, "RAMUsage": 2 
 def run(id_: str, usage: dict[str, Any] | None = None, **fields: Any) -> Run:
     """Return a run that has begun."""
     results = {} if usage is None else {"usage": usage}
-    made = Run.read({"id": id_, "startedAt": AT, "resultCode": "Success", "results": results, **fields})
+    raw = {"id": id_, "startedAt": AT, "resultCode": "Success", "results": results}
+    made = Run.read(raw | fields)
     assert made is not None
     return made
 
 
-def rows(runs: list[Run]) -> list[str]:
-    """Return the table's lines on a wide screen, each with single spaces."""
-    console = Console(file=io.StringIO(), width=240)
+def rows(runs: list[Run], width: int = 240) -> list[str]:
+    """Return the table's lines, each with single spaces."""
+    console = Console(file=io.StringIO(), width=width)
     console.print(bill_table(runs))
     assert isinstance(console.file, io.StringIO)
     lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
@@ -49,12 +51,20 @@ def test_a_row_for_each_run_and_their_sum() -> None:
     """Unknown is a dash and in no sum, which says so; a placeholder is no run that costs."""
     placeholder = Run.read({"id": "p"})
     assert placeholder is not None
-    text = rows([run("a", DETAILS, **FIELDS), run("b"), placeholder])
-    assert text[0] == "run result wall CPU GPU peak RAM average RAM read written complete"
-    assert text[1] == "a Success 2.00 s 1.50 s 0 ms 2.0 MiB 1.0 MiB 0 B – yes"
-    assert text[2] == "b Success – – – – – – – –"
+    lost = run("b", {"complete": False}, resultCode="Failed")
+    text = rows([run("a", DETAILS, **FIELDS), lost, placeholder])
+    assert text[0] == "run result wall CPU GPU peak RAM avg RAM read written"
+    assert text[1] == "a Success 2.00 s 1.50 s 0 ms 2.0 MiB 1.0 MiB 0 B –"
+    assert text[2] == "b Failed * – – – – – – –"
     assert text[3] == "2 runs 2.00 s 1.50 s 0 ms 2.0 MiB – 0 B –"
-    assert "not known, and not in the sum: wall of 1, CPU of 1" in text[4]
+    assert text[4] == "* not the figures of its end"
+    assert "not known, and not in the sum: wall of 1, CPU of 1" in text[5]
+
+
+def test_on_a_narrow_screen_ids_are_folded_and_no_number_is_cut() -> None:
+    """A figure without its unit would be a lie."""
+    text = rows([run("4bd52287-0f1a-4617-8f0e-dc6b8949edd9", DETAILS, **FIELDS)], width=80)
+    assert any("2.00 s 1.50 s 0 ms 2.0 MiB 1.0 MiB 0 B –" in line for line in text), text
 
 
 def test_a_server_that_keeps_no_fields_has_the_bill_in_the_results() -> None:
@@ -85,7 +95,7 @@ def test_one_run_shows_how_each_figure_was_measured() -> None:
     """Method, what is not covered, and why something is lacking."""
     pairs = dict(usage_pairs(run("a", DETAILS, **FIELDS)))
     assert pairs["CPU"] == "1.50 s  (cgroup)"
-    assert pairs["average RAM"] == "1.0 MiB  (cgroup_sampled; covers 50 %)"
+    assert pairs["avg RAM"] == "1.0 MiB  (cgroup_sampled; covers 50 %)"
     assert pairs["written"] == "–  (another user's process)"
     assert pairs["complete"] is True
     assert "GPU energy" not in pairs

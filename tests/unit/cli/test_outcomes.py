@@ -43,6 +43,14 @@ def test_a_row_has_result_bill_and_file_or_error() -> None:
     ]
 
 
+def test_gpu_time_is_a_column_where_a_task_had_one() -> None:
+    """Most have none."""
+    text = text_of([outcome("a", "Success", GPUTime=90.0), outcome("b", "Success", GPUTime=0)])
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert rows[0] == "task result wall CPU GPU peak RAM output"
+    assert rows[2:] == ["a Success – – 1 min 30 s – –", "b Success – – 0 ms – –"]
+
+
 def test_a_long_list_shows_failures_first_and_says_what_is_left_out() -> None:
     """A thousand rows help nobody; the ones that failed do."""
     outcomes = [outcome(f"good {n}", "Success") for n in range(ROWS_MAX)] + [outcome("bad", "Failed")]
