@@ -23,7 +23,8 @@ IMAGE = "millhand/host"
 # A container may write its control groups where whoever runs it lets it mount.
 WRITABLE_GROUPS = ("--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined")
 REMOUNT = (
-    'for name in memory pids; do mount -o remount,bind,rw "/sys/fs/cgroup/$name" || exit 9; done; exec "$@"'
+    'for name in memory pids cpuacct; do mount -o remount,bind,rw "/sys/fs/cgroup/$name" || exit 9; done; '
+    'exec "$@"'
 )
 
 
@@ -49,6 +50,10 @@ def test_the_guard_ends_a_run_before_the_container_is_full(docker: list[str]) ->
     error = answer["error"]
     assert error["kind"] == "out_of_memory"
     assert "the container's memory (256 MiB) was nearly used up" in error["message"]
+    methods = answer["usage"]["methods"]
+    assert methods["cpu_user_s"] == "wait4", methods  # there is only the tree to count
+    assert methods["ram_average_bytes"] == "tree_rss_sampled", methods
+    assert answer["usage"]["ramPeakBytes"] > 100 << 20
 
 
 def test_what_the_kernel_kills_for_want_of_memory_is_told_as_such(docker: list[str]) -> None:
@@ -65,6 +70,8 @@ def test_a_run_has_its_own_limit_where_groups_may_be_written(docker: list[str]) 
     assert answer["error"]["kind"] == "out_of_memory"
     assert answer["error"]["signal"] == "SIGKILL"
     assert answer["usage"]["ramPeakBytes"] < 200 << 20
+    assert answer["usage"]["methods"]["cpu_user_s"] == "cgroup", answer["usage"]
+    assert answer["usage"]["methods"]["ram_average_bytes"] == "cgroup_sampled", answer["usage"]
 
 
 def test_a_container_tells_its_own_limits(docker: list[str]) -> None:

@@ -101,6 +101,14 @@ def test_a_run_has_a_limit_of_its_own_in_the_service(service: Service) -> None:
     assert "64 MiB" in run["error"]
 
 
+def test_a_run_is_billed_by_its_own_group(service: Service) -> None:
+    """What systemd delegated counts CPU and memory of each run."""
+    (run,) = submitted(service.into, "fine")
+    methods = run["results"]["usage"]["methods"]
+    assert methods["cpu_user_s"] == "cgroup", methods
+    assert methods["ram_average_bytes"] == "cgroup_sampled", methods
+
+
 def test_groups_of_runs_are_below_the_services_own(service: Service) -> None:
     """What systemd delegated is used, and nothing beside it."""
     groups = service.groups()
