@@ -69,6 +69,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers
     exit_when_idle: bool = False
+    cloud: Literal["auto", "gce", "aws", "azure", "any", "none"] = "auto"  # whose metadata are asked
     zone: str | None = None  # facts that a person knows better
     preemptible: bool | None = None
     request_cpus: float | None = None

@@ -15,14 +15,13 @@ from worker.cli.checks import Check, fail, ok, warn
 from worker.cli.setting import PREFIX
 from worker.cli.settings import ALL_SETTINGS
 from worker.config import ApiConfig
-from worker.machine.in_cloud import CLOUD
 from worker.machine.kubernetes import POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY
 
 __all__ = ["check_config_file", "check_packages", "check_token", "check_variables"]
 
 OTHERS: Final = frozenset({
     "MILLHAND_CONFIG", "MILLHAND_DEBUG", "MILLHAND_TREE",
-    CLOUD, POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY,
+    POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY,
 })  # fmt: skip
 PACKAGES: Final = ("worker", "handlers", "server")
 SECRETS: Final = ("token", "server_token")

@@ -143,6 +143,10 @@ AGENT_SETTINGS: Final = (
             help="How old may be what is known of a job's wanted state (paused, cancelled)."),
     Setting(name="exit_when_idle", kind="flag", default=AGENT["exit_when_idle"],
             help="Exit when no task is left to do."),
+    Setting(name="cloud", default=AGENT["cloud"],
+            type=click.Choice(["auto", "gce", "aws", "azure", "any", "none"], case_sensitive=False),
+            help="Whose metadata are asked what this machine is, and whether it will be taken away; auto: the"
+            " cloud that the firmware names."),
     Setting(name="zone", metavar="ZONE", default_text="asked of the cloud", help="Zone of this machine."),
     Setting(name="preemptible", kind="flag", default_text="asked of the cloud",
             help="Whether this machine may be taken away."),

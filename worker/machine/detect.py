@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from worker.machine.cloud import CLOUD_FACTS
 from worker.machine.cpu import cpu_facts
 from worker.machine.facts import Fact, Facts
 from worker.machine.gpu import PROBE, gpu_facts
-from worker.machine.in_cloud import cloud_facts
+from worker.machine.in_cloud import Clouds
 from worker.machine.kubernetes import kubernetes_facts
 from worker.machine.memory import memory_facts
 from worker.machine.place import place_facts, with_cloud
 
-__all__ = ["as_machine", "detect", "detect_configured"]
+__all__ = ["as_machine", "clouds_of", "detect", "detect_configured"]
 
 LIMIT_S = 2.0  # of all facts together; an agent starts without those that take longer
 CLOUD_MARGIN_S = 0.5  # so that a cloud that does not answer is named, also where threads start late
@@ -41,6 +41,7 @@ async def detect(
     root: Path = Path("/"),
     limit_s: float = LIMIT_S,
     gpu_probe: Sequence[str] = PROBE,
+    clouds: Clouds | None = None,
 ) -> Facts:
     """Return what this machine is, after `limit_s` at most; what was not found out by then is unknown.
 
@@ -53,6 +54,7 @@ async def detect(
         root: stands for `/`, for recorded machines.
         limit_s: for all of it, in seconds.
         gpu_probe: the command that asks NVML.
+        clouds: whose metadata are asked; left out, nobody's.
     """
     hostname = socket.gethostname()
     detectors: list[tuple[Detector, tuple[str, ...]]] = [
@@ -69,17 +71,19 @@ async def detect(
     ]  # fmt: skip
     cloud_limit_s = max(limit_s - CLOUD_MARGIN_S, 0.1)
     cloud, *groups = await asyncio.gather(
-        within(limit_s, lambda: cloud_facts(root, environment, limit_s=cloud_limit_s), CLOUD_FACTS),
-        *(within(limit_s, *detector) for detector in detectors),
+        within(limit_s, (clouds or Clouds(root, "none", {})).ask(cloud_limit_s), CLOUD_FACTS),
+        *(within(limit_s, asyncio.to_thread(detector), names) for detector, names in detectors),
     )
     return Facts(**with_cloud({name: fact for group in groups for name, fact in group.items()}, cloud))
 
 
-async def within(limit_s: float, detector: Detector, names: Sequence[str]) -> dict[str, Fact]:
-    """Run one detector beside the others; late or broken, its facts are unknown with the reason."""
+async def within(
+    limit_s: float, detecting: Awaitable[dict[str, Fact]], names: Sequence[str]
+) -> dict[str, Fact]:
+    """Wait for one detector beside the others; late or broken, its facts are unknown with the reason."""
     try:
         async with asyncio.timeout(limit_s):
-            return await asyncio.to_thread(detector)
+            return await detecting
     except TimeoutError:
         return dict.fromkeys(names, Fact.unknown(f"not found out within {limit_s:g} s"))
     except Exception as exc:  # noqa: BLE001 - a strange machine must not keep an agent from its work
@@ -91,15 +95,26 @@ def affinity() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-async def detect_configured(config: AgentConfig, environment: Mapping[str, str]) -> Facts:
-    """Return what this machine is; what a person configured counts more."""
+async def detect_configured(
+    config: AgentConfig, environment: Mapping[str, str], clouds: Clouds | None = None
+) -> Facts:
+    """Return what this machine is; what a person configured counts more.
+
+    `clouds` are those that the configuration names, where others go on to ask them.
+    """
     return await detect(
         environment,
         zone=config.zone,
         preemptible=config.preemptible,
         request_cpus=config.request_cpus,
         request_ram_bytes=config.request_ram_bytes,
+        clouds=clouds or clouds_of(config, environment),
     )
+
+
+def clouds_of(config: AgentConfig, environment: Mapping[str, str]) -> Clouds:
+    """Return the clouds that may be asked on this machine."""
+    return Clouds(Path("/"), config.cloud, environment)
 
 
 def as_machine(facts: Facts) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def test_names_are_unique_and_every_setting_is_described() -> None:
 def test_defaults_are_those_of_the_configuration(config_of: Any) -> None:
     """No default is written twice."""
     config: AgentConfig = config_of()
-    assert structs.replace(config, state_dir=Path("x")) == AgentConfig(state_dir=Path("x"))
+    assert config.cloud == "none"  # of the tests
+    assert structs.replace(config, state_dir=Path("x"), cloud="auto") == AgentConfig(state_dir=Path("x"))
 
 
 def test_flags_win_over_variables_over_the_file(
@@ -173,6 +174,18 @@ def test_a_wrong_value_says_where_it_came_from(
     ran = cli("jobs", "--config", str(path))
     assert ran.code == 5
     assert str(path) in ran.err
+
+
+def test_a_cloud_that_is_none_is_named_with_its_variable(
+    cli: Cli, config_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slip of the finger asks nobody; capitals are none."""
+    monkeypatch.setenv("MILLHAND_CLOUD", "gcp")
+    ran = cli("agent")
+    assert ran.code == 5
+    assert "MILLHAND_CLOUD" in ran.err
+    monkeypatch.setenv("MILLHAND_CLOUD", "AZURE")
+    assert config_of().cloud == "azure"
 
 
 def test_an_address_that_is_none_is_a_configuration_error(cli: Cli) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from tests.unit.machine.metadata_server import AWS, AZURE, GCE, GCE_BASE, Case, serving
 from tests.unit.machine.recorded import record
 from worker.machine.detect import LIMIT_S, as_machine, detect
+from worker.machine.in_cloud import Clouds
 from worker.machine.metadata import ADDRESS
 
 GENEROUS_S = 60.0  # a bound for a hang, not a measure
@@ -81,10 +82,11 @@ def run(root: Path, name: str, dmi: dict[str, str], case: Case) -> dict[str, Any
     known["limit_s"] = LIMIT_S if case.oddity in STUCK else GENEROUS_S
     with serving(ADDRESS, case):
         began = time.monotonic()
-        environment = {"MILLHAND_CLOUD": "any"} if name.startswith("no dmi,") else {}
-        facts = asyncio.run(detect(environment, root=root, gpu_probe=NO_GPU, **known))
+        clouds = Clouds(root, "any" if name.startswith("no dmi,") else "auto", {})
+        facts = asyncio.run(detect({}, root=root, gpu_probe=NO_GPU, clouds=clouds, **known))
         took_s = time.monotonic() - began
-    return {"facts": as_machine(facts), "requests": case.requests, "took_s": took_s}
+    found = {"facts": as_machine(facts), "requests": case.requests, "took_s": took_s}
+    return {**found, "may_tell_more": clouds.may_tell_more}
 
 
 def command(case: Case) -> dict[str, Any]:

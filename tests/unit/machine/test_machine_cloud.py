@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from worker.machine.cloud import (
 )
 from worker.machine.dmi import hinted, read_dmi
 from worker.machine.facts import Fact
-from worker.machine.in_cloud import cloud_facts
+from worker.machine.in_cloud import Clouds, Gce
 from worker.machine.metadata import Answer
 from worker.machine.place import with_cloud
 
@@ -128,12 +129,35 @@ def test_the_firmware_says_whom_to_ask(
     assert hinted(read_dmi(root)) == expected
 
 
-@pytest.mark.parametrize("chosen", ["none", " NONE ", "gcp"])
-def test_a_person_can_forbid_every_request(tmp_path: Path, chosen: str) -> None:
-    """Also by a slip of the finger, which is told."""
-    facts = cloud_facts(tmp_path, {"MILLHAND_CLOUD": chosen}, limit_s=60)
+def test_a_person_can_forbid_every_request(tmp_path: Path) -> None:
+    """Whatever the firmware is; and there is nothing to wait for."""
+    record(tmp_path, {"sys/class/dmi/id/product_name": "Google Compute Engine\n"})
+    clouds = Clouds(tmp_path, "none", {})
+    facts = asyncio.run(clouds.ask(60))
     assert {fact.state for fact in facts.values()} == {"unknown"}
     assert facts["zone"].reason.startswith("MILLHAND_CLOUD is none")
+    assert not clouds.may_tell_more
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("", ("169.254.169.254", 80)),
+        ("metadata.google.internal", ("metadata.google.internal", 80)),
+        (" 127.0.0.1:8080 ", ("127.0.0.1", 8080)),
+        ("[fd20:ce::254]", ("fd20:ce::254", 80)),
+    ],
+)
+def test_where_gce_answers_can_be_told_as_its_own_libraries_are(given: str, address: tuple[str, int]) -> None:
+    """By GCE_METADATA_HOST, with a port or without."""
+    assert Gce.of({"GCE_METADATA_HOST": given}) == Gce(address)
+
+
+@pytest.mark.parametrize("given", [":80", "host:", "host:http", "host:0", "host:99999"])
+def test_a_host_that_is_none_is_told_and_nobody_is_asked(tmp_path: Path, given: str) -> None:
+    """The variable is named."""
+    facts = asyncio.run(Clouds(tmp_path, "gce", {"GCE_METADATA_HOST": given}).ask(60))
+    assert "was not asked: GCE_METADATA_HOST is no HOST or HOST:PORT" in facts["zone"].reason
 
 
 def test_a_cloud_that_knows_nothing_takes_nothing_away() -> None:
@@ -148,6 +172,8 @@ def test_a_cloud_that_knows_nothing_takes_nothing_away() -> None:
 def test_the_time_was_up_before_it_began(tmp_path: Path) -> None:
     """Then no connection is opened, and the reason is the time."""
     began_mono = time.monotonic()
-    facts = cloud_facts(tmp_path, {"MILLHAND_CLOUD": "azure"}, limit_s=-1)
+    clouds = Clouds(tmp_path, "azure", {})
+    facts = asyncio.run(clouds.ask(-1))
     assert facts["zone"].reason == "Azure metadata did not answer in time (instance/compute)"
+    assert clouds.may_tell_more
     assert time.monotonic() - began_mono < 30

@@ -137,6 +137,17 @@ def test_a_server_that_does_not_end_costs_its_limit_and_no_more(answers: Answers
     assert answer["took_s"] < 30
 
 
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [("hang", True), ("drip", True), ("500", True), ("gce", False), ("gke", False), ("404", False)],
+)
+def test_only_a_cloud_that_was_late_or_not_well_is_asked_again(
+    answers: Answers, case: str, expected: bool
+) -> None:
+    """What it hides or refuses will not come."""
+    assert answers[case]["may_tell_more"] is expected
+
+
 def test_a_machine_of_nobodys_cloud_asks_nobody(answers: Answers) -> None:
     """Not one request; how to tell the facts is said."""
     assert answers["own machine"]["requests"] == []

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -15,7 +16,6 @@ from tests.unit.machine.recorded import GIB, V2_MOUNT, record
 from worker.machine.detect import as_machine, detect, within
 from worker.machine.facts import Fact, Gpu
 
-NO_CLOUD = {"MILLHAND_CLOUD": "none"}
 NO_GPU = [sys.executable, "-c", 'print(\'{"error": "none", "kind": "library"}\')']
 HANGS = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -29,7 +29,7 @@ def test_a_pod_in_a_limited_container(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory.max": f"{GIB // 4}\n",
         "sys/fs/cgroup/cgroup.type": "domain\n",
     }
-    environment = {**NO_CLOUD, "MILLHAND_POD_UID": "uid-1", "MILLHAND_REQUEST_CPU_MILLICORES": "250"}
+    environment = {"MILLHAND_POD_UID": "uid-1", "MILLHAND_REQUEST_CPU_MILLICORES": "250"}
     facts = asyncio.run(
         detect(environment, zone="z1", root=record(tmp_path, files), gpu_probe=NO_GPU, limit_s=30)
     )
@@ -71,13 +71,16 @@ def test_a_detector_that_breaks_or_is_late_gives_unknown_facts() -> None:
         time.sleep(0.2)  # a thread cannot be cancelled: it ends by itself
         return {}
 
-    assert asyncio.run(within(30, broken, ["zone"]))["zone"].reason == "KeyError: 'odd'"
-    assert asyncio.run(within(0.05, late, ["zone"]))["zone"].reason == "not found out within 0.05 s"
+    async def zone(detector: Callable[[], dict[str, Fact]], limit_s: float) -> Fact:
+        return (await within(limit_s, asyncio.to_thread(detector), ["zone"]))["zone"]
+
+    assert asyncio.run(zone(broken, 30)).reason == "KeyError: 'odd'"
+    assert asyncio.run(zone(late, 0.05)).reason == "not found out within 0.05 s"
 
 
 def test_the_machine_of_a_run_is_plain_json() -> None:
     """State, value, and source or reason of each fact, GPUs as objects."""
-    facts = asyncio.run(detect(NO_CLOUD, gpu_probe=NO_GPU, limit_s=30))
+    facts = asyncio.run(detect({}, gpu_probe=NO_GPU, limit_s=30))
     gpu = Gpu(uuid="GPU-1", name="NVIDIA L4", memory_bytes=None)
     machine = as_machine(replace(facts, gpus=Fact.measured([gpu], "NVML")))
     assert json.loads(json.dumps(machine)) == machine
