@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ from worker.agent.election import Elections
 from worker.agent.ending import Endings
 from worker.agent.free_space import FreeSpace
 from worker.agent.gpus import Gpus
+from worker.agent.holds import Holds, Watch
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
@@ -62,6 +63,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]
     space: FreeSpace  # on the disks that the agent fills
+    watches: Sequence[Watch] = ()  # what else is watched while it works
 
 
 class Agent(Struct, frozen=True):
@@ -131,6 +133,8 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         journal=parts.journal,
         jobs=jobs,
         drain=drain,
+        holds=Holds(),
+        watches=parts.watches,
         slots=config.concurrency,
         exit_when_idle=config.exit_when_idle,
     )

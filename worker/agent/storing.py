@@ -152,9 +152,11 @@ class Storing:
                 await self._drain.requested()
         except TimeoutError:
             return
+        if self._drain.is_hurried:
+            return
         try:
             async with asyncio.timeout(self._drain.left_s() * DRAIN_SHARE):
-                await self._drain.hurried()
+                await self._drain.nearer()
         except TimeoutError:
             return
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -10,6 +11,7 @@ from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.errands import Errands, cancel
 from worker.agent.free_space import FreeSpace
+from worker.agent.holds import Holds, Watch
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
@@ -44,10 +46,12 @@ class Supervisor:
         journal: Journal,
         jobs: JobStates,
         drain: Drain,
+        holds: Holds,
+        watches: Sequence[Watch],
         slots: int,
         exit_when_idle: bool,
     ) -> None:
-        """`slots` is how many runs may go on at once."""
+        """`slots` is how many runs may go on at once; `watches` go on until the agent has drained."""
         self._poller = poller
         self._attempts = attempts
         self._executor = executor
@@ -57,6 +61,9 @@ class Supervisor:
         self._journal = journal
         self._jobs = jobs
         self._drain = drain
+        self._holds = holds
+        self._watches = watches
+        self._watching = Errands()
         self._slots = slots
         self._exit_when_idle = exit_when_idle
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
@@ -64,6 +71,7 @@ class Supervisor:
         outbox.listen(self._tell_change)
         storing.listen(self._tell_change)
         space.listen(self._tell_change)
+        holds.listen(self._tell_change)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
@@ -71,6 +79,8 @@ class Supervisor:
         watch = asyncio.create_task(self._jobs.run())
         space = asyncio.create_task(self._space.watch())
         drained = asyncio.create_task(self._drain.requested())
+        for begin in self._watches:
+            self._watching.start(begin(self._drain, self._holds))
         try:
             await asyncio.wait({work, watch, space, drained}, return_when=asyncio.FIRST_COMPLETED)
             for task in (work, watch, space):
@@ -81,6 +91,7 @@ class Supervisor:
             if self._attempting and not self._drain.is_requested:
                 self._drain.request(ErrorKind.DRAINED, "the agent failed")
             await self._finish()
+            await self._watching.settle(0.0)
             await cancel(watch)
         return 0
 
@@ -91,7 +102,7 @@ class Supervisor:
         while not self._is_idle():
             await self._wait_until_free()
             task = await self._next(self._slots - len(self._attempting))
-            if task is not None and self._space.is_short:  # the poll may have been held for long
+            if task is not None and self._is_held():  # the poll may have waited for long
                 self._poller.leave(task.id)
             elif task is not None:
                 self._attempting.start(self._attempt(task))
@@ -125,7 +136,10 @@ class Supervisor:
 
     def _is_full(self) -> bool:
         is_busy = len(self._attempting) >= self._slots
-        return is_busy or self._outbox.is_full or self._storing.is_full or self._space.is_short
+        return is_busy or self._outbox.is_full or self._storing.is_full or self._is_held()
+
+    def _is_held(self) -> bool:
+        return self._space.is_short or self._holds.is_held
 
     async def _attempt(self, task: Task) -> None:
         try:
@@ -164,14 +178,14 @@ class Supervisor:
             log.warning("journal.open", run_id=entry.run_id, marks=list(entry.marks), hint=hint)
 
     async def _settle(self, errands: Errands | Outbox | Storing, share: float = 1.0) -> None:
-        """Let errands end in a share of what is left; when the drain is hurried meanwhile, that is less."""
-        settling = asyncio.create_task(errands.settle(self._patience_s() * share))
-        hurried = asyncio.create_task(self._drain.hurried())
-        await asyncio.wait({settling, hurried}, return_when=asyncio.FIRST_COMPLETED)
-        is_settled = settling.done()
-        await cancel(settling, hurried)
-        if not is_settled:
-            await errands.settle(self._patience_s() * share)
+        """Let errands end in a share of what is left; when the end is brought nearer meanwhile, of less."""
+        is_settled = False
+        while not is_settled:
+            settling = asyncio.create_task(errands.settle(self._patience_s() * share))
+            nearer = asyncio.create_task(self._drain.nearer())
+            await asyncio.wait({settling, nearer}, return_when=asyncio.FIRST_COMPLETED)
+            is_settled = settling.done()
+            await cancel(settling, nearer)
 
     def _patience_s(self) -> float:
         """Return what is left of the drain, but for what closing takes."""

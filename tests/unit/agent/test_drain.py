@@ -96,3 +96,54 @@ def test_a_second_request_leaves_nothing_to_handlers() -> None:
         return stop.grace_s, drain.left_s()
 
     assert run_virtual(main()) == (0.0, 5.0)
+
+
+def test_the_end_of_the_machine_counts_for_a_drain_however_long_it_may_take() -> None:
+    """A cloud gives 30 s, the configuration ten minutes; or the other way round."""
+
+    async def main(timeout_s: float, within_s: float) -> tuple[float | None, float, ErrorKind | None]:
+        drain, stop = drain_of(timeout_s), StopRequest()
+        drain.follow(stop)
+        drain.request(ErrorKind.PREEMPTED, "the cloud takes it", within_s)
+        return stop.grace_s, drain.left_s(), stop.kind
+
+    assert run_virtual(main(600.0, 30.0)) == (24.0, 30.0, ErrorKind.PREEMPTED)
+    assert run_virtual(main(30.0, 120.0)) == (110.0, 120.0, ErrorKind.PREEMPTED)
+
+
+def test_the_signal_that_follows_a_notice_is_a_first_one() -> None:
+    """Clouds send both: the end comes nearer, but not now; the next signal means now. Nothing puts it off."""
+
+    async def main() -> list[tuple[float | None, float]]:
+        drain, stop, seen = drain_of(30.0), StopRequest(), []
+        drain.follow(stop)
+        for kind, within_s in [
+            (ErrorKind.PREEMPTED, 120.0),
+            (ErrorKind.DRAINED, None),
+            (ErrorKind.PREEMPTED, 600.0),
+            (ErrorKind.PREEMPTED, 15.0),
+            (ErrorKind.DRAINED, None),
+        ]:
+            drain.request(kind, "why", within_s)
+            seen.append((stop.grace_s, drain.left_s()))
+        assert (stop.kind, drain.kind) == (ErrorKind.PREEMPTED, ErrorKind.PREEMPTED)
+        return seen
+
+    assert run_virtual(main()) == [(110.0, 120.0), (24.0, 30.0), (24.0, 30.0), (12.0, 15.0), (0.0, 5.0)]
+
+
+def test_who_waits_for_a_nearer_end_is_told_each_time() -> None:
+    """Not by the first request, which is no nearer end."""
+
+    async def main() -> list[bool]:
+        drain, seen = drain_of(30.0), []
+        for within_s in (100.0, 50.0, 20.0):
+            waiting = asyncio.create_task(drain.nearer())
+            await asyncio.sleep(0)
+            drain.request(ErrorKind.PREEMPTED, "why", within_s)
+            await asyncio.sleep(0.001)
+            seen.append(waiting.done())
+            waiting.cancel()
+        return seen
+
+    assert run_virtual(main()) == [False, True, True]
