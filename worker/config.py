@@ -70,6 +70,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers
     exit_when_idle: bool = False
     cloud: Literal["auto", "gce", "aws", "azure", "any", "none"] = "auto"  # whose metadata are asked
+    rebalance: Literal["log", "hold"] = "log"  # what comes of AWS' recommendation to move elsewhere
     zone: str | None = None  # facts that a person knows better
     preemptible: bool | None = None
     request_cpus: float | None = None

@@ -11,13 +11,14 @@ from tests.simulation.life import Life, MortalIO, MortalTransport
 from tests.simulation.loop import VirtualClock
 from tests.simulation.stage import BookKeepingExecutor
 from tests.simulation.store import MortalStore, VirtualSpool
-from tests.simulation.watch import Watch
+from tests.simulation.watch import Watch as Onlooker
 from tests.simulation.world import LAG_S, World, until
 from tests.unit.placement.machines import machine
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.free_space import FreeSpace
 from worker.agent.gpus import Gpus
+from worker.agent.holds import Watch
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
@@ -36,7 +37,7 @@ SMALL: Final = Limits(reserve_bytes=16 << 10)  # of a report here; room is writt
 class WatchedJournal(Journal):
     """The real journal; the watch learns what it promised."""
 
-    watch: Watch
+    watch: Onlooker
     machine: str
 
     async def terminal(self, run_id: str, *args: Any, **options: Any) -> None:
@@ -71,6 +72,7 @@ class Machine:
         self.life = Life()
         self.spooled: dict[str, SpooledFile] = {}  # what its spool holds, by path
         self.space = FreeSpace([], 0)
+        self.watches: tuple[Watch, ...] = ()  # what goes on beside the agent's work
         self.entries: Mapping[str, Entry] = {}  # what the living agent's journal holds
         usual = {"concurrency": 3, "poll_interval_s": 2.0, "poll_max_s": 5.0, "drain_timeout_s": 60.0}
         usual["settle_s"] = LAG_S + 0.1
@@ -101,6 +103,7 @@ class Machine:
             types=["noop"],
             facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
             kind=self.kind, on_kind=keep, space=self.space,
+            watches=self.watches,
         )  # fmt: skip
         return assemble(parts, self.config)
 

@@ -147,6 +147,9 @@ AGENT_SETTINGS: Final = (
             type=click.Choice(["auto", "gce", "aws", "azure", "any", "none"], case_sensitive=False),
             help="Whose metadata are asked what this machine is, and whether it will be taken away; auto: the"
             " cloud that the firmware names."),
+    Setting(name="rebalance", type=click.Choice(["log", "hold"]), default=AGENT["rebalance"],
+            help="What comes of AWS' recommendation to leave a machine that may be taken away soon: it is"
+            " only logged, or no further task is claimed."),
     Setting(name="zone", metavar="ZONE", default_text="asked of the cloud", help="Zone of this machine."),
     Setting(name="preemptible", kind="flag", default_text="asked of the cloud",
             help="Whether this machine may be taken away."),

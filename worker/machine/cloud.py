@@ -30,9 +30,11 @@ __all__ = [
     "GCE_FACTS",
     "GCE_MODEL",
     "GCE_PREEMPTIBLE",
+    "flavored",
     "read_aws",
     "read_azure",
     "read_gce",
+    "strange",
     "text_of",
 ]
 
