@@ -58,7 +58,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     pod_id: str  # the identity: <pod uid or host>/<agent id>
     types: Collection[str]  # that have a handler here
     facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
-    machine: Callable[[], Mapping[str, Any]]  # the facts with their sources, for `machine` of a run
+    machine: Callable[[], Mapping[str, Any]]  # the same for reports, with `machine`: all facts, with sources
     gpus: Gpus  # that are free, and what the machine lacks for a task
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]

@@ -89,7 +89,7 @@ class Endings:
             await self._spool.remove(run_id)
             return False
         report = terminal_report(
-            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold_machine
+            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold
         )
         requeue = not reporter.is_lost and self._is_requeued(claim, outcome)
         await self._write(run_id, report, outcome, requeue)

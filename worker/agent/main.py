@@ -20,6 +20,7 @@ from worker.agent.gpus import Gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
+from worker.agent.watches import watches_of
 from worker.agent.workdirs import open_workdirs
 from worker.api.client import JobsApi
 from worker.api.connect import open_api, token_source
@@ -34,8 +35,9 @@ from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
-from worker.machine.detect import as_machine, detect_configured
+from worker.machine.detect import clouds_of, detect_configured
 from worker.machine.identity import load_agent_id, machine_fingerprint
+from worker.machine.live_facts import LiveFacts
 from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
@@ -69,7 +71,9 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     catalogue = await open_catalogue(config.handlers, describer)
     tell_problems(catalogue)
     types = offered_types(catalogue, config)
-    facts = await detect_configured(config, os.environ)
+    clouds = clouds_of(config, os.environ)
+    facts = await detect_configured(config, os.environ, clouds)
+    live = LiveFacts(facts, clouds)
     agent_id = load_agent_id(state.path, uuid4, machine_fingerprint())
     pod_id = f"{facts.podId.value}/{agent_id}"
     await end_leftovers(agent_id)
@@ -107,7 +111,6 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
     traits = ServerTraits()
-    machine = as_machine(facts)
     parts = Parts(
         clock=clock,
         random=random,
@@ -120,12 +123,13 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         store=store,
         pod_id=pod_id,
         types=types,
-        facts=facts.as_run_fields,
-        machine=lambda: machine,
+        facts=live.as_run_fields,
+        machine=live.as_body,
         gpus=Gpus(facts, config),
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
+        watches=watches_of(config, clouds, live, clock, random),
     )
     agent = assemble(parts, config)
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once

@@ -56,7 +56,7 @@ class Reporters:
         jobs: JobStates,
         on_took: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`machine` gives the facts with their sources; `on_took` gets the seconds that each answer took."""
+        """`machine` gives what is known of it now; `on_took` gets the seconds that each answer took."""
         self._on_took = on_took
         self._api = api
         self._runs = runs
@@ -82,7 +82,7 @@ class Reporters:
             report_interval_s=self._times.report_interval_s,
             heartbeat_s=self._times.heartbeat_s,
             lag_s=self._times.lag_s,
-            machine=self._machine(),
+            machine=self._machine,
             on_answer=lambda answer: self._jobs.note(job_id, answer.scheduler_state),
             on_lost=on_lost,
             lease=lease,

@@ -67,8 +67,8 @@ class RunState:
         """The last lines of the log, bounded."""
         return "\n".join(self._lines)[-LOG_BYTES_MAX:]
 
-    def report(self, identity: Identity, machine: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the body of a report of a run that goes on; `machine` is told once."""
+    def report(self, identity: Identity, untold: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of a report of a run that goes on; `untold` is what is new of the machine."""
         results = {"logTail": self.log_tail, "message": self.message, "stopping": self.stopping}
         told = {name: value for name, value in results.items() if value}
         if self.checkpoint is not None:
@@ -82,7 +82,7 @@ class RunState:
         }
         if self.usage is not None:
             body |= {name: value for name, value in self.usage.as_run_fields().items() if value is not None}
-        return body | ({"machine": machine} if machine else {})
+        return {**untold, **body}
 
 
 def terminal_report(
@@ -90,9 +90,12 @@ def terminal_report(
     identity: Identity,
     stopped_at: datetime,
     progress: float,
-    machine: Mapping[str, Any] | None = None,
+    untold: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the body that stops a run: how it ended, what it brought, what it cost, and on what it ran."""
+    """Return the body that stops a run: how it ended, what it brought, what it cost, and on what it ran.
+
+    `untold` is what the server was not told of the machine yet.
+    """
     is_success = outcome.code is ResultCode.SUCCESS
     body: dict[str, Any] = {
         "startedAt": format_instant(identity.started_at),
@@ -104,7 +107,7 @@ def terminal_report(
     if outcome.error is not None:
         body["error"] = outcome.error.text()
     body |= {name: value for name, value in outcome.usage.as_run_fields().items() if value is not None}
-    return body | ({"machine": machine} if machine else {})
+    return {**(untold or {}), **body}
 
 
 def results_of(outcome: Outcome) -> dict[str, Any]:

@@ -59,19 +59,20 @@ class Reporter:
         report_interval_s: float,
         heartbeat_s: float,
         lag_s: float,
-        machine: Mapping[str, Any],
+        machine: Callable[[], Mapping[str, Any]],
         on_answer: Callable[[Run], None],
         on_lost: Callable[[str], None],
         lease: Lease | None = None,
         on_took: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`machine` is told once, with the facts' sources.
+        """`machine` gives what is known now of the machine, by fields of the run; each is told once.
 
         `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more;
         `on_took` gets how many seconds each answer took. The lease is renewed by answers to reports.
         """
         self._lease = lease or Lease()
-        self.untold_machine: Mapping[str, Any] | None = machine
+        self._machine = machine
+        self._told: dict[str, Any] = run.raw  # of the machine: by the claim, as its answer shows, and since
         self.state = RunState()
         self.is_lost = False
         self.is_taken = False  # lost, and under another's identity: nothing may be written to it any more
@@ -90,6 +91,11 @@ class Reporter:
         self._is_strict = False  # the server refuses what the reference does not name
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
+
+    @property
+    def untold(self) -> dict[str, Any]:
+        """What is known of the machine, and was not told: at first its sources, later what came late."""
+        return {name: value for name, value in self._machine().items() if self._told.get(name) != value}
 
     def note(self, event: Event) -> None:
         """Keep an event of the executor for the next report."""
@@ -126,7 +132,8 @@ class Reporter:
     async def _report(self) -> None:
         self._held_s = 0.0
         try:
-            body = self.state.report(self._identity, self.untold_machine)
+            untold = self.untold
+            body = self.state.report(self._identity, untold)
             asked_mono = self._clock.mono()
             run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
@@ -135,7 +142,7 @@ class Reporter:
             self._keep(error)
         else:
             self._on_took(self._clock.mono() - asked_mono)
-            self.untold_machine = None
+            self._told = {**self._told, **untold}
             self._failures = 0
             self._weigh(run, asked_mono)
 

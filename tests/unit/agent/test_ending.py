@@ -80,7 +80,7 @@ async def end(
     identity = Identity("pod/a", started_at)
     reporter = Reporter(
         stub.api, clock, run("r"), identity, report_interval_s=1.0, heartbeat_s=2.0, lag_s=0.1,
-        machine={}, on_answer=lambda _: None, on_lost=lambda _: None,
+        machine=dict, on_answer=lambda _: None, on_lost=lambda _: None,
     )  # fmt: skip
     reporting = asyncio.create_task(until_lost(reporter))
     await asyncio.sleep(10.0)

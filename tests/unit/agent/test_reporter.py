@@ -28,6 +28,8 @@ class Desk:
         """Report every 2 s at most and every 15 s at least."""
         self.answers: list[Run] = []
         self.lost: list[str] = []
+        self.machine = {"nodeCPUs": {"state": "measured", "value": 2, "source": "psutil"}}
+        self.fields: dict[str, Any] = {}
         self.reporter = Reporter(
             stub.api,
             VirtualClock(),
@@ -36,7 +38,7 @@ class Desk:
             report_interval_s=2.0,
             heartbeat_s=15.0,
             lag_s=3.0,
-            machine={"nodeCPUs": {"state": "measured", "value": 2, "source": "psutil"}},
+            machine=lambda: {"machine": self.machine, **self.fields},
             on_answer=self.answers.append,
             on_lost=self.lost.append,
         )
@@ -69,6 +71,36 @@ def test_a_silent_run_is_reported_once_in_a_heartbeat() -> None:
     assert len(desk.answers) == 4
     assert ["machine" in request.body for request in stub.requests] == [True, False, False, False]
     assert stub.requests[0].body["startedAt"] == AT
+
+
+def test_what_comes_late_of_the_machine_follows_in_the_next_report_once() -> None:
+    """Field by field, with `machine`; what was told already is not repeated."""
+    stub = StubApi(lambda _: (200, LIVE))
+
+    async def main() -> Desk:
+        desk = Desk(stub)
+        desk.fields = {"nodeCPUs": 2}
+        await desk.live(20.0)
+        desk.fields = {**desk.fields, "zone": "europe-west4-a", "preemptible": False}
+        desk.machine = {**desk.machine, "zone": {"state": "measured"}}
+        await desk.live(40.0)
+        return desk
+
+    desk = run_virtual(main())
+    about = {"machine", "nodeCPUs", "zone", "preemptible"}
+    told = [
+        {name: body[name] for name in about & body.keys()} for body in (one.body for one in stub.requests)
+    ]
+    assert "zone" not in told[0]["machine"]
+    assert [set(one) for one in told if one] == [{"machine", "nodeCPUs"}, about - {"nodeCPUs"}]
+    assert told[0]["nodeCPUs"] == 2
+    assert desk.reporter.untold == {}
+
+
+def test_what_is_late_and_was_not_answered_stays_untold() -> None:
+    """The last report of a run tells it, at the latest."""
+    desk, _ = reported((503, error("no")))
+    assert set(desk.reporter.untold) == {"machine"}
 
 
 def test_a_thousand_progress_reports_become_one_in_an_interval() -> None:

@@ -1,0 +1,39 @@
+"""What an agent watches while it works, put together: late facts, and the end of the machine."""
+
+from __future__ import annotations
+
+from random import Random
+
+from worker.agent.drain import Drain
+from worker.agent.holds import Holds, Watch
+from worker.agent.preemption import PreemptionWatch
+from worker.clock import Clock
+from worker.config import AgentConfig
+from worker.machine.in_cloud import Clouds
+from worker.machine.live_facts import LiveFacts
+from worker.machine.notice_sources import sources_of
+
+__all__ = ["watches_of"]
+
+
+def watches_of(
+    config: AgentConfig, clouds: Clouds, facts: LiveFacts, clock: Clock, random: Random
+) -> tuple[Watch, ...]:
+    """Return what goes on beside the work."""
+
+    async def late_facts(drain: Drain, holds: Holds) -> None:
+        await facts.complete(random)
+
+    async def preemption(drain: Drain, holds: Holds) -> None:
+        cloud = await clouds.cloud()
+        watch = PreemptionWatch(
+            drain,
+            holds,
+            clock,
+            random,
+            drain_timeout_s=config.drain_timeout_s,
+            rebalance=config.rebalance,
+        )
+        await watch.run(sources_of(cloud, clouds.gce, has_gpus=facts.has_gpus, now=clock.now))
+
+    return late_facts, preemption
