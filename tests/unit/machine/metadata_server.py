@@ -5,14 +5,20 @@ One listens on the address of all of them and answers as the case wants: so do t
 
 from __future__ import annotations
 
+import hashlib
+import json
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["AWS", "AZURE", "GCE", "Case", "serving"]
+__all__ = ["AWS", "AZURE", "GCE", "QUIET", "Case", "serving", "taken"]
 
 Reply = tuple[int, str]  # status and body
 
@@ -34,20 +40,53 @@ AWS: dict[str, Reply] = {
 AZURE: dict[str, Reply] = {
     "/metadata/instance/compute": (
         200,
-        '{"location": "westeurope", "zone": "2", "vmId": "02aab8a4-74ef-476e-8182-f6d2ba4166a6",'
+        '{"name": "vm_1", "location": "westeurope", "zone": "2",'
+        ' "vmId": "02aab8a4-74ef-476e-8182-f6d2ba4166a6",'
         ' "vmSize": "Standard_NC4as_T4_v3", "priority": "Spot", "tags": "", "userData": "c2VjcmV0"}',
     ),
 }
-TOKEN = "AQAEAtoken=="
+QUIET: dict[str, Reply] = {  # nobody is to be taken; AWS says that by 404
+    GCE_BASE + "preempted": (200, "FALSE"),
+    GCE_BASE + "maintenance-event": (200, "NONE"),
+    "/metadata/scheduledevents": (200, '{"DocumentIncarnation": 1, "Events": []}'),
+}
+
+
+def taken(name: str = "vm_1") -> dict[str, Reply]:
+    """Return what each cloud tells from now on of a machine that it takes away."""
+    now = datetime.now(UTC)
+    event = {
+        "EventId": "602d9444-d2cd-49c7-8624-8643e7171297",
+        "EventType": "Preempt",
+        "ResourceType": "VirtualMachine",
+        "Resources": ["vm_0", name],
+        "EventStatus": "Scheduled",
+        "NotBefore": format_datetime(now + timedelta(seconds=30), usegmt=True),
+    }
+    at = (now + timedelta(seconds=120)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        GCE_BASE + "preempted": (200, "TRUE"),
+        AWS_BASE + "spot/instance-action": (200, json.dumps({"action": "terminate", "time": at})),
+        "/metadata/scheduledevents": (200, json.dumps({"DocumentIncarnation": 2, "Events": [event]})),
+    }
+
+
+NOT_FOUND: Reply = (404, "not found: <secret>")
+
+
+def etag_of(body: str) -> str:
+    """Return the name of a value."""
+    return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
 class Case:
     """What the server does: replies by path, and what it does to every request instead."""
 
     def __init__(self, replies: Mapping[str, Reply], *, flavor: str = "Google", oddity: str = "") -> None:
-        self.replies = replies
+        self.replies = dict(replies)  # may change while it is served
         self.flavor = flavor
         self.oddity = oddity  # hang, drip, giant, raw, redirect, or nothing
+        self.token = "AQAEAtoken=="
         self.requests: list[str] = []  # method, path and whether the headers were right
 
 
@@ -67,7 +106,18 @@ class Handler(BaseHTTPRequestHandler):
         elif refused:
             self.reply(refused, "")
         else:
-            self.reply(*self.server.case.replies.get(path, (404, "not found: <secret>")))
+            self.wait_for_change(path)
+            self.reply(*self.server.case.replies.get(path, NOT_FOUND))
+
+    def wait_for_change(self, path: str) -> None:
+        """Hold a question that names the value it knows until there is another one, as GCE does."""
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        if query.get("wait_for_change") != "true":
+            return
+        until = time.monotonic() + float(query["timeout_sec"])
+        while etag_of(self.server.case.replies.get(path, NOT_FOUND)[1]) == query["last_etag"]:
+            if time.monotonic() > until or self.server.released.wait(0.02):
+                return
 
     def do_PUT(self) -> None:
         """Give a token, as AWS does."""
@@ -78,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
         lives_s = self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "0")
         is_aws = any(path.startswith(AWS_BASE) for path in self.server.case.replies)
         good = is_aws and self.path == "/latest/api/token" and 1 <= int(lives_s) <= 21600
-        self.reply(*((200, TOKEN) if good else (404, "")))
+        self.reply(*((200, self.server.case.token) if good else (404, "")))
 
     def refused(self, path: str) -> int:
         """Return the status for requests without the header of their cloud, 0 for good ones."""
@@ -86,7 +136,10 @@ class Handler(BaseHTTPRequestHandler):
             return 403
         if path.startswith("/computeMetadata/") and self.headers.get("Metadata-Flavor") != "Google":
             return 403
-        if path.startswith("/latest/") and self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
+        if (
+            path.startswith("/latest/")
+            and self.headers.get("X-aws-ec2-metadata-token") != self.server.case.token
+        ):
             return 401
         return 400 if path.startswith("/metadata/") and self.headers.get("Metadata") != "true" else 0
 
@@ -96,6 +149,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if self.path.startswith("/computeMetadata/") and self.server.case.flavor:
             self.send_header("Metadata-Flavor", self.server.case.flavor)
+            self.send_header("ETag", etag_of(body))
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-LIMIT_S = 120.0  # a bound for a hang, not a measure
-ENTER = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+from tests.unit.machine.enter import in_namespace
+
 DEAD_PROXY = "http://127.0.0.1:9"  # nothing listens there
 NAMES = ("machineType", "instanceID", "zone", "preemptible", "cpuPlatform")
 
@@ -21,34 +18,11 @@ Answers = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """Return what was found out in each case; all of them run in one program in one namespace."""
-    require_namespace()
     # Proxies are set: whoever takes them from the environment reaches nothing.
     proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), DEAD_PROXY)
     folder = tmp_path_factory.mktemp("machines")
-    ran = subprocess.run(
-        [*ENTER, sys.executable, "-m", "tests.unit.machine.namespace", str(folder)],
-        env={**os.environ, **proxies},
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=LIMIT_S,
-    )
-    found: Answers = json.loads(ran.stdout)
+    found: Answers = json.loads(in_namespace("tests.unit.machine.namespace", str(folder), **proxies))
     return found
-
-
-def require_namespace() -> None:
-    """Skip where no network namespace can be made, but fail where real parts are required."""
-    try:
-        made = subprocess.run(
-            [*ENTER, "ip", "link", "set", "lo", "up"], capture_output=True, check=False, timeout=LIMIT_S
-        )
-        problem = made.stderr.decode() if made.returncode else ""
-    except OSError as exc:
-        problem = str(exc)
-    if problem and os.environ.get("MILLHAND_REAL_PARTS") == "required":
-        pytest.fail(f"no network namespace can be made here: {problem}")
-    if problem:
-        pytest.skip(f"no network namespace can be made here: {problem}")
 
 
 def values(answer: dict[str, Any]) -> list[Any]:
