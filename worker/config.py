@@ -65,6 +65,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     keep_workdirs_age_s: float = 86_400.0  # how long such a folder is kept
     keep_workdirs_bytes: int = 10 * 1024**3  # and how much of them; the oldest go first
     min_free_bytes: int = 512 * 1024**2  # on the disks that the agent fills; with less, nothing is claimed
+    min_memory_bytes: int | None = None  # available; with less nothing is claimed; None: 256 MiB, or a tenth
+    memory_pressure: float = 20.0  # percent of 10 s that everything waited for memory; with more, the same
     task_user: str | None = None  # whom handlers run as; None: whom the agent runs as
     hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers

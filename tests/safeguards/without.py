@@ -17,10 +17,14 @@ import server.store.sqlite.migrate
 import server.store.sqlite.run_commands
 import server.store.sqlite.store
 import worker.agent.statedir
+import worker.machine.notices
 from server.reaper import Patience
 from server.store.sqlite import reaping
 from server.store.sqlite.migrate import Migration
 from worker.agent.attempt import Attempts
+from worker.agent.drain import Drain
+from worker.agent.holds import Holds
+from worker.api.wire import ErrorKind
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
 
@@ -106,6 +110,26 @@ def starts_without_lease() -> Sequence[Change]:
     return [(Attempts, "_wait_for_lease", wait)]
 
 
+def no_deadline_of_a_notice() -> Sequence[Change]:
+    """Drain for as long as is configured, whatever a cloud says."""
+    real = Drain.request
+
+    def request(self: Drain, kind: ErrorKind, message: str, within_s: float | None = None) -> None:
+        real(self, kind, message)
+
+    return [(Drain, "request", request)]
+
+
+def anybody_is_gce() -> Sequence[Change]:
+    """Believe a notice without the header of who sends it."""
+    return [(worker.machine.notices, "flavored", lambda answer: answer)]
+
+
+def holds_nothing() -> Sequence[Change]:
+    """Claim whatever stands against it."""
+    return [(Holds, "is_held", property(lambda self: False))]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -150,5 +174,18 @@ SAFEGUARDS: Final = {
         "a handler starts after its task was given away",
         ("tests/simulation/test_histories.py",),
         starts_without_lease,
+    ),
+    "deadline of a notice": Safeguard(
+        "runs go on, untold, when their machine is gone",
+        ("tests/unit/agent/test_preemption.py",),
+        no_deadline_of_a_notice,
+    ),
+    "whose notice it is": Safeguard(
+        "what a proxy says ends an agent", ("tests/unit/machine/test_machine_notices.py",), anybody_is_gce
+    ),
+    "hold": Safeguard(
+        "an agent without memory, or whose machine is to go, takes more tasks",
+        ("tests/unit/agent/test_preemption.py", "tests/unit/agent/test_memory_watch.py"),
+        holds_nothing,
     ),
 }

@@ -84,7 +84,8 @@ class Machine:
         With `dies_at`, its life is over before that step.
         """
         self.life = Life(dies_at)
-        journal = await WatchedJournal.open(MortalIO(self.disk, self.life), self.clock, SMALL)
+        self.io = MortalIO(self.disk, self.life)
+        journal = await WatchedJournal.open(self.io, self.clock, SMALL)
         journal.watch, journal.machine = self.world.watch, self.name
         self.world.watch.opened(self.name, journal.entries)
         spool = VirtualSpool(self.spooled, self.life.check, self.config.spool_bytes)

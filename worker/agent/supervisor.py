@@ -127,12 +127,21 @@ class Supervisor:
                 log.error("spool.full", error=self._storing.fullness(), hint="nothing is claimed until then")
             self._changed.clear()
             await self._changed.wait()
+        if not self._journal.is_healthy:
+            await self._wait_for_journal()
+
+    async def _wait_for_journal(self) -> None:
+        """Wait until the journal can be written again; why it cannot is told once."""
+        told = ""
         while not self._journal.is_healthy:
             await self._poller.pause()
             try:
                 await self._journal.sync()
             except JournalError as error:
-                self._tell_disk(error)
+                if str(error) != told:
+                    told = str(error)
+                    self._tell_disk(error)
+        log.info("journal.accepts", hint="tasks are claimed again")
 
     def _is_full(self) -> bool:
         is_busy = len(self._attempting) >= self._slots
@@ -155,7 +164,7 @@ class Supervisor:
             self._poller.leave(task.id)
 
     def _tell_disk(self, error: JournalError) -> None:
-        hint = "nothing is claimed until the disk has room; `millhand journal` shows what waits"
+        hint = "nothing is claimed until the state directory can be written; `millhand doctor` looks closer"
         log.error("journal.refused", error=str(error), hint=hint)
 
     def _tell_change(self) -> None:

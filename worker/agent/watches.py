@@ -1,4 +1,4 @@
-"""What an agent watches while it works, put together: late facts, and the end of the machine."""
+"""What an agent watches while it works, put together: late facts, memory, and the end of the machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from random import Random
 
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds, Watch
+from worker.agent.memory_watch import MemoryWatch
 from worker.agent.preemption import PreemptionWatch
 from worker.clock import Clock
 from worker.config import AgentConfig
@@ -36,4 +37,8 @@ def watches_of(
         )
         await watch.run(sources_of(cloud, clouds.gce, has_gpus=facts.has_gpus, now=clock.now))
 
-    return late_facts, preemption
+    async def memory(drain: Drain, holds: Holds) -> None:
+        watch = MemoryWatch(holds, min_bytes=config.min_memory_bytes, max_percent=config.memory_pressure)
+        await watch.run()
+
+    return late_facts, preemption, memory

@@ -121,6 +121,13 @@ AGENT_SETTINGS: Final = (
             default_text="512MiB",
             help="With less free for the state folder, or for a store that is a folder, no task is claimed;"
             " 0: never looked at."),
+    Setting(name="min_memory", type=BYTES, metavar="SIZE", default_text="256MiB, or a tenth of all if less",
+            help="With less memory available, on the machine or below the limit of the agent's control group,"
+            " no task is claimed; 0: never looked at."),
+    Setting(name="memory_pressure", type=click.FloatRange(0, 100), default=AGENT["memory_pressure"],
+            metavar="PERCENT",
+            help="Of ten seconds, in which everything waited for memory (PSI, full): with more, no task is"
+            " claimed; 0: never looked at."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
             help="After so many runs a warm process is replaced."),
     Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
@@ -190,7 +197,9 @@ WITH_UNIT: Final = frozenset(
     | {"keep_workdirs_age"}
 )
 
-IN_BYTES: Final = frozenset({"memory", "child_growth", "request_ram", "spool", "min_free", "output"})
+IN_BYTES: Final = frozenset(
+    {"memory", "child_growth", "request_ram", "spool", "min_free", "min_memory", "output"}
+)
 
 OTHER_FIELDS: Final = {
     "api_url": "url",

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from worker.machine.hierarchy import Hierarchy, NoCgroup, find_hierarchy, shown
 
-__all__ = ["Limit", "cpu_quota", "cpuset_size", "memory_limit"]
+__all__ = ["V1_NO_LIMIT_BYTES", "Limit", "cpu_quota", "cpuset_size", "memory_limit"]
 
 # v1 says "no limit" with LONG_MAX rounded down to a page; 64 KiB is the largest page of any machine.
 V1_NO_LIMIT_BYTES = (1 << 63) - (1 << 16)

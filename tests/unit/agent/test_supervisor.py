@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
@@ -249,3 +251,27 @@ def test_a_run_that_is_somebody_elses_is_never_written_to_again(is_stopped: bool
     puts, machine = alive(world, main)
     assert puts == 0
     assert ["fenced" in entry.marks for entry in machine.entries.values()] == [True]
+
+
+def test_while_the_state_directory_cannot_be_written_nothing_is_claimed() -> None:
+    """No claim without its intent: not one request. Told once, with what to do; and once when it is over."""
+    world = World(1, "key", 0.0, 9)
+    machine = Machine(world, "pod/a", concurrency=1)
+
+    async def main() -> int:
+        agent = await machine.agent()
+        machine.io.fail = lambda call, name: OSError(errno.EROFS, "Read-only file system")
+        life = asyncio.create_task(agent.run())
+        await asyncio.sleep(600.0)
+        posts = world.server.asked.count(RUNS)
+        machine.io.fail = lambda call, name: None
+        await until(lambda: len(world.successes()) == 9, 900.0)
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+        return posts
+
+    with capture_logs() as logs:
+        assert run_virtual(main()) == 0
+    told = [one["event"] for one in logs if one["event"].startswith("journal.")]
+    assert told.count("journal.refused") <= 2  # the claim that met it, and the wait that it began
+    assert told.count("journal.accepts") == 1

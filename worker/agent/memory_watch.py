@@ -1,0 +1,97 @@
+"""Hold claims while the machine is short of memory: one more run would slow all of them down, or end some."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from worker.agent.holds import Holds
+from worker.executor.workdir_watch import decimal
+from worker.machine.memory_state import MemoryState, Pressure, Room, read_memory_state
+
+__all__ = ["MemoryWatch", "lack_of_room", "lack_of_speed"]
+
+LOOK_INTERVAL_S: Final = 2.0  # between two looks
+RESUME_RATIO: Final = 1.1  # of the limit must be available before it counts as enough again
+CALM_RATIO: Final = 0.5  # of the limit is what the pressure must have fallen to
+USUAL_BYTES: Final = 256 * 1024**2  # where nobody says how much; in small containers a tenth is enough
+USUAL_SHARE: Final = 10
+SHARE_MAX: Final = 2  # who asks for more than half of all that there is gets half
+ROOM: Final = "memory"
+SPEED: Final = "memory pressure"
+log = structlog.get_logger()
+
+
+class MemoryWatch:
+    """Look at the memory again and again; a limit of 0 is never looked at."""
+
+    def __init__(
+        self,
+        holds: Holds,
+        *,
+        min_bytes: int | None,
+        max_percent: float,
+        read: Callable[[], MemoryState] = read_memory_state,
+    ) -> None:
+        """Hold below `min_bytes` of available memory (None: the usual), above `max_percent` of pressure."""
+        self._holds = holds
+        self._min_bytes = min_bytes
+        self._max_percent = max_percent
+        self._read = read
+        self._is_blind = False
+        self._held: set[str] = set()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        if self._min_bytes == 0 and not self._max_percent:
+            return
+        while True:
+            self.take(await asyncio.to_thread(self._read))
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    def take(self, state: MemoryState) -> None:
+        """Hold, or let go on; what cannot be read holds nothing."""
+        ratio = RESUME_RATIO if ROOM in self._held else 1.0
+        hint = "it is what other programs leave; lower MILLHAND_MIN_MEMORY, or run fewer at once"
+        self._hold(ROOM, lack_of_room(state.room, self._min_bytes, ratio), hint)
+        ratio = CALM_RATIO if SPEED in self._held else 1.0
+        hint = "run fewer at once, or give the machine more memory; MILLHAND_MEMORY_PRESSURE is the limit"
+        self._hold(SPEED, lack_of_speed(state.pressure, self._max_percent, ratio), hint)
+        is_blind = state.room is None and state.pressure is None
+        if is_blind and not self._is_blind:
+            log.warning(
+                "memory.unknown", hint="claims are not held for want of memory: it cannot be read here"
+            )
+        self._is_blind = is_blind
+
+    def _hold(self, name: str, reason: str | None, hint: str) -> None:
+        if reason is not None:
+            self._held.add(name)
+            self._holds.hold(name, reason, hint)
+        else:
+            self._held.discard(name)
+            self._holds.lift(name)
+
+
+def lack_of_room(room: Room | None, min_bytes: int | None, ratio: float = 1.0) -> str | None:
+    """Return what is missing; None where there is enough, or nobody can tell."""
+    if room is None or min_bytes == 0:
+        return None
+    wanted_bytes = min(USUAL_BYTES, room.total_bytes // USUAL_SHARE)
+    if min_bytes is not None:
+        wanted_bytes = min(min_bytes, room.total_bytes // SHARE_MAX)
+    if room.available_bytes >= wanted_bytes * ratio:
+        return None
+    available = f"{decimal(room.available_bytes)} are available"
+    return f"{available}, at least {decimal(wanted_bytes)} are wanted ({room.source})"
+
+
+def lack_of_speed(pressure: Pressure | None, max_percent: float, ratio: float = 1.0) -> str | None:
+    """Return how much everything waits for memory; None where that is little, or nobody can tell."""
+    if pressure is None or not max_percent or pressure.percent <= max_percent * ratio:
+        return None
+    stood = f"everything stood still for memory in {pressure.percent:g} % of the last 10 s"
+    return f"{stood}, {max_percent:g} % are allowed ({pressure.source})"
