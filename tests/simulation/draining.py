@@ -143,6 +143,7 @@ class DrainingMachine(Machine):
     """A machine whose executions follow a way."""
 
     way = Way.QUICK
+    notice_s: float | None = None  # the machine is taken away; else it is SIGTERM that begins the drain
     executor: WayExecutor
 
     def executor_of(self, spool: VirtualSpool) -> WayExecutor:
@@ -191,14 +192,16 @@ def drain_one(
     watch: Watch | None = None,
     goes_on: bool = False,
     server: type[VirtualServer] = VirtualServer,
+    notice_s: float | None = None,
 ) -> Drained:
     """Let an agent run `slots` tasks, drain it, and see; `watch` does more beside the drain.
 
-    With `goes_on`, the server is well then, and another life of the agent works all off.
+    With `notice_s`, it is a cloud's notice that begins the drain, whatever time is configured. With
+    `goes_on`, the server is well then, and another life of the agent works all off.
     """
     world = World(1, "key", 0.0, slots, server=server)
     machine = DrainingMachine(world, "pod/a", concurrency=slots, drain_timeout_s=timeout_s)
-    machine.way = way
+    machine.way, machine.notice_s = way, notice_s
     return run_virtual(scenario(machine, mood, watch, goes_on=goes_on))
 
 
@@ -214,7 +217,11 @@ async def scenario(machine: DrainingMachine, mood: Mood, watch: Watch | None, *,
     await asyncio.sleep(LOOK_S)
     network.is_down, network.is_silent = mood in (Mood.BACK, Mood.AWAY), mood is Mood.SILENT
     seen.began_at = world.clock.mono()
-    sigterm(agent)
+    if machine.notice_s is None:
+        sigterm(agent)
+    else:
+        timeout_s = machine.notice_s
+        agent.drain.request(ErrorKind.PREEMPTED, "it is taken", timeout_s)
     beside = [asyncio.create_task(coming_back(network, timeout_s))] if mood is not Mood.AWAY else []
     if watch is not None:
         beside.append(asyncio.ensure_future(watch(agent, seen)))

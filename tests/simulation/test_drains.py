@@ -97,6 +97,52 @@ def test_no_handler_is_told_of_more_time_than_the_drain_has(timeout_s: float, mo
         assert min(told) >= seen.began_at + timeout_s * 0.6  # what is kept is not taken from it without need
 
 
+@pytest.mark.parametrize("mood", ANSWERING)
+@pytest.mark.parametrize("way", [Way.CHECKPOINTS, Way.DEAF])
+@pytest.mark.parametrize("notice_s", [5.0, 30.0, 120.0])
+@pytest.mark.parametrize("timeout_s", [15.0, 600.0])
+def test_runs_of_a_machine_that_is_taken_are_given_back_before_it_is_gone(
+    timeout_s: float, notice_s: float, way: Way, mood: Mood
+) -> None:
+    """By the deadline of the cloud, whatever was configured; another agent may go on where they stopped."""
+    seen = drain_one(timeout_s, way, mood, slots=8, notice_s=notice_s)
+    assert (seen.code, seen.ends()) == (0, {("Failed", "preempted")})
+    assert seen.took_s <= notice_s
+    assert seen.is_pending
+    assert seen.kept == []
+    saved = {"at": 2 if way is Way.CHECKPOINTS else 1}
+    assert [run["results"]["checkpoint"] for run in seen.shown] == [saved] * 8
+
+
+@pytest.mark.parametrize("way", [Way.ENDS, Way.CHECKPOINTS, Way.DEAF])
+@pytest.mark.parametrize("notice_s", [5.0, 30.0, 120.0])
+def test_nothing_is_lost_when_server_and_machine_go_together(notice_s: float, way: Way) -> None:
+    """What a disk that comes back holds is delivered by the next start."""
+    seen = drain_one(600.0, way, Mood.AWAY, slots=8, notice_s=notice_s, goes_on=True)
+    assert (seen.code, seen.took_s <= notice_s) == (0, True)
+    assert [entry.terminal is not None for entry in seen.kept] == [True] * 8
+    assert sorted(seen.world.successes()) == sorted(seen.world.server.tasks)
+
+
+@pytest.mark.parametrize("mood", list(Mood))
+@pytest.mark.parametrize("at_s", [0.0, 30.0, 100.0])
+def test_the_signal_after_a_notice_brings_the_end_nearer_and_does_not_kill_at_once(
+    at_s: float, mood: Mood
+) -> None:
+    """Clouds and Kubernetes send it when they begin to take the machine: the configured time is left then."""
+
+    async def then(agent: Agent, _: Drained) -> None:
+        await asyncio.sleep(at_s)
+        sigterm(agent)
+
+    seen = drain_one(15.0, Way.DEAF, mood, slots=8, notice_s=120.0, watch=then)
+    assert seen.code == 0
+    assert at_s + 5.0 < seen.took_s <= at_s + 15.0
+    is_there = mood in (Mood.WELL, Mood.SLOW) or (mood is not Mood.AWAY and at_s > 48.0)  # it comes back then
+    assert seen.ends() == ({("Failed", "preempted")} if is_there else {(None, "")})
+    assert len(seen.kept) == (0 if is_there else 8)
+
+
 @pytest.mark.parametrize("timeout_s", TIMEOUTS_S)
 def test_why_a_run_is_stopped_and_its_checkpoint_go_out_at_once(timeout_s: float) -> None:
     """Long before the handler ends; should the agent not live to tell more, that much is known."""

@@ -89,7 +89,7 @@ class PreemptionWatch:
             await asyncio.sleep(source.every_s)
 
     def _take(self, source: Source, look: Look) -> None:
-        """Keep what a source tells now; the same notice keeps its end, unless it comes nearer."""
+        """Keep what a source tells now; the same notice without a time keeps its end."""
         before = self._known.get(source.name, {})
         now = {notice.reason: self._known_of(notice, before.get(notice.reason)) for notice in look.notices}
         self._known[source.name] = now
@@ -105,7 +105,7 @@ class PreemptionWatch:
         if notice.weight != "end":
             return Known(notice, None)
         end_mono = self._clock.mono() + (LEAST_S if notice.left_s is None else notice.left_s)
-        if before is not None and before.end_mono is not None:
+        if before is not None and before.end_mono is not None and not notice.is_timed:
             end_mono = min(end_mono, before.end_mono)
         return Known(notice, end_mono)
 

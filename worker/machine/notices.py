@@ -39,8 +39,10 @@ GCE_PREEMPTED_S: Final = 30.0
 GCE_TERMINATE_S: Final = 60.0
 GCE_TERMINATE_GPU_S: Final = 3600.0
 AWS_SPOT_S: Final = 120.0  # a time farther away is not believed: a clock is wrong
+AZURE_S: Final = 3600.0  # likewise; events are told some minutes ahead
 LEAST_S: Final = 5.0  # where the time is over, or a clock is wrong: to kill, to write down, to report once
-AWS_ACTIONS: Final = frozenset({"terminate", "stop", "hibernate"})
+# What strange JSON and strange times raise: those that are none, and those that no calendar has.
+ODD: Final = (msgspec.DecodeError, RecursionError, ValueError, OverflowError)
 AZURE_ENDS: Final = frozenset({"Preempt", "Terminate", "Reboot", "Redeploy"})
 AZURE_PAUSE: Final = "Freeze"  # some seconds without CPU and network; memory and files stay
 
@@ -51,6 +53,7 @@ class Notice(Struct, frozen=True):
     weight: Literal["end", "risk", "pause"]  # taken away; perhaps soon; stood still for a moment
     reason: str  # for people; the same words are the same notice
     left_s: float | None = None  # until the end
+    is_timed: bool = False  # the answer told when; else it is what the cloud promises, from the first look on
 
 
 class Look(Struct, frozen=True):
@@ -63,7 +66,7 @@ class Look(Struct, frozen=True):
 class SpotAction(Struct, frozen=True):
     """`spot/instance-action` of AWS."""
 
-    action: str
+    action: Literal["terminate", "stop", "hibernate"]
     time: datetime
 
 
@@ -125,14 +128,11 @@ def read_spot_action(answer: Answer, now: datetime) -> Look:
         return Look(problem=problem)
     try:
         action = msgspec.json.decode(text, type=SpotAction)
-    except (msgspec.DecodeError, RecursionError):
+        left_s = min(left(action.time, answer, now), AWS_SPOT_S)
+        reason = f"AWS will {action.action} this spot instance at {shown(action.time)}"
+    except ODD:
         return Look(problem=strange(AWS, "spot/instance-action"))
-    if action.action not in AWS_ACTIONS:
-        return Look(problem=strange(AWS, "spot/instance-action"))
-    left_s = min(left(action.time, answer, now), AWS_SPOT_S)
-    return Look(
-        (Notice("end", f"AWS will {action.action} this spot instance at {shown(action.time)}", left_s),)
-    )
+    return Look((Notice("end", reason, left_s, is_timed=True),))
 
 
 def read_rebalance(answer: Answer) -> Look:
@@ -143,10 +143,10 @@ def read_rebalance(answer: Answer) -> Look:
     if problem:
         return Look(problem=problem)
     try:
-        told = msgspec.json.decode(text, type=Rebalance)
-    except (msgspec.DecodeError, RecursionError):
+        at = shown(msgspec.json.decode(text, type=Rebalance).notice_time)
+    except ODD:
         return Look(problem=strange(AWS, "rebalance"))
-    return Look((Notice("risk", f"AWS recommended to rebalance at {shown(told.notice_time)}"),))
+    return Look((Notice("risk", f"AWS recommended to rebalance at {at}"),))
 
 
 def read_azure_name(answer: Answer) -> tuple[str, str]:
@@ -156,7 +156,7 @@ def read_azure_name(answer: Answer) -> tuple[str, str]:
         return "", problem
     try:
         name = msgspec.json.decode(text, type=AzureName).name
-    except (msgspec.DecodeError, RecursionError):
+    except ODD:
         name = ""
     return (name, "") if name else ("", strange(AZURE, "instance/compute"))
 
@@ -170,7 +170,7 @@ def read_azure_events(answer: Answer, name: str, now: datetime) -> Look:
         document = msgspec.json.decode(text, type=AzureEvents)
         own = [event for event in document.events if is_of(event, name)]
         return Look(tuple(notice for event in own for notice in azure_notices(event, answer, now)))
-    except (msgspec.DecodeError, RecursionError, ValueError):
+    except ODD:
         return Look(problem=strange(AZURE, "scheduledevents"))
 
 
@@ -193,7 +193,7 @@ def azure_notices(event: AzureEvent, answer: Answer, now: datetime) -> list[Noti
         return [Notice("end", f"Azure takes this machine now ({event.event_type})", LEAST_S)]
     at = parsedate_to_datetime(event.not_before)
     reason = f"Azure takes this machine at {shown(at)} ({event.event_type})"
-    return [Notice("end", reason, left(at, answer, now))]
+    return [Notice("end", reason, min(left(at, answer, now), AZURE_S), is_timed=True)]
 
 
 def left(at: datetime, answer: Answer, now: datetime) -> float:

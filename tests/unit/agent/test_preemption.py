@@ -106,6 +106,16 @@ def test_an_end_in_an_hour_only_holds_claims_until_it_is_near() -> None:
     assert NEAR_S - 25.0 <= left_s <= NEAR_S
 
 
+def test_a_time_that_is_told_counts_anew_each_time() -> None:
+    """Of what is far away only an hour is believed, again and again; nothing is stopped before its time."""
+
+    async def main(stage: Stage) -> list[Any]:
+        seen = [await stage.tell(Notice("end", "at noon", 3600.0, is_timed=True), for_s=7200.0)]
+        return [*seen, await stage.tell(Notice("end", "at noon", 100.0, is_timed=True))]
+
+    assert play(main) == [(True, False), (True, True)]
+
+
 def test_near_is_what_a_drain_may_take() -> None:
     """Who gives handlers ten minutes gives them ten minutes."""
     notice = Notice("end", "in nine minutes", 540.0)

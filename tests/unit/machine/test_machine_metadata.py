@@ -96,6 +96,8 @@ def test_what_is_no_head_is_no_answer(sent: bytes) -> None:
         (b"Sat, 28 Nov 2026 10:00:00 GMT", datetime(2026, 11, 28, 10, tzinfo=UTC)),
         (b"Sat, 28 Nov 2026 12:00:00 +0200", datetime(2026, 11, 28, 10, tzinfo=UTC)),
         (b"soon", None),
+        (b"Fri, 31 Dec 9999 23:00:00 -1400", None),  # no calendar has it
+        (b"Sat, 28 Nov 2026 10:00:00 +99999999999999", None),
         (b"", None),
     ],
 )

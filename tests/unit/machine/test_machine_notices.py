@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from worker.machine.notices import (
     read_spot_action,
 )
 
+PIECES = [b"", b"0", b"9999", b"-", b'"', b"{", b"}", b"[", b"null", b"\x00", b"\xff", b"1e999", b"+14:00"]
 NOW = datetime(2026, 11, 28, 10, 0, 0, tzinfo=UTC)
 LATE = Answer(problem="did not answer in time", is_late=True)
 STRANGE = [
@@ -35,6 +37,8 @@ STRANGE = [
     Answer(status=200, body=b'{"action": "terminate"}', flavor="Google"),
     Answer(status=200, body=b'{"action": "celebrate", "time": "2026-11-28T10:01:00Z"}', flavor="Google"),
     Answer(status=200, body=b'{"action": "stop", "time": "soon"}', flavor="Google"),
+    Answer(status=200, body=b'{"action": "stop", "time": "0001-01-01T00:00:00+14:00"}', flavor="Google"),
+    Answer(status=200, body=b'{"noticeTime": "0001-01-01T00:00:00+14:00"}', flavor="Google"),
     Answer(status=200, body=b'{"Events": {}}', flavor="Google"),
 ]
 
@@ -155,6 +159,7 @@ def event(type_: str, not_before: str = "", *resources: str) -> dict[str, Any]:
         ([event("Terminate", "Sat, 28 Nov 2026 10:05:00 GMT", "VM_1")], [("end", 300.0)]),
         ([event("Reboot", "Sat, 28 Nov 2026 10:15:00 GMT")], [("end", 900.0)]),
         ([event("Redeploy", "Sat, 28 Nov 2026 09:00:00 GMT")], [("end", LEAST_S)]),
+        ([event("Reboot", "Mon, 28 Dec 2026 10:00:00 GMT")], [("end", 3600.0)]),  # a clock is wrong
         ([event("Preempt")], [("end", LEAST_S)]),  # it has started
         ([event("Freeze", "Sat, 28 Nov 2026 10:15:00 GMT")], [("pause", None)]),
         ([event("Rename", "Sat, 28 Nov 2026 10:15:00 GMT")], []),
@@ -184,3 +189,28 @@ def test_a_machine_of_azure_without_a_name_has_a_problem(answer: Answer) -> None
     name, problem = read_azure_name(answer)
     assert (name, bool(problem)) == ("", True)
     assert read_azure_name(as_json(name="vm_1")) == ("vm_1", "")
+
+
+def test_whatever_a_cloud_sends_is_read_or_a_problem() -> None:
+    """Broken at every place, in some thousands of ways: no reader raises, and no reason quotes it."""
+    random = Random(7)
+    spot = json.dumps({"action": "terminate", "time": "2026-11-28T10:01:30Z"}).encode()
+    events = json.dumps({"Events": [event("Preempt", "Sat, 28 Nov 2026 10:00:30 GMT")]}).encode()
+    for good in (b"TRUE", b"MIGRATE_ON_HOST_MAINTENANCE", spot, events):
+        for _ in range(1500):
+            body = bytearray(good)
+            for _ in range(random.randint(1, 4)):
+                at = random.randrange(len(body) + 1)
+                body[at : at + random.randint(0, 3)] = random.choice(PIECES)
+            answer = Answer(status=200, body=bytes(body), flavor="Google")
+            for look in (
+                read_gce_preempted(answer),
+                read_gce_maintenance(answer, has_gpus=False),
+                read_spot_action(answer, NOW),
+                read_rebalance(answer),
+                read_azure_events(answer, "vm_1", NOW),
+            ):
+                assert not (look.notices and look.problem)
+                assert len(look.problem) < 100
+                assert all(notice.left_s is None or notice.left_s >= LEAST_S for notice in look.notices)
+            read_azure_name(answer)
