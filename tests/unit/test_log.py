@@ -23,10 +23,11 @@ def stream() -> Iterator[io.StringIO]:
     """Take the place of stderr, and leave the process's logging as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    before = structlog.get_config()
     yield io.StringIO()
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:

@@ -64,10 +64,11 @@ def own_logs() -> Iterator[None]:
     """Leave the process's logging as it was: commands set it up on a stderr that ends with the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    before = structlog.get_config()
     yield
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture

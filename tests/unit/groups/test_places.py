@@ -138,7 +138,8 @@ def v2_machine(root: Path, *, path: str = "/svc", pids: str = "", **own: str) ->
 
 def test_strangers_in_the_own_group_are_not_moved(tmp_path: Path) -> None:
     """In a login session the shell and others live beside the agent: nothing is changed, and it is said."""
-    groups = Groups.open("agent", v2_machine(tmp_path, pids=f"{os.getpid()}\n1\n"))
+    stranger = next(pid for pid in (1, 2) if pid != os.getppid())
+    groups = Groups.open("agent", v2_machine(tmp_path, pids=f"{os.getpid()}\n{stranger}\n"))
     assert "has processes of others (1)" in groups.reason
     assert "Delegate=yes" in groups.reason
     assert groups.controllers == frozenset()
