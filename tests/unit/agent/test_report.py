@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode
+from worker.executor.executor import UsageEvent
 from worker.executor.outcome import Outcome, RunError
-from worker.reporting.report import failed_instead, reduced, terminal_report, with_files
+from worker.reporting.report import RunState, failed_instead, reduced, terminal_report, with_files
 from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
@@ -84,3 +85,27 @@ def test_a_refused_body_is_cut_down_to_what_the_reference_documents_then_to_a_no
     assert "/state/journal" in second["results"]["note"]
     assert second["resultCode"] == "Success"
     assert reduced(whole, 0, "") == whole
+
+
+def test_a_run_that_goes_on_tells_its_bill_so_far() -> None:
+    """In the fields, and with methods in the results: should nobody tell its end, this is what it cost."""
+    state = RunState()
+    before = state.report(OURS)
+    assert not {"wallClockTime", "CPUTime", "RAMUsage"} & before.keys()
+    state.note(UsageEvent(Usage(wall_s=2.0, cpu_user_s=1.0, cpu_system_s=0.5, methods={"wall_s": "clock"})))
+    body = state.report(OURS)
+    assert (body["wallClockTime"], body["CPUTime"]) == (2.0, 1.5)
+    assert "RAMUsage" not in body  # nobody knows it: null, not 0
+    assert body["results"]["usage"]["complete"] is False
+    assert body["results"]["usage"]["methods"] == {"wall_s": "clock"}
+
+
+def test_a_run_that_never_started_has_a_bill_of_reasons() -> None:
+    """Null with a reason for every figure."""
+    error = RunError(kind=ErrorKind.INTERNAL, message="no")
+    body = terminal_report(Outcome(code=ResultCode.FAILED, error=error), OURS, STOPPED, 0.0)
+    usage = body["results"]["usage"]
+    figures = {name: value for name, value in usage.items() if name.endswith(("Seconds", "Bytes"))}
+    assert set(figures.values()) == {None}
+    assert len(usage["reasons"]) == len(figures)
+    assert not {"wallClockTime", "CPUTime", "RAMUsage", "GPUTime"} & body.keys()
