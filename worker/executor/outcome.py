@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct, field
 
@@ -10,7 +10,9 @@ from worker.api.wire import ErrorKind, ResultCode, format_error
 from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage, unmeasured
 
-__all__ = ["Outcome", "RunError"]
+__all__ = ["NOT_STARTED", "Outcome", "RunError"]
+
+NOT_STARTED: Final = "the run did not start in a process"  # why such a run has no figures
 
 
 class RunError(Struct, frozen=True, kw_only=True):
@@ -46,7 +48,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     code: ResultCode
     value: dict[str, Any] = field(default_factory=dict)  # what the handler returned
     error: RunError | None = None
-    usage: Usage = field(default_factory=lambda: unmeasured("the run did not start in a process"))
+    usage: Usage = field(default_factory=lambda: unmeasured(NOT_STARTED))
     files: tuple[SpooledFile, ...] = ()  # made by the run, not stored yet
     log_tail: str = ""
     checkpoint: Any = None

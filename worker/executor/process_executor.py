@@ -25,7 +25,7 @@ from worker.executor.frames import Assign
 from worker.executor.lease import Lease
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
-from worker.executor.outcome import Outcome, RunError
+from worker.executor.outcome import NOT_STARTED, Outcome, RunError
 from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
@@ -47,7 +47,6 @@ LOAD_TIMEOUT_S: Final = 300.0  # a first import of a large framework from a cold
 MAX_RUNS: Final = 1000  # of one child: bounds what a leaking handler can pile up
 GROWTH_BYTES: Final = 1024**3  # the same for its memory
 IDLE_S: Final = 600.0  # then what it holds, above all of a GPU, is free for others
-NOT_STARTED: Final = "the run did not start in a process"
 
 log = structlog.get_logger(__name__)
 
@@ -263,5 +262,4 @@ def outcome_of(
 def failed(kind: ErrorKind, message: str) -> Outcome:
     """Return the outcome of a run that never started."""
     is_retryable = kind is not ErrorKind.INVALID_PARAMETERS
-    error = RunError(kind=kind, message=message, retryable=is_retryable)
-    return Outcome(code=ResultCode.FAILED, error=error, usage=unmeasured(NOT_STARTED))
+    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=is_retryable))
