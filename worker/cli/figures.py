@@ -49,9 +49,10 @@ def bill_of(run: Run) -> dict[str, float | None]:
     details = details_of(run)
     found: dict[str, float | None] = {}
     for figure in FIGURES:
-        told = wire.as_float(run.raw.get(figure.field)) if figure.field else None
+        read = wire.as_int if figure.name.endswith("Bytes") else wire.as_float
+        told = read(run.raw.get(figure.field)) if figure.field else None
         if told is None and figure.detail:
-            told = wire.as_float(details.get(figure.detail))
+            told = read(details.get(figure.detail))
         found[figure.name] = told
     if found["cpuSeconds"] is None:
         parts = [wire.as_float(details.get(name)) for name in ("cpuUserSeconds", "cpuSystemSeconds")]

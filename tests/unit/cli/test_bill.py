@@ -87,6 +87,7 @@ def test_programs_get_numbers_null_and_the_count_of_what_is_unknown() -> None:
     assert document["runs"][0]["complete"] is True
     assert document["runs"][1]["cpuSeconds"] is None
     assert document["sum"]["cpuSeconds"] == 1.5
+    assert type(document["sum"]["ramPeakBytes"]) is int
     assert document["sum"]["unknown"]["cpuSeconds"] == 1
     assert document["sum"]["diskWrittenBytes"] is None
 
