@@ -27,7 +27,6 @@ SUITE: Final = [
     "tests/unit/groups/test_groups_real.py",
     "tests/unit/groups/test_cpu_group.py",
     "tests/unit/usage/test_usage_burners.py::test_memory_of_a_known_size",
-    "tests/unit/usage/test_usage_burners.py::test_threads",
 ]
 EAT: Final = [*MILLHAND, "run", EATER, "--json"]  # slowly enough: the machine is emulated
 NOBODY: Final = 1000
