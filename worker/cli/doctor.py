@@ -58,12 +58,14 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     from worker.cli.check_machine import check_facts, check_gpus, check_state_dir
     from worker.cli.check_server import check_server
     from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
-    from worker.cli.facts import detect_facts
+    from worker.cli.check_surroundings import check_cloud, check_memory
     from worker.cli.handlers import read_catalogue
     from worker.cli.session import with_token
+    from worker.machine.detect import clouds_of, detect_configured
 
     log.configure("error")
-    facts = await detect_facts(config)
+    clouds = clouds_of(config, os.environ)
+    facts = await detect_configured(config, os.environ, clouds)
     catalogue = await read_catalogue(config)
     checks = [
         check_config_file(ctx.meta.get("millhand.config"), ctx.default_map or {}),
@@ -72,7 +74,9 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_state_dir(config.state_dir),
         *check_disk(config),
         *check_isolation(config),
+        check_memory(config),
         check_gpus(facts),
+        check_cloud(facts, clouds),
         check_facts(facts),
         *check_handlers(catalogue),
     ]

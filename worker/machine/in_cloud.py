@@ -90,7 +90,7 @@ class Clouds:
         self.candidates = hinted(dmi) if chosen == "auto" else NAMED[chosen]
         self.gce = Gce.of(environment)
         self.may_tell_more = bool(self.candidates)  # asked again
-        self._why_none = why_none(chosen, has_dmi=bool(dmi))
+        self.why_none = why_none(chosen, has_dmi=bool(dmi))
         self._found = asyncio.Event()
         self._cloud = self.candidates[0] if len(self.candidates) == 1 else None
         if self._cloud is not None:
@@ -105,7 +105,7 @@ class Clouds:
     async def ask(self, limit_s: float) -> dict[str, Fact]:
         """Return machineType, instanceID, zone and preemptible, on GCE cpuPlatform too, within `limit_s`."""
         if not self.candidates:
-            return unknown(self._why_none)
+            return unknown(self.why_none)
         asks: dict[str, Callable[[float], Awaitable[Told]]] = {
             GCE: self._ask_gce, AWS: ask_aws, AZURE: ask_azure
         }  # fmt: skip

@@ -13,8 +13,11 @@ from worker.api.models import Task
 from worker.cli.check_machine import check_gpus, check_state_dir
 from worker.cli.check_server import check_clock, check_pending
 from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
+from worker.cli.check_surroundings import check_cloud, check_memory
 from worker.config import AgentConfig, ApiConfig
 from worker.machine.facts import Fact, Facts, Gpu
+from worker.machine.in_cloud import Clouds
+from worker.machine.memory_state import MemoryState, Pressure, Room
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -95,6 +98,31 @@ def test_gpus_are_named_and_unknown_is_not_none() -> None:
     assert "H200 (1.0 GiB)" in check_gpus(facts_with(gpus=Fact.measured([gpu], "NVML"))).said
     assert check_gpus(facts_with(gpus=Fact.absent("no driver"))).state == "ok"
     assert check_gpus(facts_with()).state == "warn"
+
+
+def test_a_cloud_that_told_nothing_is_a_warning_and_none_is_not(tmp_path: Path) -> None:
+    """Where nobody is asked, why; where one has told, what."""
+    aws = Clouds(tmp_path, "aws", {})
+    check = check_cloud(facts_with(zone=Fact.unknown("AWS metadata answered 404 (token)")), aws)
+    assert (check.state, check.said) == ("warn", "AWS: AWS metadata answered 404 (token)")
+    hashed = facts_with(instanceID=Fact.measured("ab", "/etc/machine-id, hashed"))
+    assert check_cloud(hashed, aws).state == "warn"
+    told = facts_with(
+        instanceID=Fact.measured("i-0", "AWS metadata"), zone=Fact.measured("b", "AWS metadata")
+    )
+    assert check_cloud(told, aws).said.startswith("AWS metadata: i-0 in b;")
+    check = check_cloud(facts_with(), Clouds(tmp_path, "none", {}))
+    assert (check.state, check.said) == ("ok", "nobody is asked: MILLHAND_CLOUD is none")
+
+
+def test_memory_that_is_short_is_a_failure() -> None:
+    """Nothing is claimed then; what cannot be read is no fault."""
+    config = AgentConfig(state_dir=Path("x"))
+    room = Room(8 * 1024**3, 16 * 1024**3, "/proc/meminfo")
+    assert check_memory(config, MemoryState(Pressure(0.0, "psi"), room)).state == "ok"
+    assert check_memory(config, MemoryState(None, None)).state == "ok"
+    check = check_memory(config, MemoryState(Pressure(50.0, "psi"), Room(1, 16 * 1024**3, "/proc/meminfo")))
+    assert (check.state, "/proc/meminfo" in check.said, "psi" in check.said) == ("fail", True, True)
 
 
 def test_a_clock_that_is_off_says_which_way() -> None:
