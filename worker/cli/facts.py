@@ -78,4 +78,5 @@ def shown_value(name: str, fact: Fact) -> str:
 
 def shown_gpu(gpu: Any) -> str:
     """Return one GPU in a line."""
-    return f"{gpu.name}, {human.size(gpu.memory_bytes)}, {gpu.uuid}"
+    place = f", PCI {gpu.pci_id}" if gpu.pci_id else ""
+    return f"{gpu.name}, {human.size(gpu.memory_bytes)}, {gpu.uuid}{place}"

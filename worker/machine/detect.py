@@ -16,7 +16,7 @@ from worker.config import AgentConfig
 from worker.machine.cloud import CLOUD_FACTS
 from worker.machine.cpu import cpu_facts
 from worker.machine.facts import Fact, Facts
-from worker.machine.gpu import PROBE, gpu_facts
+from worker.machine.gpu import GPU_FACTS, PROBE, gpu_facts
 from worker.machine.in_cloud import Clouds
 from worker.machine.kubernetes import kubernetes_facts
 from worker.machine.memory import memory_facts
@@ -67,7 +67,7 @@ async def detect(
             environment, hostname=hostname, request_cpus=request_cpus, request_ram_bytes=request_ram_bytes
          ), ("requestCPUs", "requestRAM", "podId")),
         (lambda: gpu_facts(root, environment, limit_s=max(limit_s - GPU_MARGIN_S, 0.1), probe=gpu_probe),
-         ("gpuType", "gpus", "gpuDriver")),
+         GPU_FACTS),
     ]  # fmt: skip
     cloud_limit_s = max(limit_s - CLOUD_MARGIN_S, 0.1)
     cloud, *groups = await asyncio.gather(

@@ -37,11 +37,14 @@ class Fact(Struct, frozen=True):
 
 
 class Gpu(Struct, frozen=True, kw_only=True):
-    """One GPU as NVML names it."""
+    """One GPU as NVML names it, or one instance of a GPU that is parted by MIG."""
 
-    uuid: str
+    uuid: str  # what CUDA_VISIBLE_DEVICES takes
     name: str
     memory_bytes: int | None = None
+    pci_id: str | None = None  # domain:bus:device.function
+    mig_of: str | None = None  # the UUID of the GPU that an instance is part of
+    share: float = 1.0  # of a whole GPU: the slices of an instance by those that there are
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -61,6 +64,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     gpuType: Fact
     gpus: Fact
     gpuDriver: Fact
+    gpuCuda: Fact  # the newest version of CUDA that the driver knows
     instanceID: Fact
     zone: Fact
     preemptible: Fact

@@ -13,9 +13,10 @@ from typing import Any
 
 from worker.machine.facts import Fact, Gpu
 
-__all__ = ["PROBE", "gpu_facts"]
+__all__ = ["GPU_FACTS", "PASSED_ON", "PROBE", "gpu_facts"]
 
 PROBE = (sys.executable, "-P", "-m", "worker.machine.nvml_probe")  # -P: never code of the current folder
+GPU_FACTS = ("gpuType", "gpus", "gpuDriver", "gpuCuda")
 KILL_WAIT_S = 0.1  # a process that hangs in the driver does not end, not even killed: then it is left
 MAX_REASON = 300  # characters
 # What the loader, NVML and Python need. Nothing else goes to the probe: no token, above all.
@@ -36,7 +37,7 @@ DISPLAY_CLASS = "0x03"  # PCI base class: VGA and 3D controllers
 def gpu_facts(
     root: Path, environment: Mapping[str, str], *, limit_s: float, probe: Sequence[str] = PROBE
 ) -> dict[str, Fact]:
-    """Return gpuType, gpus and gpuDriver within `limit_s` (and a tenth of a second).
+    """Return `GPU_FACTS` within `limit_s` (and a tenth of a second).
 
     Absent only where there is no trace of an NVIDIA driver or GPU *and* NVML is not there; a driver that
     is there and does not answer makes them unknown.
@@ -46,9 +47,10 @@ def gpu_facts(
         return facts_from(answer)
     trace = trace_of_nvidia(root)
     if trace is None and answer.get("kind") in {"library", "driver"}:
-        return dict.fromkeys(("gpuType", "gpus", "gpuDriver"), Fact.absent("no NVIDIA driver, no NVML"))
-    reason = answer["error"] if trace is None else f"{answer['error']} ({trace} is there{hint(answer)})"
-    return dict.fromkeys(("gpuType", "gpus", "gpuDriver"), Fact.unknown(reason))
+        return dict.fromkeys(GPU_FACTS, Fact.absent("no NVIDIA driver, no NVML"))
+    notes = [note for note in (trace and f"{trace} is there", hint(answer)) if note]
+    reason = f"{answer['error']} ({'; '.join(notes)})" if notes else answer["error"]
+    return dict.fromkeys(GPU_FACTS, Fact.unknown(reason))
 
 
 def facts_from(answer: dict[str, Any]) -> dict[str, Fact]:
@@ -56,13 +58,15 @@ def facts_from(answer: dict[str, Any]) -> dict[str, Fact]:
     gpus = [Gpu(**gpu) for gpu in answer["gpus"]]
     source = "; ".join(["NVML", *(f"left out {failed}" for failed in answer["failed"])])[:MAX_REASON]
     driver = Fact.measured(answer["driver"], "NVML")
+    version = answer["cuda"]
+    cuda = Fact.unknown("NVML does not say it") if version is None else Fact.measured(version, "NVML")
     if gpus:
         kind, all_gpus = Fact.measured(gpu_type(gpus), source), Fact.measured(gpus, source)
     elif answer["failed"]:
         kind = all_gpus = Fact.unknown(source)
     else:
         kind = all_gpus = Fact.absent("NVML: no device")
-    return {"gpuType": kind, "gpus": all_gpus, "gpuDriver": driver}
+    return {"gpuType": kind, "gpus": all_gpus, "gpuDriver": driver, "gpuCuda": cuda}
 
 
 def gpu_type(gpus: Sequence[Gpu]) -> str:
@@ -122,7 +126,10 @@ def trace_of_nvidia(root: Path) -> str | None:
 
 
 def hint(answer: dict[str, Any]) -> str:
-    """Return what to do where the driver is there without its library: a container without `utility`."""
-    if answer.get("kind") != "library":
-        return ""
-    return "; in a container NVIDIA_DRIVER_CAPABILITIES must include utility"
+    """Return what to do where a driver or GPU is there and NVML cannot be used; "" where we do not know."""
+    return {
+        "library": "in a container NVIDIA_DRIVER_CAPABILITIES must include utility",
+        "driver": "load the driver: `modprobe nvidia`; dmesg says why it does not",
+        "versions": "the driver was updated while it was loaded: restart the machine, or load it anew",
+        "permission": "the user of the agent must be allowed to open /dev/nvidiactl and /dev/nvidia*",
+    }.get(answer.get("kind", ""), "")

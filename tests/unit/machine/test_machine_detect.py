@@ -84,7 +84,8 @@ def test_the_machine_of_a_run_is_plain_json() -> None:
     gpu = Gpu(uuid="GPU-1", name="NVIDIA L4", memory_bytes=None)
     machine = as_machine(replace(facts, gpus=Fact.measured([gpu], "NVML")))
     assert json.loads(json.dumps(machine)) == machine
-    assert machine["gpus"]["value"] == [{"uuid": "GPU-1", "name": "NVIDIA L4", "memory_bytes": None}]
+    unknown = {"memory_bytes": None, "pci_id": None, "mig_of": None}
+    assert machine["gpus"]["value"] == [{"uuid": "GPU-1", "name": "NVIDIA L4", "share": 1.0} | unknown]
     assert machine["zone"]["state"] == "unknown"
     assert "MILLHAND_ZONE" in machine["zone"]["reason"]
     assert set(machine) == set(facts.__struct_fields__)

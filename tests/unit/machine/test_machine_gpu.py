@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes.util
 import os
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,51 +11,31 @@ from pathlib import Path
 
 import pytest
 
+from tests.nvml import GIB, FakeNvml, gpu
 from tests.unit.machine.recorded import record
 from worker.machine.facts import Fact, Gpu
 from worker.machine.gpu import gpu_facts
 
-SOURCE = Path(__file__).parents[2] / "parts/fake_nvml.c"
 LIMIT_S = 20.0  # generous: only the test of the limit is about time
-H100 = "85899345920 NVIDIA H100 80GB HBM3"
-TWO = f"driver 570.10.01\ngpu GPU-1 {H100}\ngpu GPU-2 {H100}\n"
+H100 = "NVIDIA H100 80GB HBM3"
+TWO = "driver 570.10.01\ncuda 12080\n" + gpu(0, name=H100, gib=80) + gpu(1, name=H100, gib=80)
 
 Nvml = Callable[[str], Mapping[str, str]]
 
 
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the stand-in once; return its folder."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is needed to build the stand-in of NVML")
-    folder = tmp_path_factory.mktemp("nvml")
-    state = f'-DSTATE="{folder / "state"}"'
-    subprocess.run(
-        [
-            "gcc",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-shared",
-            "-fPIC",
-            state,
-            "-o",
-            folder / "libnvidia-ml.so.1",
-            SOURCE,
-        ],
-        check=True,
-        timeout=60,
-    )
-    return folder
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
+    """Build the stand-in once."""
+    return FakeNvml(tmp_path_factory.mktemp("nvml"))
 
 
 @pytest.fixture
-def nvml(library: Path) -> Nvml:
+def nvml(fake: FakeNvml) -> Nvml:
     """Return how to put the stand-in into a state; gives the environment in which it is found."""
 
     def put(state: str) -> Mapping[str, str]:
-        (library / "state").write_text(state)
-        return os.environ | {"LD_LIBRARY_PATH": str(library), "MILLHAND_TOKEN": "secret"}
+        fake.put(state)
+        return fake.environment_here() | {"MILLHAND_TOKEN": "secret"}
 
     return put
 
@@ -68,25 +46,41 @@ def ask(root: Path, environment: Mapping[str, str]) -> dict[str, Fact]:
 
 
 def test_two_gpus_of_one_kind(tmp_path: Path, nvml: Nvml) -> None:
-    """Names are counted; each GPU has its uuid and memory; the driver's version is there."""
+    """Names are counted; each GPU has its uuid, memory and place; the versions are there."""
     facts = ask(tmp_path, nvml(TWO))
     assert facts["gpuType"].value == "2x NVIDIA H100 80GB HBM3"
-    assert facts["gpus"].value[1] == Gpu(uuid="GPU-2", name="NVIDIA H100 80GB HBM3", memory_bytes=80 << 30)
-    assert facts["gpuDriver"].value == "570.10.01"
+    second = Gpu(uuid="GPU-2", name=H100, memory_bytes=80 * GIB, pci_id="00000000:02:00.0")
+    assert facts["gpus"].value[1] == second
+    assert (facts["gpuDriver"].value, facts["gpuCuda"].value) == ("570.10.01", "12.8")
 
 
 def test_gpus_of_several_kinds(tmp_path: Path, nvml: Nvml) -> None:
     """Each kind is named once, in the order of the bus."""
-    facts = ask(
-        tmp_path, nvml("gpu GPU-1 24000000000 NVIDIA L4\ngpu GPU-2 1 NVIDIA T4\ngpu GPU-3 1 NVIDIA L4\n")
-    )
+    facts = ask(tmp_path, nvml(gpu(0) + gpu(1, name="NVIDIA T4") + gpu(2)))
     assert facts["gpuType"].value == "2x NVIDIA L4 + NVIDIA T4"
 
 
 def test_a_gpu_without_memory_of_its_own(tmp_path: Path, nvml: Nvml) -> None:
     """Where the board shares the machine's memory, its own is None and not 0."""
-    facts = ask(tmp_path, nvml("shared GPU-1 NVIDIA GB10\n"))
-    assert facts["gpus"].value == [Gpu(uuid="GPU-1", name="NVIDIA GB10", memory_bytes=None)]
+    facts = ask(tmp_path, nvml("gpu 0 uuid GPU-1\ngpu 0 name NVIDIA GB10\n"))
+    (found,) = facts["gpus"].value
+    assert (found.uuid, found.memory_bytes) == ("GPU-1", None)
+
+
+def test_the_instances_of_a_parted_gpu_are_told_instead_of_it(tmp_path: Path, nvml: Nvml) -> None:
+    """CUDA is given them; each is the part of a GPU that its slices are."""
+    state = gpu(0, "mig 0 MIG-1 3 40000", "mig 2 MIG-2 2 20000", name="NVIDIA A100") + gpu(1)
+    one, two, whole = ask(tmp_path, nvml(state))["gpus"].value
+    assert (one.uuid, one.name, one.mig_of) == ("MIG-1", "NVIDIA A100 MIG 3g.40gb", "GPU-1")
+    assert (one.memory_bytes, one.share, two.uuid, two.share) == (40000 << 20, 3 / 7, "MIG-2", 2 / 7)
+    assert (whole.uuid, whole.mig_of, whole.share) == ("GPU-2", None, 1.0)
+
+
+def test_a_parted_gpu_without_an_instance_is_none_that_can_be_used(tmp_path: Path, nvml: Nvml) -> None:
+    """It is there, and CUDA cannot be given it: unknown, and not none."""
+    fact = ask(tmp_path, nvml(gpu(0, "mig")))["gpus"]
+    assert fact.state == "unknown"
+    assert "no instance" in fact.reason
 
 
 def test_no_gpu_is_absent(tmp_path: Path, nvml: Nvml) -> None:
@@ -99,14 +93,14 @@ def test_no_gpu_is_absent(tmp_path: Path, nvml: Nvml) -> None:
 
 def test_a_lost_gpu_is_left_out_and_named(tmp_path: Path, nvml: Nvml) -> None:
     """One GPU off the bus does not hide the other."""
-    facts = ask(tmp_path, nvml("gpu GPU-1 1 NVIDIA L4\nlost GPU-2\n"))
+    facts = ask(tmp_path, nvml(gpu(0) + "gpu 1 error 15\n"))
     assert facts["gpuType"].value == "NVIDIA L4"
     assert "GPU 1" in facts["gpus"].source
 
 
 def test_all_gpus_lost_is_unknown(tmp_path: Path, nvml: Nvml) -> None:
     """A machine whose GPUs fell off the bus is not a machine without GPUs."""
-    assert ask(tmp_path, nvml("lost GPU-1\n"))["gpuType"].state == "unknown"
+    assert ask(tmp_path, nvml("gpu 0 error 15\n"))["gpuType"].state == "unknown"
 
 
 def test_a_driver_that_fails_is_unknown(tmp_path: Path, nvml: Nvml) -> None:
@@ -114,6 +108,20 @@ def test_a_driver_that_fails_is_unknown(tmp_path: Path, nvml: Nvml) -> None:
     fact = ask(tmp_path, nvml("init_error 999\n"))["gpuType"]
     assert fact.state == "unknown"
     assert "NVML could not be started" in fact.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "todo"),
+    [(4, "/dev/nvidiactl"), (18, "restart the machine"), (9, "modprobe nvidia"), (12, "utility")],
+    ids=["permission", "versions", "driver", "library"],
+)
+def test_each_failure_of_a_driver_that_is_there_says_what_to_do(
+    tmp_path: Path, nvml: Nvml, code: int, todo: str
+) -> None:
+    """And is unknown."""
+    facts = ask(record(tmp_path, {"dev/nvidiactl": ""}), nvml(f"init_error {code}\n" + TWO))
+    assert {fact.state for fact in facts.values()} == {"unknown"}
+    assert todo in facts["gpus"].reason
 
 
 def test_no_driver_on_a_machine_without_a_gpu_is_absent(tmp_path: Path, nvml: Nvml) -> None:

@@ -1,0 +1,429 @@
+/*
+ * A stand-in for libnvidia-ml.so.1, so that the real Python bindings are tested on machines without a
+ * GPU. Written from the documented names and types of NVML's interface; holds nothing of NVIDIA's.
+ *
+ *   gcc -shared -fPIC -o libnvidia-ml.so.1 fake_nvml.c
+ *
+ * The file `state` beside the library is read again at every call, so that a test can change a GPU while
+ * the program under test runs. A word and its values a line; GPUs and instances count from 0:
+ *
+ *   driver 570.10.01
+ *   cuda 12080
+ *   init_error 9                 # what nvmlInit returns (4 permission, 9 no driver, 18 versions)
+ *   hang                         # every call of the library never returns
+ *   gpu 0 uuid GPU-1             # makes GPU 0; count is the highest number and one
+ *   gpu 0 name NVIDIA L4
+ *   gpu 0 memory 24000000000 0   # total, used; none: the board shares the machine's, NOT_SUPPORTED
+ *   gpu 0 error 15               # every call on this GPU fails so (15: lost)
+ *   gpu 0 hang                   # every call on this GPU never returns
+ *   gpu 0 duty 100000 100 0      # samples: us between them, then percents in turn; none: NOT_SUPPORTED
+ *   gpu 0 proc 42 1000 30        # a compute process: pid, bytes (0: not told), percent of the SMs
+ *   gpu 0 graphics 43            # a process that draws
+ *   gpu 0 no_process_samples     # NOT_SUPPORTED
+ *   gpu 0 energy 5000 250        # mJ at the epoch, mJ more per ms; none: NOT_SUPPORTED
+ *   gpu 0 xid 79                 # one critical event, told once to each process
+ *   gpu 0 mig 0 MIG-1 2 9984     # MIG is on: instance, uuid, slices, MiB; without a uuid: no instance
+ *
+ * Sample k of a duty is at k * step us of the epoch, tells of the step before it, and is kept for 10 s.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	OK = 0, UNINIT = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, TIMEOUT = 10,
+	MAX_GPUS = 8, MAX_MIG = 7, MAX_PROCS = 16, MAX_DUTY = 32, KEPT_US = 10000000,
+};
+
+typedef unsigned long long u64;
+typedef struct { u64 total, free, used; } memory_info;
+typedef struct { unsigned pid; u64 bytes; unsigned gpu_instance, compute_instance; } process_info;
+typedef struct { unsigned pid; u64 stamp; unsigned sm, mem, enc, dec; } process_sample;
+typedef union { double real; unsigned number; u64 large; } value;
+typedef struct { u64 stamp; value value; } sample;
+typedef struct { unsigned sms, engines[5], gpu_slices, compute_slices; u64 mib; } attributes;
+typedef struct { void *device; u64 type, data; unsigned gpu_instance, compute_instance; } event;
+typedef struct {
+	char bus_id_legacy[16];
+	unsigned domain, bus, device, device_id, subsystem_id;
+	char bus_id[32];
+} pci_info;
+
+struct process { unsigned pid, sm, is_graphics; u64 bytes; };
+struct instance { char uuid[96]; unsigned slices; u64 mib; };
+struct gpu {
+	char uuid[96], name[96];
+	u64 total, used, energy_mj, energy_per_ms, step_us;
+	unsigned error, has_energy, has_memory, is_hung, no_process_samples, xid, duty_count, duty[MAX_DUTY];
+	unsigned is_mig, process_count;
+	struct process processes[MAX_PROCS];
+	struct instance instances[MAX_MIG];
+};
+struct state { char driver[80]; int cuda, init_error, is_hung; unsigned count; struct gpu gpus[MAX_GPUS]; };
+
+static int started;
+static char handles[MAX_GPUS * (1 + MAX_MIG)]; /* a handle is the address of its place: GPU, or instance */
+static unsigned told_xids[MAX_GPUS];
+static _Thread_local struct state S; /* as it was at this call */
+
+static void gpu_line(struct gpu *gpu, const char *word, const char *rest)
+{
+	if (!strcmp(word, "uuid"))
+		snprintf(gpu->uuid, sizeof gpu->uuid, "%s", rest);
+	else if (!strcmp(word, "name"))
+		snprintf(gpu->name, sizeof gpu->name, "%s", rest);
+	else if (!strcmp(word, "memory"))
+		gpu->has_memory = sscanf(rest, "%llu %llu", &gpu->total, &gpu->used) > 0;
+	else if (!strcmp(word, "error"))
+		sscanf(rest, "%u", &gpu->error);
+	else if (!strcmp(word, "hang"))
+		gpu->is_hung = 1;
+	else if (!strcmp(word, "no_process_samples"))
+		gpu->no_process_samples = 1;
+	else if (!strcmp(word, "xid"))
+		sscanf(rest, "%u", &gpu->xid);
+	else if (!strcmp(word, "energy"))
+		gpu->has_energy = sscanf(rest, "%llu %llu", &gpu->energy_mj, &gpu->energy_per_ms) > 0;
+	else if (!strcmp(word, "duty")) {
+		int used = 0;
+
+		sscanf(rest, "%llu %n", &gpu->step_us, &used);
+		for (rest += used; gpu->duty_count < MAX_DUTY; rest += used)
+			if (sscanf(rest, "%u %n", &gpu->duty[gpu->duty_count], &used) == 1)
+				gpu->duty_count++;
+			else
+				break;
+	} else if ((!strcmp(word, "proc") || !strcmp(word, "graphics")) && gpu->process_count < MAX_PROCS) {
+		struct process *one = &gpu->processes[gpu->process_count++];
+
+		one->is_graphics = *word == 'g';
+		sscanf(rest, "%u %llu %u", &one->pid, &one->bytes, &one->sm);
+	} else if (!strcmp(word, "mig")) {
+		unsigned number = 0;
+		struct instance one = { .slices = 0 };
+
+		gpu->is_mig = 1;
+		if (sscanf(rest, "%u %95s %u %llu", &number, one.uuid, &one.slices, &one.mib) == 4 &&
+		    number < MAX_MIG)
+			gpu->instances[number] = one;
+	}
+}
+
+static void hang(void)
+{
+	for (;;)
+		pause();
+}
+
+static void refresh(void)
+{
+	char path[4096], line[512], word[32];
+	Dl_info self;
+	FILE *file;
+
+	memset(&S, 0, sizeof S);
+	snprintf(S.driver, sizeof S.driver, "570.00.00");
+	S.cuda = 12080;
+	if (!dladdr(handles, &self) || snprintf(path, sizeof path, "%s", self.dli_fname) < 0)
+		return;
+	strcpy(strrchr(path, '/') + 1, "state");
+	if (!(file = fopen(path, "r")))
+		return;
+	while (fgets(line, sizeof line, file)) {
+		unsigned number;
+		int used = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		sscanf(line, "driver %79s", S.driver);
+		sscanf(line, "cuda %d", &S.cuda);
+		sscanf(line, "init_error %d", &S.init_error);
+		S.is_hung |= !strcmp(line, "hang");
+		if (sscanf(line, "gpu %u %31s %n", &number, word, &used) < 2 || number >= MAX_GPUS)
+			continue;
+		if (number >= S.count)
+			S.count = number + 1;
+		gpu_line(&S.gpus[number], word, line + used);
+	}
+	fclose(file);
+	if (S.is_hung)
+		hang();
+}
+
+/* Finds the GPU behind a handle, and the instance where it is one; sets *error where there is none. */
+static struct gpu *device(void *handle, struct instance **instance, int *error)
+{
+	size_t place = (size_t)((char *)handle - handles);
+	unsigned number = (unsigned)(place / (1 + MAX_MIG)), part = (unsigned)(place % (1 + MAX_MIG));
+
+	*error = UNINIT;
+	if (!started)
+		return NULL;
+	refresh();
+	*error = INVALID;
+	if (place >= sizeof handles || number >= S.count)
+		return NULL;
+	if (S.gpus[number].is_hung)
+		hang();
+	*error = (int)S.gpus[number].error;
+	*instance = part ? &S.gpus[number].instances[part - 1] : NULL;
+	return *error ? NULL : &S.gpus[number];
+}
+
+#define DEVICE(handle)                                    \
+	int error_;                                       \
+	struct instance *instance = NULL;                 \
+	struct gpu *gpu = device(handle, &instance, &error_); \
+	if (!gpu)                                         \
+		return error_
+
+static u64 now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (u64)now.tv_sec * 1000000u + (u64)now.tv_nsec / 1000u;
+}
+
+static int copy_out(const char *from, char *to, unsigned length)
+{
+	if (strlen(from) + 1 > length)
+		return TOO_SMALL;
+	strcpy(to, from);
+	return OK;
+}
+
+/* --- the library ---------------------------------------------------------- */
+
+int nvmlInitWithFlags(unsigned flags)
+{
+	(void)flags;
+	refresh();
+	started += !S.init_error;
+	return S.init_error;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+
+int nvmlShutdown(void)
+{
+	if (!started)
+		return UNINIT;
+	started--;
+	return OK;
+}
+
+int nvmlSystemGetDriverVersion(char *to, unsigned length)
+{
+	refresh();
+	return copy_out(S.driver, to, length);
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *to)
+{
+	refresh();
+	*to = S.cuda;
+	return OK;
+}
+
+int nvmlDeviceGetCount_v2(unsigned *to)
+{
+	if (!started)
+		return UNINIT;
+	refresh();
+	*to = S.count;
+	return OK;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle)
+{
+	*handle = &handles[(index % MAX_GPUS) * (1 + MAX_MIG)];
+	DEVICE(*handle);
+	return OK;
+}
+
+/* --- one device ----------------------------------------------------------- */
+
+int nvmlDeviceGetName(void *handle, char *to, unsigned length)
+{
+	char full[160];
+	DEVICE(handle);
+	if (!instance)
+		return copy_out(gpu->name, to, length);
+	snprintf(full, sizeof full, "%s MIG %ug.%llugb", gpu->name, instance->slices, instance->mib / 1000);
+	return copy_out(full, to, length);
+}
+
+int nvmlDeviceGetUUID(void *handle, char *to, unsigned length)
+{
+	DEVICE(handle);
+	return copy_out(instance ? instance->uuid : gpu->uuid, to, length);
+}
+
+int nvmlDeviceGetPciInfo_v3(void *handle, pci_info *to)
+{
+	DEVICE(handle);
+	*to = (pci_info){ .bus = 1 + (unsigned)(gpu - S.gpus) };
+	snprintf(to->bus_id, sizeof to->bus_id, "00000000:%02X:00.0", to->bus);
+	return OK;
+}
+
+int nvmlDeviceGetMemoryInfo(void *handle, memory_info *to)
+{
+	DEVICE(handle);
+	u64 total = instance ? instance->mib << 20 : gpu->total;
+
+	if (!gpu->has_memory)
+		return NOT_SUPPORTED;
+	*to = (memory_info){ total, total - gpu->used, gpu->used };
+	return OK;
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(void *handle, u64 *to)
+{
+	DEVICE(handle);
+	if (!gpu->has_energy || instance)
+		return NOT_SUPPORTED;
+	*to = gpu->energy_mj + gpu->energy_per_ms * (now_us() / 1000);
+	return OK;
+}
+
+int nvmlDeviceGetMigMode(void *handle, unsigned *current, unsigned *pending)
+{
+	DEVICE(handle);
+	if (instance)
+		return NOT_SUPPORTED;
+	*current = *pending = gpu->is_mig;
+	return OK;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *to)
+{
+	DEVICE(handle);
+	*to = gpu->is_mig ? MAX_MIG : 0;
+	return OK;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **to)
+{
+	DEVICE(handle);
+	if (index >= MAX_MIG || !gpu->instances[index].slices)
+		return NOT_FOUND;
+	*to = (char *)handle + 1 + index;
+	return OK;
+}
+
+int nvmlDeviceGetAttributes_v2(void *handle, attributes *to)
+{
+	DEVICE(handle);
+	if (!instance)
+		return NOT_SUPPORTED;
+	*to = (attributes){ .gpu_slices = instance->slices, .mib = instance->mib };
+	return OK;
+}
+
+/* --- what goes on on it --------------------------------------------------- */
+
+static int processes(struct gpu *gpu, unsigned is_graphics, unsigned *count, process_info *to)
+{
+	unsigned room = to ? *count : 0;
+
+	*count = 0;
+	for (unsigned i = 0; i < gpu->process_count; i++) {
+		struct process *one = &gpu->processes[i];
+
+		if (one->is_graphics != is_graphics)
+			continue;
+		if (*count < room)
+			to[*count] = (process_info){ one->pid, one->bytes ? one->bytes : ~0ULL, ~0u, ~0u };
+		++*count;
+	}
+	return *count > room ? TOO_SMALL : OK;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process_info *to)
+{
+	DEVICE(handle);
+	return processes(gpu, 0, count, to);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *count, process_info *to)
+{
+	DEVICE(handle);
+	return processes(gpu, 1, count, to);
+}
+
+int nvmlDeviceGetSamples(void *handle, int kind, u64 since, int *type, unsigned *count, sample *to)
+{
+	DEVICE(handle);
+	u64 now = now_us(), first, last;
+
+	if (instance || gpu->is_mig || kind != 1 || !gpu->duty_count)
+		return NOT_SUPPORTED;
+	if (since + KEPT_US < now)
+		since = now - KEPT_US;
+	first = since / gpu->step_us + 1;
+	last = now / gpu->step_us;
+	if (last < first)
+		return NOT_FOUND;
+	*type = 1;
+	if (!to || *count > last - first + 1)
+		*count = (unsigned)(last - first + 1);
+	for (unsigned i = 0; to && i < *count; i++)
+		to[i] = (sample){ (first + i) * gpu->step_us,
+				  { .number = gpu->duty[(first + i) % gpu->duty_count] } };
+	return OK;
+}
+
+int nvmlDeviceGetProcessUtilization(void *handle, process_sample *to, unsigned *count, u64 since)
+{
+	DEVICE(handle);
+	u64 now = now_us();
+	unsigned room = to ? *count : 0;
+
+	if (instance || gpu->is_mig || gpu->no_process_samples)
+		return NOT_SUPPORTED;
+	*count = 0;
+	for (unsigned i = 0; since < now && i < gpu->process_count; i++) {
+		struct process *one = &gpu->processes[i];
+
+		if (!one->sm)
+			continue; /* as the driver: none of processes that did nothing */
+		if (*count < room)
+			to[*count] = (process_sample){ one->pid, now, one->sm, 0, 0, 0 };
+		++*count;
+	}
+	if (!*count)
+		return NOT_FOUND;
+	return *count > room ? TOO_SMALL : OK;
+}
+
+/* --- events --------------------------------------------------------------- */
+
+int nvmlEventSetCreate(void **set) { *set = handles; return OK; }
+int nvmlEventSetFree(void *set) { (void)set; return OK; }
+
+int nvmlDeviceRegisterEvents(void *handle, u64 types, void *set)
+{
+	(void)set;
+	DEVICE(handle);
+	return types == 8 ? OK : NOT_SUPPORTED; /* 8: critical Xid */
+}
+
+int nvmlEventSetWait_v2(void *set, event *to, unsigned timeout_ms)
+{
+	(void)set;
+	(void)timeout_ms;
+	refresh();
+	for (unsigned i = 0; i < S.count; i++) {
+		if (S.gpus[i].xid == told_xids[i])
+			continue;
+		told_xids[i] = S.gpus[i].xid;
+		*to = (event){ .device = &handles[i * (1 + MAX_MIG)], .type = 8, .data = told_xids[i] };
+		if (told_xids[i])
+			return OK;
+	}
+	return TIMEOUT;
+}
