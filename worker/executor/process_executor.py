@@ -38,6 +38,7 @@ from worker.executor.workdir import Workdirs, is_removed
 from worker.redaction import Redactor
 from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
+from worker.usage.gpu_meter import GpuAccounts, RunMeters
 from worker.usage.meter import Meter
 from worker.usage.usage import Usage, unmeasured
 
@@ -90,6 +91,7 @@ class ProcessExecutor:
         idle_s: float = IDLE_S,
         redactor: Callable[[], Redactor] = Redactor,
         output: OutputRules | None = None,
+        gpus: GpuAccounts | None = None,
     ) -> None:
         """Take the parts.
 
@@ -107,6 +109,7 @@ class ProcessExecutor:
             idle_s: a child without a run for so long is let go.
             redactor: asked at each run's start; takes the agent's own secrets out of what runs tell.
             output: what is kept of what runs print.
+            gpus: measures those of runs; None: nobody does.
         """
         self._catalogue = catalogue
         self._spawner = spawner
@@ -118,6 +121,7 @@ class ProcessExecutor:
         self._redactor = redactor
         self._closing: asyncio.Task[None] | None = None
         self._output = output or OutputRules()
+        self._gpus = gpus
         self._children = Children(
             spawner,
             keep=concurrency,
@@ -184,8 +188,7 @@ class ProcessExecutor:
     async def _watch(self, link: ChildLink, assign: Assign, steering: Steering) -> tuple[Outcome, Fate]:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
         assignment = assign.assignment
-        meter = Meter(link.pid, self._clock, gpus=len(assignment.gpus), group=link.life.group)
-        usage = meter.start()
+        meter = self._meter(link, assignment.gpus)
         task = ChildTask(
             link,
             assign,
@@ -198,15 +201,22 @@ class ProcessExecutor:
             rules=self._output,
             watch=self._workdirs.watch(Path(assign.workdir)),
         )
-        task.heard.emit(UsageEvent(usage))
         try:
+            task.heard.emit(UsageEvent(await meter.start()))
             return await self._run_through(task, link, meter, Path(assign.workdir))
         finally:
+            meter.close()
             if task.heard.output.has_files:
                 await to_the_end(task.heard.output.discard())
 
+    def _meter(self, link: ChildLink, gpus: tuple[str, ...]) -> RunMeters:
+        """Return what measures a run."""
+        count = len(gpus) if self._gpus is None else self._gpus.count(gpus)
+        meter = Meter(link.pid, self._clock, gpus=count, group=link.life.group)
+        return RunMeters(meter, None if self._gpus is None else self._gpus.meter(link.pid, gpus))
+
     async def _run_through(
-        self, task: ChildTask, link: ChildLink, meter: Meter, workdir: Path
+        self, task: ChildTask, link: ChildLink, meter: RunMeters, workdir: Path
     ) -> tuple[Outcome, Fate]:
         kills_before = self._spawner.oom_kills()
         evidence = await task.to_end()
@@ -214,12 +224,11 @@ class ProcessExecutor:
         fate = self._children.fate(link, evidence, task.assignment.type)
         is_ended_by_us = fate is Fate.END and link.exit is None
         if is_ended_by_us:
-            meter.sample(
-                is_last=True
-            )  # the last sight of the peak of RAM, and of what the handler left behind
+            # The last sight of the peak of RAM, and of what the handler left behind.
+            meter.sample(is_last=True)
             await link.end()
         task.finish_output()
-        usage = meter.finish(
+        usage = await meter.finish(
             None if link.exit is None else link.exit.rusage,
             is_sampled=is_ended_by_us,
             group_cpu_s=None if link.exit is None else link.exit.group_cpu_s,

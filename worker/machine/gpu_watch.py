@@ -153,7 +153,10 @@ class GpuWatch:
             log.info("gpu.watch_answers")
         self.latest, self.latest_mono, self.error = look, asked_mono, None
         for listener in tuple(self._listeners):
-            listener(look)
+            try:
+                listener(look)
+            except Exception:  # a strange driver must not end the agent
+                log.exception("gpu.look_refused")
 
     def _fail(self, exc: Exception) -> None:
         self._tell(str(exc) or type(exc).__name__)

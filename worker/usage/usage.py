@@ -19,6 +19,12 @@ NAMES: Final = {
     "disk_written_bytes": "diskWrittenBytes",
     "gpu_allocated_s": "gpuAllocatedSeconds",
 }
+# Likewise, of a run that had GPUs.
+GPU_NAMES: Final = {
+    "gpu_busy_s": "gpuBusySeconds",
+    "gpu_peak_bytes": "gpuPeakBytes",
+    "gpu_energy_j": "gpuEnergyJoules",
+}
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -37,6 +43,9 @@ class Usage(Struct, frozen=True, kw_only=True):
     disk_read_bytes: int | None = None
     disk_written_bytes: int | None = None
     gpu_allocated_s: float | None = None
+    gpu_busy_s: float | None = None
+    gpu_peak_bytes: int | None = None
+    gpu_energy_j: float | None = None
     complete: bool = False
     methods: dict[str, str] = field(default_factory=dict)
     coverage: dict[str, float] = field(default_factory=dict)
@@ -60,7 +69,9 @@ class Usage(Struct, frozen=True, kw_only=True):
 
     def as_details(self) -> dict[str, Any]:
         """Return `results.usage`: every figure with its method or the reason why it is unknown."""
-        figures = {key: getattr(self, name) for name, key in NAMES.items()}
+        had_gpus = not GPU_NAMES.keys().isdisjoint(self.methods.keys() | self.reasons.keys())
+        names = {**NAMES, **GPU_NAMES} if had_gpus else NAMES
+        figures = {key: getattr(self, name) for name, key in names.items()}
         return {
             **{key: rounded(value) if isinstance(value, float) else value for key, value in figures.items()},
             "complete": self.complete,
@@ -74,7 +85,7 @@ def read_details(told: object) -> Usage | None:
     """Return what `results.usage` of a run said; None where it says nothing that is understood."""
     if not isinstance(told, dict):
         return None
-    fields = {name: told.get(key) for name, key in NAMES.items()}
+    fields = {name: told.get(key) for name, key in {**NAMES, **GPU_NAMES}.items()}
     fields |= {name: told.get(name) for name in ("complete", "methods", "coverage", "reasons")}
     try:
         return convert({name: value for name, value in fields.items() if value is not None}, Usage)
