@@ -67,6 +67,9 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     min_free_bytes: int = 512 * 1024**2  # on the disks that the agent fills; with less, nothing is claimed
     min_memory_bytes: int | None = None  # available; with less nothing is claimed; None: 256 MiB, or a tenth
     memory_pressure: float = 20.0  # percent of 10 s that everything waited for memory; with more, the same
+    gpu_runs: int = 1  # that one GPU, or instance of MIG, is given to at once
+    gpu_shared: bool = False  # others may compute on the GPUs, and that keeps no task away
+    gpu_quarantine_s: float = 60.0  # of a GPU on which task after task failed at once; 0: never
     task_user: str | None = None  # whom handlers run as; None: whom the agent runs as
     hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers

@@ -130,6 +130,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         outbox=outbox,
         storing=storing,
         space=parts.space,
+        gpus=parts.gpus,
         journal=parts.journal,
         jobs=jobs,
         drain=drain,

@@ -78,9 +78,9 @@ class Attempts:
         if gpus is None:
             return False
         try:
-            return await self._run_with(task, gpus)
+            return await self._gpus.are_well(gpus) and await self._run_with(task, gpus)
         finally:
-            self._gpus.give_back(gpus)
+            self._gpus.give_back(task.id, gpus)
 
     async def _run_with(self, task: Task, gpus: tuple[str, ...]) -> bool:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
@@ -113,6 +113,7 @@ class Attempts:
         try:
             await self._wait_for_lease(lease, stop)
             outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter, lease)
+            self._gpus.judge(claim.task.id, gpus, outcome)
         except BaseException:
             await cancel(reporting)
             raise

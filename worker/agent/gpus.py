@@ -1,26 +1,62 @@
-"""Which GPUs are free, and which run has which: each GPU belongs to one run at a time."""
+"""Which GPUs are free and well, and which run has which."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable
 
-from worker.agent.placement import gpu_count, suitable_gpus, unmet
-from worker.api.models import Task
-from worker.config import AgentConfig
-from worker.machine.facts import Facts
+import structlog
 
-__all__ = ["Gpus"]
+from worker.agent.gpu_health import ailment
+from worker.agent.placement import gpu_count, suitable_gpus, unmet
+from worker.agent.quarantine import Quarantine, verdict_of
+from worker.api.models import Task
+from worker.clock import Clock, SystemClock
+from worker.config import AgentConfig
+from worker.executor.outcome import Outcome
+from worker.machine.facts import Facts, Gpu
+from worker.machine.gpu_look import Look
+from worker.machine.gpu_watch import GpuWatch
+from worker.usage.gpu_meter import owner_below
+
+__all__ = ["Gpus", "found_gpus"]
+
+LOOK_LIMIT_S = 2.0  # of the look before a claim: a GPU that takes longer to answer is not well
+log = structlog.get_logger()
 
 
 class Gpus:
-    """The GPUs of this machine. A task gets as many as it requires; one that requires none sees none."""
+    """The GPUs of this machine. A task gets as many as it requires; one that requires none sees none.
 
-    def __init__(self, facts: Facts, config: AgentConfig) -> None:
-        """All are free."""
+    A GPU goes to one run at a time, or to as many as are configured. One that is not well goes to none.
+    """
+
+    def __init__(
+        self, facts: Facts, config: AgentConfig, watch: GpuWatch | None = None, clock: Clock | None = None
+    ) -> None:
+        """All are free; without a watch all are taken for well."""
         self._facts = facts
         self._labels = config.labels
-        found = facts.gpus.value if facts.gpus.state == "measured" else ()
-        self._free = [gpu.uuid for gpu in found or ()]
+        self._is_shared = config.gpu_shared
+        self._watch = watch
+        self._free = {gpu.uuid: config.gpu_runs for gpu in found_gpus(facts)}
+        self._ailments: dict[str, str | None] = dict.fromkeys(self._free)  # as of the newest look
+        self._quarantine = Quarantine(clock or SystemClock(), config.gpu_quarantine_s)
+        if watch is not None:
+            watch.listen(self._take_look)
+
+    async def watch(self) -> None:
+        """Look at the GPUs until cancelled, where there are any."""
+        if self._watch is None or not self._free:
+            await asyncio.Event().wait()
+        else:
+            await self._watch.run()
+
+    async def look(self) -> None:
+        """Have a first look, so that the first poll knows."""
+        if self._watch is not None and self._free:
+            await self._watch.look_now(LOOK_LIMIT_S)
 
     def unmet(self, task: Task) -> tuple[str, ...]:
         """Return what the machine lacks for a task, now."""
@@ -28,20 +64,73 @@ class Gpus:
         reasons = unmet(requires, self._facts, self._labels)
         if reasons or self._suitable(requires) is not None:
             return reasons
-        return (f"needs {gpu_count(requires)} GPU(s) of a kind of which fewer are free now",)
+        suitable = [gpu.uuid for gpu in suitable_gpus(requires, self._facts)]
+        return (
+            f"needs {gpu_count(requires)} GPU(s) of a kind of which fewer are free now",
+            *(f"{uuid}: {reason}" for uuid in suitable if (reason := self.trouble(uuid)) is not None),
+        )
 
     def take(self, task: Task) -> tuple[str, ...] | None:
         """Give a task the GPUs that it requires, by UUID; None where they are not free any more."""
         taken = self._suitable(task.parameters.get("requires"))
         for uuid in taken or ():
-            self._free.remove(uuid)
+            self._free[uuid] -= 1
+        self._quarantine.begin(taken or (), task.id)
         return taken
 
-    def give_back(self, uuids: Iterable[str]) -> None:
-        """Have the GPUs of an ended run free again."""
-        self._free.extend(uuids)
+    async def are_well(self, uuids: Iterable[str]) -> bool:
+        """Look, right before a claim, whether GPUs are as they were; log why not."""
+        uuids = tuple(uuids)
+        if not uuids or self._watch is None:
+            return True
+        is_seen = await self._watch.look_now(LOOK_LIMIT_S) is not None
+        for uuid in uuids:
+            error = None if is_seen else self._watch.error or f"NVML took more than {LOOK_LIMIT_S:g} s"
+            if (reason := error or self._ailments[uuid]) is not None:
+                log.warning("claim.gpu_unfit", gpu=uuid, reason=reason)
+                return False
+        return True
+
+    def judge(self, task_id: str, uuids: Iterable[str], outcome: Outcome) -> None:
+        """Learn from the end of a run."""
+        self._quarantine.end(uuids, task_id, verdict_of(outcome))
+
+    def give_back(self, task_id: str, uuids: Iterable[str]) -> None:
+        """Have the GPUs of a run that ended, or never began, free again."""
+        uuids = tuple(uuids)
+        for uuid in uuids:
+            self._free[uuid] += 1
+        self._quarantine.end(uuids, task_id, None)
+
+    def trouble(self, uuid: str) -> str | None:
+        """Return why a GPU is given to no run now, beside those that have it; None where it is well."""
+        if self._watch is not None and self._watch.error is not None:
+            return f"its state is not known: {self._watch.error}"
+        return self._ailments[uuid] or self._quarantine.reason(uuid)
 
     def _suitable(self, requires: object) -> tuple[str, ...] | None:
+        """Return GPUs for a task: those with the most room first, those that must prove themselves last."""
         wanted = gpu_count(requires)
-        free = [gpu.uuid for gpu in suitable_gpus(requires, self._facts) if gpu.uuid in self._free]
+        free = [
+            gpu.uuid
+            for gpu in suitable_gpus(requires, self._facts)
+            if self._free[gpu.uuid] > 0 and self.trouble(gpu.uuid) is None
+        ]
+        free.sort(key=lambda uuid: (self._quarantine.is_doubted(uuid), -self._free[uuid]))
         return tuple(free[:wanted]) if len(free) >= wanted else None
+
+    def _take_look(self, look: Look) -> None:
+        """Note what ails each GPU; log it when it changes."""
+        owner = owner_below(os.getpid())
+        for uuid, before in self._ailments.items():
+            now = ailment(look.of(uuid), owner, is_shared=self._is_shared)
+            self._ailments[uuid] = now
+            if now is not None and now != before:
+                log.warning("gpu.unfit", gpu=uuid, reason=now, hint="it is given to no further run")
+            elif now is None and before is not None:
+                log.info("gpu.fit", gpu=uuid)
+
+
+def found_gpus(facts: Facts) -> tuple[Gpu, ...]:
+    """Return the GPUs that are known to be there."""
+    return tuple(facts.gpus.value or ()) if facts.gpus.state == "measured" else ()

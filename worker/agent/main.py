@@ -16,7 +16,7 @@ from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
 from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
-from worker.agent.gpus import Gpus
+from worker.agent.gpus import Gpus, found_gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
@@ -36,11 +36,13 @@ from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
 from worker.machine.detect import clouds_of, detect_configured
+from worker.machine.gpu_watch import GpuWatch
 from worker.machine.identity import load_agent_id, machine_fingerprint
 from worker.machine.live_facts import LiveFacts
 from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
+from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["run"]
 
@@ -83,6 +85,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     store = store_of(config)
     stack.push_async_callback(store.aclose)
     workdirs = await open_workdirs(config, clock, confinement.user)
+    found = found_gpus(facts)
+    watch = GpuWatch(os.environ, clock) if found else None
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(
@@ -107,6 +111,9 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         growth_bytes=config.child_growth_bytes,
         redactor=secrets,
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
+        gpus=GpuAccounts(
+            watch, clock, shares={gpu.uuid: gpu.share for gpu in found}, runs_per_gpu=config.gpu_runs
+        ),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -125,7 +132,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         types=types,
         facts=live.as_run_fields,
         machine=live.as_body,
-        gpus=Gpus(facts, config),
+        gpus=Gpus(facts, config, watch, clock),
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),

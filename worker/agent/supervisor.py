@@ -11,6 +11,7 @@ from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.errands import Errands, cancel
 from worker.agent.free_space import FreeSpace
+from worker.agent.gpus import Gpus
 from worker.agent.holds import Holds, Watch
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
@@ -43,6 +44,7 @@ class Supervisor:
         outbox: Outbox,
         storing: Storing,
         space: FreeSpace,
+        gpus: Gpus,
         journal: Journal,
         jobs: JobStates,
         drain: Drain,
@@ -58,6 +60,7 @@ class Supervisor:
         self._outbox = outbox
         self._storing = storing
         self._space = space
+        self._gpus = gpus
         self._journal = journal
         self._jobs = jobs
         self._drain = drain
@@ -78,12 +81,14 @@ class Supervisor:
         work = asyncio.create_task(self._work(recovery))
         watch = asyncio.create_task(self._jobs.run())
         space = asyncio.create_task(self._space.watch())
+        gpus = asyncio.create_task(self._gpus.watch())
         drained = asyncio.create_task(self._drain.requested())
         for begin in self._watches:
             self._watching.start(begin(self._drain, self._holds))
         try:
-            await asyncio.wait({work, watch, space, drained}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (work, watch, space):
+            watches = {watch, space, gpus}
+            await asyncio.wait({work, *watches, drained}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (work, *watches):
                 if task.done():
                     task.result()  # idle; or a fault of ours, which must be seen
         finally:
@@ -92,13 +97,14 @@ class Supervisor:
                 self._drain.request(ErrorKind.DRAINED, "the agent failed")
             await self._finish()
             await self._watching.settle(0.0)
-            await cancel(watch)
+            await cancel(watch, gpus)
         return 0
 
     async def _work(self, recovery: Recovery) -> None:
         """Recover what an earlier life left, then take tasks until there is nothing or it is cancelled."""
         await recovery.run()
         await self._space.look()
+        await self._gpus.look()
         while not self._is_idle():
             await self._wait_until_free()
             task = await self._next(self._slots - len(self._attempting))

@@ -128,6 +128,13 @@ AGENT_SETTINGS: Final = (
             metavar="PERCENT",
             help="Of ten seconds, in which everything waited for memory (PSI, full): with more, no task is"
             " claimed; 0: never looked at."),
+    Setting(name="gpu_runs", type=click.IntRange(1, 64), default=AGENT["gpu_runs"], metavar="N",
+            help="To how many runs one GPU, or instance of MIG, is given at once."),
+    Setting(name="gpu_shared", kind="flag", default=AGENT["gpu_shared"],
+            help="Others may compute on the GPUs too; without it, one that others use is given to no run."),
+    Setting(name="gpu_quarantine", type=DURATION, default=AGENT["gpu_quarantine_s"], metavar="TIME",
+            help="How long a GPU on which 3 tasks in a row failed at once is given to no run, doubled each"
+            " time; 0: never."),
     Setting(name="child_runs", type=click.IntRange(1), default=AGENT["child_runs"], metavar="N",
             help="After so many runs a warm process is replaced."),
     Setting(name="child_growth", type=BYTES, default=AGENT["child_growth_bytes"], metavar="SIZE",
@@ -194,7 +201,7 @@ ALL_SETTINGS: Final = API_SETTINGS + AGENT_SETTINGS + SERVER_SETTINGS + LOG_SETT
 WITH_UNIT: Final = frozenset(
     {"request_timeout", "poll_interval", "poll_max", "long_poll", "report_interval", "heartbeat"}
     | {"drain_timeout", "timeout", "no_progress", "load_timeout", "child_idle", "settle", "job_interval"}
-    | {"keep_workdirs_age"}
+    | {"keep_workdirs_age", "gpu_quarantine"}
 )
 
 IN_BYTES: Final = frozenset(

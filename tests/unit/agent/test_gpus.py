@@ -30,7 +30,7 @@ def test_each_gpu_belongs_to_one_run_at_a_time() -> None:
     assert {*first, *second} == {"GPU-1", "GPU-3"}
     assert gpus.unmet(needing(gpus=1)) != ()
     assert gpus.take(needing(gpus=1)) is None
-    gpus.give_back(first)
+    gpus.give_back("task-1", first)
     assert gpus.unmet(needing(gpus=1)) == ()
     assert gpus.take(needing(gpus=1)) == first
 

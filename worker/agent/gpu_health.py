@@ -1,0 +1,56 @@
+"""Whether a GPU can be given to a run: what a look says of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from worker.machine.gpu_look import DeviceLook
+from worker.usage.gpu import Owner
+
+__all__ = ["ailment"]
+
+# Xids that a program causes and that leave the GPU as it was; NVIDIA's Kubernetes device plugin leaves
+# out the same ones (internal/rm/health.go). 13, 31, 43, 45: faults of a kernel, or its end; 68: of the
+# video engine; 109: a context that took too long.
+PROGRAM_XIDS: Final = frozenset({13, 31, 43, 45, 68, 109})
+OTHERS_RATIO: Final = 0.25  # of the memory may be used by what is not ours; drivers keep 1 to 5 % themselves
+
+
+def ailment(
+    device: DeviceLook | None, owner: Callable[[int], Owner], *, is_shared: bool = False
+) -> str | None:
+    """Return why no run may be given a GPU now; None where it is well.
+
+    Args:
+        device: what NVML says of it; None where NVML does not list it.
+        owner: whose a pid is; `Owner.RUN` is any process of this agent.
+        is_shared: others may compute on it, as the operator says.
+    """
+    if device is None:
+        return "NVML does not list it any more"
+    if device.error is not None:
+        return device.error
+    if device.xid is not None and device.xid not in PROGRAM_XIDS:
+        return f"it had the critical event Xid {device.xid}; dmesg says more"
+    return None if is_shared else taken_by_others(device, owner)
+
+
+def taken_by_others(device: DeviceLook, owner: Callable[[int], Owner]) -> str | None:
+    """Return who else uses a GPU; displays do not count."""
+    processes = [(one, owner(one.pid)) for one in device.processes or ()]
+    for one, whose in processes:
+        if whose is Owner.STRANGER and not one.is_graphics:
+            return f"process {one.pid}, which is not of this agent, computes on it"
+    sizes = [one.bytes for one, whose in processes if whose is Owner.RUN]
+    is_known = device.processes is not None and Owner.HIDDEN not in (whose for _, whose in processes)
+    if not is_known or None in sizes or device.memory_used_bytes is None or not device.memory_total_bytes:
+        return None
+    others_bytes = device.memory_used_bytes - sum(size or 0 for size in sizes)
+    if others_bytes > OTHERS_RATIO * device.memory_total_bytes:
+        gib = 1024**3
+        return (
+            f"{others_bytes / gib:.1f} of its {device.memory_total_bytes / gib:.1f} GiB are used by what is"
+            " not of this agent"
+        )
+    return None
