@@ -25,7 +25,6 @@ class FakeNvml:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.state = folder / "state"
-        self._text = ""
         command = ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
         built = folder / "libnvidia-ml.so.1"
         subprocess.run([*command, "-o", built, SOURCE, "-ldl"], check=True, timeout=60)
@@ -37,18 +36,17 @@ class FakeNvml:
 
     def put(self, text: str) -> None:
         """Say how everything is from now on; see fake_nvml.c for the words."""
-        self._text = text
         part = self.folder / "state.part"
         part.write_text(text)
         part.replace(self.state)  # a reader sees all of it or all of the one before
 
     def add(self, *lines: str) -> None:
         """Say more than is said now."""
-        self.put("\n".join([self._text.rstrip("\n"), *lines]) + "\n")
+        self.put("\n".join([*self.state.read_text().splitlines(), *lines]) + "\n")
 
     def take_back(self, line: str) -> None:
         """Say a line no more."""
-        self.put("\n".join(one for one in self._text.splitlines() if one != line) + "\n")
+        self.put("\n".join(one for one in self.state.read_text().splitlines() if one != line) + "\n")
 
     def environment_here(self) -> dict[str, str]:
         """This process's environment, with it."""

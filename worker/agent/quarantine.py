@@ -61,7 +61,7 @@ class Quarantine:
     def begin(self, uuids: Iterable[str], task_id: str) -> None:
         """Know that a run is given GPUs; of those in quarantine it is the trial."""
         for uuid in uuids:
-            if self.is_doubted(uuid):
+            if self.is_doubted(uuid) and self.reason(uuid) is None:
                 self._wards[uuid].tried_by = task_id
                 log.info("gpu.tried", gpu=uuid, task_id=task_id)
 

@@ -1,4 +1,4 @@
-"""Checks of this machine: the state folder, GPUs, facts that are not known."""
+"""Checks of this machine: the state folder, facts that are not known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.cli.checks import Check, fail, ok, warn
 if TYPE_CHECKING:
     from worker.machine.facts import Facts
 
-__all__ = ["check_facts", "check_gpus", "check_state_dir"]
+__all__ = ["check_facts", "check_state_dir"]
 
 FREE_BYTES_MIN: Final = 1024**3  # below it the journal and files of runs soon have no room
 TODO_STATE: Final = "choose a folder that you may write: --state-dir or MILLHAND_STATE_DIR"
@@ -57,17 +57,6 @@ def user_of(path: Path) -> str:
     except OSError as exc:
         return f"its lock cannot be tried: {exc.strerror}"
     return "no agent uses it now"
-
-
-def check_gpus(facts: Facts) -> Check:
-    """Look whether NVML tells of GPUs."""
-    fact = facts.gpus
-    if fact.state == "unknown":
-        return warn("GPU", f"not known: {fact.reason}", "tasks that require a GPU are left; check the driver")
-    if not fact.value:
-        return ok("GPU", f"none ({fact.source})")
-    names = ", ".join(f"{gpu.name} ({human.size(gpu.memory_bytes)})" for gpu in fact.value)
-    return ok("GPU", f"{human.count(len(fact.value), 'GPU')}: {names}")
 
 
 def check_facts(facts: Facts) -> Check:

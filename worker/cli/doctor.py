@@ -54,8 +54,9 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     """Look at everything."""
     from worker import log
     from worker.cli.check_disk import check_disk
+    from worker.cli.check_gpus import check_gpu_health, check_gpus
     from worker.cli.check_isolation import check_isolation
-    from worker.cli.check_machine import check_facts, check_gpus, check_state_dir
+    from worker.cli.check_machine import check_facts, check_state_dir
     from worker.cli.check_server import check_server
     from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
     from worker.cli.check_surroundings import check_cloud, check_memory
@@ -77,6 +78,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_memory(config),
         check_gpus(facts),
         check_cloud(facts, clouds),
+        *await check_gpu_health(facts, os.environ, is_shared=config.gpu_shared),
         check_facts(facts),
         *check_handlers(catalogue),
     ]

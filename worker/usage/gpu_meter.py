@@ -70,11 +70,12 @@ class GpuMeter:
         self._ledger.end(self._ended[0])
         await self.look()
 
-    def figures(self) -> GpuFigures:
-        """Return what was measured so far."""
+    def figures(self, wall_s: float | None) -> GpuFigures:
+        """Return what was measured so far; `wall_s` is that of the run."""
         at_us, at_mono = self._ended or (now_us(self._clock), self._clock.mono())
-        wall_s = at_mono - self._started[1]
-        if abs((at_us - self._started[0]) / 1e6 - wall_s) > CLOCK_DOUBT_S:
+        passed_s = at_mono - self._started[1]
+        wall_s = passed_s if wall_s is None else wall_s
+        if abs((at_us - self._started[0]) / 1e6 - passed_s) > CLOCK_DOUBT_S:
             return GpuFigures.unknown("the time of day was set during the run, and samples go by it")
         return self._ledger.figures(round(wall_s * 1e6), self._source.error)
 
@@ -124,7 +125,7 @@ class RunMeters:
         if self._gpus is None:
             return usage
         try:
-            seen = self._gpus.figures()
+            seen = self._gpus.figures(usage.wall_s)
         except Exception as exc:  # noqa: BLE001 - a strange driver must not cost a result
             seen = GpuFigures.unknown(f"it could not be reckoned: {type(exc).__name__}: {exc}")
         return replace(

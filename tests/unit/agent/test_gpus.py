@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import A100, GIB, L4, machine
 from worker.agent.gpus import Gpus
 from worker.api.models import Task
+from worker.api.wire import ErrorKind, ResultCode
+from worker.clock import SystemClock
 from worker.config import AgentConfig
+from worker.executor.outcome import Outcome, RunError
 from worker.machine.facts import Gpu
+from worker.machine.gpu_watch import GpuWatch
 
 CONFIG = AgentConfig(state_dir=Path("/nowhere"))
 SECOND_L4 = Gpu(uuid="GPU-3", name="NVIDIA L4", memory_bytes=24 * GIB)
@@ -49,3 +56,44 @@ def test_the_kind_of_gpu_counts_among_those_that_are_free() -> None:
     assert gpus.unmet(needing(gpus=1, gpuType="A100")) != ()
     assert gpus.take(needing(gpus=1, gpuType="A100")) is None
     assert gpus.unmet(needing(gpus=1, gpuType="L4")) == ()
+
+
+def test_a_gpu_may_be_given_to_several_runs_and_the_emptiest_comes_first() -> None:
+    """As many as are configured; a task for two GPUs gets two different ones."""
+    gpus = Gpus(machine(L4, SECOND_L4), structs.replace(CONFIG, gpu_runs=2))
+    assert gpus.take(needing(gpus=1)) == ("GPU-1",)
+    assert gpus.take(needing(gpus=2)) == ("GPU-3", "GPU-1")
+    assert gpus.take(needing(gpus=2)) is None
+    assert gpus.take(needing(gpus=1)) == ("GPU-3",)
+    assert gpus.take(needing(gpus=1)) is None
+    gpus.give_back("task-1", ["GPU-1", "GPU-3"])
+    assert sorted(gpus.take(needing(gpus=2)) or ()) == ["GPU-1", "GPU-3"]
+
+
+def test_a_task_that_is_left_is_told_what_ails_the_gpus() -> None:
+    """Each of those that would suit it, and no other."""
+    crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
+    gpus = Gpus(machine(L4, A100), CONFIG)
+    for number in range(3):
+        gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+    assert gpus.unmet(needing(gpus=1)) == ()
+    first, second = gpus.unmet(needing(gpus=1, gpuType="L4"))
+    assert "fewer are free" in first
+    assert second.startswith("GPU-1: it is in quarantine")
+
+
+def test_where_nvml_does_not_answer_no_gpu_is_given() -> None:
+    """Not even one that was well a moment ago; a task without a GPU is none of this."""
+
+    async def live() -> None:
+        watch = GpuWatch({}, SystemClock(), program=["/nonexistent"])
+        gpus = Gpus(machine(L4), CONFIG, watch)
+        await gpus.look()
+        (_, reason) = gpus.unmet(needing(gpus=1))
+        assert reason == "GPU-1: its state is not known: the GPUs were not looked at yet"
+        assert gpus.take(needing(gpus=1)) is None
+        assert gpus.take(task()) == ()
+        assert await gpus.are_well([])
+        assert not await gpus.are_well(["GPU-1"])
+
+    asyncio.run(live())

@@ -10,7 +10,8 @@ import pytest
 
 from worker.agent.statedir import StateDir
 from worker.api.models import Task
-from worker.cli.check_machine import check_gpus, check_state_dir
+from worker.cli.check_gpus import check_gpus
+from worker.cli.check_machine import check_state_dir
 from worker.cli.check_server import check_clock, check_pending
 from worker.cli.check_setup import check_config_file, check_packages, check_token, check_variables
 from worker.cli.check_surroundings import check_cloud, check_memory

@@ -284,7 +284,7 @@ def test_a_clock_that_is_set_leaves_nothing_to_go_by() -> None:
     clock = Jumping()
     meter = GpuMeter(Source(), clock, pid=1, uuids=["GPU-1"], is_exclusive=True)
     clock.jumped = timedelta(hours=1)
-    assert "was set" in meter.figures().reasons["gpu_busy_s"]
+    assert "was set" in meter.figures(None).reasons["gpu_busy_s"]
 
 
 def test_shares_of_gpus_are_counted_and_nothing_is_heard_after_the_end() -> None:

@@ -1,0 +1,374 @@
+"""A real agent with GPUs that are not there: a stand-in for NVML's library, changed while it works."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from server.testing import running_server
+from tests.acceptance.agents import running_agent, start_agent, wait_until_started
+from tests.nvml import GIB, FakeNvml, gpu
+from worker.api.client import JobsApi
+from worker.api.connect import open_api
+from worker.config import ApiConfig
+from worker.machine.gpu_watch import WATCH
+
+LIMIT_S = 90.0  # a bound for a hang, not a measure
+HANDLERS = '''
+"""Handlers that say to the stand-in what they do on their GPU, and wait to be let go."""
+import fcntl, os, time
+from pathlib import Path
+from worker import Context, handler
+
+def say(state: Path, line: str, is_so: bool) -> None:
+    with state.with_name("lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = [one for one in state.read_text().splitlines() if one != line] + [line] * is_so
+        part = state.with_suffix(f".{os.getpid()}")
+        part.write_text("\\n".join(lines) + "\\n")
+        part.replace(state)
+
+@handler("compute")
+def compute(ctx: Context, *, state: str, go: str, bytes: int = 0, sm: int = 0) -> dict:
+    """Compute on GPU 0 until the file `go` is there."""
+    line = f"gpu 0 proc {os.getpid()} {bytes} {sm}"
+    say(Path(state), line, True)
+    while not Path(go).exists():
+        time.sleep(0.02)
+    say(Path(state), line, False)
+    names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
+    return {"gpus": list(ctx.gpus), "pid": os.getpid(), **{name: os.environ[name] for name in names}}
+
+@handler("broken")
+def broken(ctx: Context) -> dict:
+    """Fail as on a sick GPU."""
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+'''
+
+
+class Scene:
+    """A server, an agent and the stand-in, and what a test does with them."""
+
+    def __init__(self, api: JobsApi, job: str, fake: FakeNvml, folder: Path) -> None:
+        """Take them."""
+        self.api, self.job, self.fake, self.folder = api, job, fake, folder
+        self.go = folder / "go"
+
+    async def submit(self, type_: str, *, gpus: int = 1, **parameters: Any) -> str:
+        """Return the id of a new task."""
+        if type_ == "compute":
+            parameters |= {"state": str(self.fake.state), "go": str(parameters.pop("go", self.go))}
+        requires = {"requires": {"gpus": gpus}} if gpus else {}
+        task = await self.api.create_task(
+            {"jobId": self.job, "type": type_, "parameters": parameters | requires}
+        )
+        return task.id
+
+    async def ended(self, task_id: str) -> dict[str, Any]:
+        """Return the run of a task once it has stopped."""
+        while True:
+            for run in await self.api.list_runs(task_id=task_id):
+                if run.stopped_at:
+                    return (await self.api.get_run(run.id)).raw
+            await asyncio.sleep(0.05)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of a name in the agent's log."""
+        lines = (self.folder / "agent/agent.log").read_text().splitlines()
+        parsed = (json.loads(line) for line in lines if line.startswith("{"))
+        return [event for event in parsed if event["event"] == name]
+
+    async def said(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until the agent's log holds so many events of a name."""
+        while len(found := self.events(name)) < count:  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.05)
+        return found
+
+    async def left(self, task_id: str) -> str:
+        """Wait until the agent leaves a task; return why."""
+        while True:
+            for event in self.events("task.left"):
+                if event["task_id"] == task_id:
+                    return " | ".join(event["reasons"])
+            await asyncio.sleep(0.05)
+
+    async def computing(self, count: int = 1) -> None:
+        """Wait until so many processes compute on GPU 0."""
+        while self.fake.state.read_text().count("gpu 0 proc") < count:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
+    """Build the stand-in once."""
+    return FakeNvml(tmp_path_factory.mktemp("nvml"))
+
+
+def play(
+    fake: FakeNvml,
+    folder: Path,
+    scene: Callable[[Scene], Awaitable[None]],
+    *,
+    slots: int = 2,
+    settings: dict[str, str] | None = None,
+) -> None:
+    """Let an agent work while `scene` goes on; then nothing of it may be left."""
+    (folder / "own.py").write_text(HANDLERS)
+    told = agent_settings(fake, folder) | (settings or {})
+
+    async def main(url: str, token: str) -> None:
+        async with open_api(ApiConfig(url=url, token=token)) as api, asyncio.timeout(LIMIT_S):
+            job = await api.create_job({"title": "gpus", "type": "compute"})
+            await scene(Scene(api, job.id, fake, folder))
+
+    with (
+        running_server() as server,
+        running_agent(folder / "agent", server.url, server.token, slots=slots, settings=told),
+    ):
+        asyncio.run(main(server.url, server.token))
+    assert helpers(fake) == []
+
+
+def agent_settings(fake: FakeNvml, folder: Path) -> dict[str, str]:
+    """Return the settings of an agent that finds the stand-in."""
+    own = {"MILLHAND_HANDLERS": str(folder / "own.py"), "MILLHAND_LOG_FORMAT": "json"}
+    return own | fake.environment | {"MILLHAND_POLL_INTERVAL": "0.2", "MILLHAND_LONG_POLL": "0"}
+
+
+def helpers(fake: FakeNvml) -> list[int]:
+    """Return the helpers that use this stand-in."""
+    found = []
+    for one in psutil.process_iter(["cmdline"]):
+        if WATCH[-1] in (one.info["cmdline"] or ()):
+            try:
+                if one.environ().get("LD_LIBRARY_PATH") == str(fake.folder):
+                    found.append(one.pid)
+            except psutil.Error:
+                continue
+    return found
+
+
+def test_a_gpu_that_somebody_else_uses_is_given_to_no_run(built: FakeNvml, tmp_path: Path) -> None:
+    """The reason is told; other tasks go on; when it is free the task runs, and sees that GPU alone."""
+    stranger = f"gpu 0 proc {os.getpid()} 0 50"
+    built.put(gpu(0) + stranger + "\n")
+
+    async def scene(on: Scene) -> None:
+        waiting = await on.submit("compute")
+        assert f"process {os.getpid()}, which is not of this agent" in await on.left(waiting)
+        assert (await on.ended(await on.submit("noop", gpus=0)))["resultCode"] == "Success"
+        assert await on.api.list_runs(task_id=waiting) == []
+        on.go.touch()
+        on.fake.take_back(stranger)
+        run = await on.ended(waiting)
+        results = run["results"]
+        assert (results["gpus"], results["CUDA_VISIBLE_DEVICES"]) == (["GPU-1"], "GPU-1")
+        assert (results["CUDA_DEVICE_ORDER"], results["NVIDIA_VISIBLE_DEVICES"]) == ("PCI_BUS_ID", "GPU-1")
+        assert run["GPUTime"] == run["wallClockTime"] > 0
+        assert [event["gpu"] for event in on.events("gpu.unfit")] == ["GPU-1"]
+
+    play(built, tmp_path, scene)
+
+
+def test_a_second_gpu_is_taken_where_the_first_is_full(built: FakeNvml, tmp_path: Path) -> None:
+    """Memory that nobody of ours has counts as well as processes."""
+    built.put(gpu(0).replace(f"memory {24 * GIB} 0", f"memory {24 * GIB} {20 * GIB}") + gpu(1))
+
+    async def scene(on: Scene) -> None:
+        on.go.touch()
+        assert (await on.ended(await on.submit("compute")))["results"]["gpus"] == ["GPU-2"]
+        two = await on.submit("compute", gpus=2)
+        assert "GPU-1: 20.0 of its 24.0 GiB are used" in await on.left(two)
+
+    play(built, tmp_path, scene)
+
+
+def test_a_driver_that_hangs_from_the_start_stops_nothing_but_tasks_for_gpus(
+    built: FakeNvml, tmp_path: Path
+) -> None:
+    """The GPUs are unknown, within the limit of all facts, and not none."""
+    built.put(gpu(0) + "hang\n")
+
+    async def scene(on: Scene) -> None:
+        waiting = await on.submit("compute")
+        run = await on.ended(await on.submit("noop", gpus=0))
+        assert run["resultCode"] == "Success"
+        assert (run["machine"]["gpus"]["state"], run["gpuType"]) == ("unknown", None)
+        assert "did not answer within" in run["machine"]["gpus"]["reason"]
+        assert "which GPUs this machine has is unknown" in await on.left(waiting)
+
+    play(built, tmp_path, scene)
+
+
+def test_a_driver_that_hangs_later_is_waited_out(built: FakeNvml, tmp_path: Path) -> None:
+    """Tasks without a GPU go on; the helper is replaced, and then tasks for GPUs go on, too."""
+    built.put(gpu(0, "duty 100000 60"))
+
+    async def scene(on: Scene) -> None:
+        on.go.touch()
+        assert (await on.ended(await on.submit("compute")))["resultCode"] == "Success"
+        (before,) = helpers(on.fake)
+        on.fake.add("gpu 0 hang")
+        assert "did not answer" in (await on.said("gpu.watch_failed"))[-1]["error"]
+        waiting = await on.submit("compute")
+        assert "its state is not known: NVML did not answer" in await on.left(waiting)
+        assert (await on.ended(await on.submit("noop", gpus=0)))["resultCode"] == "Success"
+        on.fake.take_back("gpu 0 hang")
+        assert (await on.ended(waiting))["resultCode"] == "Success"
+        assert helpers(on.fake) != [before]
+
+    play(built, tmp_path, scene)
+
+
+def test_a_gpu_that_is_lost_in_a_run_is_told_and_given_to_no_further_one(
+    built: FakeNvml, tmp_path: Path
+) -> None:
+    """The run goes on as its handler sees fit; its bill says what was not seen."""
+    built.put(gpu(0, "duty 100000 60"))
+
+    async def scene(on: Scene) -> None:
+        lost_in = await on.submit("compute")
+        await on.computing()
+        on.fake.add("gpu 0 error 15")
+        assert (await on.said("gpu.unfit"))[0]["reason"] == "GPU is lost"
+        next_one = await on.submit("compute", go=on.go)
+        assert "GPU-1: GPU is lost" in await on.left(next_one)
+        on.go.touch()
+        run = await on.ended(lost_in)
+        assert run["resultCode"] == "Success"
+        assert "GPU-1: GPU is lost" in run["results"]["usage"]["reasons"]["gpu_busy_s"]
+        assert await on.api.list_runs(task_id=next_one) == []
+        on.fake.take_back("gpu 0 error 15")
+        assert (await on.ended(next_one))["resultCode"] == "Success"
+
+    play(built, tmp_path, scene)
+
+
+@pytest.mark.parametrize(("duty", "percent", "doubt_s"), [("60", 0.6, 0.0), ("100 0", 0.5, 0.1)])
+def test_the_busy_seconds_of_a_run_are_those_of_the_device(
+    built: FakeNvml, tmp_path: Path, duty: str, percent: float, doubt_s: float
+) -> None:
+    """To the microsecond of what its samples cover, however slow the machine; memory and energy beside."""
+    built.put(gpu(0, f"duty 100000 {duty}", "energy 0 250"))
+
+    async def scene(on: Scene) -> None:
+        task = await on.submit("compute", bytes=3 * GIB, sm=30)
+        await on.computing()
+        await asyncio.sleep(2.5)  # for samples to be there; more or fewer change nothing
+        on.go.touch()
+        run = await on.ended(task)
+        usage = run["results"]["usage"]
+        covered_s = usage["gpuSampleCoverage"] * usage["wallSeconds"]
+        assert usage["gpuBusySeconds"] == pytest.approx(percent * covered_s, abs=doubt_s / 2 + 1e-5)
+        assert covered_s >= 2.0
+        assert usage["methods"]["gpu_busy_s"] == "device_samples_exclusive"
+        assert (usage["gpuPeakBytes"], usage["methods"]["gpu_peak_bytes"]) == (
+            3 * GIB, "process_memory_sampled",
+        )  # fmt: skip
+        assert 250 * 2.5 <= usage["gpuEnergyJoules"] <= 250 * (usage["wallSeconds"] + 2.0)
+        assert usage["gpuAllocatedSeconds"] == run["GPUTime"] == usage["wallSeconds"]
+
+    play(built, tmp_path, scene)
+
+
+def test_two_runs_share_a_gpu_where_that_is_wanted(built: FakeNvml, tmp_path: Path) -> None:
+    """Each has its part of the time, of the busy time by its own process, and its own memory."""
+    built.put(gpu(0, "duty 100000 90"))
+
+    async def scene(on: Scene) -> None:
+        tasks = [
+            await on.submit("compute", sm=20, bytes=GIB),
+            await on.submit("compute", sm=40, bytes=2 * GIB),
+            await on.submit("compute"),
+        ]
+        await on.computing(2)
+        assert "fewer are free now" in await on.left(tasks[2])
+        await asyncio.sleep(2.5)
+        on.go.touch()
+        one, two = [(await on.ended(task))["results"]["usage"] for task in tasks[:2]]
+        for usage, gib in ((one, 1), (two, 2)):
+            assert usage["gpuAllocatedSeconds"] == pytest.approx(usage["wallSeconds"] / 2, abs=1e-5)
+            assert usage["methods"]["gpu_busy_s"] == "process_sm_samples"
+            assert usage["gpuPeakBytes"] == gib * GIB
+            assert usage["reasons"]["gpu_energy_j"] == "several runs may share the GPU"
+        assert 0 < one["gpuBusySeconds"] <= 0.2 * one["wallSeconds"] + 1e-5
+        assert one["gpuBusySeconds"] < two["gpuBusySeconds"] <= 0.4 * two["wallSeconds"] + 1e-5
+
+    play(built, tmp_path, scene, slots=3, settings={"MILLHAND_GPU_RUNS": "2"})
+
+
+def test_an_instance_of_mig_is_a_gpu_whose_busy_time_is_not_known(built: FakeNvml, tmp_path: Path) -> None:
+    """It is given by its UUID, and counts for its part of the whole."""
+    built.put(gpu(0, "mig 0 MIG-1 3 40000", name="NVIDIA A100"))
+
+    async def scene(on: Scene) -> None:
+        on.go.touch()
+        run = await on.ended(await on.submit("compute"))
+        usage = run["results"]["usage"]
+        assert run["results"]["CUDA_VISIBLE_DEVICES"] == "MIG-1"
+        assert run["GPUTime"] == pytest.approx(run["wallClockTime"] * 3 / 7, abs=1e-5)
+        assert usage["gpuBusySeconds"] is usage["gpuEnergyJoules"] is None
+        assert usage["reasons"]["gpu_busy_s"] == "NVML does not measure instances of MIG"
+
+    play(built, tmp_path, scene)
+
+
+def test_a_gpu_on_which_tasks_fail_at_once_is_tried_again_by_one(built: FakeNvml, tmp_path: Path) -> None:
+    """Three failures shut it; a trial that fails shuts it for twice as long; one that succeeds opens it."""
+    built.put(gpu(0))
+
+    async def scene(on: Scene) -> None:
+        failing = [await on.submit("broken") for _ in range(4)]
+        await on.said("gpu.quarantined")
+        cpu = await on.submit("noop", gpus=0)
+        assert (await on.ended(cpu))["resultCode"] == "Success"
+        shut = await on.said("gpu.quarantined", 2)
+        assert [event["for_s"] for event in shut] == [1, 2]
+        on.go.touch()
+        good = await on.submit("compute")
+        assert (await on.ended(good))["resultCode"] == "Success"
+        assert [(await on.ended(task))["resultCode"] for task in failing] == ["Failed"] * 4
+        await on.said("gpu.recovered")
+        tried = on.events("gpu.tried")
+        assert [event["task_id"] in failing for event in tried] == [True, False]
+        for before, trial in zip(shut, tried, strict=True):
+            passed = datetime.fromisoformat(trial["at"]) - datetime.fromisoformat(before["at"])
+            assert passed.total_seconds() >= before["for_s"] - 0.1
+
+    play(built, tmp_path, scene, settings={"MILLHAND_GPU_QUARANTINE": "1", "MILLHAND_MAX_ATTEMPTS": "1"})
+
+
+def test_a_killed_agent_leaves_no_helper(built: FakeNvml, tmp_path: Path) -> None:
+    """Also where its NVML hangs just then."""
+    built.put(gpu(0))
+    with running_server() as server:
+        settings = agent_settings(built, tmp_path)
+        (tmp_path / "own.py").write_text(HANDLERS)
+        folder = tmp_path / "agent"
+        agent = start_agent(folder, server.url, server.token, slots=1, settings=settings)
+        try:
+            wait_until_started(agent, folder)
+            (helper,) = asyncio.run(there(built))
+            built.add("gpu 0 hang")
+        finally:
+            os.killpg(agent.pid, signal.SIGKILL)
+            agent.wait(LIMIT_S)
+    if psutil.pid_exists(helper):
+        psutil.Process(helper).wait(LIMIT_S)
+
+
+async def there(fake: FakeNvml) -> list[int]:
+    """Wait until a helper is there."""
+    async with asyncio.timeout(LIMIT_S):
+        while not (found := helpers(fake)):  # noqa: ASYNC110 - another process starts it
+            await asyncio.sleep(0.05)
+    return found
