@@ -195,7 +195,7 @@ def test_a_second_gpu_is_taken_where_the_first_is_full(built: FakeNvml, tmp_path
 def test_a_driver_that_hangs_from_the_start_stops_nothing_but_tasks_for_gpus(
     built: FakeNvml, tmp_path: Path
 ) -> None:
-    """The GPUs are unknown, within the limit of all facts, and not none."""
+    """The GPUs are unknown, within the limit of all facts, and not none; they are found when it answers."""
     built.put(gpu(0) + "hang\n")
 
     async def scene(on: Scene) -> None:
@@ -205,6 +205,11 @@ def test_a_driver_that_hangs_from_the_start_stops_nothing_but_tasks_for_gpus(
         assert (run["machine"]["gpus"]["state"], run["gpuType"]) == ("unknown", None)
         assert "did not answer within" in run["machine"]["gpus"]["reason"]
         assert "which GPUs this machine has is unknown" in await on.left(waiting)
+        on.go.touch()
+        on.fake.take_back("hang")
+        assert (await on.said("gpu.found"))[0]["gpus"] == ["GPU-1"]
+        run = await on.ended(waiting)
+        assert (run["gpuType"], run["machine"]["gpus"]["state"]) == ("NVIDIA L4", "measured")
 
     play(built, tmp_path, scene)
 

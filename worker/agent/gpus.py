@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
+from msgspec import structs
 
+from worker.agent.errands import cancel
 from worker.agent.gpu_health import ailment
 from worker.agent.placement import gpu_count, suitable_gpus, unmet
 from worker.agent.quarantine import Quarantine, verdict_of
@@ -15,13 +17,15 @@ from worker.api.models import Task
 from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
 from worker.executor.outcome import Outcome
-from worker.machine.facts import Facts, Gpu
+from worker.machine.facts import Fact, Facts, Gpu
 from worker.machine.gpu_look import Look
 from worker.machine.gpu_watch import GpuWatch
 from worker.usage.gpu_meter import owner_below
 
 __all__ = ["Gpus", "found_gpus"]
 
+FIND_PAUSE_S = 2.0  # before GPUs that were not known are asked for again, doubled each time
+FIND_PAUSE_MAX_S = 60.0
 LOOK_LIMIT_S = 2.0  # of the look before a claim: a GPU that takes longer to answer is not well
 log = structlog.get_logger()
 
@@ -33,38 +37,85 @@ class Gpus:
     """
 
     def __init__(
-        self, facts: Facts, config: AgentConfig, watch: GpuWatch | None = None, clock: Clock | None = None
+        self,
+        facts: Facts,
+        config: AgentConfig,
+        watch: GpuWatch | None = None,
+        clock: Clock | None = None,
+        find: Callable[[], Mapping[str, Fact]] | None = None,
+        on_found: Callable[[Mapping[str, Fact]], None] = lambda found: None,
     ) -> None:
-        """All are free; without a watch all are taken for well."""
-        self._facts = facts
+        """All are free.
+
+        Args:
+            facts: what the machine is.
+            config: how GPUs are given away.
+            watch: tells how they are; without one all are taken for well.
+            clock: for quarantines.
+            find: asks again for the facts of the GPUs, where they are unknown; it may block.
+            on_found: told those facts.
+        """
+        self.facts = facts
         self._labels = config.labels
         self._is_shared = config.gpu_shared
         self._watch = watch
-        self._free = {gpu.uuid: config.gpu_runs for gpu in found_gpus(facts)}
-        self._ailments: dict[str, str | None] = dict.fromkeys(self._free)  # as of the newest look
+        self._find = find
+        self._on_found = on_found
+        self._runs_per_gpu = config.gpu_runs
+        self._free: dict[str, int] = {}
+        self._ailments: dict[str, str | None] = {}  # as of the newest look
+        self.shares: dict[str, float] = {}  # of a whole GPU, by UUID
+        self._add_found()
         self._quarantine = Quarantine(clock or SystemClock(), config.gpu_quarantine_s)
         if watch is not None:
             watch.listen(self._take_look)
 
     async def watch(self) -> None:
-        """Look at the GPUs until cancelled, where there are any."""
-        if self._watch is None or not self._free:
-            await asyncio.Event().wait()
-        else:
-            await self._watch.run()
+        """Look at the GPUs until cancelled, where there are any, or may be."""
+        if self._watch is not None and self.facts.gpus.state != "absent":
+            watching = asyncio.create_task(self._watch.run())
+            try:
+                if self.facts.gpus.state == "unknown":
+                    await self._find_all(self._watch)
+                if self._free:
+                    await watching
+            finally:
+                await cancel(watching)
+        await asyncio.Event().wait()
 
     async def look(self) -> None:
         """Have a first look, so that the first poll knows."""
         if self._watch is not None and self._free:
             await self._watch.look_now(LOOK_LIMIT_S)
 
+    async def _find_all(self, watch: GpuWatch) -> None:
+        """Ask for GPUs that are not known until they are: the driver may hang, or be loaded after us."""
+        pause_s = FIND_PAUSE_S
+        while self._find is not None and self.facts.gpus.state == "unknown":
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, FIND_PAUSE_MAX_S)
+            if await watch.look_now(LOOK_LIMIT_S) is None:
+                continue  # `find` would only hang, too
+            found = await asyncio.to_thread(self._find)
+            self.facts = structs.replace(self.facts, **found)
+            self._on_found(found)
+            self._add_found()
+            if self._free:
+                log.info("gpu.found", gpus=list(self._free))
+
+    def _add_found(self) -> None:
+        for gpu in found_gpus(self.facts):
+            self._free[gpu.uuid] = self._runs_per_gpu
+            self._ailments[gpu.uuid] = None
+            self.shares[gpu.uuid] = gpu.share
+
     def unmet(self, task: Task) -> tuple[str, ...]:
         """Return what the machine lacks for a task, now."""
         requires = task.parameters.get("requires")
-        reasons = unmet(requires, self._facts, self._labels)
+        reasons = unmet(requires, self.facts, self._labels)
         if reasons or self._suitable(requires) is not None:
             return reasons
-        suitable = [gpu.uuid for gpu in suitable_gpus(requires, self._facts)]
+        suitable = [gpu.uuid for gpu in suitable_gpus(requires, self.facts)]
         return (
             f"needs {gpu_count(requires)} GPU(s) of a kind of which fewer are free now",
             *(f"{uuid}: {reason}" for uuid in suitable if (reason := self.trouble(uuid)) is not None),
@@ -113,7 +164,7 @@ class Gpus:
         wanted = gpu_count(requires)
         free = [
             gpu.uuid
-            for gpu in suitable_gpus(requires, self._facts)
+            for gpu in suitable_gpus(requires, self.facts)
             if self._free[gpu.uuid] > 0 and self.trouble(gpu.uuid) is None
         ]
         free.sort(key=lambda uuid: (self._quarantine.is_doubted(uuid), -self._free[uuid]))

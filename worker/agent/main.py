@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import SystemRandom
 from uuid import uuid4
 
@@ -16,7 +17,7 @@ from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
 from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
-from worker.agent.gpus import Gpus, found_gpus
+from worker.agent.gpus import Gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
@@ -36,6 +37,7 @@ from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
 from worker.machine.detect import clouds_of, detect_configured
+from worker.machine.gpu import gpu_facts
 from worker.machine.gpu_watch import GpuWatch
 from worker.machine.identity import load_agent_id, machine_fingerprint
 from worker.machine.live_facts import LiveFacts
@@ -45,6 +47,8 @@ from worker.reporting.journal import Journal
 from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["run"]
+
+GPU_LIMIT_S = 2.0  # of asking again for GPUs that were not known; the end of the agent may wait for it
 
 log = structlog.get_logger()
 
@@ -85,8 +89,15 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     store = store_of(config)
     stack.push_async_callback(store.aclose)
     workdirs = await open_workdirs(config, clock, confinement.user)
-    found = found_gpus(facts)
-    watch = GpuWatch(os.environ, clock) if found else None
+    watch = GpuWatch(os.environ, clock)  # started where there are GPUs
+    gpus = Gpus(
+        facts,
+        config,
+        watch,
+        clock,
+        find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
+        on_found=live.add,
+    )
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(
@@ -111,9 +122,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         growth_bytes=config.child_growth_bytes,
         redactor=secrets,
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
-        gpus=GpuAccounts(
-            watch, clock, shares={gpu.uuid: gpu.share for gpu in found}, runs_per_gpu=config.gpu_runs
-        ),
+        gpus=GpuAccounts(watch, clock, shares=gpus.shares, runs_per_gpu=config.gpu_runs),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -132,7 +141,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         types=types,
         facts=live.as_run_fields,
         machine=live.as_body,
-        gpus=Gpus(facts, config, watch, clock),
+        gpus=gpus,
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),

@@ -78,10 +78,10 @@ class Supervisor:
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
+        gpus = asyncio.create_task(self._gpus.watch())  # the first, so that the work's first look finds it
         work = asyncio.create_task(self._work(recovery))
         watch = asyncio.create_task(self._jobs.run())
         space = asyncio.create_task(self._space.watch())
-        gpus = asyncio.create_task(self._gpus.watch())
         drained = asyncio.create_task(self._drain.requested())
         for begin in self._watches:
             self._watching.start(begin(self._drain, self._holds))

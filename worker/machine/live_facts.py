@@ -1,4 +1,4 @@
-"""The facts of the machine as they are known now: a cloud that answers late is not waited for."""
+"""The facts of the machine as they are known now: a cloud or a driver that answers late is not waited for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from worker.machine.detect import as_machine
-from worker.machine.facts import Facts
+from worker.machine.facts import Fact, Facts
 from worker.machine.in_cloud import Clouds
 from worker.machine.place import with_cloud
 
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 
 class LiveFacts:
-    """What is known at the start, and what a cloud tells later. It is never asked where it has told all."""
+    """What is known at the start, and what comes later. A cloud that has told all is not asked again."""
 
     def __init__(self, facts: Facts, clouds: Clouds) -> None:
         """Begin with what was found out within the limit of the start."""
@@ -55,8 +55,14 @@ class LiveFacts:
     def _add(self, told: Mapping[str, Any]) -> None:
         """Take what is known now; what a cloud does not tell takes nothing away."""
         known = {name: fact for name, fact in told.items() if fact.state != "unknown"}
+        self._become(with_cloud(dict(self._facts.items()), known))
+
+    def add(self, found: Mapping[str, Fact]) -> None:
+        """Take facts that were found out since."""
+        self._become({**dict(self._facts.items()), **found})
+
+    def _become(self, after: Mapping[str, Fact]) -> None:
         before = dict(self._facts.items())
-        after = with_cloud(before, known)
         if changed := sorted(name for name, fact in after.items() if fact != before[name]):
             self._facts = Facts(**after)
             self._as_body = body_of(self._facts)

@@ -177,7 +177,7 @@ def owner_below(pid: int, proc: Path = Path("/proc")) -> Callable[[int], Owner]:
                 return Owner.RUN
             if (parent := parent_of(seen, proc)) is None:
                 return absent
-            if parent <= 1:
+            if parent < 1:
                 return Owner.STRANGER
             seen = parent
         return Owner.STRANGER

@@ -236,6 +236,16 @@ def test_whose_a_pid_is() -> None:
     assert owner_below(os.getpid())(child.pid) is gone
 
 
+def test_an_agent_may_be_the_first_process_of_its_container(tmp_path: Path) -> None:
+    """Then everything that it started is below pid 1, and what was put into the container is not."""
+    for pid, parent in ((1, 0), (20, 1), (21, 20), (30, 0)):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b) S {parent} 0")
+    owner = owner_below(1, tmp_path)
+    assert [owner(pid) for pid in (1, 20, 21, 30)] == [Owner.RUN] * 3 + [Owner.STRANGER]
+    assert owner_below(20, tmp_path)(1) is Owner.STRANGER
+
+
 def test_in_a_namespace_of_its_own_an_absent_pid_is_hidden(tmp_path: Path) -> None:
     """It may be one of the host."""
     (tmp_path / "self/ns").mkdir(parents=True)
