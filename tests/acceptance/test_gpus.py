@@ -16,6 +16,7 @@ from server.testing import running_server
 from tests.acceptance.agents import start_agent, wait_until_started
 from tests.acceptance.gpu_scene import HANDLERS, LIMIT_S, Scene, agent_settings, helpers, play, there
 from tests.nvml import GIB, FakeNvml, gpu
+from worker.agent.quarantine_file import QuarantineFile
 from worker.usage.gpu_meter import LAST_LOOK_S
 
 
@@ -204,12 +205,14 @@ def test_a_gpu_on_which_tasks_fail_at_once_is_tried_again_by_one(built: FakeNvml
         cpu = await on.submit("noop", gpus=0)
         assert (await on.ended(cpu))["resultCode"] == "Success"
         shut = await on.said("gpu.quarantined", 2)
+        assert list(QuarantineFile(on.folder / "agent/state").load()) == ["GPU-1"]
         assert [event["for_s"] for event in shut] == [1, 2]
         on.go.touch()
         good = await on.submit("compute")
         assert (await on.ended(good))["resultCode"] == "Success"
         assert [(await on.ended(task))["resultCode"] for task in failing] == ["Failed"] * 4
         await on.said("gpu.recovered")
+        assert QuarantineFile(on.folder / "agent/state").load() == {}
         tried = on.events("gpu.tried")
         assert (tried[0]["task_id"] in failing, tried[-1]["task_id"]) == (True, good)
         for before in shut:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 import structlog
 from msgspec import structs
@@ -41,9 +42,11 @@ class Gpus:
         facts: Facts,
         config: AgentConfig,
         watch: GpuWatch | None = None,
+        *,
         clock: Clock | None = None,
         find: Callable[[], Mapping[str, Fact]] | None = None,
         on_found: Callable[[Mapping[str, Fact]], None] = lambda found: None,
+        on_quarantine: Callable[[Mapping[str, datetime]], None] = lambda until: None,
     ) -> None:
         """All are free.
 
@@ -54,6 +57,7 @@ class Gpus:
             clock: for quarantines.
             find: asks again for the facts of the GPUs, where they are unknown; it may block.
             on_found: told those facts.
+            on_quarantine: told until when each GPU is shut, when that changes.
         """
         self.facts = facts
         self._labels = config.labels
@@ -66,7 +70,7 @@ class Gpus:
         self._ailments: dict[str, str | None] = {}  # as of the newest look
         self.shares: dict[str, float] = {}  # of a whole GPU, by UUID
         self._add_found()
-        self._quarantine = Quarantine(clock or SystemClock(), config.gpu_quarantine_s)
+        self._quarantine = Quarantine(clock or SystemClock(), config.gpu_quarantine_s, on_quarantine)
         if watch is not None:
             watch.listen(self._take_look)
 

@@ -19,6 +19,7 @@ from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
 from worker.agent.gpus import Gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
+from worker.agent.quarantine_file import QuarantineFile
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of
@@ -27,7 +28,7 @@ from worker.api.client import JobsApi
 from worker.api.connect import open_api, token_source
 from worker.api.connection import ServerTraits
 from worker.api.wire import ErrorKind
-from worker.clock import SystemClock
+from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
 from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
@@ -90,14 +91,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     stack.push_async_callback(store.aclose)
     workdirs = await open_workdirs(config, clock, confinement.user)
     watch = GpuWatch(os.environ, clock)  # started where there are GPUs
-    gpus = Gpus(
-        facts,
-        config,
-        watch,
-        clock,
-        find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
-        on_found=live.add,
-    )
+    gpus = gpus_of(config, live, watch, clock)
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(
@@ -153,6 +147,21 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
     )
     return agent
+
+
+def gpus_of(config: AgentConfig, facts: LiveFacts, watch: GpuWatch, clock: Clock) -> Gpus:
+    """Return who gives GPUs away; none of them is in quarantine yet."""
+    quarantine = QuarantineFile(config.state_dir)
+    quarantine.keep({})
+    return Gpus(
+        facts.now,
+        config,
+        watch,
+        clock=clock,
+        find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
+        on_found=facts.add,
+        on_quarantine=quarantine.keep,
+    )
 
 
 @asynccontextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -35,9 +36,21 @@ class Ward(Struct):
 class Quarantine:
     """Open, shut, half-open: as a circuit breaker, one per GPU."""
 
-    def __init__(self, clock: Clock, pause_s: float) -> None:
-        """`pause_s` is the length of the first quarantine; 0: there is none."""
+    def __init__(
+        self,
+        clock: Clock,
+        pause_s: float,
+        on_change: Callable[[Mapping[str, datetime]], None] = lambda until: None,
+    ) -> None:
+        """Shut nothing yet.
+
+        Args:
+            clock: for how long.
+            pause_s: the length of the first quarantine; 0: there is none.
+            on_change: told until when each GPU is shut, when that changes.
+        """
         self._clock = clock
+        self._on_change = on_change
         self._pause_s = pause_s
         self._wards: dict[str, Ward] = {}
 
@@ -73,9 +86,10 @@ class Quarantine:
             if is_trial:
                 ward.tried_by = None
             if verdict is True:
-                if ward.until_mono is not None:
-                    log.info("gpu.recovered", gpu=uuid)
                 self._wards[uuid] = Ward()
+                if ward.until_mono is not None:
+                    self._tell()
+                    log.info("gpu.recovered", gpu=uuid)
             elif verdict is False and self._pause_s > 0:
                 self._fail(uuid, ward, task_id, is_trial)
 
@@ -90,7 +104,18 @@ class Quarantine:
         ward.times += 1
         ward.until_mono = self._clock.mono() + pause_s
         hint = "then one run tries it; `nvidia-smi`, dmesg and the errors of these runs say more"
+        self._tell()
         log.error("gpu.quarantined", gpu=uuid, for_s=pause_s, tasks=ward.faults[-FAULTS:], hint=hint)
+
+    def _tell(self) -> None:
+        now, now_mono = self._clock.now(), self._clock.mono()
+        self._on_change(
+            {
+                uuid: now + timedelta(seconds=ward.until_mono - now_mono)
+                for uuid, ward in self._wards.items()
+                if ward.until_mono is not None
+            }
+        )
 
 
 def verdict_of(outcome: Outcome) -> Verdict:

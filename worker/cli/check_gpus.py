@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from worker.machine.facts import Facts
     from worker.usage.gpu import Owner
 
-__all__ = ["check_gpu_health", "check_gpus"]
+__all__ = ["check_gpu_health", "check_gpus", "check_quarantine"]
 
 LOOK_LIMIT_S: Final = 5.0  # the first look takes seconds where the driver is not kept loaded
 TODO: Final = "no run is given it meanwhile; `nvidia-smi` and dmesg say more"
@@ -30,6 +31,23 @@ def check_gpus(facts: Facts) -> Check:
         return ok("GPU", f"none ({fact.source})")
     names = ", ".join(f"{gpu.name} ({human.size(gpu.memory_bytes)})" for gpu in fact.value)
     return ok("GPU", f"{human.count(len(fact.value), 'GPU')}: {names}")
+
+
+def check_quarantine(state_dir: Path, now: datetime) -> list[Check]:
+    """Tell which GPUs the agent of this state folder has in quarantine."""
+    from worker.agent.quarantine_file import QuarantineFile
+
+    todo = "task after task failed on it at once: see their errors, `nvidia-smi` and dmesg"
+    return [
+        warn(f"GPU {uuid}", said_of_quarantine(until, now), todo)
+        for uuid, until in QuarantineFile(state_dir).load().items()
+    ]
+
+
+def said_of_quarantine(until: datetime, now: datetime) -> str:
+    """Say how long it goes on."""
+    left_s = (until - now).total_seconds()
+    return f"in quarantine for {left_s:.0f} s more" if left_s > 0 else "was in quarantine, and is to be tried"
 
 
 async def check_gpu_health(facts: Facts, environment: Mapping[str, str], *, is_shared: bool) -> list[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -54,7 +55,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     """Look at everything."""
     from worker import log
     from worker.cli.check_disk import check_disk
-    from worker.cli.check_gpus import check_gpu_health, check_gpus
+    from worker.cli.check_gpus import check_gpu_health, check_gpus, check_quarantine
     from worker.cli.check_isolation import check_isolation
     from worker.cli.check_machine import check_facts, check_state_dir
     from worker.cli.check_server import check_server
@@ -79,6 +80,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_gpus(facts),
         check_cloud(facts, clouds),
         *await check_gpu_health(facts, os.environ, is_shared=config.gpu_shared),
+        *check_quarantine(config.state_dir, datetime.now(UTC)),
         check_facts(facts),
         *check_handlers(catalogue),
     ]

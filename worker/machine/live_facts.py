@@ -32,6 +32,11 @@ class LiveFacts:
         self._as_body = body_of(facts)
 
     @property
+    def now(self) -> Facts:
+        """The facts."""
+        return self._facts
+
+    @property
     def has_gpus(self) -> bool:
         """Tell whether there is known to be a GPU."""
         return bool(self._facts.gpus.value)

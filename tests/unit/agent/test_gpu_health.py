@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -151,6 +152,16 @@ def test_what_was_running_beside_neither_lengthens_a_quarantine_nor_hides_a_succ
     assert quarantine.reason("GPU-1") == "it is in quarantine for 60 s more: 5 tasks in a row failed on it"
     quarantine.end(["GPU-1"], "f", verdict=True)
     assert quarantine.reason("GPU-1") is None
+
+
+def test_who_listens_is_told_until_when_a_gpu_is_shut() -> None:
+    """And when it is not any more."""
+    told: list[Mapping[str, datetime]] = []
+    clock = Hand()
+    quarantine = Quarantine(clock, 60.0, told.append)
+    failed(quarantine, "a", "b", "c")
+    quarantine.end(["GPU-1"], "d", verdict=True)
+    assert told == [{"GPU-1": clock.now() + timedelta(seconds=60)}, {}]
 
 
 def test_without_a_time_there_is_no_quarantine() -> None:

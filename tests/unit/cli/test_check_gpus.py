@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.nvml import GIB, FakeNvml, gpu
 from tests.unit.placement.machines import A100, L4, machine
-from worker.cli.check_gpus import check_gpu_health
+from worker.agent.quarantine_file import QuarantineFile
+from worker.cli.check_gpus import check_gpu_health, check_quarantine
 from worker.executor.environment import TREE_MARK
 
 
@@ -53,6 +55,23 @@ def test_each_gpu_that_no_run_would_be_given_is_named_with_the_reason(fake: Fake
     process = f"GPU GPU-1: process {os.getpid()}, which is not of this agent, computes on it"
     assert said(fake, state) == [process, "GPU GPU-2: NVML does not list it any more"]
     assert said(fake, state, is_shared=True) == ["GPU GPU-2: NVML does not list it any more"]
+
+
+def test_a_quarantine_is_told_while_its_agent_has_it(tmp_path: Path) -> None:
+    """How long it goes on; not, when it is over or nobody can read of it."""
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert check_quarantine(tmp_path, now) == []
+    kept = QuarantineFile(tmp_path)
+    kept.keep({})
+    assert not (tmp_path / "gpus.json").exists()
+    kept.keep({"GPU-1": now + timedelta(seconds=90), "GPU-2": now - timedelta(seconds=1)})
+    one, two = check_quarantine(tmp_path, now)
+    assert (one.name, one.said) == ("GPU GPU-1", "in quarantine for 90 s more")
+    assert two.said == "was in quarantine, and is to be tried"
+    kept.keep({})
+    assert check_quarantine(tmp_path, now) == []
+    (tmp_path / "gpus.json").write_text("[1")
+    assert check_quarantine(tmp_path, now) == []
 
 
 def test_an_nvml_that_does_not_answer_is_said(fake: FakeNvml) -> None:
