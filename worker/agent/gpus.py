@@ -75,16 +75,15 @@ class Gpus:
             watch.listen(self._take_look)
 
     async def watch(self) -> None:
-        """Look at the GPUs until cancelled, where there are any, or may be."""
-        if self._watch is not None and self.facts.gpus.state != "absent":
-            watching = asyncio.create_task(self._watch.run())
+        """Look at the GPUs until cancelled, where there are any, or come to be known."""
+        if self._watch is not None and self.facts.gpus.state == "unknown":
+            asking = asyncio.create_task(self._watch.run())
             try:
-                if self.facts.gpus.state == "unknown":
-                    await self._find_all(self._watch)
-                if self._free:
-                    await watching
+                await self._find_all(self._watch)
             finally:
-                await cancel(watching)
+                await cancel(asking)
+        if self._watch is not None and self._free:
+            await self._watch.run()
         await asyncio.Event().wait()
 
     async def look(self) -> None:
