@@ -141,7 +141,7 @@ def test_the_busy_seconds_of_a_run_are_those_of_the_device(
         on.go.touch()
         run = await on.ended(task)
         usage = run["results"]["usage"]
-        covered_s = usage["gpuSampleCoverage"] * usage["wallSeconds"]
+        covered_s = usage["coverage"]["gpu_busy_s"] * usage["wallSeconds"]
         assert usage["gpuBusySeconds"] == pytest.approx(percent * covered_s, abs=doubt_s / 2 + 1e-5)
         assert covered_s > 0
         assert usage["methods"]["gpu_busy_s"] == "device_samples_exclusive"

@@ -21,6 +21,7 @@
  *   gpu 0 graphics 43            # a process that draws
  *   gpu 0 no_process_samples     # NOT_SUPPORTED
  *   gpu 0 energy 5000 250        # mJ at the epoch, mJ more per ms; none: NOT_SUPPORTED
+ *   gpu 0 energy_error 999       # what asking for it returns
  *   gpu 0 xid 79                 # one critical event, told once to each process
  *   gpu 0 mig 0 MIG-1 2 9984     # MIG is on: instance, uuid, slices, MiB; without a uuid: no instance
  *
@@ -57,7 +58,7 @@ struct instance { char uuid[96]; unsigned slices; u64 mib; };
 struct gpu {
 	char uuid[96], name[96];
 	u64 total, used, energy_mj, energy_per_ms, step_us;
-	unsigned error, has_energy, has_memory, is_hung, no_process_samples, xid, duty_count, duty[MAX_DUTY];
+	unsigned error, energy_error, has_energy, has_memory, is_hung, no_process_samples, xid, duty_count, duty[MAX_DUTY];
 	unsigned is_mig, process_count;
 	struct process processes[MAX_PROCS];
 	struct instance instances[MAX_MIG];
@@ -79,6 +80,8 @@ static void gpu_line(struct gpu *gpu, const char *word, const char *rest)
 		gpu->has_memory = sscanf(rest, "%llu %llu", &gpu->total, &gpu->used) > 0;
 	else if (!strcmp(word, "error"))
 		sscanf(rest, "%u", &gpu->error);
+	else if (!strcmp(word, "energy_error"))
+		sscanf(rest, "%u", &gpu->energy_error);
 	else if (!strcmp(word, "hang"))
 		gpu->is_hung = 1;
 	else if (!strcmp(word, "no_process_samples"))
@@ -284,6 +287,8 @@ int nvmlDeviceGetMemoryInfo(void *handle, memory_info *to)
 int nvmlDeviceGetTotalEnergyConsumption(void *handle, u64 *to)
 {
 	DEVICE(handle);
+	if (gpu->energy_error)
+		return (int)gpu->energy_error;
 	if (!gpu->has_energy || instance)
 		return NOT_SUPPORTED;
 	*to = gpu->energy_mj + gpu->energy_per_ms * (now_us() / 1000);

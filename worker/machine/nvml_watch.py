@@ -22,6 +22,7 @@ from worker.machine.nvml_probe import devices, start, text
 __all__ = ["Watcher", "main"]
 
 NOT_TOLD = (3, 4, 13)  # NVML_ERROR_NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_FOUND: others are faults
+LOST = (15, 16)  # NVML_ERROR_GPU_IS_LOST, RESET_REQUIRED; and of what a run can do without, only these
 NOT_FOUND = 6  # no sample since
 SUCCESS = 0  # the binding raises it where there is no process sample
 
@@ -111,16 +112,17 @@ class Watcher:
         told: dict[str, Any] = {}
         reasons: dict[str, str] = {}
 
-        def tell(name: str, read: Callable[[], Any]) -> None:
+        def tell(name: str, read: Callable[[], Any], *, is_needed: bool = False) -> None:
             try:
                 told[name] = read()
             except self._nvml.NVMLError as exc:
-                if getattr(exc, "value", None) not in NOT_TOLD:
+                code = getattr(exc, "value", None)
+                if code in LOST or (is_needed and code not in NOT_TOLD):
                     raise
                 reasons[name] = str(exc)
 
-        tell("memory", lambda: self._nvml.nvmlDeviceGetMemoryInfo(handle))
-        tell("processes", lambda: self._processes(handle))
+        tell("memory", lambda: self._nvml.nvmlDeviceGetMemoryInfo(handle), is_needed=True)
+        tell("processes", lambda: self._processes(handle), is_needed=True)
         tell("samples", lambda: self._samples(uuid, handle))
         tell("process_samples", lambda: self._process_samples(uuid, handle))
         tell("energy_mj", lambda: int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)))

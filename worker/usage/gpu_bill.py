@@ -16,6 +16,8 @@ COVERED_MIN: Final = 0.9  # of the wall time; below it a figure says that it is 
 HIDDEN: Final = "pids on the GPU are of another namespace: whether the run had it alone could not be checked"
 INSTANCE: Final = "NVML does not measure instances of MIG"
 NO_LOOK: Final = "no look at the GPU fell into the run"
+NO_SAMPLE: Final = "no sample of the GPU fell into the run"
+NO_TWO_LOOKS: Final = "no two looks at the GPU fell into the run"
 
 
 class GpuFigures(Struct, frozen=True, kw_only=True):
@@ -94,7 +96,7 @@ class GpuLedger:
         spans = [one for one in billed if not isinstance(one, str)]
         covered_us = sum(span.covered_us for _, span in spans)
         if reasons or not covered_us:
-            made.reasons["gpu_busy_s"] = "; ".join(dict.fromkeys(reasons)) or self._unseen(missing)
+            made.reasons["gpu_busy_s"] = "; ".join(dict.fromkeys(reasons)) or self._unseen(missing, NO_SAMPLE)
             return
         made.busy_s = sum(span.busy_us for _, span in spans) / 1e6
         made.coverage_ratio = min(1.0, covered_us / made.wanted_us) if made.wanted_us else None
@@ -124,7 +126,7 @@ class GpuLedger:
         if any(ledger.is_instance for ledger in self._devices):
             why = INSTANCE
         if why is not None or len(known) < len(spans):
-            made.reasons["gpu_energy_j"] = why or self._unseen(missing)
+            made.reasons["gpu_energy_j"] = why or self._unseen(missing, NO_TWO_LOOKS)
             return
         if any(span.busy_us < 0 for span in known):
             made.reasons["gpu_energy_j"] = "the driver's counter began anew"

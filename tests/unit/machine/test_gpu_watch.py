@@ -123,6 +123,19 @@ def test_what_a_gpu_does_not_tell_has_a_reason(fake: FakeNvml) -> None:
     watched(fake, main)
 
 
+def test_what_a_run_can_do_without_is_no_fault_of_the_gpu(fake: FakeNvml) -> None:
+    """Whatever error a driver returns for it, but that the GPU is lost."""
+    fake.put(gpu(0, "energy_error 999", "duty 100000 40"))
+
+    async def main(watch: GpuWatch) -> None:
+        device = await first(watch)
+        assert (device.error, device.energy_mj, device.reasons["energy_mj"]) == (None, None, "Unknown Error")
+        fake.add("gpu 0 energy_error 15")
+        assert (await first(watch)).error == "GPU is lost"
+
+    watched(fake, main)
+
+
 def test_instances_are_looked_at_one_by_one(fake: FakeNvml) -> None:
     """Each has its memory; how busy one is NVML does not say."""
     fake.put(gpu(0, "mig 0 MIG-1 3 40000", "mig 3 MIG-2 2 20000", "duty 100000 40"))

@@ -195,6 +195,14 @@ def test_without_a_look_nothing_is_known() -> None:
     assert "does not list it" in ledger.figures(S, None).reasons["gpu_busy_s"]
 
 
+def test_a_run_between_two_samples_has_no_figure_of_them() -> None:
+    """It is not 0 that was busy."""
+    seen = billed(device(10.0, samples=(), process_samples=()), wall_s=0.01)
+    assert (seen.busy_s, seen.energy_j, seen.peak_bytes) == (None, None, 0)
+    assert seen.reasons["gpu_busy_s"] == "no sample of the GPU fell into the run"
+    assert seen.reasons["gpu_energy_j"] == "no two looks at the GPU fell into the run"
+
+
 def test_a_counter_of_energy_that_begins_anew_is_not_a_figure() -> None:
     """The driver was loaded again."""
     seen = billed(device(10.0, energy_mj=9000), device(13.0, energy_mj=5))
