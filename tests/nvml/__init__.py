@@ -35,7 +35,7 @@ class FakeNvml:
         return {"LD_LIBRARY_PATH": str(self.folder)}
 
     def put(self, text: str) -> None:
-        """Say how everything is from now on; see fake_nvml.c for the words."""
+        """Say how everything is from now on; see fake_state.h for the words."""
         part = self.folder / "state.part"
         part.write_text(text)
         part.replace(self.state)  # a reader sees all of it or all of the one before
