@@ -90,10 +90,10 @@ def test_a_refused_body_is_cut_down_to_what_the_reference_documents_then_to_a_no
 def test_a_run_that_goes_on_tells_its_bill_so_far() -> None:
     """In the fields, and with methods in the results: should nobody tell its end, this is what it cost."""
     state = RunState()
-    before = state.report(OURS)
+    before = state.report(OURS, {})
     assert not {"wallClockTime", "CPUTime", "RAMUsage"} & before.keys()
     state.note(UsageEvent(Usage(wall_s=2.0, cpu_user_s=1.0, cpu_system_s=0.5, methods={"wall_s": "clock"})))
-    body = state.report(OURS)
+    body = state.report(OURS, {})
     assert (body["wallClockTime"], body["CPUTime"]) == (2.0, 1.5)
     assert "RAMUsage" not in body  # nobody knows it: null, not 0
     assert body["results"]["usage"]["complete"] is False
