@@ -98,6 +98,8 @@ class ChildTask:
             if (ready := self._link.ready) is not None:
                 self._pilot.limits.ready(ready.limits, self._clock.mono())
             self._link.send(self._assign)
+            if ready is not None:
+                self.heard.tell_start()
             while not self._is_over():
                 await self._go_on()
         finally:
@@ -193,6 +195,7 @@ class ChildTask:
                 self._pilot.limits.ready(frame.limits, now)
                 self._pilot.hold(now)  # before anything else is heard: this process may stand still next
                 self.heard.emit(UsageEvent(self._meter.sample()))  # what the import cost, should it vanish
+                self.heard.tell_start()
                 self._wake.set()
             case NotLoaded():
                 self._not_loaded = frame

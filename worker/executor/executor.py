@@ -21,11 +21,18 @@ __all__ = [
     "Executor",
     "LogEvent",
     "ProgressEvent",
+    "StartedEvent",
     "StopRequest",
     "UsageEvent",
 ]
 
 NEARER_S: Final = 0.05  # a deadline that is nearer by less is the same one
+
+
+class StartedEvent(Struct, frozen=True):
+    """The handler is loaded, and its run begins; sent only where an author looks on."""
+
+    pid: int
 
 
 class ProgressEvent(Struct, frozen=True):
@@ -50,12 +57,15 @@ class UsageEvent(Struct, frozen=True):
 
 
 class CheckpointEvent(Struct, frozen=True):
-    """The handler saved a token; sent only of a run that is asked to stop, already redacted and bounded."""
+    """The handler saved a token, already redacted and bounded; one a second at most.
+
+    Sent only of a run that is asked to stop, or where an author looks on.
+    """
 
     value: Any
 
 
-Event = ProgressEvent | LogEvent | UsageEvent | CheckpointEvent
+Event = StartedEvent | ProgressEvent | LogEvent | UsageEvent | CheckpointEvent
 EventSink = Callable[[Event], None]
 
 

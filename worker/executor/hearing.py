@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from worker.clock import Clock
-from worker.executor.executor import CheckpointEvent, Event, EventSink, LogEvent, ProgressEvent
+from worker.executor.executor import CheckpointEvent, Event, EventSink, LogEvent, ProgressEvent, StartedEvent
 from worker.executor.frames import Told, ToldArtifact, ToldCheckpoint, ToldLog, ToldProgress, ToldSecret
 from worker.executor.lines import RateLimit
 from worker.executor.link import ChildLink
@@ -54,6 +54,7 @@ class Hearing:
         self._ratio = 0.0
         self._limit = RateLimit(clock.mono, times=2)  # the child's own seconds begin at other moments
         self._dropped = 0
+        self._tells_steps = rules.tells_steps
         self.output = RunOutput(output, self.redactor, mono=clock.mono, on_line=self._on_line, rules=rules)
 
     def take(self, frame: Told) -> None:
@@ -75,6 +76,12 @@ class Hearing:
                 self.checkpoint = msgspec.json.decode(frame.value)
                 self.checkpoint_bytes = memoryview(frame.value).nbytes
                 self._tell_checkpoint()
+
+    def tell_start(self) -> None:
+        """Tell an author who looks on that the run begins, and from here on its checkpoints."""
+        if self._tells_steps:
+            self.emit(StartedEvent(self._link.pid))
+            self.tell_checkpoints()
 
     def tell_checkpoints(self) -> None:
         """Pass on the checkpoint so far, and from here on each new one, but not too often.

@@ -136,8 +136,9 @@ def author_text(exc: BaseException) -> str:
 
 
 def author_traceback(exc: BaseException) -> str:
-    """Return a traceback without our own frames at its top, without locals, bounded."""
+    """Return a traceback of the author's code: without frames of ours, without locals, bounded."""
     shown = traceback.TracebackException(type(exc), exc, below_ours(exc.__traceback__), compact=True)
+    leave_ours_out(shown)
     text = "".join(shown.format()).rstrip()
     if len(text) <= MAX_TRACEBACK_CHARS:
         return text
@@ -150,6 +151,16 @@ def below_ours(frames: TracebackType | None) -> TracebackType | None:
     while frames is not None and is_ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     return frames
+
+
+def leave_ours_out(shown: traceback.TracebackException | None) -> None:
+    """Take out what the author's code called of ours, also in what it raised that from."""
+    if shown is None:
+        return
+    kept = [frame for frame in shown.stack if not frame.filename.startswith(OUR_FOLDERS)]
+    shown.stack = traceback.StackSummary.from_list(kept)
+    for one in (shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())):
+        leave_ours_out(one)
 
 
 def is_ours(filename: str) -> bool:
