@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli import human, paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
 from worker.cli.settings import AGENT_SETTINGS
 from worker.cli.terminal import Output, output_options
-from worker.cli.values import PARAMETER
+from worker.cli.values import PARAMETER, TIME_LIMIT
 
 if TYPE_CHECKING:
-    from worker.executor.executor import Event, StopRequest
-    from worker.executor.outcome import Outcome
-    from worker.storage.file import StoredFile
-
-    Files = tuple[StoredFile, ...]
+    from worker.cli.local_run import Plan, Ran
+    from worker.executor.executor import StopRequest
 
 __all__ = ["command"]
 
 TAKEN: Final = ("handlers", "commands", "timeout", "no_progress", "memory")
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
-GRACE_S: Final = 10.0  # for the handler after Ctrl-C; a second one ends it now
+
+
+class CheckpointFile(click.ParamType[str]):
+    """Nothing, for the last run of the handler here, or a JSON file."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the path; "" for the last run."""
+        if value and not Path(value).is_file():
+            self.fail(f"{value!r} is no file; write --resume at the end, or --resume=FILE", param, ctx)
+        if value.endswith(".py"):
+            self.fail(f"{value!r} is no JSON file with a checkpoint; write --resume at the end", param, ctx)
+        return str(value)
 
 
 @make_command(
@@ -40,9 +46,13 @@ GRACE_S: Final = 10.0  # for the handler after Ctrl-C; a second one ends it now
     examples="""
 millhand run sleep -p seconds=2
 millhand run mesh-convert model.glb -p format=stl --out .
-millhand run my_handler.py -p size=64                # a file of your own
+millhand run my_handler.py --param size=512 --input photo.jpg
 millhand run my_handlers.py:render -p size=64        # one of several in a file
 millhand run my_handler.py --timeout 5m --memory 4GiB
+millhand run my_handler.py --reload                  # again on each save
+millhand run my_handler.py --cancel-after 2          # does it stop when it is asked to?
+millhand run my_handler.py --kill-after 2            # what is left of it …
+millhand run my_handler.py --resume                  # … and does it go on from there?
 """,
 )
 @click.argument("what", metavar="TYPE|FILE.py")
@@ -56,8 +66,28 @@ millhand run my_handler.py --timeout 5m --memory 4GiB
     help="Parameters from a JSON object or a TOML file; -p wins over it.",
 )  # fmt: skip
 @click.option(
+    "-i", "--input", "given", metavar="FILE|URL",
+    help="The parameter `input`: a file of this machine, by its path from here, or a URL.",
+)  # fmt: skip
+@click.option(
     "--out", "target", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
     help="Copy the files that the run made there.",
+)  # fmt: skip
+@click.option(
+    "--reload", "is_reloading", is_flag=True,
+    help="Run it again whenever FILE.py or a module beside it is saved, until Ctrl-C.",
+)  # fmt: skip
+@click.option(
+    "--cancel-after", "cancel_after_s", type=TIME_LIMIT, metavar="DURATION",
+    help="Ask it to stop so long after its start, as a cancel or a drain does; it has 10 s for that.",
+)  # fmt: skip
+@click.option(
+    "--kill-after", "kill_after_s", type=TIME_LIMIT, metavar="DURATION",
+    help="Kill its process so long after its start (SIGKILL), and say what its task would have.",
+)  # fmt: skip
+@click.option(
+    "--resume", is_flag=False, flag_value="", type=CheckpointFile(), metavar="[FILE.json]",
+    help="Go on from the checkpoint of this handler's last run here, or from one in a JSON file.",
 )  # fmt: skip
 @with_settings("Agent", SETTINGS, dict, "agent")
 @output_options
@@ -67,37 +97,67 @@ def command(
     pairs: tuple[tuple[str, str], ...],
     param_file: Path | None,
     source: str | None,
+    given: str | None,
     target: Path | None,
+    is_reloading: bool,
+    cancel_after_s: float | None,
+    kill_after_s: float | None,
+    resume: str | None,
     agent: Mapping[str, Any],
     out: Output,
 ) -> int:
     """Run the handler of TYPE, or the one in FILE.py, once, as an agent would: in a child process.
 
-    A FILE or URL behind it reaches the handler as the parameter `input`.
+    A FILE or URL behind it reaches the handler as the parameter `input`, as with --input.
 
-    Shows progress and logs, then the result, the files and what it consumed. Exit 0 if it succeeded, else 1.
+    Shows progress and logs, then the result, the files and what it consumed. Exit 0 if it succeeded, else 1;
+    with --reload 0 unless a run was interrupted.
     """
-    from worker.cli.inputs import check_file, is_file_here, is_url
+    from worker.cli.local_run import Plan
     from worker.cli.parameters import one_set, read_param_file, with_limits
+    from worker.executor.limits import Limits
 
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
     parameters = with_limits(parameters, typed_limits(agent))
+    parameters = with_input(parameters, source, given)
+    if agent["commands"]:
+        os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])
+    plan = Plan(
+        what=what,
+        parameters=parameters,
+        handlers=agent["handlers"],
+        limits=Limits(
+            timeout_s=agent["timeout"], no_progress_s=agent["no_progress"], memory_bytes=agent["memory"]
+        ),
+        cancel_after_s=cancel_after_s,
+        kill_after_s=kill_after_s,
+        resume=resume,
+        target=target,
+    )
+    return asyncio.run(execute(plan, watched_file(what) if is_reloading else None, out))
+
+
+def with_input(parameters: dict[str, Any], source: str | None, given: str | None) -> dict[str, Any]:
+    """Return parameters with the input, as a path that means the same in the run's own folder.
+
+    Raises: CliError where it was given twice, or there is no such file.
+    """
+    from worker.cli.inputs import check_file, is_file_here, is_url
+
+    if source is not None and given is not None:
+        raise CliError(
+            f"a file ({source}) and --input {given} were both given", "give one", code=ExitCode.USAGE
+        )
+    source = given if source is None else source
     if source is not None and "input" in parameters:
         raise CliError(
             "a file and -p input=… were both given", "the file is the parameter `input`", code=ExitCode.USAGE
         )
-    if source is None and isinstance(given := parameters.get("input"), str) and is_file_here(given):
-        source = given  # the handler runs in a folder of its own, where a relative path means nothing
-    if source is not None:
-        parameters["input"] = source if is_url(source) else str(check_file(source).absolute())
-    if agent["commands"]:
-        os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])
-    outcome, files, is_interrupted = asyncio.run(execute(what, parameters, agent, out))
-    copied = [copy(file.url, file.name, target) for file in files] if target else []
-    show(out, outcome, files, copied)
-    if is_interrupted:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK if outcome.error is None else ExitCode.FAILED
+    if source is None and isinstance(typed := parameters.get("input"), str) and is_file_here(typed):
+        source = typed  # the handler runs in a folder of its own, where a relative path means nothing
+    if source is None:
+        return parameters
+    return {**parameters, "input": source if is_url(source) else str(check_file(source).absolute())}
 
 
 def typed_limits(agent: Mapping[str, Any]) -> dict[str, float | None]:
@@ -108,146 +168,63 @@ def typed_limits(agent: Mapping[str, Any]) -> dict[str, float | None]:
     return {name: agent[option] for name, option in names.items() if source(option) is typed}
 
 
-async def execute(
-    what: str, parameters: dict[str, Any], agent: Mapping[str, Any], out: Output
-) -> tuple[Outcome, Files, bool]:
-    """Run the handler; tell whether somebody interrupted it."""
+def watched_file(what: str) -> Path:
+    """Return the handler's file.
+
+    Raises: CliError where there is none to watch.
+    """
+    from worker.executor.local import split_file
+
+    path = split_file(what)[0]
+    if path is None or not Path(path).is_file():
+        raise CliError(f"--reload watches a file, and {what!r} is none", "give FILE.py", code=ExitCode.USAGE)
+    return Path(path).absolute()
+
+
+async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
+    """Run the handler once, or again on each save; return the exit code."""
     from worker import log
+    from worker.cli.local_run import Interruption
     from worker.executor.executor import StopRequest
-    from worker.executor.limits import Limits
-    from worker.executor.local import NoSuchHandler, run_local
 
     log.configure("warning")
-    stop = StopRequest()
-    with interruptible(stop, out), events_shown(out) as on_event:
-        try:
-            outcome, files = await run_local(
-                what,
-                parameters,
-                on_event,
-                state_dir=paths.state_home() / "run",
-                handlers=agent["handlers"],
-                stop=stop,
-                limits=Limits(
-                    timeout_s=agent["timeout"],
-                    no_progress_s=agent["no_progress"],
-                    memory_bytes=agent["memory"],
-                ),
-            )
-        except NoSuchHandler as exc:
-            raise CliError(str(exc), "`millhand handlers` lists them", code=ExitCode.USAGE) from exc
-        except OSError as exc:
-            raise CliError(
-                f"{exc}", "check $XDG_STATE_HOME and the disk", code=ExitCode.CONFIGURATION
-            ) from exc
-    return outcome, files, stop.is_requested
+    with Interruption(out).watched() as interruption:
+        if watched is not None:
+            from worker.cli.reloading import reload
+
+            async def again(stop: StopRequest) -> None:
+                await run_shown(plan, stop, out)
+
+            return await reload(watched, again, interruption, out)
+        interruption.stop = StopRequest()
+        ran = await run_once(plan, interruption.stop, out)
+    if interruption.asked.is_set():
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK if ran.run.outcome.error is None else ExitCode.FAILED
 
 
-@contextmanager
-def interruptible(stop: StopRequest, out: Output) -> Iterator[None]:
-    """Let Ctrl-C ask the handler to stop, and a second one end it."""
-    from worker.api.wire import ErrorKind
+async def run_once(plan: Plan, stop: StopRequest, out: Output) -> Ran:
+    """Run it and show how it ended.
 
-    loop = asyncio.get_running_loop()
+    Raises: CliError where there is no handler that could run.
+    """
+    from worker.executor.local import BrokenHandler, NoSuchHandler
 
-    def ask() -> None:
-        if not stop.is_requested:
-            out.say("asking the handler to stop; once more Ctrl-C ends it now")
-        stop.request(ErrorKind.CANCELLED, "interrupted", 0.0 if stop.is_requested else GRACE_S)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask)
     try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        return await run_shown(plan, stop, out)
+    except BrokenHandler as exc:
+        raise CliError(str(exc), "correct it, and run it again", code=ExitCode.FAILED) from exc
+    except NoSuchHandler as exc:
+        raise CliError(str(exc), "`millhand handlers` lists them", code=ExitCode.USAGE) from exc
 
 
-@contextmanager
-def events_shown(out: Output) -> Iterator[Any]:
-    """Show progress and logs on stderr: a bar on a terminal, lines elsewhere."""
-    from worker.executor.executor import LogEvent, ProgressEvent
+async def run_shown(plan: Plan, stop: StopRequest, out: Output) -> Ran:
+    """Run it once, live, then show how it ended."""
+    from worker.cli.local_run import run_here
+    from worker.cli.local_view import copy, events_shown, show
 
-    if out.is_terminal and not out.is_json:
-        from rich.progress import Progress
-
-        with Progress(console=out.console(stderr=True), transient=True) as progress:
-            bar = progress.add_task("running", total=1.0)
-
-            def draw(event: Event) -> None:
-                if isinstance(event, ProgressEvent):
-                    progress.update(bar, completed=event.ratio, description=event.message or "running")
-                elif isinstance(event, LogEvent):
-                    progress.console.print(f"{event.stream}: {event.line}", markup=False)
-
-            yield draw
-        return
-
-    def write(event: Event) -> None:
-        if isinstance(event, ProgressEvent):
-            out.say(f"{human.percent(event.ratio):>5} {event.message or ''}".rstrip())
-        elif isinstance(event, LogEvent):
-            click.echo(f"{event.stream}: {event.line}", err=True)
-
-    yield write
-
-
-def copy(url: str, name: str, target: Path) -> Path:
-    """Copy a file that the run made into a folder."""
-    from worker.cli.demo_check import path_of
-
-    source = path_of({"url": url})
-    path = target / name
-    if source is None:
-        raise CliError(
-            f"{name} is at {url}, and cannot be copied from there", "fetch it with the store's tools"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(source, path))
-    except OSError as exc:
-        raise CliError(f"{path} cannot be written: {exc.strerror}", "choose another --out") from exc
-
-
-def show(out: Output, outcome: Outcome, made: Files, copied: list[Path]) -> None:
-    """Write result, files and usage."""
-    if out.is_json:
-        out.json(document(outcome, made, copied))
-        return
-    import json
-
-    from rich.text import Text
-
-    from worker.cli.view import record, status_text
-
-    usage = outcome.usage
-    pairs: list[tuple[str, object]] = [("result", status_text(str(outcome.code)))]
-    if outcome.error is not None:
-        pairs.append(("error", Text(outcome.error.text(), style="red")))
-    pairs += [
-        ("wall", human.duration(usage.wall_s)), ("CPU", human.duration(usage.cpu_s)),
-        ("GPU", human.duration(usage.gpu_allocated_s)), ("peak RAM", human.size(usage.ram_peak_bytes)),
-        ("average RAM", human.size(usage.ram_average_bytes)), ("read", human.size(usage.disk_read_bytes)),
-        ("written", human.size(usage.disk_written_bytes)),
-    ]  # fmt: skip
-    files = [str(path) for path in copied] or [file.url for file in made]
-    pairs += [("file", name) for name in files]
-    record(out, "run", pairs)
-    if outcome.error is not None and outcome.error.traceback:
-        out.say(outcome.error.traceback)
-    if outcome.value:
-        out.console().print("value")
-        out.console().print_json(json.dumps(outcome.value, ensure_ascii=False, default=str))
-
-
-def document(outcome: Outcome, made: Files, copied: list[Path]) -> dict[str, Any]:
-    """Return the outcome as JSON."""
-    return {
-        "resultCode": str(outcome.code),
-        "value": outcome.value,
-        "error": outcome.error.as_results() if outcome.error is not None else None,
-        "usage": outcome.usage.as_details(),
-        "files": [file.as_results() for file in made],
-        "copied": [str(path) for path in copied],
-    }
+    with events_shown(out) as on_event:
+        ran = await run_here(plan, stop, on_event, out)
+    copied = [copy(file.url, file.name, plan.target) for file in ran.run.files] if plan.target else []
+    show(out, ran, copied)
+    return ran

@@ -1,0 +1,146 @@
+"""`millhand run --reload` as an author meets it: save, look, save again, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cli, cli, own_home, own_logs
+from worker.cli import reloading
+
+__all__ = ["cli", "own_home", "own_logs"]  # fixtures
+
+LIMIT_S = 60.0
+MILLHAND = [sys.executable, "-P", "-m", "worker.cli.main"]
+OWN = (
+    "from worker import handler\nimport beside\n@handler()\ndef own(ctx):\n    return {'says': beside.WORD}\n"
+)
+ENDLESS = """
+import time
+from worker import handler
+@handler()
+def own(ctx):
+    open(__file__ + ".started", "w").close()
+    while True:
+        ctx.check()
+        time.sleep(0.01)
+"""
+
+
+class Reloading:
+    """A `millhand run --reload` in a process of its own; its output goes to files: it has no terminal."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start it."""
+        self.path = folder / "own.py"
+        self.path.write_text(OWN)
+        (folder / "beside.py").write_text("WORD = 'one'\n")
+        self.out, self.err = folder / "out", folder / "err"
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MILLHAND_", "XDG_"))
+        }
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*MILLHAND, "run", str(self.path), "--reload", "--json"],
+                env={**kept, "HOME": str(folder)}, stdout=out, stderr=err,
+            )  # fmt: skip
+
+    def documents(self, count: int) -> list[dict[str, object]]:
+        """Return the runs so far once there are so many."""
+        return [json.loads(line) for line in self._lines(self.out, count)]
+
+    def _lines(self, path: Path, count: int) -> list[str]:
+        until = time.monotonic() + LIMIT_S
+        while time.monotonic() < until:
+            lines = path.read_text().splitlines()
+            if len(lines) >= count:
+                return lines
+            assert self.process.poll() is None, self.err.read_text()
+            time.sleep(0.02)
+        raise AssertionError(f"fewer than {count} runs: {path.read_text()} {self.err.read_text()}")
+
+    def wait_for_start(self) -> None:
+        """Wait until the endless handler says that it runs."""
+        started = self.path.with_name("own.py.started")
+        until = time.monotonic() + LIMIT_S
+        while not started.exists():
+            assert time.monotonic() < until, self.err.read_text()
+            time.sleep(0.02)
+        started.unlink()
+
+    def save(self, name: str, text: str) -> None:
+        """Save a file as editors do: a new one in place of the old."""
+        part = self.path.with_name(f"{name}.part")
+        part.write_text(text)
+        part.replace(self.path.with_name(name))
+
+
+@pytest.fixture
+def reloading_run(tmp_path: Path) -> Iterator[Reloading]:
+    """One that is ended whatever happens."""
+    running = Reloading(tmp_path)
+    yield running
+    running.process.kill()
+    running.process.wait(LIMIT_S)
+
+
+def test_each_save_runs_it_again_and_ctrl_c_ends(reloading_run: Reloading) -> None:
+    """The handler's file and a module beside it; two saves of one size; what is broken is waited out."""
+    assert reloading_run.documents(1)[0]["value"] == {"says": "one"}
+    reloading_run.save("beside.py", "WORD = 'two'\n")
+    assert reloading_run.documents(2)[1]["value"] == {"says": "two"}
+    reloading_run.save("own.py", "def own(:\n")
+    broken = reloading_run.documents(3)[2]
+    assert broken["resultCode"] == "Failed"
+    assert "SyntaxError" in str(broken["error"])
+    reloading_run.save("beside.py", "WORD = = 'two'\n")
+    reloading_run.documents(4)
+    reloading_run.save("own.py", OWN)
+    assert "beside.py" in str(reloading_run.documents(5)[4]["error"])
+    reloading_run.save("beside.py", "WORD = 'six'\n")
+    assert reloading_run.documents(6)[5]["value"] == {"says": "six"}
+    reloading_run.process.send_signal(signal.SIGINT)
+    assert reloading_run.process.wait(LIMIT_S) == 0
+
+
+def test_a_save_ends_a_run_that_goes_on(reloading_run: Reloading) -> None:
+    """It is asked to stop, and the new code runs; Ctrl-C in a run is 130."""
+    reloading_run.documents(1)
+    reloading_run.save("own.py", ENDLESS)
+    reloading_run.wait_for_start()
+    reloading_run.save("own.py", OWN)
+    documents = reloading_run.documents(3)
+    assert "its file was saved" in str(documents[1]["error"])
+    assert documents[2]["value"] == {"says": "one"}
+    reloading_run.save("own.py", ENDLESS)
+    reloading_run.wait_for_start()
+    reloading_run.process.send_signal(signal.SIGINT)
+    assert reloading_run.process.wait(LIMIT_S) == 130
+
+
+def test_only_a_file_can_be_watched(cli: Cli) -> None:
+    """A type is installed, not edited."""
+    ran = cli("run", "sleep", "--reload")
+    assert (ran.code, "--reload watches a file" in ran.err) == (2, True)
+
+
+def test_environments_caches_and_hidden_folders_are_not_watched(tmp_path: Path) -> None:
+    """And of very many files only a bounded number."""
+    for name in ("package", ".git", "__pycache__", "venv"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "module.py").write_text("")
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("")
+    (tmp_path / "own.py").write_text("")
+    (tmp_path / "data.json").write_text("")
+    assert set(reloading.look(tmp_path)) == {f"{tmp_path}/own.py", f"{tmp_path}/package/module.py"}
+    for number in range(reloading.MAX_FILES):
+        (tmp_path / f"many_{number}.py").write_text("")
+    assert len(reloading.look(tmp_path)) == reloading.MAX_FILES

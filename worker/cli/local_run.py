@@ -1,0 +1,253 @@
+"""One local run as `millhand run` makes it: resumed, cancelled or killed as the command line says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from worker.api.wire import ErrorKind
+from worker.cli import paths
+from worker.cli.exits import CliError, ExitCode
+from worker.cli.last_runs import LastRun, LastRuns, Resumed, read_checkpoint
+from worker.executor.executor import CheckpointEvent, Event, EventSink, StartedEvent, StopRequest, UsageEvent
+from worker.executor.limits import Limits
+from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
+
+if TYPE_CHECKING:
+    from worker.cli.terminal import Output
+    from worker.usage.usage import Usage
+
+__all__ = ["GRACE_S", "Interruption", "Plan", "Ran", "run_here"]
+
+GRACE_S: Final = 10.0  # for the handler once it is asked to stop; a second Ctrl-C ends it now
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the command line asks for."""
+
+    what: str
+    parameters: dict[str, Any]
+    handlers: tuple[str, ...] = ()
+    limits: Limits
+    cancel_after_s: float | None = None  # both count from the handler's start
+    kill_after_s: float | None = None
+    resume: str | None = None  # None: from the start; "": from the last run here; else a JSON file
+    target: Path | None = None  # where the run's files are copied to
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """One run that has ended."""
+
+    type: str
+    run: LocalRun
+    attempt: int
+    resumed: Resumed | None
+    folder: Path | None  # of its artifacts, where there are some
+    is_killed: bool  # by --kill-after
+    stopped_s: float | None  # how long it went on after it was asked to stop
+    missed: str | None  # what --cancel-after or --kill-after came too late for
+    reported: Usage | None  # what was told of its bill on the way: all that is left where a machine is lost
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM: the first asks the run to stop, a second one ends it now."""
+
+    def __init__(self, out: Output) -> None:
+        """Start without a run."""
+        self.asked = asyncio.Event()
+        self.stop: StopRequest | None = None  # of the run that goes on
+        self._out = out
+
+    @contextmanager
+    def watched(self) -> Iterator[Interruption]:
+        """Take the signals for as long as this lasts."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._take)
+        try:
+            yield self
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _take(self) -> None:
+        is_first = not self.asked.is_set()
+        self.asked.set()
+        if self.stop is None:
+            return
+        if is_first:
+            self._out.say("asking the handler to stop; once more Ctrl-C ends it now")
+        self.stop.request(ErrorKind.CANCELLED, "interrupted", GRACE_S if is_first else 0.0)
+
+
+class HardPath:
+    """Cancels or kills one run at the time that was asked for."""
+
+    def __init__(self, plan: Plan, stop: StopRequest, runner: LocalRunner, out: Output) -> None:
+        """Prepare; the times count from `start`."""
+        self.stop = stop
+        self.is_killed = False
+        self.missed: str | None = None  # what the run was too quick for
+        self.stopped_s: float | None = None  # how long it went on after it was asked to stop
+        self._asked_at: float | None = None  # by the loop's time, as all that follows
+        self._plan = plan
+        self._runner = runner
+        self._out = out
+        self._due: list[tuple[str, asyncio.TimerHandle]] = []
+        stop.listen(self._note_stop)
+
+    def start(self) -> None:
+        """Begin to count."""
+        loop = asyncio.get_running_loop()
+        steps = (("--cancel-after", self._plan.cancel_after_s, self._cancel),
+                 ("--kill-after", self._plan.kill_after_s, self._kill))  # fmt: skip
+        for name, after_s, act in steps:
+            if after_s is not None:
+                self._due.append((f"{name} {after_s:g}s", loop.call_later(after_s, act)))
+
+    def end(self) -> None:
+        """Stop counting; called again, it does nothing."""
+        now = asyncio.get_running_loop().time()
+        if self._asked_at is not None and self.stopped_s is None:
+            self.stopped_s = now - self._asked_at
+        if missed := [name for name, handle in self._due if handle.when() > now]:
+            self.missed = ", ".join(missed)
+        for _, handle in self._due:
+            handle.cancel()
+        self._due = []
+
+    def _note_stop(self) -> None:
+        self._asked_at = asyncio.get_running_loop().time()
+
+    def _cancel(self) -> None:
+        self._out.say("cancelling it now, as --cancel-after says")
+        self.stop.request(
+            ErrorKind.CANCELLED, f"--cancel-after {self._plan.cancel_after_s:g}s", grace_s=GRACE_S
+        )
+
+    def _kill(self) -> None:
+        self._out.say("killing its process now, as --kill-after says")
+        self.is_killed = True
+        self._runner.kill()
+
+
+class Trail:
+    """What a run leaves for a later `--resume`, written on its way, so that it outlives this command too."""
+
+    def __init__(self, last_runs: LastRuns, last: LastRun) -> None:
+        """Begin, in place of what the run before left."""
+        self._runs = last_runs
+        self.last = last
+        self.reported: Usage | None = None  # what was told of its bill at last
+        last_runs.keep(last)
+
+    def note(self, event: Event) -> None:
+        """Keep what an event tells."""
+        if isinstance(event, CheckpointEvent):
+            self.last = replace(self.last, checkpoint=event.value, at=datetime.now(UTC))
+            self._runs.keep(self.last)
+        elif isinstance(event, UsageEvent):
+            self.reported = event.usage
+
+    def close(self, run: LocalRun) -> LocalRun:
+        """Keep how it ended; return it with the checkpoint of a next attempt, its own or the one before."""
+        outcome = run.outcome
+        given = self.last.checkpoint if outcome.checkpoint is None else outcome.checkpoint
+        checkpoint = None if outcome.error is None else given
+        self._runs.keep(
+            replace(
+                self.last,
+                run_id=run.id,
+                result=str(outcome.code),
+                checkpoint=checkpoint,
+                at=datetime.now(UTC),
+            )
+        )
+        return replace(run, outcome=replace(outcome, checkpoint=checkpoint))
+
+
+async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink, out: Output) -> Ran:
+    """Run a handler once, and keep its checkpoint for a later `--resume`.
+
+    Raises:
+        NoSuchHandler: there is none.
+        CliError: there is nothing to resume from, or the state folder cannot be written.
+    """
+    state_dir = paths.state_home() / "run"
+    environment = fresh_environment()
+    try:
+        entry = await find_handler(plan.what, plan.handlers, describer_for(state_dir, environment))
+        last_runs = LastRuns(state_dir / "checkpoints")
+        resumed = resumed_from(plan.resume, last_runs, entry.target, entry.type)
+        runner = LocalRunner(
+            entry, state_dir=state_dir, limits=plan.limits, environment=environment, tells_steps=True
+        )
+        last = LastRun(handler=entry.target, type=entry.type, at=datetime.now(UTC))
+        if resumed is not None:
+            last = replace(last, attempt=resumed.attempt, checkpoint=resumed.checkpoint)
+        path, trail = HardPath(plan, stop, runner, out), Trail(last_runs, last)
+        try:
+            run = await run_watched(runner, plan, path, trail, on_event)
+        finally:
+            path.end()
+            await runner.aclose()
+    except OSError as exc:
+        raise CliError(f"{exc}", "check $XDG_STATE_HOME and the disk", code=ExitCode.CONFIGURATION) from exc
+    return Ran(
+        type=entry.type,
+        run=trail.close(run),
+        attempt=last.attempt,
+        resumed=resumed,
+        folder=state_dir / "artifacts" / run.id if run.files else None,
+        is_killed=path.is_killed,
+        stopped_s=path.stopped_s,
+        missed=path.missed,
+        reported=trail.reported,
+    )
+
+
+async def run_watched(
+    runner: LocalRunner, plan: Plan, path: HardPath, trail: Trail, on_event: EventSink
+) -> LocalRun:
+    """Run once, and have everybody hear what it tells."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StartedEvent):
+            path.start()
+        trail.note(event)
+        on_event(event)
+
+    last = trail.last
+    run = await runner.run(
+        plan.parameters, listen, stop=path.stop, attempt=last.attempt, resume=last.checkpoint
+    )
+    path.end()
+    return run
+
+
+def resumed_from(resume: str | None, last_runs: LastRuns, handler: str, type_: str) -> Resumed | None:
+    """Return from where the run goes on; None for the start.
+
+    Raises: CliError where there is nothing to go on from.
+    """
+    if resume is None:
+        return None
+    return read_checkpoint(Path(resume)) if resume else last_runs.resume(handler, type_)
+
+
+def fresh_environment() -> Mapping[str, str]:
+    """Return our environment for children that must see each save.
+
+    Python takes byte code for current when time (in seconds) and size of its source agree: two saves
+    within a second would be one.
+    """
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
