@@ -18,7 +18,15 @@ from worker.api.wire import ErrorKind
 from worker.cli import paths
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.last_runs import LastRun, LastRuns, Resumed, read_checkpoint
-from worker.executor.executor import CheckpointEvent, Event, EventSink, StartedEvent, StopRequest, UsageEvent
+from worker.executor.executor import (
+    CheckpointEvent,
+    Event,
+    EventSink,
+    LogEvent,
+    StartedEvent,
+    StopRequest,
+    UsageEvent,
+)
 from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
 
@@ -92,8 +100,8 @@ class Interruption:
 class HardPath:
     """Cancels or kills one run at the time that was asked for."""
 
-    def __init__(self, plan: Plan, stop: StopRequest, runner: LocalRunner, out: Output) -> None:
-        """Prepare; the times count from `start`."""
+    def __init__(self, plan: Plan, stop: StopRequest, runner: LocalRunner, on_event: EventSink) -> None:
+        """Prepare; the times count from `start`. What is done is told as a line of the log."""
         self.stop = stop
         self.is_killed = False
         self.missed: str | None = None  # what the run was too quick for
@@ -101,7 +109,7 @@ class HardPath:
         self._asked_at: float | None = None  # by the loop's time, as all that follows
         self._plan = plan
         self._runner = runner
-        self._out = out
+        self._on_event = on_event
         self._due: list[tuple[str, asyncio.TimerHandle]] = []
         stop.listen(self._note_stop)
 
@@ -129,13 +137,13 @@ class HardPath:
         self._asked_at = asyncio.get_running_loop().time()
 
     def _cancel(self) -> None:
-        self._out.say("cancelling it now, as --cancel-after says")
+        self._on_event(LogEvent("millhand", "cancelling it now, as --cancel-after says"))
         self.stop.request(
             ErrorKind.CANCELLED, f"--cancel-after {self._plan.cancel_after_s:g}s", grace_s=GRACE_S
         )
 
     def _kill(self) -> None:
-        self._out.say("killing its process now, as --kill-after says")
+        self._on_event(LogEvent("millhand", "killing its process now, as --kill-after says"))
         self.is_killed = True
         self._runner.kill()
 
@@ -175,7 +183,7 @@ class Trail:
         return replace(run, outcome=replace(outcome, checkpoint=checkpoint))
 
 
-async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink, out: Output) -> Ran:
+async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
     """Run a handler once, and keep its checkpoint for a later `--resume`.
 
     Raises:
@@ -194,7 +202,7 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink, out: Outp
         last = LastRun(handler=entry.target, type=entry.type, at=datetime.now(UTC))
         if resumed is not None:
             last = replace(last, attempt=resumed.attempt, checkpoint=resumed.checkpoint)
-        path, trail = HardPath(plan, stop, runner, out), Trail(last_runs, last)
+        path, trail = HardPath(plan, stop, runner, on_event), Trail(last_runs, last)
         try:
             run = await run_watched(runner, plan, path, trail, on_event)
         finally:

@@ -224,7 +224,7 @@ async def run_shown(plan: Plan, stop: StopRequest, out: Output) -> Ran:
     from worker.cli.local_view import copy, events_shown, show
 
     with events_shown(out) as on_event:
-        ran = await run_here(plan, stop, on_event, out)
+        ran = await run_here(plan, stop, on_event)
     copied = [copy(file.url, file.name, plan.target) for file in ran.run.files] if plan.target else []
     show(out, ran, copied)
     return ran

@@ -1,4 +1,4 @@
-"""For handler authors' unit tests: a context that keeps what the handler told.
+"""For handler authors' unit tests: a context that keeps what the handler told, and a call as a run makes it.
 
 ::
 
@@ -6,18 +6,22 @@
         ctx = make_context(tmp_path, parameters={"size": 64})
         assert render(ctx, size=64) == {"pixels": 4096}
         assert ctx.told.progress[-1] == (1.0, "done")
+
+Real child processes and conformance: `worker.testing`. Fixtures of pytest: docs/testing-handlers.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from worker.sdk.context import Context, StopSignal
+from worker.sdk.fake_clock import FakeClock
 
-__all__ = ["Told", "ToldContext", "make_context"]
+__all__ = ["FakeClock", "Told", "ToldContext", "make_context"]
 
 
 @dataclass
@@ -63,19 +67,26 @@ class KeepingSink:
 class ToldContext(Context):
     """A context with `told`, and with `ask_to_stop` for tests of cancellation."""
 
-    def __init__(self, sink: KeepingSink, stop: StopSignal, **values: Any) -> None:
+    def __init__(
+        self, sink: KeepingSink, stop: StopSignal, stop_at: float | None = None, **values: Any
+    ) -> None:
         super().__init__(sink=sink, stop=stop, **values)
         self.told = sink.told
         self._signal = stop
+        self._stop_at = stop_at
 
     def progress(self, ratio: float, message: str | None = None) -> None:
         """Keep every value, also those that come too fast for the wire."""
         super().progress(ratio, message)
         self.flush()
+        if self._stop_at is not None and ratio >= self._stop_at:
+            self.ask_to_stop()
 
-    def ask_to_stop(self, kind: str = "cancelled", message: str = "asked by the test") -> None:
-        """Set `cancelled`, as a stop of the run would."""
-        self._signal.set(kind, message, None)
+    def ask_to_stop(
+        self, kind: str = "cancelled", message: str = "asked by the test", within_s: float | None = None
+    ) -> None:
+        """Set `cancelled`, as a stop of the run would; `within_s` is what `deadline` then begins at."""
+        self._signal.set(kind, message, None if within_s is None else self._mono() + within_s)
 
 
 def make_context(
@@ -88,6 +99,9 @@ def make_context(
     gpus: tuple[str, ...] = (),
     task: Mapping[str, Any] | None = None,
     state: Any = None,
+    stop_at: float | None = None,
+    timeout_s: float | None = None,
+    clock: FakeClock | None = None,
 ) -> ToldContext:
     """Return a context to call a handler with; `told` holds what it tells.
 
@@ -100,10 +114,15 @@ def make_context(
         gpus: UUIDs of GPUs.
         task: the task's further fields.
         state: what the handler's `setup` would return.
+        stop_at: ask to stop once the handler tells so much progress, from 0 to 1.
+        timeout_s: the run's time limit, which `deadline` counts down to.
+        clock: what `deadline` goes by; the machine's by default.
     """
+    mono: Callable[[], float] = time.monotonic if clock is None else clock.mono
     return ToldContext(
         KeepingSink(),
         StopSignal(),
+        stop_at,
         run_id="run-of-test",
         task_id="task-of-test",
         type=type,
@@ -114,4 +133,6 @@ def make_context(
         resume=resume,
         gpus=gpus,
         state=state,
+        limit_mono=None if timeout_s is None else mono() + timeout_s,
+        mono=mono,
     )

@@ -1,0 +1,96 @@
+"""Call a handler in this process as a run calls it in a child: parameters checked, result as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from worker.sdk.fake_clock import FakeClock
+from worker.sdk.handler import HandlerSpec, SetupContext, spec_of
+from worker.sdk.parameters import read_signature
+from worker.sdk.result import encode_result
+from worker.sdk.testing import Told, ToldContext
+
+__all__ = ["Called", "call_handler"]
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a handler returned and told."""
+
+    value: dict[str, Any]  # as it stands in the run's results
+    told: Told
+
+
+def call_handler(
+    handler: Callable[..., Any],
+    context: ToldContext,
+    *,
+    clock: FakeClock | None = None,
+    has_setup: bool = True,
+) -> Called:
+    """Run a handler here, in its context's folder, with the context's parameters.
+
+    Args:
+        handler: a function decorated with `@handler`, sync or async.
+        context: of `make_context`; its `parameters` are those of the task.
+        clock: what `time.sleep`, `time.monotonic` and `asyncio.sleep` go by meanwhile.
+        has_setup: whether `setup` and `teardown` are called; without, the context's `state` stays.
+
+    Raises:
+        TypeError: the function is no handler.
+        InvalidParameters: the parameters do not fit its signature.
+        NotAResult: what it returned is no JSON.
+        Exception: whatever the handler raises, `Fail`, `Retry` and `Cancelled` among it.
+    """
+    spec = spec_of(handler)
+    if spec is None:
+        raise TypeError(f"{handler!r} is not decorated with @handler")
+    signature = read_signature(spec.function)
+    for secret in signature.secrets_in(context.parameters):
+        context.secret(secret)
+    arguments = signature.check(context.parameters)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(context.workdir))
+        if clock is not None:
+            stack.enter_context(clock.installed())
+        runner = stack.enter_context(asyncio.Runner() if clock is None else clock.runner())
+        if has_setup and spec.setup is not None:
+            context.state = complete(runner, set_up(spec, context))
+        if has_setup and spec.teardown is not None:
+            stack.callback(tear_down, runner, spec, context)
+        value = complete(runner, spec.function(context, **arguments))
+    encoded = encode_result(value, spec.max_result_bytes)
+    return Called(msgspec.json.decode(encoded), context.told)
+
+
+def set_up(spec: HandlerSpec, context: ToldContext) -> Any:
+    """Call the handler's `setup`, with a context if it requires one."""
+    assert spec.setup is not None
+    needed = [
+        one
+        for one in inspect.signature(spec.setup).parameters.values()
+        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    setup: Callable[..., Any] = spec.setup
+    return setup(SetupContext(spec.type, context.gpus)) if needed else setup()
+
+
+def tear_down(runner: asyncio.Runner, spec: HandlerSpec, context: ToldContext) -> None:
+    """Call the handler's `teardown`."""
+    assert spec.teardown is not None
+    complete(runner, spec.teardown(context.state))
+
+
+def complete(runner: asyncio.Runner, value: Any) -> Any:
+    """Run what is a coroutine to its end; return anything else as it is."""
+    if not inspect.iscoroutine(value):
+        return value
+    coroutine: Coroutine[Any, Any, Any] = value
+    return runner.run(coroutine)
