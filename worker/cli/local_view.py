@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["copy", "document", "events_shown", "show"]
 
-CHECKPOINT_CHARS: Final = 300  # of one that is shown in the table
+CHECKPOINT_CHARS: Final = 80  # of one that is shown in the table
 
 
 @contextmanager

@@ -38,8 +38,8 @@ millhand up --handlers my_handlers.py --concurrency 4
 @click.option("--demo", is_flag=True, help="Show it at work: real tasks on real models, then end.")
 @click.option("--keep", is_flag=True, help="With --demo: keep the files that were made, and say where.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), metavar="PORT", show_default=f"{PORT}; --demo: a free one",
-    help="Port of the server, on 127.0.0.1.",
+    "--port", type=click.IntRange(1, 65535), metavar="PORT", envvar="MILLHAND_UP_PORT", show_envvar=True,
+    show_default=f"{PORT}; --demo: a free one", help="Port of the server, on 127.0.0.1.",
 )  # fmt: skip
 @click.option(
     "--state-dir", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
