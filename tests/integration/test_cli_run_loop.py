@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.page import Terminal, missing
 from tests.unit.cli.conftest import Cli, Ran, cli, own_home, own_logs
 
 __all__ = ["cli", "own_home", "own_logs"]  # fixtures
@@ -154,3 +158,30 @@ def test_a_file_that_cannot_be_imported_fails_with_its_traceback(cli: Cli, own_f
     assert ran.code == 1
     assert f'File "{own_file}", line 3' in ran.err
     assert "worker/executor" not in ran.err
+
+
+def test_a_terminal_shows_a_bar_and_the_lines_above_it(own_file: Path, tmp_path: Path) -> None:
+    """What the run tells is there while it goes on; a table with where the files lie is there at its end."""
+    own_file.write_text(
+        "from worker import handler\n"
+        "@handler()\n"
+        "def told(ctx):\n"
+        "    ctx.log('a line')\n"
+        "    ctx.progress(0.5, 'half way')\n"
+        "    (ctx.workdir / 'made.txt').write_text('made')\n"
+        "    ctx.artifact('made.txt')\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "TERM": "xterm", "COLUMNS": "200", "NO_COLOR": "1"}
+    terminal = Terminal(environment, tmp_path)
+    try:
+        code, printed, _ = terminal.run(f"{sys.executable} -P -m worker.cli.main run {own_file}")
+    finally:
+        terminal.close()
+    assert code == 0, printed
+    assert (
+        missing("log: a line\nresult Success\nwall 1 s\nCPU …\nbill complete\nfile made.txt", printed) is None
+    )
+    assert re.search(r"half way ━+.* 50%", printed)
+    folder = re.search(r"^folder +(\S+)", printed, re.MULTILINE)
+    assert folder is not None
+    assert Path(folder[1], "made.txt").read_text() == "made"
