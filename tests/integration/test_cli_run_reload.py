@@ -20,9 +20,15 @@ __all__ = ["cli", "own_home", "own_logs"]  # fixtures
 
 LIMIT_S = 60.0
 MILLHAND = [sys.executable, "-P", "-m", "worker.cli.main"]
-OWN = (
-    "from worker import handler\nimport beside\n@handler()\ndef own(ctx):\n    return {'says': beside.WORD}\n"
-)
+OWN = """
+import beside
+from worker import handler
+@handler()
+def own(ctx):
+    (ctx.workdir / "said.txt").write_text(beside.WORD)
+    ctx.artifact("said.txt")
+    return {"says": beside.WORD}
+"""
 ENDLESS = """
 import time
 from worker import handler
@@ -118,6 +124,9 @@ def test_a_save_ends_a_run_that_goes_on(reloading_run: Reloading) -> None:
     reloading_run.wait_for_start()
     reloading_run.save("own.py", OWN)
     documents = reloading_run.documents(3)
+    folder = documents[0]["folder"]
+    assert isinstance(folder, str)
+    assert not Path(folder).exists()
     assert "its file was saved" in str(documents[1]["error"])
     assert documents[2]["value"] == {"says": "one"}
     reloading_run.save("own.py", ENDLESS)

@@ -134,6 +134,8 @@ def bill(usage: Usage) -> list[tuple[str, object]]:
     return [
         ("wall", human.duration(usage.wall_s)), ("CPU", cpu),
         ("GPU", human.duration(usage.gpu_allocated_s)), ("peak RAM", human.size(usage.ram_peak_bytes)),
+        ("average RAM", human.size(usage.ram_average_bytes)), ("read", human.size(usage.disk_read_bytes)),
+        ("written", human.size(usage.disk_written_bytes)),
         ("bill", "complete" if usage.complete else f"incomplete: {why}" if why else "incomplete"),
     ]  # fmt: skip
 

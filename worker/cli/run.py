@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -192,8 +193,14 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
         if watched is not None:
             from worker.cli.reloading import reload
 
+            before: list[Path] = []
+
             async def again(stop: StopRequest) -> None:
-                await run_shown(plan, stop, out)
+                for folder in before:  # each save would keep its artifacts for good
+                    shutil.rmtree(folder, ignore_errors=True)
+                before.clear()
+                ran = await run_shown(plan, stop, out)
+                before.extend([ran.folder] if ran.folder is not None else [])
 
             return await reload(watched, again, interruption, out)
         interruption.stop = StopRequest()
