@@ -153,14 +153,15 @@ def below_ours(frames: TracebackType | None) -> TracebackType | None:
     return frames
 
 
-def leave_ours_out(shown: traceback.TracebackException | None) -> None:
-    """Take out what the author's code called of ours, also in what it raised that from."""
-    if shown is None:
-        return
-    kept = [frame for frame in shown.stack if not frame.filename.startswith(OUR_FOLDERS)]
-    shown.stack = traceback.StackSummary.from_list(kept)
-    for one in (shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())):
-        leave_ours_out(one)
+def leave_ours_out(shown: traceback.TracebackException) -> None:
+    """Take out what the author's code called of ours, also in what it raised that from, a long chain too."""
+    left = [shown]
+    while left:
+        one = left.pop()
+        kept = [frame for frame in one.stack if not frame.filename.startswith(OUR_FOLDERS)]
+        one.stack = traceback.StackSummary.from_list(kept)
+        others = (one.__cause__, one.__context__, *(getattr(one, "exceptions", None) or ()))
+        left += [other for other in others if other is not None]
 
 
 def is_ours(filename: str) -> bool:

@@ -105,6 +105,7 @@ def end_forks():
 print("ready", flush=True)
 for line in sys.stdin:
     print(json.dumps(eval(line)), flush=True)
+os._exit(0)  # what an interpreter does at its end would be on the bill, and not in what it said
 """
 
 
