@@ -6,6 +6,7 @@ Pages of files are not counted: the kernel takes them back when it needs room. E
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from worker.usage.average import Average
 from worker.usage.process import Key, ProcessReading, pss_bytes, reset_peak, vm_hwm_bytes
@@ -19,6 +20,13 @@ SHARES_BYTES = 4 << 30  # … and this much of pages some 40 ms, while the agent
 UNSEEN = "the process ended after the last look at its memory: the peak may have been higher"
 
 
+class Mark(NamedTuple):
+    """What one look saw of a process: the kernel's mark, and the files that it mapped at that moment."""
+
+    hwm_bytes: int | None
+    file_bytes: int
+
+
 class Ram:
     """Keep the highest memory seen since the start, and the average of what was sampled.
 
@@ -28,10 +36,12 @@ class Ram:
     - ``tree_pss_sampled``: the sum over a tree at a sample, where a page of n users counts by n.
     - ``tree_rss_sampled``: the sum of what each process maps. Exact for one process; for more, where PSS
       cannot be read, pages that they share count once for each.
-    - ``vm_hwm``: the kernel's own high-water mark of one process, less the files that it maps now; misses
-      nothing in between, but counts one process.
-    - ``wait4_maxrss``: of the largest process, known at its end, less the same. It is inherited from whoever
-      started the process, so it is believed only above everything that it could have been inherited from.
+    - ``vm_hwm``: the kernel's own high-water mark of one process, where it grew since the last look, less the
+      files that it mapped at that look or maps now, whichever is more. A mark that stayed tells nothing new:
+      what is under it may be a file that has been unmapped since. It counts one process.
+    - ``wait4_maxrss``: of the largest process, known at its end, where it is above every mark that was seen,
+      less the most files that a process mapped when it was seen last. It is inherited from whoever started
+      the process, so it is believed only above everything that it could have been inherited from.
     """
 
     def __init__(self) -> None:
@@ -42,9 +52,10 @@ class Ram:
         self.is_final = True  # nothing was consumed after the last look
         self.average = Average()
         self._average_methods: list[str] = []
-        self._born_before: frozenset[Key] = frozenset()
+        self._marks: dict[Key, Mark] = {}  # of the last look
+        self._highest_mark_bytes = 0  # of all looks
         self._root: Key | None = None
-        self._file_bytes = 0  # what the root mapped of files when it was seen last
+        self._ended_file_bytes = 0  # the most that a process mapped of files which has ended since
         self._inherited_bytes: int | None = None
 
     @property
@@ -56,7 +67,11 @@ class Ram:
         """Begin a run in a process whose earlier peak must not be taken for this run's."""
         self.reason = reset_peak(root.key.pid)
         self._root = root.key
-        self._born_before = frozenset(readings)
+        self._marks = {key: mark_of(reading) for key, reading in readings.items()}
+        if not self.reason and root.ram_bytes is not None:
+            files = root.file_bytes or 0
+            self._marks[root.key] = Mark(root.ram_bytes + files, files)
+            self._take(root.ram_bytes, "vm_hwm")
         # A child reaped earlier may have set ru_maxrss; then it says nothing about this run.
         self._inherited_bytes = None if root.has_reaped else root.hwm_bytes
 
@@ -68,32 +83,50 @@ class Ram:
             self._average_methods.append(method)
 
     def see(self, readings: dict[Key, ProcessReading]) -> None:
-        """Take the high-water marks of a full reading."""
+        """Take the high-water marks of a full reading, where they grew."""
+        now: dict[Key, Mark] = {}
         for key, reading in readings.items():
-            if key == self._root:
-                self._file_bytes = reading.file_bytes or self._file_bytes
-            if reading.hwm_bytes is not None and self._is_of_this_run(key):
-                self._take(reading.hwm_bytes - (reading.file_bytes or 0), "vm_hwm")
+            before = self._marks.pop(key, Mark(0, 0))
+            now[key] = mark = mark_of(reading) if reading.hwm_bytes is not None else before
+            if mark.hwm_bytes is None or before.hwm_bytes is None or mark.hwm_bytes <= before.hwm_bytes:
+                continue
+            self._highest_mark_bytes = max(self._highest_mark_bytes, mark.hwm_bytes)
+            self._take(mark.hwm_bytes - max(mark.file_bytes, before.file_bytes), "vm_hwm")
+        self._ended_file_bytes = max(self._ended_file_bytes, most_files(self._marks))
+        self._marks = now
 
     def end(self, maxrss_bytes: int, parent_pid: int, is_sampled: bool) -> None:
         """Take `ru_maxrss` of the ended process where it tells more than the samples did.
 
-        Where it tells nothing, and no sample was taken right before the end, a peak may have been missed.
+        Where it tells nothing, or a peak after the last sample may be hidden below it by files that were
+        unmapped, and no sample was taken right before the end, a peak may have been missed.
         """
         parent_bytes = vm_hwm_bytes(parent_pid)
         inherited = (self._inherited_bytes, parent_bytes)
-        if None not in inherited and maxrss_bytes > max(known or 0 for known in inherited):
-            self._take(maxrss_bytes - self._file_bytes, "wait4_maxrss")
-        elif not is_sampled:
+        tells = None not in inherited and maxrss_bytes > max(known or 0 for known in inherited)
+        if tells and maxrss_bytes > self._highest_mark_bytes:
+            self._take(maxrss_bytes - max(self._ended_file_bytes, most_files(self._marks)), "wait4_maxrss")
+        if not (is_sampled or (tells and maxrss_bytes - self._root_file_bytes <= (self.peak_bytes or 0))):
             self.is_final = False
             self.reason = self.reason or UNSEEN
 
-    def _is_of_this_run(self, key: Key) -> bool:
-        return (key == self._root and not self.reason) or key not in self._born_before
+    @property
+    def _root_file_bytes(self) -> int:
+        return 0 if self._root not in self._marks else self._marks[self._root].file_bytes
 
     def _take(self, seen_bytes: int, method: str) -> None:
         if seen_bytes > (self.peak_bytes or 0) or (seen_bytes == self.peak_bytes and method == "vm_hwm"):
             self.peak_bytes, self.peak_method = seen_bytes, method
+
+
+def mark_of(reading: ProcessReading) -> Mark:
+    """Return what a reading says of the mark."""
+    return Mark(reading.hwm_bytes, reading.file_bytes or 0)
+
+
+def most_files(marks: dict[Key, Mark]) -> int:
+    """Return the most that a process mapped of files."""
+    return max((mark.file_bytes for mark in marks.values()), default=0)
 
 
 def held_by_tree(

@@ -13,7 +13,8 @@ from worker.usage.rusage import Rusage
 __all__ = ["Burner"]
 
 SCRIPT = """
-import os, queue, resource, sys, threading, time
+import mmap, os, queue, resource, sys, threading, time
+kept = []
 def burn(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end:
@@ -46,6 +47,12 @@ def write(path, mebibytes):
             file.write(bytes(1 << 20))
         file.flush()
         os.fsync(file.fileno())
+def map_file(path):
+    with open(path, "rb") as file: mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    kept.append(mapping)
+    return sum(mapping[at] for at in range(0, len(mapping), 4096))
+def unmap_file():
+    kept.pop().close()
 def child_writes(path, mebibytes):
     pid = os.fork()
     if pid == 0:

@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_an_allocation_that_was_freed_between_samples_is_in_the_peak() -> None:
     assert usage.ram_peak_bytes is not None
     assert 64 * MIB <= usage.ram_peak_bytes < 120 * MIB
     assert usage.methods["ram_peak_bytes"] == "vm_hwm"
+
+
+def test_a_file_that_a_child_had_mapped_is_never_in_its_peak() -> None:
+    """128 MiB, mapped for three looks and unmapped: neither then nor at the end."""
+    with tempfile.NamedTemporaryFile(dir=".", prefix=".mapped-") as file, Burner() as burner:  # on a disk
+        file.write(bytes(128 * MIB))
+        file.flush()
+        meter = started(burner)
+        burner.order(f"map_file({file.name!r})")
+        usages = [meter.sample() for _ in range(3)]
+        burner.order("unmap_file()")
+        usages += [meter.sample(), meter.finish(burner.end())]
+    assert max(usage.ram_peak_bytes or 10**12 for usage in usages) < 40 * MIB
 
 
 def test_the_peak_of_a_child_that_ended_unseen_comes_from_wait4() -> None:

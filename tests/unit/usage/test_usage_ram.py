@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 from worker.usage.average import Average
 from worker.usage.pace import Pace
 from worker.usage.process import Key, ProcessReading
 from worker.usage.ram import SHARES_BYTES, SHARES_MOST, Ram, held_by_tree
 
 BLANK = ProcessReading(Key(0, 0), 0, 1, 0.0, 0.0, 0.0, 0.0, has_reaped=False, is_exact=True)
+
+
+@pytest.fixture
+def marks_are_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the mark of each process be set back."""
+    # Patched: the processes of this file are numbers, and those with these pids are others.
+    monkeypatch.setattr("worker.usage.ram.reset_peak", lambda pid: "")
 
 
 def reading(pid: int, ram: int | None, *, files: int = 0, hwm: int | None = None) -> ProcessReading:
@@ -65,6 +74,49 @@ def test_mapped_files_are_no_part_of_the_peak() -> None:
     ram.start(reading(0, 10), {})
     ram.see(tree(reading(2, 10, files=300, hwm=400)))
     assert (ram.peak_bytes, ram.peak_method) == (100, "vm_hwm")
+
+
+@pytest.mark.usefixtures("marks_are_set_back")
+def test_a_file_that_was_unmapped_does_not_come_back_as_memory() -> None:
+    """The mark keeps it for the whole run: only what the mark grew by since the last look says anything."""
+    ram = Ram()
+    ram.start(reading(1, 10), tree(reading(1, 10)))
+    ram.see(tree(reading(1, 10, files=300, hwm=310)))
+    ram.see(tree(reading(1, 10, hwm=310)))
+    ram.see(tree(reading(1, 10, hwm=310)))
+    assert ram.peak_bytes == 10
+    ram.see(tree(reading(1, 10, hwm=350)))
+    assert ram.peak_bytes == 350
+
+
+@pytest.mark.usefixtures("marks_are_set_back")
+def test_a_file_that_was_unmapped_while_the_mark_grew_is_taken_off() -> None:
+    """It was there at the look before, and may have been when the mark grew."""
+    ram = Ram()
+    ram.start(reading(1, 10), tree(reading(1, 10)))
+    ram.see(tree(reading(1, 10, files=300, hwm=310)))
+    ram.see(tree(reading(1, 10, hwm=320)))
+    assert ram.peak_bytes == 20
+
+
+@pytest.mark.usefixtures("marks_are_set_back")
+def test_at_the_end_a_file_that_was_unmapped_is_no_memory_and_may_have_hidden_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`ru_maxrss` no higher than the last mark tells nothing: the peak stays, and is not called final."""
+    # Patched: what the parent of the process has is a number here.
+    monkeypatch.setattr("worker.usage.ram.vm_hwm_bytes", lambda pid: 5)
+    root = reading(1, 10, hwm=10)
+    seen, unmapped = tree(reading(1, 10, files=300, hwm=310)), tree(reading(1, 10, hwm=310))
+    hidden, plain = Ram(), Ram()
+    for ram in (hidden, plain):
+        ram.start(root, tree(root))
+        ram.see(seen)
+    hidden.see(unmapped)
+    hidden.end(310, 0, is_sampled=False)
+    assert (hidden.peak_bytes, hidden.is_final) == (10, False)
+    plain.end(330, 0, is_sampled=False)
+    assert (plain.peak_bytes, plain.peak_method, plain.is_final) == (30, "wait4_maxrss", True)
 
 
 def test_a_mark_from_before_the_run_is_not_taken() -> None:
