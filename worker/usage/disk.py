@@ -44,6 +44,10 @@ class DiskLedger:
                 f"/proc/{root.key.pid}/io could not be read: another user's process, or no such file"
             )
 
+    def lacks(self, readings: dict[Key, ProcessReading]) -> bool:
+        """Tell whether a full reading has less of an ended process than it had: nobody waited, or not yet."""
+        return self.disk is not None and any(self._shortfall(counters(readings)))
+
     def update(self, readings: dict[Key, ProcessReading]) -> None:
         """Take the next full reading of the tree."""
         if self.disk is None:
@@ -51,7 +55,7 @@ class DiskLedger:
         now = counters(readings)
         unread = len(readings) - len(now)
         self.reason = f"{unread} processes of the tree could not be read: another user's" if unread else ""
-        self._keep_lost(now)
+        self._lost = Disk(*map(sum, zip(self._lost, self._shortfall(now), strict=True)))
         self._last = now
         total = added(now)
         self.disk = Disk(
@@ -69,12 +73,11 @@ class DiskLedger:
         ended = ProcessReading(root, 0, 1, 0, 0, 0, 0, False, False)
         self.update(readings | {root: ended._replace(read_bytes=now[0], written_bytes=now[1])})
 
-    def _keep_lost(self, now: dict[Key, Disk]) -> None:
-        """Keep what ended and was passed on to nobody: more than all that live on have grown by."""
+    def _shortfall(self, now: dict[Key, Disk]) -> Disk:
+        """Return what ended and was passed on to nobody: more than all that live on have grown by."""
         gone = added({key: disk for key, disk in self._last.items() if key not in now})
         grown = added({key: grown_by(disk, self._last.get(key)) for key, disk in now.items()})
-        missing = (max(0, one - other) for one, other in zip(gone, grown, strict=True))
-        self._lost = Disk(*(kept + more for kept, more in zip(self._lost, missing, strict=True)))
+        return Disk(*(max(0, one - other) for one, other in zip(gone, grown, strict=True)))
 
 
 def counters(readings: dict[Key, ProcessReading]) -> dict[Key, Disk]:

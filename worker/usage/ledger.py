@@ -62,9 +62,15 @@ class CpuLedger:
         """Return the last reading."""
         return self._last
 
+    def lacks(self, readings: dict[Key, ProcessReading]) -> bool:
+        """Tell whether a reading has less of an ended process than it had: nobody waited, or not yet."""
+        return self._shortfall(readings)[0] > 0
+
     def update(self, readings: dict[Key, ProcessReading]) -> Cpu:
         """Take the next reading of the tree; return the CPU since the first."""
-        self._keep_lost(readings)
+        missing_s, missing_system_s = self._shortfall(readings)
+        self._lost_s += missing_s
+        self._lost_system_s += missing_system_s
         self._last = readings
         total_s, system_s = totals(readings)
         self.cpu = split(
@@ -74,13 +80,14 @@ class CpuLedger:
         )
         return self.cpu
 
-    def _keep_lost(self, readings: dict[Key, ProcessReading]) -> None:
+    def _shortfall(self, readings: dict[Key, ProcessReading]) -> tuple[float, float]:
+        """Return the CPU, and its system part, that ended with processes and went to nobody."""
         ended: defaultdict[Key | None, list[ProcessReading]] = defaultdict(list)
         for key, reading in self._last.items():
             if key not in readings:
                 ended[self._heir(reading, readings)].append(reading)
-        for heir, dead in ended.items():
-            self._keep_shortfall(heir, dead, readings)
+        missing = [self._missing_of(heir, dead, readings) for heir, dead in ended.items()]
+        return sum(total_s for total_s, _ in missing), sum(system_s for _, system_s in missing)
 
     def _heir(self, dead: ProcessReading, readings: dict[Key, ProcessReading]) -> Key | None:
         """Return the nearest ancestor that lives on, which is where the CPU went if all were waited for."""
@@ -90,17 +97,17 @@ class CpuLedger:
             ancestor = by_pid.get(ancestor.parent_pid)
         return None if ancestor is None else ancestor.key
 
-    def _keep_shortfall(
+    def _missing_of(
         self, heir: Key | None, dead: list[ProcessReading], readings: dict[Key, ProcessReading]
-    ) -> None:
+    ) -> tuple[float, float]:
         gone_s = sum(reading.total_s for reading in dead)
         inherited_s = 0.0
         if heir is not None:
             inherited_s = readings[heir].reaped_s - self._last[heir].reaped_s
         missing_s = gone_s - inherited_s
-        if missing_s > (TICKS_OF_DOUBT_S if heir is not None else 0.0):
-            self._lost_s += missing_s
-            self._lost_system_s += sum(reading.total_system_s for reading in dead) * missing_s / gone_s
+        if missing_s <= (TICKS_OF_DOUBT_S if heir is not None else 0.0):
+            return 0.0, 0.0
+        return missing_s, sum(reading.total_system_s for reading in dead) * missing_s / gone_s
 
 
 def totals(readings: dict[Key, ProcessReading]) -> tuple[float, float]:

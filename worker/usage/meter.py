@@ -23,6 +23,7 @@ DETAILS_S = 10.0  # between two looks at the memory and the disk of larger ones,
 TREE_SHARE = 0.0003  # of one core, for these looks …
 GROUP_SHARE = 0.00002  # … and for those at the processes of a group, which tells most without
 WALK_SHARE = 0.002  # … and for the CPU of a tree: one of hundreds of processes is seen less often
+READINGS_MAX = 3  # of one look: where processes end during each, the third is taken as it is
 GROUP_GONE = "the control group could not be read any more"
 
 
@@ -136,7 +137,7 @@ class Meter:
             return ""
         is_full = is_due or len(self._ledger.known) <= SMALL_TREE
         began_s = time.thread_time()
-        readings, reason = self._read(self._ledger.known, is_full=is_full)
+        readings, reason = self._read_settled(self._ledger, is_full=is_full)
         if self._root(readings) is None:
             return reason
         self._ledger.update(readings)
@@ -215,6 +216,27 @@ class Meter:
         except (OSError, ValueError, IndexError) as exc:
             return {}, f"process {self._pid} could not be read: {exc}"
         return readings, "" if self._root(readings) else f"process {self._pid} is gone"
+
+    def _read_settled(self, ledger: CpuLedger, *, is_full: bool) -> tuple[dict[Key, ProcessReading], str]:
+        """Read the tree, and once more where counters are lacking of a process that ended.
+
+        It may have ended after its parent was read and before it was its own turn: then the parent has its
+        counters now. What is lacking of one that was gone before a whole reading, nobody in the tree has.
+        """
+        known = frozenset(ledger.known)
+        readings, reason = self._read(ledger.known, is_full=is_full)
+        for _ in range(READINGS_MAX - 1):
+            is_lacking = ledger.lacks(readings) or (is_full and self._disk_lacks(readings))
+            if not is_lacking or self._root(readings) is None:
+                break
+            gone = known - readings.keys()
+            readings, reason = self._read(ledger.known, is_full=is_full)
+            if known - readings.keys() == gone:
+                break
+        return readings, reason
+
+    def _disk_lacks(self, readings: dict[Key, ProcessReading]) -> bool:
+        return self._disk is not None and self._disk.lacks(readings)
 
     def _root(self, readings: dict[Key, ProcessReading]) -> ProcessReading | None:
         return next((reading for key, reading in readings.items() if key.pid == self._pid), None)

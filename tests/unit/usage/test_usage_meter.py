@@ -360,6 +360,63 @@ def test_a_tree_that_costs_much_is_looked_at_less_often() -> None:
     assert len(looks) == 6
 
 
+def with_counters(key: Key, own_s: float, reaped_s: float, written_bytes: int) -> dict[Key, ProcessReading]:
+    """Return a reading of a process of this one, by key."""
+    reading = ProcessReading(key, os.getpid(), 1, own_s, 0.0, reaped_s, 0.0, reaped_s > 0, is_exact=True)
+    return {key: reading._replace(read_bytes=0, written_bytes=written_bytes)}
+
+
+def scripted(looks: list[dict[Key, ProcessReading]]) -> Meter:
+    """Return a meter that is given one reading of the tree after the other."""
+    source = Source(lambda pid, known, is_full: looks.pop(0), "process_clock", "proc_stat")
+    return Meter(os.getpid(), SystemClock(), source=source)
+
+
+def test_a_child_that_ends_while_its_tree_is_read_counts_once() -> None:
+    """Its parent was read before it waited for it, and it is gone when its turn comes: read again."""
+    root, child = Key(os.getpid(), 1), Key(-1, 1)
+    early = with_counters(root, 1.0, 0.0, 0)
+    reaped = with_counters(root, 1.0, 3.0, 4096)
+    looks = [early, early | with_counters(child, 3.0, 0.0, 4096), early, reaped, reaped]
+    meter = scripted(looks)
+    meter.start()
+    for _ in range(2):
+        meter.sample(is_last=True)
+    usage = meter.sample(is_last=True)
+    assert usage.cpu_s == 3.0
+    assert usage.disk_written_bytes == 4096
+    assert looks == []
+
+
+def test_a_child_that_nobody_waits_for_costs_one_more_reading_and_is_kept() -> None:
+    """Where it was gone before a whole reading and nobody has its counters, nobody will."""
+    root, child = Key(os.getpid(), 1), Key(-1, 1)
+    alone = with_counters(root, 1.0, 0.0, 0)
+    looks = [alone, alone | with_counters(child, 3.0, 0.0, 4096), alone, alone, alone]
+    meter = scripted(looks)
+    meter.start()
+    for _ in range(2):
+        meter.sample(is_last=True)
+    assert len(looks) == 1
+    usage = meter.sample(is_last=True)
+    assert (usage.cpu_s, usage.disk_written_bytes) == (3.0, 4096)
+
+
+def test_a_tree_in_which_processes_end_all_the_time_is_read_thrice_at_most() -> None:
+    """One goes with each reading; the agent has other things to do."""
+    root = with_counters(Key(os.getpid(), 1), 1.0, 0.0, 0)
+    children = [with_counters(Key(-number, 1), 1.0, 0.0, 0) for number in range(5)]
+    trees = [dict(itertools.chain.from_iterable(one.items() for one in children[gone:])) for gone in range(6)]
+    looks = [root, *(root | tree for tree in trees)]
+    meter = scripted(looks)
+    meter.start()
+    meter.sample(is_last=True)
+    assert len(looks) == 5
+    usage = meter.sample(is_last=True)
+    assert len(looks) == 2
+    assert usage.cpu_s == 5.0
+
+
 def test_shared_pages_are_counted_at_most_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel walks every page of every process for them."""
     counted: list[float] = []
