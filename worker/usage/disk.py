@@ -34,6 +34,7 @@ class DiskLedger:
     def __init__(self, root: ProcessReading, readings: dict[Key, ProcessReading]) -> None:
         """Start at a first full reading, which is not charged to the run."""
         self._last = counters(readings)
+        self._untold = readings.keys() - self._last.keys()  # were there before the run
         self._base = added(self._last)
         self._lost = Disk(0, 0)
         self.disk: Disk | None = Disk(0, 0)
@@ -46,7 +47,7 @@ class DiskLedger:
 
     def lacks(self, readings: dict[Key, ProcessReading]) -> bool:
         """Tell whether a full reading has less of an ended process than it had: nobody waited, or not yet."""
-        return self.disk is not None and any(self._shortfall(counters(readings)))
+        return self.disk is not None and any(self._shortfall(self._carried(readings) | counters(readings)))
 
     def update(self, readings: dict[Key, ProcessReading]) -> None:
         """Take the next full reading of the tree."""
@@ -55,7 +56,9 @@ class DiskLedger:
         now = counters(readings)
         unread = len(readings) - len(now)
         self.reason = f"{unread} processes of the tree could not be read: another user's" if unread else ""
-        self._lost = Disk(*map(sum, zip(self._lost, self._shortfall(now), strict=True)))
+        now = self._carried(readings) | now
+        self._begin_with(now)
+        self._lost = plus(self._lost, self._shortfall(now))
         self._last = now
         total = added(now)
         self.disk = Disk(
@@ -72,6 +75,17 @@ class DiskLedger:
         now = Disk(*map(max, known, last))  # blocks are cut to whole ones
         ended = ProcessReading(root, 0, 1, 0, 0, 0, 0, False, False)
         self.update(readings | {root: ended._replace(read_bytes=now[0], written_bytes=now[1])})
+
+    def _carried(self, readings: dict[Key, ProcessReading]) -> dict[Key, Disk]:
+        """Return the last counters of all that still live: who does not tell for a moment has not ended."""
+        return {key: disk for key, disk in self._last.items() if key in readings}
+
+    def _begin_with(self, now: dict[Key, Disk]) -> None:
+        """Charge nothing that a process did before the run, where it tells its counters only now."""
+        told = {key: now[key] for key in self._untold & now.keys()}
+        self._untold -= told.keys()
+        self._last |= told
+        self._base = plus(self._base, added(told))
 
     def _shortfall(self, now: dict[Key, Disk]) -> Disk:
         """Return what ended and was passed on to nobody: more than all that live on have grown by."""
@@ -94,6 +108,11 @@ def added(counts: dict[Key, Disk]) -> Disk:
     return Disk(
         sum(disk.read_bytes for disk in counts.values()), sum(disk.written_bytes for disk in counts.values())
     )
+
+
+def plus(one: Disk, other: Disk) -> Disk:
+    """Add two counters up."""
+    return Disk(one.read_bytes + other.read_bytes, one.written_bytes + other.written_bytes)
 
 
 def grown_by(now: Disk, before: Disk | None) -> Disk:

@@ -84,6 +84,27 @@ def test_a_part_of_the_tree_that_cannot_be_read_is_told() -> None:
     assert "1 processes" in ledger.reason
 
 
+def test_a_process_that_does_not_tell_for_a_moment_has_not_ended() -> None:
+    """Its last counters stand until it tells again; what it did before the run stays uncharged."""
+    ledger = begun(1000, 500)
+    ledger.update(tree(reading(1, None, None)))
+    assert ledger.disk == Disk(0, 0)
+    assert "1 processes" in ledger.reason
+    ledger.update(tree(reading(1, 1010, 505)))
+    assert ledger.disk == Disk(10, 5)
+    assert ledger.reason == ""
+
+
+def test_what_a_process_tells_first_after_the_start_is_not_all_of_this_run() -> None:
+    """It was there before, and what it had done by then is not known: what it does from now on counts."""
+    root = reading(1, 100, 50)
+    ledger = DiskLedger(root, tree(root, reading(2, None, None)))
+    ledger.update(tree(root, reading(2, 7000, 8000)))
+    assert ledger.disk == Disk(0, 0)
+    ledger.update(tree(root, reading(2, 7001, 8002)))
+    assert ledger.disk == Disk(1, 2)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_what_a_child_and_its_children_write_is_on_the_bill(tmp_path: Path) -> None:
     """Sixteen MiB by a warm child itself, four by an ended child of it; nothing that came before the run."""
