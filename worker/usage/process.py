@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["Key", "ProcessReading", "pss_bytes", "read_process", "read_tree", "reset_peak", "vm_hwm_bytes"]
 
-MAX_FILE_BYTES = 65_536  # `children` holds 8,000 pids in it; the others need 2 KiB
+MAX_FILE_BYTES = 131_072  # 16,000 pids of seven digits in `children`; the others need 2 KiB
 MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
 
 
@@ -129,10 +129,11 @@ def child_pids(pid: int, threads: int) -> list[int]:
         tids = [str(pid)] if threads == 1 else os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names
     except OSError:
         return []
-    texts = [read_text(f"/proc/{pid}/task/{tid}/children") for tid in tids]
+    texts = [read_text(f"/proc/{pid}/task/{tid}/children", is_long=True) for tid in tids]
     if tids and all(text is None for text in texts) and Path(f"/proc/{pid}/stat").exists():
         return children_by_scan(pid)  # a kernel without CONFIG_PROC_CHILDREN
-    return [int(child) for text in texts if text for child in text.split()]
+    whole = (text.rpartition(" ")[0] for text in texts if text)  # a space follows each: none is cut in two
+    return [int(child) for text in whole for child in text.split()]
 
 
 def children_by_scan(pid: int) -> list[int]:
@@ -200,18 +201,27 @@ def reset_peak(pid: int) -> str:
     return ""
 
 
-def read_text(path: str) -> str | None:
+def read_text(path: str, *, is_long: bool = False) -> str | None:
     """Return a small file of /proc, None where it is gone or not ours to read.
 
-    Plain system calls: a file object costs as much again, and this runs twice a run.
+    Plain system calls: a file object costs as much again, and this runs with every look. `children` alone
+    may be longer than what the kernel gives at once, so that only it is read until nothing comes.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return os.read(fd, MAX_FILE_BYTES).decode("utf-8", "replace")
+        return (b"".join(pieces(fd)) if is_long else os.read(fd, MAX_FILE_BYTES)).decode("utf-8", "replace")
     except OSError:
         return None
     finally:
         os.close(fd)
+
+
+def pieces(fd: int) -> Iterator[bytes]:
+    """Yield what can be read, to the bound: the kernel gives a list a page or so at a time."""
+    left_bytes = MAX_FILE_BYTES
+    while left_bytes > 0 and (piece := os.read(fd, left_bytes)):
+        left_bytes -= len(piece)
+        yield piece

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.unit.usage.burner import Burner
-from worker.usage.process import Key, children_by_scan, read_process, read_tree
+from worker.usage.process import Key, child_pids, children_by_scan, read_process, read_tree
 from worker.usage.source import read_tree_with_psutil
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -32,6 +32,31 @@ def test_children_of_other_threads_are_found() -> None:
         found = {key.pid for key in read_tree(burner.pid)}
         burner.order(f"os.kill({grandchild}, 9) or os.waitpid({grandchild}, 0)")
     assert grandchild in found
+
+
+def test_all_children_are_found_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells them in pieces, of a page: each piece counts."""
+    read = os.read
+    with Burner() as burner:
+        pids = [int(burner.order("nursery(0)")) for _ in range(5)]
+        # Patched: of pieces of eight bytes five children are many; of a page it takes more than 700.
+        monkeypatch.setattr("worker.usage.process.os.read", lambda fd, size: read(fd, min(size, 8)))
+        found = child_pids(burner.pid, 1)
+        monkeypatch.undo()
+        for pid in pids:
+            burner.order(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+    assert sorted(found) == sorted(pids)
+
+
+def test_a_pid_that_the_bound_cuts_in_two_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a pid is another process."""
+    # Patched: so that one child reaches the bound.
+    monkeypatch.setattr("worker.usage.process.MAX_FILE_BYTES", 2)
+    with Burner() as burner:
+        pid = int(burner.order("nursery(0)"))
+        found = child_pids(burner.pid, 1)
+        burner.order(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+    assert found == []
 
 
 def test_a_scan_finds_the_same_children() -> None:
