@@ -17,6 +17,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY handlers handlers
 COPY server server
+COPY millhand_pytest millhand_pytest
 RUN /opt/build/bin/python -m build --no-isolation --wheel --outdir dist . \
     && /opt/millhand/bin/pip install --no-index --no-deps dist/*.whl \
     && /opt/millhand/bin/pip uninstall --yes pip \

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 __all__ = ["faults", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("worker", "handlers", "server")
+PACKAGES = ("worker", "handlers", "server", "millhand_pytest")
 SHIPPED = {".py", ".pyi", ".typed", ".sql", ".html", ".css", ".js", ".svg", ".json", ".glb", ".md"}
 
 

@@ -7,7 +7,7 @@
     def test_render_is_a_good_handler():
         check_handler(render, {"size": 8}, long_parameters={"size": 512}).assert_ok()
 
-With pytest the fixtures of `worker.pytest_plugin` are there by themselves. See docs/testing-handlers.md.
+With pytest the fixtures of `millhand_pytest` are there by themselves. See docs/testing-handlers.md.
 """
 
 from __future__ import annotations

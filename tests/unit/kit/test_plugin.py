@@ -7,15 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from millhand_pytest import RunHandler, RunHandlerInChild
 from tests.unit.kit import good_and_bad
 from tests.unit.test_imports import modules_after
 from worker import Cancelled, Context, Fail, Retry, handler
-from worker.pytest_plugin import RunHandler, RunHandlerInChild
 from worker.sdk.errors import InvalidParameters
 from worker.testing import FakeClock, ToldContext
 
@@ -143,9 +144,31 @@ def test_a_failure_in_a_child_is_a_part_of_what_is_returned(run_handler_in_child
 
 def test_the_plugin_costs_a_test_run_nothing(tmp_path: Path) -> None:
     """Every pytest of an environment loads it: nothing of ours comes with it."""
-    loaded = modules_after("import worker.pytest_plugin")
-    assert not any(name.startswith(("worker.sdk.", "worker.testing", "worker.executor")) for name in loaded)
+    loaded = modules_after("import millhand_pytest")
+    assert not any(name.split(".")[0] in {"worker", "handlers", "server"} for name in loaded)
     assert not loaded & {"msgspec", "structlog", "aiohttp"}
+
+
+@pytest.mark.parametrize("flags", [[], ["-P"]], ids=["python -m pytest", "pytest"])
+def test_a_project_with_a_package_worker_of_its_own_is_tested(tmp_path: Path, flags: list[str]) -> None:
+    """Its tests import theirs, whether pytest is started with their folder on `sys.path` or without."""
+    (tmp_path / "worker").mkdir()
+    (tmp_path / "worker" / "__init__.py").touch()
+    (tmp_path / "worker" / "queues.py").write_text("NAME = 'theirs'\n")
+    (tmp_path / "test_theirs.py").write_text(
+        "from worker.queues import NAME\n\n\ndef test_it():\n    assert NAME == 'theirs'\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, *flags, "-m", "pytest"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (ran.returncode, "1 passed" in ran.stdout) == (0, True), ran.stdout + ran.stderr
+
+
+def test_the_fixtures_are_what_the_installation_offers() -> None:
+    """The entry point names the module whose fixtures these tests use."""
+    offered = {one.name: one.value for one in entry_points(group="pytest11")}
+    assert offered["millhand"] == RunHandler.__module__
 
 
 def test_the_kit_itself_runs_without_pytest(tmp_path: Path) -> None:
