@@ -17,7 +17,7 @@ from worker.sdk.parameters import read_signature
 from worker.sdk.result import encode_result
 from worker.sdk.testing import Told, ToldContext
 
-__all__ = ["Called", "call_handler"]
+__all__ = ["Called", "call_handler", "new_runner"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def call_handler(
         stack.enter_context(contextlib.chdir(context.workdir))
         if clock is not None:
             stack.enter_context(clock.installed())
-        runner = stack.enter_context(asyncio.Runner() if clock is None else clock.runner())
+        runner = new_runner() if clock is None else clock.runner()
+        stack.callback(runner.close)  # which has a loop only once there is a coroutine
         if has_setup and spec.setup is not None:
             context.state = complete(runner, set_up(spec, context))
         if has_setup and spec.teardown is not None:
@@ -86,6 +87,11 @@ def tear_down(runner: asyncio.Runner, spec: HandlerSpec, context: ToldContext) -
     """Call the handler's `teardown`."""
     assert spec.teardown is not None
     complete(runner, spec.teardown(context.state))
+
+
+def new_runner() -> asyncio.Runner:
+    """Return a runner that leaves the thread's event loop as it is; without a factory it would unset it."""
+    return asyncio.Runner(loop_factory=asyncio.new_event_loop)
 
 
 def complete(runner: asyncio.Runner, value: Any) -> Any:

@@ -28,6 +28,7 @@ from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
 from worker.executor.outcome import RunError
 from worker.redaction import Redactor
+from worker.sdk.calling import new_runner
 from worker.testing.origin import Handler, child_variables, entry_of
 from worker.usage.usage import Usage
 
@@ -114,7 +115,7 @@ class ChildRunner:
         self._folder = folder
         self._limits = Limits(timeout_s=timeout_s)
         self._redactor = redactor
-        self._loop = asyncio.Runner()
+        self._loop = new_runner()
         self._runner: LocalRunner | None = None
 
     def __enter__(self) -> ChildRunner:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.unit.kit import good_and_bad
 from tests.unit.test_imports import modules_after
 from worker import Cancelled, Context, Fail, Retry, handler
 from worker.sdk.errors import InvalidParameters
-from worker.testing import FakeClock, ToldContext
+from worker.testing import Called, ChildRunner, FakeClock, ToldContext
 
 SECRET = "correct-horse-battery"
 HOUR_S = 3600.0
@@ -53,6 +53,13 @@ async def asynchronous(ctx: Context) -> dict[str, Any]:
     """Wait for several things at once."""
     await asyncio.gather(asyncio.sleep(HOUR_S), asyncio.sleep(2 * HOUR_S))
     return {"state": ctx.state}
+
+
+@handler("brief")
+async def brief(ctx: Context) -> dict[str, Any]:
+    """Wait for nothing."""
+    await asyncio.sleep(0)
+    return {}
 
 
 def test_a_handler_runs_in_this_process_as_a_run_does(run_handler: RunHandler) -> None:
@@ -102,6 +109,44 @@ def test_async_handlers_go_by_the_clock_too(run_handler: RunHandler, handler_clo
     assert STATES == ["loaded", "model unloaded"]
     assert run_handler(asynchronous, state="fake").value == {"state": "fake"}
     assert len(STATES) == 2
+
+
+@pytest.fixture
+def own_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop that a test set for its thread."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield loop
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.mark.parametrize("handler_", [good_and_bad.good, brief])
+def test_a_run_in_this_process_leaves_the_event_loop_alone(
+    run_handler: RunHandler, own_loop: asyncio.AbstractEventLoop, handler_: Callable[..., Any]
+) -> None:
+    """Code that is tested beside handlers goes on with the loop that was set."""
+    run_handler(handler_)
+    assert asyncio.get_event_loop() is own_loop
+
+
+def test_a_run_in_a_child_leaves_the_event_loop_alone(
+    tmp_path: Path, own_loop: asyncio.AbstractEventLoop
+) -> None:
+    """While the child is warm, and once it has ended."""
+    with ChildRunner("noop", tmp_path) as runner:
+        assert runner.run({"value": 7}).value == {"value": 7}
+        assert asyncio.get_event_loop() is own_loop
+    assert asyncio.get_event_loop() is own_loop
+
+
+def test_a_sync_handler_runs_where_a_loop_goes_on(run_handler: RunHandler) -> None:
+    """A test that is a coroutine may run it: it needs no loop of its own."""
+
+    async def test() -> Called:
+        return run_handler(good_and_bad.good)
+
+    assert asyncio.run(test()).value["total"] == 15
 
 
 def test_a_context_has_a_deadline_and_a_folder(handler_context: Callable[..., ToldContext]) -> None:
