@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from handlers import models
 from tests.unit.cli.conftest import Cli, cli, own_home, own_logs
+from worker.cli.last_runs import LastRun, LastRuns
+from worker.executor.local import LocalRunner
 
 __all__ = ["cli", "own_home", "own_logs"]  # fixtures
 
@@ -48,6 +53,62 @@ def test_a_file_of_ones_own_runs_and_its_output_is_copied(cli: Cli, own_file: Pa
     assert (tmp_path / "out" / "said.txt").read_text() == "HIHI"
     assert told["copied"] == [str(tmp_path / "out" / "said.txt")]
     assert "shouting" in ran.err
+
+
+def test_a_run_whose_output_cannot_be_copied_is_shown_first(cli: Cli, own_file: Path, tmp_path: Path) -> None:
+    """Its value is there, the error names the folder of its files, and the exit code is 1."""
+    (tmp_path / "taken").write_text("no folder")
+    args = ("run", str(own_file), "-p", "text=hi", "--out", str(tmp_path / "taken" / "below"))
+    ran = cli(*args)
+    told = json.loads(ran.out)
+    assert (ran.code, told["value"], told["copied"]) == (1, {"said": "HI"}, [])
+    assert (Path(told["folder"]) / "said.txt").read_text() == "HI"
+    assert f"the run's files are in {told['folder']}" in ran.err
+    ran = cli(*args, "--no-json")
+    assert ran.code == 1
+    assert all(said in ran.out for said in ("Success", "folder", "said.txt", "HI"))
+
+
+def full() -> NoReturn:
+    """Say that the disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_run_whose_end_cannot_be_kept_is_shown_first(
+    cli: Cli, own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full when it has begun takes neither its value nor the place of its files."""
+    kept: list[LastRun] = []
+    keep = LastRuns.keep
+
+    def keep_first(runs: LastRuns, last: LastRun) -> Path:
+        kept.append(last)
+        return keep(runs, last) if len(kept) == 1 else full()
+
+    monkeypatch.setattr(LastRuns, "keep", keep_first)  # a disk cannot be filled at this moment
+    ran = cli("run", str(own_file), "-p", "text=hi")
+    told = json.loads(ran.out)
+    assert (ran.code, told["value"], Path(told["folder"]).is_dir()) == (5, {"said": "HI"}, True)
+    assert "what --resume goes on from could not be kept" in ran.err
+    assert "No space left" in ran.err
+    kept.clear()
+    assert cli("run", str(own_file), "-p", "text=hi", "-p", "times=10").code == 1
+
+
+def test_a_run_whose_process_cannot_be_ended_is_shown_first(
+    cli: Cli, own_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails behind its end is told behind it."""
+    aclose = LocalRunner.aclose
+
+    async def fail_at_the_end(runner: LocalRunner) -> None:
+        await aclose(runner)
+        full()
+
+    monkeypatch.setattr(LocalRunner, "aclose", fail_at_the_end)  # a folder that is lost at this moment
+    ran = cli("run", str(own_file), "-p", "text=hi")
+    assert (ran.code, json.loads(ran.out)["value"]) == (5, {"said": "HI"})
+    assert "could not be ended as it should" in ran.err
 
 
 def test_a_failure_is_told_with_its_kind_and_exit_code_1(cli: Cli, own_file: Path) -> None:

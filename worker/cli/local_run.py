@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["GRACE_S", "Interruption", "Plan", "Ran", "run_here"]
 
 GRACE_S: Final = 10.0  # for the handler once it is asked to stop; a second Ctrl-C ends it now
+STATE_TODO: Final = "check $XDG_STATE_HOME and the disk"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     stopped_s: float | None  # how long it went on after it was asked to stop
     missed: str | None  # what --cancel-after or --kill-after came too late for
     reported: Usage | None  # what was told of its bill on the way: all that is left where a machine is lost
+    faults: tuple[CliError, ...]  # what went wrong beside it, to be shown behind it
 
 
 class Interruption:
@@ -149,20 +151,27 @@ class HardPath:
 
 
 class Trail:
-    """What a run leaves for a later `--resume`, written on its way, so that it outlives this command too."""
+    """What a run leaves for a later `--resume`, written on its way, so that it outlives this command too.
+
+    Once it has begun, a folder that cannot be written is a fault beside the run, and no end of it.
+    """
 
     def __init__(self, last_runs: LastRuns, last: LastRun) -> None:
-        """Begin, in place of what the run before left."""
+        """Begin, in place of what the run before left.
+
+        Raises: OSError where the folder cannot be written.
+        """
         self._runs = last_runs
         self.last = last
         self.reported: Usage | None = None  # what was told of its bill at last
+        self.fault: CliError | None = None  # why what stands there is not what the run left at last
         last_runs.keep(last)
 
     def note(self, event: Event) -> None:
         """Keep what an event tells."""
         if isinstance(event, CheckpointEvent):
             self.last = replace(self.last, checkpoint=event.value, at=datetime.now(UTC))
-            self._runs.keep(self.last)
+            self._keep(self.last)
         elif isinstance(event, UsageEvent):
             self.reported = event.usage
 
@@ -171,7 +180,7 @@ class Trail:
         outcome = run.outcome
         given = self.last.checkpoint if outcome.checkpoint is None else outcome.checkpoint
         checkpoint = None if outcome.error is None else given
-        self._runs.keep(
+        self._keep(
             replace(
                 self.last,
                 run_id=run.id,
@@ -182,9 +191,22 @@ class Trail:
         )
         return replace(run, outcome=replace(outcome, checkpoint=checkpoint))
 
+    def _keep(self, last: LastRun) -> None:
+        try:
+            self._runs.keep(last)
+            self.fault = None
+        except OSError as exc:
+            self.fault = CliError(
+                f"what --resume goes on from could not be kept: {exc}",
+                STATE_TODO,
+                code=ExitCode.CONFIGURATION,
+            )
+
 
 async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
     """Run a handler once, and keep its checkpoint for a later `--resume`.
+
+    What goes wrong once it has ended is a part of what is returned: nothing of the run is lost.
 
     Raises:
         NoSuchHandler: there is none.
@@ -203,16 +225,18 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         if resumed is not None:
             last = replace(last, attempt=resumed.attempt, checkpoint=resumed.checkpoint)
         path, trail = HardPath(plan, stop, runner, on_event), Trail(last_runs, last)
+        closing: CliError | None = None
         try:
             run = await run_watched(runner, plan, path, trail, on_event)
         finally:
             path.end()
-            await runner.aclose()
+            closing = await fault_of_closing(runner)
     except OSError as exc:
-        raise CliError(f"{exc}", "check $XDG_STATE_HOME and the disk", code=ExitCode.CONFIGURATION) from exc
+        raise CliError(f"{exc}", STATE_TODO, code=ExitCode.CONFIGURATION) from exc
+    run = trail.close(run)
     return Ran(
         type=entry.type,
-        run=trail.close(run),
+        run=run,
         attempt=last.attempt,
         resumed=resumed,
         folder=state_dir / "artifacts" / run.id if run.files else None,
@@ -220,7 +244,21 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         stopped_s=path.stopped_s,
         missed=path.missed,
         reported=trail.reported,
+        faults=tuple(fault for fault in (closing, trail.fault) if fault is not None),
     )
+
+
+async def fault_of_closing(runner: LocalRunner) -> CliError | None:
+    """End the handler's process; return what went wrong."""
+    try:
+        await runner.aclose()
+    except OSError as exc:
+        return CliError(
+            f"the handler's process could not be ended as it should: {exc}",
+            STATE_TODO,
+            code=ExitCode.CONFIGURATION,
+        )
+    return None
 
 
 async def run_watched(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from worker.executor.executor import EventSink
     from worker.usage.usage import Usage
 
-__all__ = ["copy", "document", "events_shown", "show"]
+__all__ = ["copy_files", "document", "events_shown", "show"]
 
 CHECKPOINT_CHARS: Final = 80  # of one that is shown in the table
 
@@ -69,8 +69,24 @@ def bar_shown(out: Output) -> Iterator[EventSink]:
         yield draw
 
 
+def copy_files(ran: Ran, target: Path) -> tuple[list[Path], CliError | None]:
+    """Copy what the run made into a folder; return what was copied, and why the rest was not."""
+    copied: list[Path] = []
+    try:
+        for file in ran.run.files:
+            copied.append(copy(file.url, file.name, target))  # noqa: PERF401 - those before a failure count
+    except CliError as exc:
+        return copied, CliError(
+            f"{exc.message}; the run's files are in {ran.folder}", exc.todo, code=exc.code
+        )
+    return copied, None
+
+
 def copy(url: str, name: str, target: Path) -> Path:
-    """Copy a file that the run made into a folder."""
+    """Copy a file that the run made into a folder.
+
+    Raises: CliError where it cannot be.
+    """
     source = path_of({"url": url})
     path = target / name
     if source is None:
@@ -81,7 +97,7 @@ def copy(url: str, name: str, target: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(source, path))
     except OSError as exc:
-        raise CliError(f"{path} cannot be written: {exc.strerror}", "choose another --out") from exc
+        raise CliError(f"{path} cannot be written: {exc.strerror or exc}", "choose another --out") from exc
 
 
 def show(out: Output, ran: Ran, copied: list[Path]) -> None:
@@ -142,7 +158,7 @@ def bill(usage: Usage) -> list[tuple[str, object]]:
 
 def files(ran: Ran, copied: list[Path]) -> list[tuple[str, object]]:
     """Return the run's files, where they were copied to, else where they lie."""
-    if copied:
+    if len(copied) == len(ran.run.files):
         return [("file", str(path)) for path in copied]
     names: list[tuple[str, object]] = [("file", file.name) for file in ran.run.files]
     return [("folder", str(ran.folder)), *names] if ran.folder is not None else []

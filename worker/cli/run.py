@@ -201,13 +201,29 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
                 before.clear()
                 ran = await run_shown(plan, stop, out)
                 before.extend([ran.folder] if ran.folder is not None else [])
+                tell_faults(ran, ExitCode.OK, out)
 
             return await reload(watched, again, interruption, out)
         interruption.stop = StopRequest()
         ran = await run_once(plan, interruption.stop, out)
+    code = ExitCode.OK if ran.run.outcome.error is None else ExitCode.FAILED
     if interruption.asked.is_set():
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK if ran.run.outcome.error is None else ExitCode.FAILED
+        code = ExitCode.INTERRUPTED
+    tell_faults(ran, code, out)
+    return code
+
+
+def tell_faults(ran: Ran, code: ExitCode, out: Output) -> None:
+    """Say what went wrong beside a run that was shown.
+
+    Raises: CliError, the last of them; with the run's exit code, unless that is 0.
+    """
+    if not ran.faults:
+        return
+    *others, last = ran.faults
+    for fault in others:
+        out.note(f"{fault.message}; {fault.todo}")
+    raise CliError(last.message, last.todo, code=last.code if code is ExitCode.OK else code)
 
 
 async def run_once(plan: Plan, stop: StopRequest, out: Output) -> Ran:
@@ -226,12 +242,14 @@ async def run_once(plan: Plan, stop: StopRequest, out: Output) -> Ran:
 
 
 async def run_shown(plan: Plan, stop: StopRequest, out: Output) -> Ran:
-    """Run it once, live, then show how it ended."""
+    """Run it once, live, then show how it ended; a copy that failed is one of its faults."""
+    from msgspec.structs import replace
+
     from worker.cli.local_run import run_here
-    from worker.cli.local_view import copy, events_shown, show
+    from worker.cli.local_view import copy_files, events_shown, show
 
     with events_shown(out) as on_event:
         ran = await run_here(plan, stop, on_event)
-    copied = [copy(file.url, file.name, plan.target) for file in ran.run.files] if plan.target else []
+    copied, fault = copy_files(ran, plan.target) if plan.target else ([], None)
     show(out, ran, copied)
-    return ran
+    return ran if fault is None else replace(ran, faults=(*ran.faults, fault))
