@@ -124,15 +124,27 @@ def test_a_save_ends_a_run_that_goes_on(reloading_run: Reloading) -> None:
     reloading_run.wait_for_start()
     reloading_run.save("own.py", OWN)
     documents = reloading_run.documents(3)
-    folder = documents[0]["folder"]
-    assert isinstance(folder, str)
-    assert not Path(folder).exists()
     assert "its file was saved" in str(documents[1]["error"])
     assert documents[2]["value"] == {"says": "one"}
     reloading_run.save("own.py", ENDLESS)
     reloading_run.wait_for_start()
     reloading_run.process.send_signal(signal.SIGINT)
     assert reloading_run.process.wait(LIMIT_S) == 130
+
+
+def test_artifacts_stay_until_a_run_has_made_its_own(reloading_run: Reloading) -> None:
+    """Not while the next run goes on, nor where it makes none; then one run's are kept."""
+    folder = Path(str(reloading_run.documents(1)[0]["folder"]))
+    reloading_run.save("own.py", ENDLESS)
+    reloading_run.wait_for_start()
+    assert (folder / "said.txt").read_text() == "one"
+    reloading_run.save("own.py", OWN)
+    documents = reloading_run.documents(3)
+    assert documents[1]["folder"] is None
+    reloading_run.process.send_signal(signal.SIGINT)
+    reloading_run.process.wait(LIMIT_S)
+    assert not folder.exists()
+    assert (Path(str(documents[2]["folder"])) / "said.txt").read_text() == "one"
 
 
 def test_only_a_file_can_be_watched(cli: Cli) -> None:

@@ -193,17 +193,18 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
         if watched is not None:
             from worker.cli.reloading import reload
 
-            before: list[Path] = []
+            made: list[Path] = []  # folders of artifacts; each save would keep its own for good
 
             async def again(stop: StopRequest) -> None:
-                for folder in before:  # each save would keep its artifacts for good
-                    shutil.rmtree(folder, ignore_errors=True)
-                before.clear()
+                await asyncio.to_thread(remove_all_but_last, made)
                 ran = await run_shown(plan, stop, out)
-                before.extend([ran.folder] if ran.folder is not None else [])
+                made.extend([ran.folder] if ran.folder is not None else [])
                 tell_faults(ran, ExitCode.OK, out)
 
-            return await reload(watched, again, interruption, out)
+            try:
+                return await reload(watched, again, interruption, out)
+            finally:
+                remove_all_but_last(made)
         interruption.stop = StopRequest()
         ran = await run_once(plan, interruption.stop, out)
     code = ExitCode.OK if ran.run.outcome.error is None else ExitCode.FAILED
@@ -211,6 +212,12 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
         code = ExitCode.INTERRUPTED
     tell_faults(ran, code, out)
     return code
+
+
+def remove_all_but_last(folders: list[Path]) -> None:
+    """Remove folders and their content, but for the last one: a person may still look at that."""
+    while len(folders) > 1:
+        shutil.rmtree(folders.pop(0), ignore_errors=True)
 
 
 def tell_faults(ran: Ran, code: ExitCode, out: Output) -> None:
