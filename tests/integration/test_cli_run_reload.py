@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,7 +164,58 @@ def test_environments_caches_and_hidden_folders_are_not_watched(tmp_path: Path) 
     (tmp_path / "venv" / "pyvenv.cfg").write_text("")
     (tmp_path / "own.py").write_text("")
     (tmp_path / "data.json").write_text("")
-    assert set(reloading.look(tmp_path)) == {f"{tmp_path}/own.py", f"{tmp_path}/package/module.py"}
+    own = tmp_path / "own.py"
+    assert set(reloading.look(own)) == {f"{own}", f"{tmp_path}/package/module.py"}
     for number in range(reloading.MAX_FILES):
         (tmp_path / f"many_{number}.py").write_text("")
-    assert len(reloading.look(tmp_path)) == reloading.MAX_FILES
+    assert len(reloading.look(own)) == reloading.MAX_FILES
+
+
+def test_a_look_at_a_large_tree_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and entries are counted, modules or not; the handler's own file and what is known are seen."""
+    own, deep = tmp_path / "own.py", tmp_path / "data_0" / "deep.py"
+    for number in range(20):
+        (tmp_path / f"data_{number}").mkdir()
+        (tmp_path / f"data_{number}" / "deep.py").touch()
+    own.touch()
+    read: list[str] = []
+    scandir = os.scandir
+
+    def noted(folder: str) -> Any:
+        read.append(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    monkeypatch.setattr(reloading, "MAX_FOLDERS", 5)
+    assert len(reloading.look(own)) == 5  # its own, and those of four folders below
+    assert len(read) == 5
+    monkeypatch.setattr(reloading, "MAX_ENTRIES", 10)
+    assert set(reloading.look(own)) == {str(own)}
+    assert len(read) == 6
+    assert set(reloading.look(own, [str(deep), str(tmp_path / "gone.py")])) == {str(own), str(deep)}
+
+
+def test_a_look_does_not_hold_up_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is another thread's: the loop that serves the run goes on."""
+    (tmp_path / "own.py").touch()
+    seen = reloading.look(tmp_path / "own.py")
+    begun, has_gone_on = asyncio.Event(), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    threads: list[int] = []
+
+    def slow(path: Path, known: Iterable[str] = ()) -> reloading.Stamps:
+        threads.append(threading.get_ident())
+        loops[0].call_soon_threadsafe(begun.set)
+        assert has_gone_on.wait(LIMIT_S)
+        return {str(path): (1, 1)}
+
+    async def watch() -> list[str]:
+        loops.append(asyncio.get_running_loop())
+        waiting = asyncio.create_task(reloading.changed(tmp_path / "own.py", seen))
+        await asyncio.wait_for(begun.wait(), LIMIT_S)
+        has_gone_on.set()
+        return await waiting
+
+    monkeypatch.setattr(reloading, "look", slow)
+    assert asyncio.run(watch()) == ["own.py"]
+    assert threading.get_ident() not in threads

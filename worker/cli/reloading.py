@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +17,13 @@ from worker.cli.terminal import Output
 from worker.executor.executor import StopRequest
 from worker.executor.local import BrokenHandler, NoSuchHandler
 
-__all__ = ["MAX_FILES", "changed", "look", "reload"]
+__all__ = ["MAX_ENTRIES", "MAX_FILES", "MAX_FOLDERS", "changed", "look", "reload"]
 
 LOOK_S: Final = 0.2  # between two looks at the files: sooner than a person sees the terminal again
-MAX_FILES: Final = 1000  # looked at: about 2 ms; a handler in a home folder must not read all of it
+# What one look takes at most, some 20 ms: a handler in a home folder, or beside its data, is no reason for more.
+MAX_FILES: Final = 1000
+MAX_FOLDERS: Final = 500
+MAX_ENTRIES: Final = 10_000  # of all these folders together, whatever they are
 OTHERS: Final = frozenset({"__pycache__", "node_modules", "site-packages"})
 
 Stamps = Mapping[str, tuple[int, int]]
@@ -38,9 +43,11 @@ async def reload(
     Returns: 0; 130 where a run was interrupted.
     """
     while True:
-        seen = look(path.parent)
+        seen = await asyncio.to_thread(look, path)
+        if interruption.asked.is_set():
+            return ExitCode.OK
         stop = interruption.stop = StopRequest()
-        save = asyncio.create_task(changed(path.parent, seen))
+        save = asyncio.create_task(changed(path, seen))
         try:
             if await run_until(save, run_shown(run, stop, out), stop, interruption):
                 return ExitCode.INTERRUPTED
@@ -96,41 +103,65 @@ async def first_of(save: asyncio.Task[list[str]], asked: Awaitable[object]) -> N
         ending.cancel()
 
 
-async def changed(folder: Path, seen: Stamps) -> list[str]:
-    """Wait until modules are not as they were seen, and saving them is over; return their names."""
+async def changed(path: Path, seen: Stamps) -> list[str]:
+    """Wait until modules are not as they were seen, and saving them is over; return their names.
+
+    The look is another thread's: a run is served meanwhile, and a disk may be slow.
+    """
     before = seen
     while True:
         await asyncio.sleep(LOOK_S)
-        now = look(folder)
+        now = await asyncio.to_thread(look, path, (*seen, *before))
         if now != seen and now == before:
             names = [name for name in {**seen, **now} if seen.get(name) != now.get(name)]
-            return sorted(name.removeprefix(f"{folder}/") for name in names)
+            return sorted(name.removeprefix(f"{path.parent}/") for name in names)
         before = now
 
 
-def look(folder: Path) -> Stamps:
-    """Return when the modules in a folder and in packages below it were changed, and their sizes."""
+def look(path: Path, known: Iterable[str] = ()) -> Stamps:
+    """Return when a handler's file and the modules beside and below it were changed, and their sizes.
+
+    Its own file comes first, then what is known: where there is more than is looked at, a module that was
+    seen once does not come and go with the order in which a folder is read.
+    """
     found: dict[str, tuple[int, int]] = {}
-    for path in modules_below(folder):
-        try:
-            state = os.stat(path)  # noqa: PTH116 - some hundred of them five times a second
-        except OSError:  # it goes just now
-            continue
-        found[path] = (state.st_mtime_ns, state.st_size)
+    for name in chain((str(path),), known, modules_below(str(path.parent))):
         if len(found) >= MAX_FILES:
             break
+        try:
+            state = os.stat(name)  # noqa: PTH116 - some hundred of them five times a second
+        except OSError:  # it goes just now
+            continue
+        found[name] = (state.st_mtime_ns, state.st_size)
     return found
 
 
-def modules_below(folder: Path) -> Iterator[str]:
-    """Yield the paths of modules; hidden folders, environments and caches are left out."""
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if is_looked_into(base, name))
-        yield from (f"{base}/{name}" for name in sorted(names) if name.endswith(".py"))
+def modules_below(folder: str) -> Iterator[str]:
+    """Yield the paths of modules, the nearest first; hidden folders, environments and caches are left out."""
+    entries_left, folders = MAX_ENTRIES, deque([folder])
+    for _ in range(MAX_FOLDERS):
+        if not folders or not entries_left:
+            return
+        entries = entries_of(folders.popleft(), entries_left)
+        entries_left -= len(entries)
+        yield from (entry.path for entry in entries if entry.name.endswith(".py") and entry.is_file())
+        folders.extend(entry.path for entry in entries if is_looked_into(entry))
 
 
-def is_looked_into(base: str, name: str) -> bool:
-    """Tell whether a folder may hold modules of the author's."""
+def entries_of(folder: str, most: int) -> list[os.DirEntry[str]]:
+    """Return what is in a folder by its name, up to so many; nothing where it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(islice(found, most), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def is_looked_into(entry: os.DirEntry[str]) -> bool:
+    """Tell whether something is a folder that may hold modules of the author's."""
     return (
-        name not in OTHERS and not name.startswith(".") and not os.path.exists(f"{base}/{name}/pyvenv.cfg")  # noqa: PTH110 - as above
+        entry.is_dir(follow_symlinks=False)
+        and entry.name not in OTHERS
+        and not entry.name.startswith(".")
+        and not os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110 - as above
     )
