@@ -273,22 +273,44 @@ int nvmlDeviceGetProcessUtilization(void *handle, process_sample *to, unsigned *
 
 /* --- events --------------------------------------------------------------- */
 
-int nvmlEventSetCreate(void **set) { *set = handles; return OK; }
-int nvmlEventSetFree(void *set) { (void)set; return OK; }
+static unsigned sets[MAX_SETS]; /* the GPUs that are registered in each, a bit each; bit 31: it is in use */
+
+int nvmlEventSetCreate(void **set)
+{
+	for (unsigned i = 0; i < MAX_SETS; i++)
+		if (!sets[i]) {
+			sets[i] = 1u << 31;
+			*set = &sets[i];
+			return OK;
+		}
+	return UNKNOWN; /* somebody frees none */
+}
+
+int nvmlEventSetFree(void *set)
+{
+	*(unsigned *)set = 0;
+	return OK;
+}
 
 int nvmlDeviceRegisterEvents(void *handle, u64 types, void *set)
 {
-	(void)set;
 	DEVICE(handle);
-	return types == 8 ? OK : NOT_SUPPORTED; /* 8: critical Xid */
+	if (types != 8) /* critical Xid */
+		return NOT_SUPPORTED;
+	*(unsigned *)set |= 1u << (gpu - S.gpus);
+	told_xids[gpu - S.gpus] = gpu->xid; /* what was before is not told */
+	return OK;
 }
 
 int nvmlEventSetWait_v2(void *set, event *to, unsigned timeout_ms)
 {
-	(void)set;
 	(void)timeout_ms;
 	refresh();
 	for (unsigned i = 0; i < S.count; i++) {
+		if (!(*(unsigned *)set >> i & 1))
+			continue;
+		if (S.gpus[i].error)
+			return (int)S.gpus[i].error;
 		if (S.gpus[i].xid == told_xids[i])
 			continue;
 		told_xids[i] = S.gpus[i].xid;

@@ -19,7 +19,7 @@
  *   gpu 0 no_process_samples     # NOT_SUPPORTED
  *   gpu 0 energy 5000 250        # mJ at the epoch, mJ more per ms; none: NOT_SUPPORTED
  *   gpu 0 energy_error 999       # what asking for it returns
- *   gpu 0 xid 79                 # one critical event, told once to each process
+ *   gpu 0 xid 79                 # one critical event, told once to who has registered before
  *   gpu 0 mig 0 MIG-1 2 9984     # MIG is on: instance, uuid, slices, MiB; without a uuid: no instance
  *
  * Sample k of a duty is at k * step us of the epoch, tells of the step before it, and is kept for 10 s.
@@ -32,8 +32,9 @@
 #include <unistd.h>
 
 enum {
-	OK = 0, UNINIT = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, TIMEOUT = 10,
-	MAX_GPUS = 8, MAX_MIG = 7, MAX_PROCS = 16, MAX_DUTY = 32, KEPT_US = 10000000,
+	OK = 0, UNINIT = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, TIMEOUT = 10, UNKNOWN = 999,
+	MAX_GPUS = 8, MAX_MIG = 7, MAX_PROCS = 16, MAX_DUTY = 32, MAX_SETS = 64,
+	KEPT_US = 10000000,
 };
 
 typedef unsigned long long u64;

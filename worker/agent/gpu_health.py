@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from worker.machine.gpu_look import DeviceLook
+from worker.machine.gpu_look import PROGRAM_XIDS, DeviceLook
 from worker.usage.gpu import Owner
 
-__all__ = ["ailment"]
+__all__ = ["ailment", "fatal_event"]
 
-# Xids that a program causes and that leave the GPU as it was; NVIDIA's Kubernetes device plugin leaves
-# out the same ones (internal/rm/health.go). 13, 31, 43, 45: faults of a kernel, or its end; 68: of the
-# video engine; 109: a context that took too long.
-PROGRAM_XIDS: Final = frozenset({13, 31, 43, 45, 68, 109})
 OTHERS_RATIO: Final = 0.25  # of the memory may be used by what is not ours; drivers keep 1 to 5 % themselves
 
 
@@ -31,9 +27,16 @@ def ailment(
         return "NVML does not list it any more"
     if device.error is not None:
         return device.error
-    if device.xid is not None and device.xid not in PROGRAM_XIDS:
-        return f"it had the critical event Xid {device.xid}; dmesg says more"
+    if (event := fatal_event(device)) is not None:
+        return event
     return None if is_shared else taken_by_others(device, owner)
+
+
+def fatal_event(device: DeviceLook | None) -> str | None:
+    """Return the critical event after which a GPU is not trusted any more; None where there was none."""
+    if device is None or device.xid is None or device.xid in PROGRAM_XIDS:
+        return None
+    return f"it had the critical event Xid {device.xid}; dmesg says more"
 
 
 def taken_by_others(device: DeviceLook, owner: Callable[[int], Owner]) -> str | None:

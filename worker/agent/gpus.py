@@ -11,7 +11,7 @@ import structlog
 from msgspec import structs
 
 from worker.agent.errands import cancel
-from worker.agent.gpu_health import ailment
+from worker.agent.gpu_health import ailment, fatal_event
 from worker.agent.placement import gpu_count, suitable_gpus, unmet
 from worker.agent.quarantine import Quarantine, verdict_of
 from worker.api.models import Task
@@ -68,6 +68,7 @@ class Gpus:
         self._runs_per_gpu = config.gpu_runs
         self._free: dict[str, int] = {}
         self._ailments: dict[str, str | None] = {}  # as of the newest look
+        self._fatal: dict[str, str] = {}  # critical events: the helper that looks may be a new one
         self.shares: dict[str, float] = {}  # of a whole GPU, by UUID
         self._add_found()
         self._quarantine = Quarantine(clock or SystemClock(), config.gpu_quarantine_s, on_quarantine)
@@ -177,7 +178,10 @@ class Gpus:
         """Note what ails each GPU; log it when it changes."""
         owner = owner_below(os.getpid())
         for uuid, before in self._ailments.items():
-            now = ailment(look.of(uuid), owner, is_shared=self._is_shared)
+            device = look.of(uuid)
+            if (event := fatal_event(device)) is not None:
+                self._fatal.setdefault(uuid, event)
+            now = ailment(device, owner, is_shared=self._is_shared) or self._fatal.get(uuid)
             self._ailments[uuid] = now
             if now is not None and now != before:
                 log.warning("gpu.unfit", gpu=uuid, reason=now, hint="it is given to no further run")

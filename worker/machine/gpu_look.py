@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct, field
 
-__all__ = ["DeviceLook", "GpuProcess", "Look"]
+__all__ = ["PROGRAM_XIDS", "DeviceLook", "GpuProcess", "Look"]
+
+# Xids that a program causes and that leave the GPU as it was; NVIDIA's Kubernetes device plugin leaves
+# out the same ones (internal/rm/health.go). 13, 31, 43, 45: faults of a kernel, or its end; 68: of the
+# video engine; 109: a context that took too long.
+PROGRAM_XIDS: Final = frozenset({13, 31, 43, 45, 68, 109})
 
 
 class GpuProcess(Struct, frozen=True, array_like=True):
@@ -24,7 +31,7 @@ class DeviceLook(Struct, frozen=True, kw_only=True):
     uuid: str
     at_us: int = 0  # when it was looked at
     error: str | None = None  # why nothing of it can be told: it is lost
-    xid: int | None = None  # the last critical event since the watch began (NVIDIA's Xid numbers)
+    xid: int | None = None  # critical event since the watch began (NVIDIA's Xid numbers), see `PROGRAM_XIDS`
     is_instance: bool = False  # of MIG
     memory_used_bytes: int | None = None  # with what the driver keeps for itself
     memory_total_bytes: int | None = None

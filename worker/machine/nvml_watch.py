@@ -6,7 +6,6 @@ its input does, also while it hangs, so that it does not outlive the agent.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import queue
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from worker.machine.gpu_look import PROGRAM_XIDS
 from worker.machine.nvml_probe import devices, start, text
 
 __all__ = ["Watcher", "main"]
@@ -25,6 +25,7 @@ NOT_TOLD = (3, 4, 13)  # NVML_ERROR_NOT_SUPPORTED, NO_PERMISSION, FUNCTION_NOT_F
 LOST = (15, 16)  # NVML_ERROR_GPU_IS_LOST, RESET_REQUIRED; and of what a run can do without, only these
 NOT_FOUND = 6  # no sample since
 SUCCESS = 0  # the binding raises it where there is no process sample
+RESTART_PAUSE_S = 30.0  # between two restarts of NVML for GPUs that fail: it tells no events meanwhile
 
 
 def main() -> None:
@@ -54,38 +55,53 @@ class Watcher:
         """Begin with nothing seen; NVML is started by the first look."""
         self._nvml = pynvml
         self._is_started = False
-        self._events: Any = None
-        self._uuids: dict[int, list[str]] = {}  # by the number of the GPU: what it, or its instances, are
-        self._xids: dict[int, int] = {}
+        self._has_failed = False  # some GPU, at the last look
+        self._restart_mono = 0.0  # no restart for such a GPU before
+        self._events: dict[int, tuple[str, Any]] = {}  # by the number of the GPU: its UUID and set of events
+        self._boards: dict[int, str] = {}  # the same without the sets, also of those that fail
+        self._uuids: dict[int, list[str]] = {}  # what it, or its instances, are
+        self._xids: dict[str, int] = {}  # by UUID of the GPU: numbers may change with a restart
         self._looked_us: dict[str, int] = {}
         self._sampled_us: dict[str, int] = {}
         self._process_us: dict[str, int] = {}
 
     def look(self) -> dict[str, Any]:
-        """Return the fields of a `Look`. After a fault NVML is started anew at the next."""
+        """Return the fields of a `Look`. After a fault NVML is started anew at the next.
+
+        For GPUs that go on failing only now and then: the events of the others would be lost each time.
+        """
+        if self._has_failed and time.monotonic() >= self._restart_mono:
+            self._stop()
+            self._restart_mono = time.monotonic() + RESTART_PAUSE_S
         if not self._is_started:
             if (failure := start(self._nvml)) is not None:
                 return failure
             self._is_started = True
-            self._events = None
         try:
             count = self._nvml.nvmlDeviceGetCount()
-            self._take_events(count)
         except self._nvml.NVMLError as exc:
             self._stop()
             return {"error": f"NVML failed: {exc}", "kind": "other"}
         seen: list[dict[str, Any]] = []
         failed: list[str] = []
         for index in range(count):
+            self._register(index)
+        self._take_events()
+        for index in range(count):
             self._look_at_gpu(index, seen, failed)
-        if failed or any("error" in one for one in seen):
-            self._stop()
+        self._has_failed = bool(failed) or any("error" in one for one in seen)
         return {"devices": seen, "failed": failed}
 
     def _stop(self) -> None:
+        """Stop NVML, with what it had to tell taken; the next look starts it."""
+        self._take_events()
+        for _, events in self._events.values():
+            with suppress(self._nvml.NVMLError):
+                self._nvml.nvmlEventSetFree(events)
+        self._events.clear()
         with suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()
-        self._is_started = False
+        self._is_started = self._has_failed = False
 
     def _look_at_gpu(self, index: int, seen: list[dict[str, Any]], failed: list[str]) -> None:
         """Add what is told of one GPU or its instances."""
@@ -94,11 +110,11 @@ class Watcher:
             self._uuids[index] = [text(self._nvml.nvmlDeviceGetUUID(handle)) for handle, _ in handles]
         except self._nvml.NVMLError as exc:
             known = self._uuids.get(index, [])
-            seen += [{"uuid": uuid, "error": str(exc), "xid": self._xids.get(index)} for uuid in known]
+            seen += [{"uuid": uuid, "error": str(exc), "xid": self._xid(index)} for uuid in known]
             failed += [] if known else [f"GPU {index}: {exc}"]
             return
         for uuid, (handle, parent) in zip(self._uuids[index], handles, strict=True):
-            seen.append({"uuid": uuid, "xid": self._xids.get(index)})
+            seen.append({"uuid": uuid, "xid": self._xid(index)})
             try:
                 seen[-1] |= self._look_at(uuid, handle, is_instance=handle is not parent)
             except self._nvml.NVMLError as exc:
@@ -178,27 +194,36 @@ class Watcher:
                 return []
             raise
 
-    def _take_events(self, count: int) -> None:
-        """Note critical events of GPUs; where they cannot be had there are none."""
-        try:
-            handles = [self._nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-            if self._events is None:
-                self._events = self._nvml.nvmlEventSetCreate()
-                for handle in handles:
-                    kind = self._nvml.nvmlEventTypeXidCriticalError
-                    self._nvml.nvmlDeviceRegisterEvents(handle, kind, self._events)
-            while True:
-                event = self._nvml.nvmlEventSetWait_v2(self._events, 0)
-                for index, handle in enumerate(handles):
-                    if address(handle) == address(event.device):
-                        self._xids[index] = int(event.eventData)
-        except self._nvml.NVMLError:  # mostly: no more events
+    def _register(self, index: int) -> None:
+        """Ask for the critical events of one GPU, in a set of its own: one that is lost spoils its set.
+
+        Where they cannot be had there are none, and the next look asks again.
+        """
+        if index in self._events:
             return
+        with suppress(self._nvml.NVMLError):
+            handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+            self._boards[index] = text(self._nvml.nvmlDeviceGetUUID(handle))
+            events = self._nvml.nvmlEventSetCreate()
+            try:
+                kind = self._nvml.nvmlEventTypeXidCriticalError
+                self._nvml.nvmlDeviceRegisterEvents(handle, kind, events)
+            except self._nvml.NVMLError:
+                self._nvml.nvmlEventSetFree(events)
+                return
+            self._events[index] = self._boards[index], events
 
+    def _take_events(self) -> None:
+        """Note critical events; one that a program caused replaces none: the other may end a GPU."""
+        for uuid, events in self._events.values():
+            with suppress(self._nvml.NVMLError):  # mostly: no more events
+                while True:
+                    xid = int(self._nvml.nvmlEventSetWait_v2(events, 0).eventData)
+                    if xid not in PROGRAM_XIDS or uuid not in self._xids:
+                        self._xids[uuid] = xid
 
-def address(handle: Any) -> int | None:
-    """Return what makes two handles the same."""
-    return ctypes.cast(handle, ctypes.c_void_p).value
+    def _xid(self, index: int) -> int | None:
+        return self._xids.get(self._boards.get(index, ""))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from worker.clock import SystemClock
 from worker.config import AgentConfig
 from worker.executor.outcome import Outcome, RunError
 from worker.machine.facts import Gpu
+from worker.machine.gpu_look import DeviceLook, Look
 from worker.machine.gpu_watch import GpuWatch
 
 CONFIG = AgentConfig(state_dir=Path("/nowhere"))
@@ -97,3 +99,37 @@ def test_where_nvml_does_not_answer_no_gpu_is_given() -> None:
         assert not await gpus.are_well(["GPU-1"])
 
     asyncio.run(live())
+
+
+class Told(GpuWatch):
+    """A watch that a test feeds with looks."""
+
+    def __init__(self) -> None:
+        """All is well."""
+        super().__init__({}, SystemClock(), program=["/nonexistent"])
+        self.error = None
+        self.listeners: list[Callable[[Look], None]] = []
+
+    def listen(self, listener: Callable[[Look], None]) -> Callable[[], None]:
+        """Remember who is to be told."""
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def tell(self, **fields: Any) -> None:
+        """Tell of the L4."""
+        for listener in self.listeners:
+            listener(Look(devices=(DeviceLook(uuid="GPU-1", **fields),)))
+
+
+def test_a_critical_event_is_known_until_the_agent_starts_again() -> None:
+    """A helper that was killed and started anew knows none of what the one before saw."""
+    watch = Told()
+    gpus = Gpus(machine(L4), CONFIG, watch)
+    watch.tell(xid=43)
+    assert gpus.trouble("GPU-1") is None
+    watch.tell(error="GPU is lost", xid=79)
+    assert gpus.trouble("GPU-1") == "GPU is lost"
+    watch.tell()
+    watch.tell(xid=31)
+    assert "Xid 79" in str(gpus.trouble("GPU-1"))
+    assert gpus.take(needing(gpus=1)) is None

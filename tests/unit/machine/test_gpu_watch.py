@@ -175,6 +175,56 @@ def test_a_critical_event_is_kept(fake: FakeNvml) -> None:
     watched(fake, main)
 
 
+def test_an_event_that_a_program_caused_does_not_hide_one_of_a_sick_gpu(fake: FakeNvml) -> None:
+    """A GPU that falls off the bus takes its programs with it, and they have events of their own."""
+    fake.put(gpu(0))
+
+    async def main(watch: GpuWatch) -> None:
+        await look(watch)
+        seen = []
+        for line in ("gpu 0 xid 31", "gpu 0 xid 79", "gpu 0 xid 43", "gpu 0 xid 48"):
+            fake.add(line)
+            seen.append((await first(watch)).xid)
+        assert seen == [31, 79, 79, 48]
+
+    watched(fake, main)
+
+
+@pytest.mark.parametrize("is_from_the_start", [True, False])
+def test_a_gpu_that_fails_at_each_look_costs_no_event_of_another(
+    fake: FakeNvml, is_from_the_start: bool
+) -> None:
+    """NVML is not started anew for it each time: what happens while it is shut down is told to nobody."""
+    lost = "gpu 0 error 15"
+    fake.put(gpu(0) + gpu(1) + (f"{lost}\n" if is_from_the_start else ""))
+
+    async def main(watch: GpuWatch) -> None:
+        await look(watch)
+        if not is_from_the_start:
+            fake.add(lost)
+        for _ in range(2):  # the second starts NVML anew
+            await look(watch)
+        fake.add("gpu 1 xid 79")
+        assert (await look(watch)).devices[-1].xid == 79
+
+    watched(fake, main)
+
+
+def test_events_are_taken_before_nvml_is_started_anew(fake: FakeNvml) -> None:
+    """The one that came since the look that failed is told."""
+    fake.put(gpu(0) + gpu(1))
+
+    async def main(watch: GpuWatch) -> None:
+        await look(watch)
+        fake.put(gpu(0, "error 999") + gpu(1))
+        while (await look(watch)).devices[0].error is None:
+            pass
+        fake.put(gpu(0) + gpu(1, "xid 79"))
+        assert [one.xid for one in (await look(watch)).devices] == [None, 79]
+
+    watched(fake, main)
+
+
 @pytest.mark.parametrize(("code", "word"), [(9, "Driver Not Loaded"), (18, "mismatch"), (4, "Permission")])
 def test_an_nvml_that_does_not_start_says_why_and_is_tried_again(
     fake: FakeNvml, code: int, word: str
