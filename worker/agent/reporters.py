@@ -72,8 +72,13 @@ class Reporters:
         job_id: str | None,
         on_lost: Callable[[str], None],
         lease: Lease | None = None,
+        *,
+        has_run_here: bool = True,
     ) -> Reporter:
-        """Return the reporter of a run; `on_lost` is told why, when the run is not ours any more."""
+        """Return the reporter of a run; `on_lost` is told why, when the run is not ours any more.
+
+        A run that has not run here (`has_run_here`) is told nothing of this machine.
+        """
         return Reporter(
             self._api,
             self._clock,
@@ -82,7 +87,7 @@ class Reporters:
             report_interval_s=self._times.report_interval_s,
             heartbeat_s=self._times.heartbeat_s,
             lag_s=self._times.lag_s,
-            machine=self._machine,
+            machine=self._machine if has_run_here else dict,
             on_answer=lambda answer: self._jobs.note(job_id, answer.scheduler_state),
             on_lost=on_lost,
             lease=lease,
@@ -99,7 +104,8 @@ class Reporters:
         identity = our_identity(entry, run)
         if identity is None or run.raw.get("stoppedAt"):
             return identity is None
-        reporter = self.reporter(run, identity, entry.job_id, lambda _: None)
+        # The machine may be another one since: a folder that moved, a node that was resized.
+        reporter = self.reporter(run, identity, entry.job_id, lambda _: None, has_run_here=False)
         if entry.usage is not None:
             reporter.note(UsageEvent(entry.usage))
         saying.begin(reporter)
