@@ -97,6 +97,7 @@ class ChildTask:
         try:
             if (ready := self._link.ready) is not None:
                 self._pilot.limits.ready(ready.limits, self._clock.mono())
+            self._link.begin()
             self._link.send(self._assign)
             if ready is not None:
                 self.heard.tell_start()

@@ -65,7 +65,7 @@ class Children:
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
         try:
             link.open()
-            link.send(Load(key.type, key.target, link.life.minder_pid, key.gpus))
+            link.load = Load(key.type, key.target, link.life.minder_pid, key.gpus)
         except BaseException:
             await to_the_end(link.end())
             raise

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from worker.executor.channel import ChannelError, encode_frame, up_reader
 from worker.executor.evidence import Exit, Overrun
-from worker.executor.frames import Down, Ready, Up
+from worker.executor.frames import Down, Load, Ready, Up
 from worker.executor.spawn import Spawned
 
 __all__ = ["ChildLink", "Listener"]
@@ -52,6 +52,7 @@ class ChildLink:
         self.life = spawned.life
         self.pid = spawned.life.pid
         self.listener: Listener | None = None
+        self.load: Load | None = None  # not sent yet: what it is to import with its first run
         self.ready: Ready | None = None
         self.runs = 0
         self.secrets: dict[str, None] = {}  # told by runs; a later one of the same process may know them too
@@ -87,6 +88,12 @@ class ChildLink:
         self._loop.add_reader(self._socket, self._on_channel)
         for descriptor in self._outputs:
             self._loop.add_reader(descriptor, self._on_output, descriptor)
+
+    def begin(self) -> None:
+        """Have a new child import its handler: once the run is measured, to which that belongs."""
+        load, self.load = self.load, None
+        if load is not None:
+            self.send(load)
 
     def send(self, frame: Down) -> None:
         """Send a frame; what the socket does not take at once follows by itself.

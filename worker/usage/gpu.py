@@ -91,8 +91,9 @@ class DeviceLedger:
     """One device of one run, fed with looks in order; a look whose samples are older changes nothing."""
 
     def __init__(self, uuid: str, started_us: int) -> None:
-        """Begin with nothing seen."""
+        """Begin with nothing seen; looks from `started_us` on tell of the run."""
         self.uuid = uuid
+        self.first_us = started_us  # looks since then tell how the run found the device
         self.started_us = started_us
         self.ended_us: int | None = None  # set before the last look
         self.device_busy_us = 0.0
@@ -111,6 +112,13 @@ class DeviceLedger:
         self.reasons: dict[str, str] = {}
         self.error: str | None = None
 
+    def begin(self, started_us: int) -> None:
+        """Know when the run began; how busy the device was before does not count."""
+        self.started_us = started_us
+        self.device_busy_us, self.device_covered_us = 0.0, 0
+        self.process_busy_us, self.process_covered_us = 0.0, 0
+        self.first_energy = self.last_energy
+
     def take(self, device: DeviceLook, owner: Callable[[int], Owner]) -> bool:
         """Take one look; return whether it told of the device during the run."""
         if device.error is not None:
@@ -119,7 +127,7 @@ class DeviceLedger:
         self.looks += 1
         self.is_instance = device.is_instance
         self.reasons |= device.reasons
-        is_told = device.at_us >= self.started_us
+        is_told = device.at_us >= self.first_us
         if is_told:
             self._take_processes(device, owner)
             self._take_energy(device)
@@ -159,4 +167,13 @@ class DeviceLedger:
         if device.energy_mj is None:
             return
         self.last_energy = (device.at_us, device.energy_mj)
-        self.first_energy = self.first_energy or self.last_energy
+        first = self.first_energy or self.last_energy
+        if first[0] < self.started_us < device.at_us:
+            first = (self.started_us, energy_at(self.started_us, first, self.last_energy))
+        self.first_energy = first
+
+
+def energy_at(at_us: int, before: tuple[int, int], after: tuple[int, int]) -> int:
+    """Return what a counter of energy stood at between two readings, as if it had gone evenly."""
+    part = (at_us - before[0]) / (after[0] - before[0])
+    return round(before[1] + part * (after[1] - before[1]))

@@ -50,6 +50,11 @@ class GpuLedger:
         self._peak_run_bytes: int | None = 0  # None: a process did not tell
         self._peak_used_bytes: int | None = None
 
+    def begin(self, started_us: int) -> None:
+        """Know when the run began, where it did after what was said at first."""
+        for ledger in self._devices:
+            ledger.begin(started_us)
+
     def take(self, look: Look, owner: Callable[[int], Owner]) -> None:
         """Take a look; looks come in order, and each is taken once."""
         told = [self._take_device(ledger, look, owner) for ledger in self._devices]

@@ -51,7 +51,7 @@ class GpuMeter:
         is_exclusive: bool,
         owner: Callable[[int], Owner] | None = None,
     ) -> None:
-        """Begin to listen."""
+        """Begin to listen; `begin` follows the first look."""
         self._source = source
         self._clock = clock
         self._owner = owner or owner_below(pid)
@@ -63,6 +63,11 @@ class GpuMeter:
     async def look(self) -> None:
         """Have a look now, for as little as it takes."""
         await self._source.look_now(LAST_LOOK_S)
+
+    def begin(self) -> None:
+        """Take that the run begins now; a look since the meter was made tells how it found the GPUs."""
+        self._started = (now_us(self._clock), self._clock.mono())
+        self._ledger.begin(self._started[0])
 
     async def end(self) -> None:
         """Take that the run ended now, and its last samples where they come soon."""
@@ -93,11 +98,14 @@ class RunMeters:
         self._gpus = gpus
 
     async def start(self) -> Usage:
-        """Begin; return what was consumed so far."""
-        usage = self._meter.start()
+        """Begin, once the GPUs were looked at; return what was consumed so far.
+
+        The wait for that look is the agent's, and no time of the run.
+        """
         if self._gpus is not None:
             await self._gpus.look()
-        return self._with_gpus(usage)
+            self._gpus.begin()
+        return self._with_gpus(self._meter.start())
 
     def sample(self, *, is_last: bool = False) -> Usage:
         """Return what was consumed so far; see `Meter`."""

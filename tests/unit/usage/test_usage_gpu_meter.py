@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from worker.clock import SystemClock
-from worker.machine.gpu_look import Look
+from worker.machine.gpu_look import DeviceLook, Look
 from worker.usage.gpu import Owner
 from worker.usage.gpu_meter import GpuAccounts, GpuMeter, RunMeters, is_first_namespace, owner_below
 from worker.usage.meter import Meter
@@ -112,3 +112,64 @@ def test_shares_of_gpus_are_counted_and_nothing_is_heard_after_the_end() -> None
 
     asyncio.run(live())
     assert (source.listeners, source.asked) == ([], 2)
+
+
+class Ticking:
+    """A clock that goes when a test says so; both times alike."""
+
+    def __init__(self) -> None:
+        """At 100 s."""
+        self.at_s = 100.0
+
+    def now(self) -> datetime:
+        """The time of day."""
+        return datetime.fromtimestamp(self.at_s, UTC)
+
+    def mono(self) -> float:
+        """The same."""
+        return self.at_s
+
+
+class Slow(Source):
+    """Each look takes its time; the GPU is busy all the time, at a kW."""
+
+    def __init__(self, clock: Ticking, took_s: float) -> None:
+        """Ask the clock."""
+        super().__init__()
+        self.clock = clock
+        self.took_s = took_s
+        self.since_us = 0
+
+    async def look_now(self, limit_s: float) -> Look | None:
+        """Look at once, and answer late."""
+        at_us = round(self.clock.at_s * 1e6)
+        self.clock.at_s += self.took_s
+        device = DeviceLook(
+            uuid="GPU-1", at_us=at_us, since_us=self.since_us, looked_before_us=self.since_us,
+            samples=((at_us, 100),), process_samples=(), processes=(), energy_mj=at_us,
+        )  # fmt: skip
+        self.since_us = at_us
+        for listener in self.listeners:
+            listener(Look(devices=(device,)))
+        return Look(devices=(device,))
+
+
+def test_the_wait_for_the_first_look_is_no_time_of_the_run() -> None:
+    """The figures of time begin after it, at one moment, and so does the energy."""
+    clock = Ticking()
+    source = Slow(clock, took_s=0.75)
+    accounts = GpuAccounts(source, clock, shares={}, runs_per_gpu=1)
+
+    async def live() -> None:
+        meters = RunMeters(Meter(os.getpid(), clock, gpus=1), accounts.meter(os.getpid(), ["GPU-1"]))
+        assert (await meters.start()).wall_s == 0.0
+        clock.at_s += 1.0
+        source.took_s = 0.0
+        usage = await meters.finish()
+        meters.close()
+        assert (usage.wall_s, usage.gpu_allocated_s) == (1.0, 1.0)
+        assert (usage.gpu_busy_s, usage.coverage["gpu_busy_s"]) == (1.0, 1.0)
+        assert usage.gpu_energy_j == pytest.approx(1000.0)
+        assert "gpu_energy_j" not in usage.reasons
+
+    asyncio.run(live())
