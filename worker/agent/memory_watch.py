@@ -49,11 +49,15 @@ class MemoryWatch:
         if self._min_bytes == 0 and not self._max_percent:
             return
         while True:
-            self.take(await asyncio.to_thread(self._read))
+            try:
+                state, problem = await asyncio.to_thread(self._read), None
+            except Exception as exc:  # noqa: BLE001 - no thread can be had: what holds now must not for ever
+                state, problem = MemoryState(None, None), f"{type(exc).__name__}: {exc}"
+            self.take(state, problem)
             await asyncio.sleep(LOOK_INTERVAL_S)
 
-    def take(self, state: MemoryState) -> None:
-        """Hold, or let go on; what cannot be read holds nothing."""
+    def take(self, state: MemoryState, problem: str | None = None) -> None:
+        """Hold, or let go on; what cannot be read, because of a problem perhaps, holds nothing."""
         ratio = RESUME_RATIO if ROOM in self._held else 1.0
         hint = "it is what other programs leave; lower MILLHAND_MIN_MEMORY, or run fewer at once"
         self._hold(ROOM, lack_of_room(state.room, self._min_bytes, ratio), hint)
@@ -62,9 +66,8 @@ class MemoryWatch:
         self._hold(SPEED, lack_of_speed(state.pressure, self._max_percent, ratio), hint)
         is_blind = state.room is None and state.pressure is None
         if is_blind and not self._is_blind:
-            log.warning(
-                "memory.unknown", hint="claims are not held for want of memory: it cannot be read here"
-            )
+            hint = "claims are not held for want of memory: it cannot be read here"
+            log.warning("memory.unknown", problem=problem, hint=hint)
         self._is_blind = is_blind
 
     def _hold(self, name: str, reason: str | None, hint: str) -> None:

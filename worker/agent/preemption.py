@@ -73,7 +73,7 @@ class PreemptionWatch:
         """Ask one source again and again; what is no answer concludes nothing, and is told once."""
         told, bound_s = "", PROBLEM_BASE_S
         while True:
-            look = await source.look()
+            look = await look_at(source)
             if look.problem:
                 if look.problem != told:
                     told = look.problem
@@ -139,3 +139,11 @@ class PreemptionWatch:
             self._holds.hold(HOLDER, "; ".join(sorted(reasons)), hint)
         else:
             self._holds.lift(HOLDER)
+
+
+async def look_at(source: Source) -> Look:
+    """Ask a source once; what fails on this side (no thread can be had) is a problem, and no end."""
+    try:
+        return await source.look()
+    except Exception as exc:  # noqa: BLE001 - the watch of the others must go on, too
+        return Look(problem=f"{type(exc).__name__}: {exc}")

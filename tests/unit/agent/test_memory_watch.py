@@ -143,3 +143,26 @@ def test_a_limit_of_nothing_is_never_looked_at() -> None:
         raise AssertionError("it was looked at")
 
     asyncio.run(MemoryWatch(Holds(), min_bytes=0, max_percent=0.0, read=read).run())
+
+
+def test_a_look_that_fails_ends_neither_the_watch_nor_leaves_a_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be had nobody knows of the memory: that holds nothing, and is told once."""
+    holds = Holds()
+    held: list[bool] = []  # before each look
+
+    async def look(read: Any) -> MemoryState:
+        held.append(holds.is_held)
+        if len(held) in (2, 3):
+            raise RuntimeError("can't start new thread")
+        return MemoryState(CALM, room(1))
+
+    async def main() -> None:
+        async with asyncio.timeout(9.0):  # five looks
+            await MemoryWatch(holds, min_bytes=100 * MIB, max_percent=20.0).run()
+
+    monkeypatch.setattr(asyncio, "to_thread", look)  # what fails; and threads know no virtual time
+    with capture_logs() as logs, pytest.raises(TimeoutError):
+        run_virtual(main())
+    assert held == [False, True, False, False, True]
+    (told,) = [one for one in logs if one["event"] == "memory.unknown"]
+    assert "can't start new thread" in told["problem"]

@@ -239,3 +239,33 @@ def test_an_agent_that_holds_claims_goes_on_with_what_runs_and_claims_again_afte
     held, done = watched(sky, world, main)
     assert held <= 3  # what was claimed before the first look
     assert done == 9
+
+
+def test_a_look_that_fails_is_a_problem_of_its_source() -> None:
+    """The watch goes on, and is told of the end later."""
+
+    class Broken(Sky):
+        """No thread can be had for some looks."""
+
+        name = "broken sky"
+
+        async def look(self) -> Look:
+            """Fail, or tell."""
+            self.looks += 1
+            if self.looks <= 2:
+                raise RuntimeError("can't start new thread")
+            return self.look_now
+
+    async def main(stage: Stage) -> tuple[bool, bool]:
+        broken = Broken()
+        broken.look_now = Look((END,))
+        watching = asyncio.create_task(stage.watch.run([broken]))
+        await asyncio.sleep(20.0)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        return stage.holds.is_held, stage.drain.is_requested
+
+    with capture_logs() as logs:
+        assert play(main) == (True, True)
+    (told,) = [one for one in logs if one["event"] == "preemption.unknown"]
+    assert "can't start new thread" in told["problem"]
