@@ -139,7 +139,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         kind=kind_of(config, kinds),
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
-        watches=watches_of(config, clouds, live, clock, random),
+        watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
     )
     agent = assemble(parts, config)
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once

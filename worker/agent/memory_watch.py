@@ -35,12 +35,17 @@ class MemoryWatch:
         min_bytes: int | None,
         max_percent: float,
         read: Callable[[], MemoryState] = read_memory_state,
+        on_short: Callable[[], None] = lambda: None,
     ) -> None:
-        """Hold below `min_bytes` of available memory (None: the usual), above `max_percent` of pressure."""
+        """Hold below `min_bytes` of available memory (None: the usual), above `max_percent` of pressure.
+
+        `on_short` is called at each look while it holds: what the agent keeps for later is to be let go.
+        """
         self._holds = holds
         self._min_bytes = min_bytes
         self._max_percent = max_percent
         self._read = read
+        self._on_short = on_short
         self._is_blind = False
         self._held: set[str] = set()
 
@@ -59,11 +64,14 @@ class MemoryWatch:
     def take(self, state: MemoryState, problem: str | None = None) -> None:
         """Hold, or let go on; what cannot be read, because of a problem perhaps, holds nothing."""
         ratio = RESUME_RATIO if ROOM in self._held else 1.0
-        hint = "it is what other programs leave; lower MILLHAND_MIN_MEMORY, or run fewer at once"
+        hint = "runs and other programs hold it, idle processes of the agent are let go; run fewer at once,"
+        hint += " or lower MILLHAND_MIN_MEMORY"
         self._hold(ROOM, lack_of_room(state.room, self._min_bytes, ratio), hint)
         ratio = CALM_RATIO if SPEED in self._held else 1.0
         hint = "run fewer at once, or give the machine more memory; MILLHAND_MEMORY_PRESSURE is the limit"
         self._hold(SPEED, lack_of_speed(state.pressure, self._max_percent, ratio), hint)
+        if self._held:
+            self._on_short()
         is_blind = state.room is None and state.pressure is None
         if is_blind and not self._is_blind:
             hint = "claims are not held for want of memory: it cannot be read here"

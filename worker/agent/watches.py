@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from worker.agent.drain import Drain
@@ -18,9 +19,15 @@ __all__ = ["watches_of"]
 
 
 def watches_of(
-    config: AgentConfig, clouds: Clouds, facts: LiveFacts, clock: Clock, random: Random
+    config: AgentConfig,
+    clouds: Clouds,
+    facts: LiveFacts,
+    clock: Clock,
+    random: Random,
+    *,
+    let_idle_go: Callable[[], None],
 ) -> tuple[Watch, ...]:
-    """Return what goes on beside the work."""
+    """Return what goes on beside the work; `let_idle_go` gives back memory that no run needs."""
 
     async def late_facts(drain: Drain, holds: Holds) -> None:
         await facts.complete(random)
@@ -38,7 +45,12 @@ def watches_of(
         await watch.run(sources_of(cloud, clouds.gce, has_gpus=facts.has_gpus, now=clock.now))
 
     async def memory(drain: Drain, holds: Holds) -> None:
-        watch = MemoryWatch(holds, min_bytes=config.min_memory_bytes, max_percent=config.memory_pressure)
+        watch = MemoryWatch(
+            holds,
+            min_bytes=config.min_memory_bytes,
+            max_percent=config.memory_pressure,
+            on_short=let_idle_go,
+        )
         await watch.run()
 
     return late_facts, preemption, memory

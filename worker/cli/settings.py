@@ -104,7 +104,8 @@ AGENT_SETTINGS: Final = (
     Setting(name="load_timeout", type=TIME_LIMIT, default=AGENT["load_timeout_s"], metavar="TIME",
             help="How long the import of a handler and its setup may take."),
     Setting(name="child_idle", type=DURATION, default=AGENT["child_idle_s"], metavar="TIME",
-            help="How long a warm process is kept without a run, with all that it has loaded."),
+            help="How long a warm process is kept without a run, with all that it has loaded; while memory is"
+                 " short, not at all."),
     Setting(name="keep_output", type=click.Choice(["all", "failed", "none"]), default=AGENT["keep_output"],
             help="Which runs' stdout and stderr are stored as files; lines are shown all the same."),
     Setting(name="output", type=BYTES, default=AGENT["output_bytes"], default_text="8 MiB", metavar="SIZE",

@@ -86,10 +86,14 @@ class Children:
         elif fate is Fate.LEAVE:
             self._leaving.let_go(link)
 
-    async def aclose(self) -> None:
-        """End every child."""
+    def let_idle_go(self) -> None:
+        """Let every child go that is kept for a later run."""
         for link in self._warm.take_all():
             self._leaving.let_go(link)
+
+    async def aclose(self) -> None:
+        """End every child."""
+        self.let_idle_go()
         await self._leaving.aclose()
 
     def _is_alone(self, link: ChildLink) -> bool:

@@ -161,6 +161,10 @@ class ProcessExecutor:
             if not is_removed(workdir):
                 await to_the_end(self._workdirs.leave(workdir, assignment, error))
 
+    def let_idle_go(self) -> None:
+        """Let the children go that have no run; others have the memory that they hold."""
+        self._children.let_idle_go()
+
     async def aclose(self) -> None:
         """End every child; may be called again, and goes on where a caller is cancelled."""
         if self._closing is None:

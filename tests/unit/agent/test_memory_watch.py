@@ -85,6 +85,21 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
     assert all(one["hint"] for one in logs if one["event"] == "claims.held")
 
 
+def test_what_is_kept_for_later_is_let_go_at_each_look_while_memory_is_short() -> None:
+    """The agent's own idle processes must not hold its claims."""
+    calls: list[bool] = []
+    holds = Holds()
+    watch = MemoryWatch(
+        holds, min_bytes=100 * MIB, max_percent=20.0, on_short=lambda: calls.append(holds.is_held)
+    )
+    counts = []
+    for found, percent in [(4096, 0), (99, 0), (105, 0), (111, 0), (111, 30), (111, 9)]:
+        watch.take(MemoryState(Pressure(percent, "psi"), room(found)))
+        counts.append(len(calls))
+    assert counts == [0, 1, 2, 2, 3, 3]
+    assert all(calls)
+
+
 def test_where_nothing_can_be_read_claims_go_on() -> None:
     """That is told once."""
     holds = Holds()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.executor.bench import bench, is_running, open_descriptors, within_limit
 from worker.api.wire import ErrorKind, ResultCode
-from worker.executor.executor import ProgressEvent
+from worker.executor.executor import Event, ProgressEvent
 
 
 def test_a_warm_child_serves_again(tmp_path: Path) -> None:
@@ -120,6 +120,30 @@ def test_an_idle_child_that_dies_is_reaped_and_replaced(tmp_path: Path) -> None:
             os.kill(pid, 9)
             await it.wait_for_children(0)
             assert (await it.run("identity")).code is ResultCode.SUCCESS
+
+    within_limit(scenario())
+
+
+def test_idle_children_can_be_let_go_and_those_with_a_run_stay(tmp_path: Path) -> None:
+    """Before their time; the next run of their type gets a new one."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            first = (await it.run("identity")).value
+            seen: list[int] = []
+
+            def let_go(event: Event) -> None:
+                if not seen and isinstance(event, ProgressEvent):
+                    it.executor.let_idle_go()
+                    seen.append(it.spawner.pids[-1])
+
+            running = await it.run("tell", on_event=let_go)
+            assert (running.code, len(seen)) == (ResultCode.SUCCESS, 1)
+            await it.wait_for_children(1)
+            assert it.spawner.left == seen
+            it.executor.let_idle_go()
+            await it.wait_for_children(0)
+            assert (await it.run("identity")).value["pid"] not in {first["pid"], *seen}
 
     within_limit(scenario())
 
