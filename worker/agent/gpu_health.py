@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.machine.gpu_look import PROGRAM_XIDS, DeviceLook
-from worker.usage.gpu import Owner
+from worker.usage.gpu import Owner, sizes_by_pid
 
 __all__ = ["ailment", "fatal_event"]
 
@@ -45,7 +45,7 @@ def taken_by_others(device: DeviceLook, owner: Callable[[int], Owner]) -> str | 
     for one, whose in processes:
         if whose is Owner.STRANGER and not one.is_graphics:
             return f"process {one.pid}, which is not of this agent, computes on it"
-    sizes = [one.bytes for one, whose in processes if whose is Owner.RUN]
+    sizes = sizes_by_pid(one for one, whose in processes if whose is Owner.RUN).values()
     is_known = device.processes is not None and Owner.HIDDEN not in (whose for _, whose in processes)
     if not is_known or None in sizes or device.memory_used_bytes is None or not device.memory_total_bytes:
         return None

@@ -12,13 +12,13 @@ Two methods of NVML, and each holds under conditions only:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from worker.machine.gpu_look import DeviceLook
+from worker.machine.gpu_look import DeviceLook, GpuProcess
 
-__all__ = ["DeviceLedger", "Owner", "Span", "device_busy_us", "process_busy_us"]
+__all__ = ["DeviceLedger", "Owner", "Span", "device_busy_us", "process_busy_us", "sizes_by_pid"]
 
 PERIOD_MAX_US: Final = 2_000_000  # a sample tells of 1/6 to 1 s (nvml.h); after more, something was missed
 
@@ -87,12 +87,25 @@ def overlap_us(begin_us: int, end_us: int, started_us: int, ended_us: int | None
     return max(0, last_us - max(begin_us, started_us))
 
 
+def sizes_by_pid(processes: Iterable[GpuProcess]) -> dict[int, int | None]:
+    """Return the memory of each process: one that computes and draws is told twice, with all that it has."""
+    sizes: dict[int, int | None] = {}
+    for one in processes:
+        before = sizes.get(one.pid, 0)
+        sizes[one.pid] = None if before is None or one.bytes is None else max(before, one.bytes)
+    return sizes
+
+
 class DeviceLedger:
     """One device of one run, fed with looks in order; a look whose samples are older changes nothing."""
 
-    def __init__(self, uuid: str, started_us: int) -> None:
-        """Begin with nothing seen; looks from `started_us` on tell of the run."""
+    def __init__(self, uuid: str, started_us: int, *, sees_all_pids: bool) -> None:
+        """Begin with nothing seen; looks from `started_us` on tell of the run.
+
+        `sees_all_pids`: a process on the device is told of, whatever namespace it is in.
+        """
         self.uuid = uuid
+        self._sees_all_pids = sees_all_pids
         self.first_us = started_us  # looks since then tell how the run found the device
         self.started_us = started_us
         self.ended_us: int | None = None  # set before the last look
@@ -106,7 +119,7 @@ class DeviceLedger:
         self.run_bytes: int | None = None  # of the run's processes, at the last look; None: not told
         self.ours: frozenset[int] = frozenset()  # pids that were the run's
         self.stranger: int | None = None  # the first pid that was not
-        self.is_hidden = False  # a pid could not be told whose it is
+        self.is_hidden = False  # a pid could not be told whose it is, or was not told at all
         self.is_instance = False
         self.looks = 0
         self.reasons: dict[str, str] = {}
@@ -131,11 +144,12 @@ class DeviceLedger:
         if is_told:
             self._take_processes(device, owner)
             self._take_energy(device)
-        if device.samples is not None:
-            window = (device.since_us, self.started_us, self.ended_us)
-            span = device_busy_us(device.samples, *window)
-            self.device_busy_us += span.busy_us
-            self.device_covered_us += span.covered_us
+        span = device_busy_us(device.samples or (), device.since_us, self.started_us, self.ended_us)
+        self.device_busy_us += span.busy_us
+        self.device_covered_us += span.covered_us
+        if is_told and not self._sees_all_pids and not self._is_over(device):
+            is_idle = device.samples is not None and not span.busy_us
+            self.is_hidden |= device.processes == () and not is_idle
         span = process_busy_us(device, self.ours, self.started_us, self.ended_us)
         self.process_busy_us += span.busy_us
         self.process_covered_us += span.covered_us
@@ -149,15 +163,17 @@ class DeviceLedger:
         self.used_bytes, self.run_bytes = device.memory_used_bytes, None
         if device.processes is None:
             return
-        is_over = self.ended_us is not None and device.at_us >= self.ended_us
         owners = {one.pid: self._owner(one.pid, owner) for one in device.processes}
         self.ours |= {pid for pid, whose in owners.items() if whose is Owner.RUN}
-        if not is_over:
+        if not self._is_over(device):
             strangers = (pid for pid, whose in owners.items() if whose is Owner.STRANGER)
             self.stranger = self.stranger or next(strangers, None)
             self.is_hidden |= Owner.HIDDEN in owners.values()
-        sizes = [one.bytes for one in device.processes if owners[one.pid] is Owner.RUN]
+        sizes = [size for pid, size in sizes_by_pid(device.processes).items() if owners[pid] is Owner.RUN]
         self.run_bytes = None if None in sizes else sum(size or 0 for size in sizes)
+
+    def _is_over(self, device: DeviceLook) -> bool:
+        return self.ended_us is not None and device.at_us >= self.ended_us
 
     def _owner(self, pid: int, owner: Callable[[int], Owner]) -> Owner:
         """Return whose a pid is; one that was the run's stays that, also when its parent is gone."""

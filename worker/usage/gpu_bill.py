@@ -13,7 +13,10 @@ from worker.usage.gpu import DeviceLedger, Owner, Span
 __all__ = ["GpuFigures", "GpuLedger"]
 
 COVERED_MIN: Final = 0.9  # of the wall time; below it a figure says that it is partial
-HIDDEN: Final = "pids on the GPU are of another namespace: whether the run had it alone could not be checked"
+HIDDEN: Final = (
+    "pids on the GPU are of another namespace, or hidden by it: whether the run had it alone could not be"
+    " checked"
+)
 INSTANCE: Final = "NVML does not measure instances of MIG"
 NO_LOOK: Final = "no look at the GPU fell into the run"
 NO_SAMPLE: Final = "no sample of the GPU fell into the run"
@@ -43,9 +46,19 @@ class GpuFigures(Struct, frozen=True, kw_only=True):
 class GpuLedger:
     """The GPUs of one run."""
 
-    def __init__(self, uuids: Sequence[str], started_us: int, *, is_exclusive: bool) -> None:
-        """Begin; `is_exclusive`: no other run is given these GPUs meanwhile."""
-        self._devices = [DeviceLedger(uuid, started_us) for uuid in uuids]
+    def __init__(
+        self, uuids: Sequence[str], started_us: int, *, is_exclusive: bool, sees_all_pids: bool = True
+    ) -> None:
+        """Begin.
+
+        Args:
+            uuids: of the GPUs.
+            started_us: of the run.
+            is_exclusive: no other run is given these GPUs meanwhile.
+            sees_all_pids: this process is in the first namespace of pids: none on a GPU is kept from it.
+        """
+        self._devices = [DeviceLedger(uuid, started_us, sees_all_pids=sees_all_pids) for uuid in uuids]
+        self._is_seen = False  # a look told of all at once
         self._is_exclusive = is_exclusive
         self._peak_run_bytes: int | None = 0  # None: a process did not tell
         self._peak_used_bytes: int | None = None
@@ -60,6 +73,7 @@ class GpuLedger:
         told = [self._take_device(ledger, look, owner) for ledger in self._devices]
         if not all(told):
             return
+        self._is_seen = True
         sizes = [ledger.run_bytes for ledger in self._devices]
         if self._peak_run_bytes is not None:
             self._peak_run_bytes = None if None in sizes else max(self._peak_run_bytes, total(sizes))
@@ -109,7 +123,7 @@ class GpuLedger:
         made.note("gpu_busy_s", covered_us, HIDDEN if self._is_hidden() else "", self._unseen(missing, ""))
 
     def _bill_memory(self, made: Made, missing: str | None) -> None:
-        if not all(ledger.looks for ledger in self._devices):
+        if not self._is_seen:
             made.reasons["gpu_peak_bytes"] = self._unseen(missing)
         elif self._peak_run_bytes is not None and not self._is_hidden():
             made.peak_bytes = self._peak_run_bytes
@@ -196,7 +210,7 @@ def busy_of(ledger: DeviceLedger, is_exclusive: bool, missing: str | None) -> tu
         if name in ledger.reasons:
             return f"{why_not}; {what}: {ledger.reasons[name]}"
     if ledger.is_hidden:
-        return f"{why_not}; pids on it are of another namespace"
+        return f"{why_not}; pids on it are of another namespace, or hidden by it"
     return "process_sm_samples", Span(ledger.process_busy_us, ledger.process_covered_us)
 
 

@@ -57,7 +57,12 @@ class GpuMeter:
         self._owner = owner or owner_below(pid)
         self._started = (now_us(clock), clock.mono())
         self._ended: tuple[int, float] | None = None
-        self._ledger = GpuLedger(tuple(uuids), self._started[0], is_exclusive=is_exclusive)
+        self._ledger = GpuLedger(
+            tuple(uuids),
+            self._started[0],
+            is_exclusive=is_exclusive,
+            sees_all_pids=is_first_namespace(),
+        )
         self._end = source.listen(lambda look: self._ledger.take(look, self._owner))
 
     async def look(self) -> None:

@@ -36,6 +36,13 @@ def look(**fields: Any) -> DeviceLook:
         (look(processes=(GpuProcess(OTHER, 1),)), "process 2, which is not of this agent"),
         (look(memory_used_bytes=7 * GIB), "7.0 of its 24.0 GiB"),
         (look(memory_used_bytes=20 * GIB, processes=(GpuProcess(OURS, 12 * GIB),)), "8.0 of its 24.0 GiB"),
+        (
+            look(
+                memory_used_bytes=20 * GIB,
+                processes=(GpuProcess(OURS, 10 * GIB), GpuProcess(OURS, 10 * GIB, is_graphics=True)),
+            ),
+            "10.0 of its 24.0 GiB",  # one process, told twice
+        ),
     ],
 )
 def test_what_keeps_runs_from_a_gpu_is_said(device: DeviceLook | None, word: str) -> None:

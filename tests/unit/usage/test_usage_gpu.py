@@ -78,9 +78,11 @@ def test_processes_have_their_part_of_what_the_device_was_busy(
     assert process_busy_us(long_ago, frozenset({RUN}), 0, None) == Span(0.0, 0)
 
 
-def billed(*looks: DeviceLook, is_exclusive: bool = True, wall_s: float = 3.0) -> GpuFigures:
+def billed(
+    *looks: DeviceLook, is_exclusive: bool = True, sees_all_pids: bool = True, wall_s: float = 3.0
+) -> GpuFigures:
     """Return the figures of a run from 10 s on, after looks."""
-    ledger = GpuLedger(["GPU-1"], 10 * S, is_exclusive=is_exclusive)
+    ledger = GpuLedger(["GPU-1"], 10 * S, is_exclusive=is_exclusive, sees_all_pids=sees_all_pids)
     for one in looks:
         ledger.take(Look(devices=(one,)), lambda pid: OWNERS[pid])
     ledger.end(round((10 + wall_s) * S))
@@ -108,6 +110,56 @@ def test_a_run_that_has_a_gpu_alone_gets_what_the_device_tells() -> None:
 def test_a_run_that_does_not_use_its_gpu_used_none_of_its_memory() -> None:
     """What the driver keeps for itself is not the run's."""
     assert billed(*looks()).peak_bytes == 0
+
+
+def test_a_process_that_computes_and_draws_has_its_memory_once() -> None:
+    """The driver tells it in both lists; where one has no size, none is known of it."""
+    told = (GpuProcess(RUN, 300), GpuProcess(RUN, 290, is_graphics=True))
+    assert billed(*looks(processes=told)).peak_bytes == 300
+    half = billed(*looks(processes=(GpuProcess(RUN, 300), GpuProcess(RUN, None, is_graphics=True))))
+    assert (half.peak_bytes, half.methods["gpu_peak_bytes"]) == (500, "device_memory_sampled")
+
+
+@pytest.mark.parametrize("at_s", [9.0, None], ids=["before", "never together"])
+def test_no_look_at_all_gpus_during_the_run_leaves_no_peak(at_s: float | None) -> None:
+    """Nobody saw that it used none."""
+    if at_s is not None:
+        seen = billed(device(at_s))
+    else:
+        ledger = GpuLedger(["GPU-1", "GPU-2"], 10 * S, is_exclusive=True)
+        for one in (device(11.0), device(12.0, uuid="GPU-2")):
+            ledger.take(Look(devices=(one,)), lambda pid: OWNERS[pid])
+        seen = ledger.figures(3 * S, None)
+    assert seen.peak_bytes is None
+    assert "gpu_peak_bytes" not in seen.methods
+    assert seen.reasons["gpu_peak_bytes"]
+
+
+def test_a_busy_gpu_on_which_no_pid_is_told_hides_them() -> None:
+    """In a namespace of its own a driver may leave out what is not in it: that is no proof of being alone."""
+    seen = billed(*looks(), sees_all_pids=False)
+    assert (seen.busy_s, seen.methods["gpu_busy_s"]) == (near(1.8), "device_samples_unverified")
+    assert (seen.peak_bytes, seen.methods["gpu_peak_bytes"]) == (500, "device_memory_sampled")
+    assert all("another namespace" in reason for reason in seen.reasons.values())
+    untold = billed(*looks(samples=None, reasons={"samples": "Not Supported"}), sees_all_pids=False)
+    assert untold.methods["gpu_peak_bytes"] == "device_memory_sampled"
+    idle = billed(
+        *[device(10.0 + at, samples=((round((10 + at) * S), 0),)) for at in range(4)], sees_all_pids=False
+    )
+    assert (idle.busy_s, idle.peak_bytes, idle.reasons) == (0.0, 0, {})
+
+
+def test_a_process_that_ended_with_its_run_is_not_missed() -> None:
+    """The last look finds nobody, also in a namespace of its own."""
+    ledger = GpuLedger(["GPU-1"], 10 * S, is_exclusive=True, sees_all_pids=False)
+    for at_s in (11.0, 12.0):
+        seen = device(at_s, processes=(GpuProcess(RUN, 300),))
+        ledger.take(Look(devices=(seen,)), lambda pid: OWNERS[pid])
+    ledger.end(12 * S + S // 2)
+    ledger.take(Look(devices=(device(13.0),)), lambda pid: OWNERS[pid])
+    figures = ledger.figures(5 * S // 2, None)
+    assert figures.methods["gpu_busy_s"] == "device_samples_exclusive"
+    assert figures.peak_bytes == 300
 
 
 def test_a_stranger_on_the_gpu_takes_the_figures_of_the_device_away() -> None:
