@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from worker.agent.activity import Activity
 from worker.agent.attempt import Attempts
 from worker.agent.claim import Claimer
 from worker.agent.drain import Drain
@@ -26,6 +27,7 @@ from worker.agent.reporters import Reporters, ReportTimes
 from worker.agent.server_kind import ServerKind
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
+from worker.agent.survey import Survey
 from worker.agent.undelivered import undelivered
 from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire
@@ -72,6 +74,7 @@ class Agent(Struct, frozen=True):
     supervisor: Supervisor
     recovery: Recovery
     drain: Drain
+    survey: Survey
 
     async def run(self) -> int:
         """Work until drained; returns the exit code."""
@@ -80,6 +83,7 @@ class Agent(Struct, frozen=True):
 
 def assemble(parts: Parts, config: AgentConfig) -> Agent:
     """Wire an agent."""
+    activity, holds = Activity(parts.clock), Holds()
     drain = Drain(parts.clock, config.drain_timeout_s)
     for api in (parts.claim_api, parts.report_api):
         api.end_with(drain)
@@ -95,12 +99,22 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
-    poller = poller_of(parts, config, jobs)
-    reporters = reporters_of(parts, config, runs, jobs, drain)
+    poller = poller_of(parts, config, jobs, activity)
+
+    def took(took_s: float) -> None:
+        drain.answered(took_s)
+        activity.reported()
+
+    reporters = reporters_of(parts, config, runs, jobs, took)
     uploads = Uploads(store=parts.store, spool=parts.spool, journal=parts.journal, random=parts.random)
     storing = Storing(
         uploads, spool=parts.spool, journal=parts.journal, jobs=jobs, drain=drain, deliver=outbox.send
     )
+
+    def settled(task_id: str, is_won: bool) -> None:
+        poller.settle(task_id, is_won=is_won)
+        activity.claimed(is_won)
+
     endings = Endings(
         journal=parts.journal,
         spool=parts.spool,
@@ -121,7 +135,8 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         reporters=reporters,
         endings=endings,
         gpus=parts.gpus,
-        on_settled=lambda task_id, is_won: poller.settle(task_id, is_won=is_won),
+        activity=activity,
+        on_settled=settled,
     )
     supervisor = Supervisor(
         poller=poller,
@@ -134,7 +149,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         journal=parts.journal,
         jobs=jobs,
         drain=drain,
-        holds=Holds(),
+        holds=holds,
         watches=parts.watches,
         slots=config.concurrency,
         exit_when_idle=config.exit_when_idle,
@@ -149,11 +164,26 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         resume=lambda entry: storing.hold(reporters.resume(entry)),
         follow_up=storing.follow_up,
     )
-    return Agent(supervisor, recovery, drain)
+    survey = Survey(
+        clock=parts.clock,
+        pod_id=parts.pod_id,
+        slots=config.concurrency,
+        activity=activity,
+        supervisor=supervisor,
+        poller=poller,
+        outbox=outbox,
+        storing=storing,
+        space=parts.space,
+        holds=holds,
+        journal=parts.journal,
+        drain=drain,
+        gpus=parts.gpus,
+    )
+    return Agent(supervisor, recovery, drain, survey)
 
 
 def reporters_of(
-    parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates, drain: Drain
+    parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates, on_took: Callable[[float], None]
 ) -> Reporters:
     """Return what reports on runs."""
     times = ReportTimes(
@@ -166,7 +196,7 @@ def reporters_of(
         times=times,
         machine=parts.machine,
         jobs=jobs,
-        on_took=drain.answered,
+        on_took=on_took,
     )
 
 
@@ -184,7 +214,7 @@ def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:
     return Claimer(runs, parts.journal, identities, elections, kind=parts.kind, on_kind=parts.on_kind)
 
 
-def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates) -> Poller:
+def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates, activity: Activity) -> Poller:
     """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
     return Poller(
         parts.poll_api,
@@ -200,6 +230,7 @@ def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates) -> Poller:
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,
+        on_poll=activity.polled,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
+from worker.agent.activity import Activity
 from worker.agent.claim import Claim, Claimer
 from worker.agent.drain import Drain
 from worker.agent.ending import Endings
@@ -53,6 +54,7 @@ class Attempts:
         reporters: Reporters,
         endings: Endings,
         gpus: Gpus,
+        activity: Activity,
         on_settled: Callable[[str, bool], None],
     ) -> None:
         """Take the parts; `on_settled` is told when a claim is decided: the task's id, whether it is ours."""
@@ -66,6 +68,7 @@ class Attempts:
         self._reporters = reporters
         self._endings = endings
         self._gpus = gpus
+        self._activity = activity
         self._on_settled = on_settled
 
     async def run(self, task: Task) -> bool:
@@ -110,14 +113,23 @@ class Attempts:
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
         reporting = asyncio.create_task(until_lost(reporter))
+        self._activity.begin(
+            run_id=claim.run.id,
+            task_id=claim.task.id,
+            type_=claim.task.type or "",
+            gpus=gpus,
+            state=reporter.state,
+        )
         try:
             await self._wait_for_lease(lease, stop)
             outcome = await self._outcome(assignment_of(claim, gpus), stop, reporter, lease)
             self._gpus.judge(claim.task.id, gpus, outcome)
+            self._activity.end(claim.run.id, outcome)
         except BaseException:
             await cancel(reporting)
             raise
         finally:
+            self._activity.leave(claim.run.id)
             end_watch()
             end_drain()
         await self._endings.end(claim, outcome, reporter, reporting)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -71,6 +72,11 @@ class FreeSpace:
     def is_short(self) -> bool:
         """Tell whether nothing may be claimed."""
         return bool(self._lack)
+
+    @property
+    def lacks(self) -> Mapping[Path, str]:
+        """What is missing, by the folder: a live, read-only view."""
+        return MappingProxyType(self._lack)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` when there is room again."""

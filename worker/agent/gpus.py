@@ -6,9 +6,10 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 
 import structlog
-from msgspec import structs
+from msgspec import Struct, structs
 
 from worker.agent.errands import cancel
 from worker.agent.gpu_health import ailment, fatal_event
@@ -23,12 +24,32 @@ from worker.machine.gpu_look import Look
 from worker.machine.gpu_watch import GpuWatch
 from worker.usage.gpu_meter import owner_below
 
-__all__ = ["Gpus", "found_gpus"]
+__all__ = ["GpuCondition", "GpuState", "Gpus", "found_gpus"]
 
 FIND_PAUSE_S = 2.0  # before GPUs that were not known are asked for again, doubled each time
 FIND_PAUSE_MAX_S = 60.0
 LOOK_LIMIT_S = 2.0  # of the look before a claim: a GPU that takes longer to answer is not well
 log = structlog.get_logger()
+
+
+class GpuCondition(StrEnum):
+    """Whether a GPU may be given to a run, in one word."""
+
+    FIT = "fit"
+    UNKNOWN = "unknown"  # NVML does not answer
+    UNFIT = "unfit"  # something ails it, or others use it
+    QUARANTINED = "quarantined"  # task after task failed on it at once
+
+
+class GpuState(Struct, frozen=True, kw_only=True):
+    """How one GPU stands now."""
+
+    uuid: str
+    name: str
+    condition: GpuCondition
+    reason: str | None  # why it is given to no run; None where it is fit
+    quarantine_left_s: float | None  # None where it is not in quarantine; 0 while a run tries it
+    free: int  # to how many more runs it could be given, were it fit
 
 
 class Gpus:
@@ -162,6 +183,28 @@ class Gpus:
         if self._watch is not None and self._watch.error is not None:
             return f"its state is not known: {self._watch.error}"
         return self._ailments[uuid] or self._quarantine.reason(uuid)
+
+    def states(self) -> tuple[GpuState, ...]:
+        """Return how each GPU stands; none where they are not known, which `facts.gpus` says."""
+        return tuple(
+            GpuState(
+                uuid=gpu.uuid,
+                name=gpu.name,
+                condition=self._condition(gpu.uuid),
+                reason=self.trouble(gpu.uuid),
+                quarantine_left_s=self._quarantine.left_s(gpu.uuid),
+                free=self._free[gpu.uuid],
+            )
+            for gpu in found_gpus(self.facts)
+        )
+
+    def _condition(self, uuid: str) -> GpuCondition:
+        if self._watch is not None and self._watch.error is not None:
+            return GpuCondition.UNKNOWN
+        if self._ailments[uuid] is not None:
+            return GpuCondition.UNFIT
+        is_shut = self._quarantine.reason(uuid) is not None
+        return GpuCondition.QUARANTINED if is_shut else GpuCondition.FIT
 
     def _suitable(self, requires: object) -> tuple[str, ...] | None:
         """Return GPUs for a task: those with the most room first, those that must prove themselves last."""

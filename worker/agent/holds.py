@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -26,6 +27,11 @@ class Holds:
     def is_held(self) -> bool:
         """Tell whether nothing may be claimed."""
         return bool(self._reasons)
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why nothing may be claimed, by who holds: a live, read-only view."""
+        return MappingProxyType(self._reasons)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` when the last reason is over."""

@@ -52,8 +52,14 @@ class Poller:
         poll_interval_s: float,
         poll_max_s: float,
         long_poll_s: float,
+        on_poll: Callable[[bool], None] = lambda is_answered: None,
     ) -> None:
-        """`unmet` names what the machine lacks for a task; empty where it fits."""
+        """Take the parts.
+
+        `unmet` names what the machine lacks for a task, empty where it fits; `on_poll` is told of each
+        request whether it was answered.
+        """
+        self._on_poll = on_poll
         self._api = api
         self._clock = clock
         self._agent_id = agent_id
@@ -156,6 +162,11 @@ class Poller:
         elif retry_after_s is not None:
             self._held_until_mono = max(self._held_until_mono, now + retry_after_s)
 
+    @property
+    def held_s(self) -> float:
+        """How long nothing is handed out still, because claims were denied or lost."""
+        return max(0.0, self._held_until_mono - self._clock.mono())
+
     def release(self) -> None:
         """Know that a claim was answered, either way."""
         self._denials.reset()
@@ -175,6 +186,7 @@ class Poller:
         try:
             wait_s = await self._poll(free)
         except ApiError as error:
+            self._on_poll(False)
             self._is_in_step = True
             wait_s = self._faults.next_s(error.retry_after_s)
             log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
@@ -197,6 +209,7 @@ class Poller:
             wait_s = self._wait_s() if page == 1 else 0.0
             asked_mono = self._clock.mono()
             poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
+            self._on_poll(True)
             choice = choose(poll.tasks, self._types, self._unmet, self._is_tried)
             self._tell_left(choice, page)
             if choice.candidates:

@@ -66,6 +66,13 @@ class Quarantine:
             return None
         return f"it is in quarantine for {left_s:.0f} s more: {len(ward.faults)} tasks in a row failed on it"
 
+    def left_s(self, uuid: str) -> float | None:
+        """Return how long a GPU is shut still, 0 while a run tries it; None where it is not shut."""
+        ward = self._wards.get(uuid)
+        if ward is None or ward.until_mono is None or self.reason(uuid) is None:
+            return None
+        return max(0.0, ward.until_mono - self._clock.mono())
+
     def is_doubted(self, uuid: str) -> bool:
         """Tell whether the next run on a GPU is a trial."""
         ward = self._wards.get(uuid)

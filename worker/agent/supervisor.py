@@ -69,12 +69,18 @@ class Supervisor:
         self._watching = Errands()
         self._slots = slots
         self._exit_when_idle = exit_when_idle
+        self.is_recovering = True  # until what an earlier life left is brought to its end
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
         self._attempting = Errands(self._tell_change)
         outbox.listen(self._tell_change)
         storing.listen(self._tell_change)
         space.listen(self._tell_change)
         holds.listen(self._tell_change)
+
+    @property
+    def busy(self) -> int:
+        """How many slots have a task, be it only being claimed."""
+        return len(self._attempting)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
@@ -103,6 +109,7 @@ class Supervisor:
     async def _work(self, recovery: Recovery) -> None:
         """Recover what an earlier life left, then take tasks until there is nothing or it is cancelled."""
         await recovery.run()
+        self.is_recovering = False
         await self._space.look()
         await self._gpus.look()
         while not self._is_idle():
