@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 HEAVY = {
-    "aiohttp", "httpx", "numpy", "obstore", "psutil", "pynvml", "rich", "starlette", "structlog", "tenacity",
-    "trimesh", "uvicorn",
+    "aiohttp", "httpx", "numpy", "obstore", "prometheus_client", "psutil", "pynvml", "rich", "starlette",
+    "structlog", "tenacity", "trimesh", "uvicorn",
 }  # fmt: skip
 LIST_MODULES = "import sys, json; print(json.dumps(sorted(sys.modules)))"
 
