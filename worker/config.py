@@ -74,6 +74,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     hardening: tuple[str, ...] = ("no_new_privs",)  # and "landlock"; or only "none"
     hide: tuple[str, ...] = ()  # further paths that landlock hides from handlers
     exit_when_idle: bool = False
+    http_port: int = 0  # of the agent's own page; 0: there is none
+    http_host: str = "127.0.0.1"  # where it listens
     cloud: Literal["auto", "gce", "aws", "azure", "any", "none"] = "auto"  # whose metadata are asked
     rebalance: Literal["log", "hold"] = "log"  # what comes of AWS' recommendation to move elsewhere
     zone: str | None = None  # facts that a person knows better

@@ -19,6 +19,7 @@ from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
 from worker.agent.gpus import Gpus
 from worker.agent.isolation import confinement_of, prepare_state_dir
+from worker.agent.operators import listen_for_operators, operators_page
 from worker.agent.quarantine_file import QuarantineFile
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
@@ -50,7 +51,6 @@ from worker.usage.gpu_meter import GpuAccounts
 __all__ = ["run"]
 
 GPU_LIMIT_S = 2.0  # of asking again for GPUs that were not known; the end of the agent may wait for it
-
 log = structlog.get_logger()
 
 
@@ -70,6 +70,7 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
 
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
     """Put the real parts together, and listen for signals; `stack` closes what was opened."""
+    listening = listen_for_operators(config, stack)
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
     prepare_state_dir(state.path, confinement.user)
@@ -142,6 +143,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
     )
     agent = assemble(parts, config)
+    await stack.enter_async_context(operators_page(agent.survey, listening))
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)

@@ -158,6 +158,10 @@ AGENT_SETTINGS: Final = (
             help="How old may be what is known of a job's wanted state (paused, cancelled)."),
     Setting(name="exit_when_idle", kind="flag", default=AGENT["exit_when_idle"],
             help="Exit when no task is left to do."),
+    Setting(name="http_port", type=click.IntRange(0, 65535), default=AGENT["http_port"], metavar="PORT",
+            help="Port of the agent's own page: /status, /healthz, /readyz, /metrics; 0: none."),
+    Setting(name="http_host", default=AGENT["http_host"], metavar="ADDRESS",
+            help="Address that this page listens on; it asks for no token."),
     Setting(name="cloud", default=AGENT["cloud"],
             type=click.Choice(["auto", "gce", "aws", "azure", "any", "none"], case_sensitive=False),
             help="Whose metadata are asked what this machine is, and whether it will be taken away; auto: the"
