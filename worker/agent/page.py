@@ -57,7 +57,10 @@ async def serving(survey: Survey, metrics: Callable[[], bytes], listening: socke
     finally:
         server.close()
         transports = [one.transport for one in runner.server.connections]
-        await runner.cleanup()
+        try:
+            await runner.cleanup()
+        except Exception as error:  # the agent's end, and its exit code, are not the page's matter
+            log.error("page.failed", exc_info=error)
         for transport in filter(None, transports):  # whose other side takes no byte more
             transport.abort()
 

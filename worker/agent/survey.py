@@ -96,7 +96,7 @@ class Survey(Struct, frozen=True, kw_only=True):
         if self.supervisor.is_recovering:
             yield Hold("recovery", "what an earlier life left is brought to its end first")
         if self.supervisor.busy >= self.slots:
-            yield Hold("slots", f"all {self.slots} are busy")
+            yield Hold("slots", f"no slot is free, of {self.slots}")
         if self.outbox.is_full:
             yield Hold("outbox", f"{len(self.outbox)} outcomes are on their way to the server")
         if self.storing.is_full:
