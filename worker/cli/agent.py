@@ -23,6 +23,7 @@ MILLHAND_TOKEN_FILE=token millhand agent                     # http://127.0.0.1:
 millhand agent --api-url https://jobs.example.com --concurrency 4
 millhand agent --handlers my_handlers.py --types render,convert
 millhand agent --labels room=lab --labels scanner=yes        # for tasks that require them
+millhand agent --http-port 9400                              # curl localhost:9400/status
 """,
 )
 @agent_settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,13 +15,24 @@ from tests.simulation.world import World
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent.gpus import GpuCondition, Gpus
 from worker.agent.metrics import Metrics
-from worker.agent.status import HOLDERS
+from worker.agent.status import (
+    HOLDERS,
+    DrainStatus,
+    GpuStatus,
+    Hold,
+    JournalStatus,
+    RunStatus,
+    ServerStatus,
+    SlotStatus,
+    Status,
+)
 from worker.agent.survey import Survey
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.report import RunState
 from worker.usage.usage import Usage
 
+PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -127,3 +140,26 @@ def test_gpus_are_counted_by_their_condition() -> None:
         assert "millhand_gpus" not in names
 
     still(look)
+
+
+def test_the_page_of_operations_names_every_metric_and_every_reason() -> None:
+    """Nobody has to guess what a number means."""
+
+    def look(survey: Survey) -> None:
+        survey.activity.polled(True)
+        survey.activity.reported()
+        families = list(text_string_to_metric_families(Metrics(survey).text().decode()))
+        ends = {"counter": "_total", "info": "_info"}
+        names = {family.name.removeprefix("millhand_") + ends.get(family.type, "") for family in families}
+        assert len(names) == len(families) > 15
+        assert [name for name in names if not re.search(rf"`{name}(_info)?[`{{]", PAGE)] == []
+        assert [by for by in HOLDERS if f"`{by}`" not in PAGE] == []
+
+    still(look)
+
+
+def test_the_page_of_operations_names_every_field_of_the_status() -> None:
+    """Those of its parts as well."""
+    parts = (Status, SlotStatus, RunStatus, Hold, DrainStatus, GpuStatus, JournalStatus, ServerStatus)
+    names = {name for part in parts for name in part.__struct_encode_fields__}
+    assert [name for name in sorted(names) if f"`{name}`" not in PAGE] == []
