@@ -42,3 +42,10 @@ def test_child_that_starts_holds_no_part_of_the_agent() -> None:
     assert not loaded & (HEAVY | {"asyncio"})
     reached = tuple(f"worker.{part}" for part in ("agent", "api.client", "api.token", "cli", "reporting"))
     assert not {name for name in loaded if name.startswith(reached)}
+
+
+def test_agent_without_a_page_loads_nothing_for_it() -> None:
+    """Neither the server of HTTP nor the library of metrics; most agents have no page."""
+    loaded = modules_after("import worker.agent.main")
+    assert "worker.agent.survey" in loaded
+    assert not loaded & {"aiohttp.web", "prometheus_client", "worker.agent.metrics", "worker.agent.page"}

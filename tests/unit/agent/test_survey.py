@@ -14,6 +14,7 @@ from msgspec import structs
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
+from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent import memory_watch, preemption
 from worker.agent.assemble import Agent
@@ -219,6 +220,30 @@ def test_a_gpu_is_told_with_what_has_it_and_why_it_is_given_to_no_run() -> None:
     still(look)
 
 
+def test_a_gpu_that_a_run_tries_is_in_quarantine_with_no_time_left() -> None:
+    """When the time is over it is fit for one run; while that goes on, for no other one."""
+
+    async def main() -> None:
+        one = Machine(World(1, "key", 0.0, 0), "node/agent-1")
+        survey = (await one.agent()).survey
+        gpus = Gpus(machine(L4), one.config, clock=survey.clock)
+        survey = structs.replace(survey, gpus=gpus)
+        crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
+        for number in range(3):
+            gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+        await asyncio.sleep(59.0)
+        assert (survey.status().gpus or ())[0].quarantine_left_s == 1.0
+        await asyncio.sleep(1.0)
+        (gpu,) = survey.status().gpus or ()
+        assert (gpu.condition, gpu.reason, gpu.quarantine_left_s) == (GpuCondition.FIT, None, None)
+        gpus.take(task(parameters={"requires": {"gpus": 1}}))
+        (gpu,) = survey.status().gpus or ()
+        assert (gpu.condition, gpu.quarantine_left_s, gpu.free) == (GpuCondition.QUARANTINED, 0.0, 0)
+        assert "tries it" in (gpu.reason or "")
+
+    run_virtual(main())
+
+
 def test_gpus_that_are_unknown_are_null_with_the_reason() -> None:
     """None is something else than no GPU."""
 
@@ -235,9 +260,9 @@ def test_the_document_holds_no_parameter_of_a_task() -> None:
     """Nor anything else that was submitted, but the ids and the type."""
     world = World(1, "key", 0.0, 1)
     world.is_deaf = True
-    (task,) = world.server.tasks.values()
-    task["parameters"] = {"password": "hush-1"}
-    task["title"] = "hush-2"
+    (item,) = world.server.tasks.values()
+    item["parameters"] = {"password": "hush-1"}
+    item["title"] = "hush-2"
 
     async def main(agent: Agent) -> None:
         await until(lambda: agent.survey.activity.going, 60.0)
