@@ -21,6 +21,7 @@ from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.executor import Event, Executor, StopRequest, UsageEvent
+from worker.executor.last_bill import LastBill
 from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal
@@ -164,12 +165,14 @@ class Attempts:
                 notes.add(note)
                 note.add_done_callback(notes.discard)
 
+        bill = LastBill(on_event)
         try:
-            return await self._executor.execute(assignment, stop, on_event, lease)
+            return await self._executor.execute(assignment, stop, bill, lease)
         except Exception as error:
             log.error("agent.fault", exc_info=error)  # a run must end, whatever we did wrong
             message = f"the agent failed to run it: {type(error).__name__}: {error}"
-            return Outcome(code=ResultCode.FAILED, error=RunError(kind=ErrorKind.INTERNAL, message=message))
+            fault = RunError(kind=ErrorKind.INTERNAL, message=message)
+            return Outcome(code=ResultCode.FAILED, error=fault, usage=bill.after_fault(message))
         finally:
             if notes:
                 await asyncio.gather(*notes, return_exceptions=True)

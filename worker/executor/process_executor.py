@@ -22,6 +22,7 @@ from worker.executor.evidence import Evidence
 from worker.executor.executor import EventSink, StopRequest, UsageEvent
 from worker.executor.files import handed_over, take_files
 from worker.executor.frames import Assign
+from worker.executor.last_bill import LastBill
 from worker.executor.lease import Lease
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
@@ -146,17 +147,18 @@ class ProcessExecutor:
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
         error: RunError | None = None
+        bill = LastBill(on_event)
         try:
             assign = Assign(assignment, str(workdir), wished, self._limits)
-            outcome = await self._run_in(key, assign, Steering(stop, on_event, lease or Lease()))
+            outcome = await self._run_in(key, assign, Steering(stop, bill, lease or Lease()))
             error = outcome.error
             return outcome
         except ChannelError as exc:
             return failed(ErrorKind.INVALID_PARAMETERS, f"the task cannot be handed to its handler: {exc}")
         except Exception as exc:  # a fault of ours must not leave the run without an end
             log.exception("run.executor_failed", run_id=assignment.run_id)
-            text = self._redactor().text(f"{type(exc).__name__}: {exc}")
-            return failed(ErrorKind.INTERNAL, f"the executor failed: {text}")
+            text = self._redactor().text(f"the executor failed: {type(exc).__name__}: {exc}")
+            return replace(failed(ErrorKind.INTERNAL, text), usage=bill.after_fault(text))
         finally:
             if not is_removed(workdir):
                 await to_the_end(self._workdirs.leave(workdir, assignment, error))
@@ -237,6 +239,8 @@ class ProcessExecutor:
             is_sampled=is_ended_by_us,
             group_cpu_s=None if link.exit is None else link.exit.group_cpu_s,
         )
+        # Should the rest fail: it is not written down, so not complete yet.
+        task.heard.emit(UsageEvent(replace(usage, complete=False)))
         kills = increase(kills_before, self._spawner.oom_kills())
         end = classify(replace(task.evidence(), pool_oom_kills=kills))
         made = handed_over(task.heard.artifacts) if task.evidence().ended is not None else ()

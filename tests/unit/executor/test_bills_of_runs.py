@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 
 from tests.unit.executor.bench import bench, within_limit
 from tests.unit.groups.real import opened
+from worker.api.wire import ErrorKind
 from worker.executor import spawn
 from worker.executor.minder_process import Minder
 from worker.executor.outcome import Outcome
+from worker.storage.file import MadeFile, SpooledFile
+from worker.storage.spool import Spool
 
 MIB = 1 << 20
 EXACT = 0.02  # of what the handler says
@@ -123,6 +127,32 @@ def test_who_dies_has_used_what_it_used(tmp_path: Path, has_groups: bool) -> Non
             assert died.error is not None
             assert is_billed(died, float(tell.read_text())), died.usage
             assert died.usage.methods["cpu_user_s"] == ("cgroup" if has_groups else "wait4")
+
+    within_limit(scenario())
+
+
+class BrokenSpool(Spool):
+    """A spool with a fault of ours."""
+
+    async def take(self, run_id: str, made: Sequence[MadeFile], workdir: Path) -> tuple[SpooledFile, ...]:
+        """Fail."""
+        raise ZeroDivisionError("a fault")
+
+
+def test_a_fault_after_the_run_leaves_its_bill(tmp_path: Path) -> None:
+    """The figures of the end stand, incomplete, and the fault beside each."""
+
+    async def scenario() -> None:
+        spool = BrokenSpool(tmp_path / "spool", 1 << 40)
+        async with bench(tmp_path, handlers=written(tmp_path), spool=spool) as it:
+            failed = await it.run("burn", seconds=0.3)
+            usage = failed.usage
+            assert failed.error is not None
+            assert failed.error.kind is ErrorKind.INTERNAL
+            assert (usage.cpu_s or 0) >= 0.3 * (1 - EXACT)
+            assert not usage.complete
+            for name in ("wall_s", "cpu_user_s", "ram_peak_bytes"):
+                assert "the executor failed: ZeroDivisionError" in usage.reasons[name]
 
     within_limit(scenario())
 
