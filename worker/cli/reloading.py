@@ -20,7 +20,7 @@ from worker.executor.local import BrokenHandler, NoSuchHandler
 __all__ = ["MAX_ENTRIES", "MAX_FILES", "MAX_FOLDERS", "changed", "look", "reload"]
 
 LOOK_S: Final = 0.2  # between two looks at the files: sooner than a person sees the terminal again
-# What one look takes at most, some 20 ms: a handler in a home folder, or beside its data, is no reason for more.
+# What one look takes at most, some 20 ms: a handler in a home folder or beside its data must not cost more.
 MAX_FILES: Final = 1000
 MAX_FOLDERS: Final = 500
 MAX_ENTRIES: Final = 10_000  # of all these folders together, whatever they are
