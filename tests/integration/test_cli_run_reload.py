@@ -44,13 +44,22 @@ def own(ctx):
 """
 
 
+FAILING = """
+from worker import Fail, handler
+@handler()
+def own(ctx):
+    ctx.checkpoint({"attempt": ctx.attempt})
+    raise Fail("as it must")
+"""
+
+
 class Reloading:
     """A `millhand run --reload` in a process of its own; its output goes to files: it has no terminal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, code: str = OWN) -> None:
         """Start it."""
         self.path = folder / "own.py"
-        self.path.write_text(OWN)
+        self.path.write_text(code)
         (folder / "beside.py").write_text("WORD = 'one'\n")
         self.out, self.err = folder / "out", folder / "err"
         kept = {
@@ -58,9 +67,14 @@ class Reloading:
         }
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
-                [*MILLHAND, "run", str(self.path), "--reload", "--json"],
+                [*MILLHAND, "run", str(self.path), "--reload", "--json", *options],
                 env={**kept, "HOME": str(folder)}, stdout=out, stderr=err,
             )  # fmt: skip
+
+    def end(self) -> None:
+        """End it now."""
+        self.process.kill()
+        self.process.wait(LIMIT_S)
 
     def documents(self, count: int) -> list[dict[str, object]]:
         """Return the runs so far once there are so many."""
@@ -97,8 +111,7 @@ def reloading_run(tmp_path: Path) -> Iterator[Reloading]:
     """One that is ended whatever happens."""
     running = Reloading(tmp_path)
     yield running
-    running.process.kill()
-    running.process.wait(LIMIT_S)
+    running.end()
 
 
 def test_each_save_runs_it_again_and_ctrl_c_ends(reloading_run: Reloading) -> None:
@@ -148,6 +161,30 @@ def test_artifacts_stay_until_a_run_has_made_its_own(reloading_run: Reloading) -
     reloading_run.process.wait(LIMIT_S)
     assert not folder.exists()
     assert (Path(str(documents[2]["folder"])) / "said.txt").read_text() == "one"
+
+
+def test_a_reload_resumes_where_there_is_something_to_resume(tmp_path: Path) -> None:
+    """The checkpoint of the run before; behind a success it starts anew, and says so."""
+    file = tmp_path / "before.json"
+    file.write_text('{"attempt": 7, "checkpoint": {}}')
+    before = Reloading(tmp_path, f"--resume={file}", code=FAILING)
+    before.documents(1)
+    before.end()
+    running = Reloading(tmp_path, "--resume", code=FAILING)
+    try:
+        assert running.documents(1)[0]["attempt"] == 9
+        running.save("own.py", OWN)
+        assert running.documents(2)[1]["attempt"] == 10
+        running.save("beside.py", "WORD = 'three'\n")
+        anew = running.documents(3)[2]
+        assert (anew["attempt"], anew["resumedFrom"], anew["value"]) == (1, None, {"says": "three"})
+        assert "it starts anew" in running.err.read_text()
+        running.save("own.py", FAILING)
+        running.documents(4)
+        running.save("beside.py", "WORD = 'five'\n")
+        assert running.documents(5)[4]["attempt"] == 2
+    finally:
+        running.end()
 
 
 def test_only_a_file_can_be_watched(cli: Cli) -> None:

@@ -17,7 +17,7 @@ from msgspec import json as msgspec_json
 from worker.cli import human
 from worker.cli.exits import CliError, ExitCode
 
-__all__ = ["LastRun", "LastRuns", "Resumed", "read_checkpoint"]
+__all__ = ["LastRun", "LastRuns", "NothingToResume", "Resumed", "read_checkpoint"]
 
 NAME_CHARS: Final = 40  # of a task type in a file's name; the hash behind it tells handlers apart
 
@@ -40,6 +40,19 @@ class Resumed(Struct, frozen=True):
     checkpoint: Any
     attempt: int  # of the run that goes on
     source: str  # for people
+
+
+class NothingToResume(CliError):  # noqa: N818 - what happened
+    """There is no checkpoint to go on from; the message says why."""
+
+    def __init__(self, why: str) -> None:
+        """Take why."""
+        super().__init__(
+            f"there is no checkpoint to resume from: {why}",
+            "ctx.checkpoint(value) in the handler saves one; run it without --resume first,"
+            " with --kill-after 2 for example",
+            code=ExitCode.USAGE,
+        )
 
 
 class LastRuns:
@@ -70,31 +83,23 @@ class LastRuns:
     def resume(self, handler: str, type_: str) -> Resumed:
         """Return from where the next run goes on.
 
-        Raises: CliError that says why there is nothing to go on from.
+        Raises: NothingToResume; CliError where the file cannot be read.
         """
         path = self.path(handler, type_)
         try:
             last = msgspec_json.decode(path.read_bytes(), type=LastRun)
         except FileNotFoundError:
-            raise nothing(f"{type_!r} was not run here before") from None
+            raise NothingToResume(f"{type_!r} was not run here before") from None
         except (OSError, DecodeError, ValidationError) as exc:
             raise CliError(f"{path} cannot be read: {exc}", "remove it", code=ExitCode.CONFIGURATION) from exc
         ago = human.ago(last.at, datetime.now(UTC))
         if last.result == "Success":
-            raise nothing(f"the last run of {type_!r} here ({ago}) succeeded, and left nothing to go on from")
+            raise NothingToResume(
+                f"the last run of {type_!r} here ({ago}) succeeded, and left nothing to go on from"
+            )
         if last.checkpoint is None:
-            raise nothing(f"the last run of {type_!r} here ({ago}) saved none")
+            raise NothingToResume(f"the last run of {type_!r} here ({ago}) saved none")
         return Resumed(last.checkpoint, last.attempt + 1, f"the checkpoint of attempt {last.attempt}, {ago}")
-
-
-def nothing(why: str) -> CliError:
-    """Return the error of a run that cannot go on from anything."""
-    return CliError(
-        f"there is no checkpoint to resume from: {why}",
-        "ctx.checkpoint(value) in the handler saves one; run it without --resume first,"
-        " with --kill-after 2 for example",
-        code=ExitCode.USAGE,
-    )
 
 
 def read_checkpoint(path: Path) -> Resumed:
@@ -113,5 +118,5 @@ def read_checkpoint(path: Path) -> Resumed:
         attempt = value["attempt"] if isinstance(value.get("attempt"), int) else 1
         value = value["checkpoint"]
     if value is None:
-        raise nothing(f"{path} holds none")
+        raise NothingToResume(f"{path} holds none")
     return Resumed(value, attempt + 1, str(path))

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from worker.api.wire import ErrorKind
 from worker.cli import paths
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.last_runs import LastRun, LastRuns, Resumed, read_checkpoint
+from worker.cli.last_runs import LastRun, LastRuns, NothingToResume, Resumed, read_checkpoint
 from worker.executor.executor import (
     CheckpointEvent,
     Event,
@@ -50,6 +50,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     cancel_after_s: float | None = None  # both count from the handler's start
     kill_after_s: float | None = None
     resume: str | None = None  # None: from the start; "": from the last run here; else a JSON file
+    is_resume_needed: bool = (
+        True  # whether it is wrong that the last run here left nothing; else it starts anew
+    )
     target: Path | None = None  # where the run's files are copied to
 
 
@@ -217,12 +220,14 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
     try:
         entry = await find_handler(plan.what, plan.handlers, describer_for(state_dir, environment))
         last_runs = LastRuns(state_dir / "checkpoints")
-        resumed = resumed_from(plan.resume, last_runs, entry.target, entry.type)
+        resumed = resumed_from(plan, last_runs, entry.target, entry.type)
         runner = LocalRunner(
             entry, state_dir=state_dir, limits=plan.limits, environment=environment, tells_steps=True
         )
         last = LastRun(handler=entry.target, type=entry.type, at=datetime.now(UTC))
-        if resumed is not None:
+        if resumed is None and plan.resume is not None:
+            on_event(LogEvent("millhand", "there is nothing to resume from: it starts anew"))
+        elif resumed is not None:
             last = replace(last, attempt=resumed.attempt, checkpoint=resumed.checkpoint)
         path, trail = HardPath(plan, stop, runner, on_event), Trail(last_runs, last)
         closing: CliError | None = None
@@ -280,14 +285,21 @@ async def run_watched(
     return run
 
 
-def resumed_from(resume: str | None, last_runs: LastRuns, handler: str, type_: str) -> Resumed | None:
+def resumed_from(plan: Plan, last_runs: LastRuns, handler: str, type_: str) -> Resumed | None:
     """Return from where the run goes on; None for the start.
 
-    Raises: CliError where there is nothing to go on from.
+    Raises: CliError where there is nothing to go on from, and it is needed.
     """
-    if resume is None:
+    if plan.resume is None:
         return None
-    return read_checkpoint(Path(resume)) if resume else last_runs.resume(handler, type_)
+    if plan.resume:
+        return read_checkpoint(Path(plan.resume))
+    try:
+        return last_runs.resume(handler, type_)
+    except NothingToResume:
+        if plan.is_resume_needed:
+            raise
+        return None
 
 
 def fresh_environment() -> Mapping[str, str]:

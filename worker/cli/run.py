@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Mapping
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -183,7 +184,12 @@ def watched_file(what: str) -> Path:
 
 
 async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
-    """Run the handler once, or again on each save; return the exit code."""
+    """Run the handler once, or again on each save; return the exit code.
+
+    After the first time --resume goes on from where it can: a success leaves nothing, and is no mistake.
+    """
+    from msgspec.structs import replace
+
     from worker import log
     from worker.cli.local_run import Interruption
     from worker.executor.executor import StopRequest
@@ -193,11 +199,12 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
         if watched is not None:
             from worker.cli.reloading import reload
 
+            plans = chain([plan], repeat(replace(plan, is_resume_needed=False)))
             made: list[Path] = []  # folders of artifacts; each save would keep its own for good
 
             async def again(stop: StopRequest) -> None:
                 await asyncio.to_thread(remove_all_but_last, made)
-                ran = await run_shown(plan, stop, out)
+                ran = await run_shown(next(plans), stop, out)
                 made.extend([ran.folder] if ran.folder is not None else [])
                 tell_faults(ran, ExitCode.OK, out)
 
