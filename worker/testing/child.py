@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class ChildRun:
         artifacts: the files that it made, by name.
         checkpoint: the last one, or None.
         usage: what it consumed.
+        run_id: its own, which names the folder of its artifacts.
         pid: of its process; None where it did not start.
         stopped_s: how long it went on after it was asked to stop; None where it was not.
         memory_bytes: private memory of its process afterwards; None where that is gone.
@@ -71,6 +73,7 @@ class ChildRun:
     sha256: dict[str, str] = field(default_factory=dict)
     checkpoint: Any = None
     usage: Usage = field(default_factory=Usage)
+    run_id: str | None = None
     pid: int | None = None
     stopped_s: float | None = None
     memory_bytes: int | None = None
@@ -160,6 +163,11 @@ class ChildRunner:
             return self._loop.run(
                 self._run(dict(parameters or {}), resume, attempt, Steps(cancel_at, kill_at, grace_s))
             )
+
+    def remove_artifacts(self, run: ChildRun) -> None:
+        """Remove the files that a run made; a run that made none is left as it is."""
+        if run.run_id is not None and run.artifacts:
+            shutil.rmtree(self._folder / "artifacts" / run.run_id)
 
     async def _run(self, parameters: dict[str, Any], resume: Any, attempt: int, steps: Steps) -> ChildRun:
         runner = self._runner = self._runner or await self._open()
@@ -251,6 +259,7 @@ def note(told: ChildRun, event: Event) -> None:
 def with_end(told: ChildRun, run: LocalRun) -> ChildRun:
     """Return a run with how it ended."""
     outcome = run.outcome
+    told.run_id = run.id
     told.value, told.error, told.usage = outcome.value, outcome.error, outcome.usage
     if outcome.checkpoint is not None:
         told.checkpoint = outcome.checkpoint

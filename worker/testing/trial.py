@@ -36,6 +36,10 @@ class Trial:
         """Run it with its quick parameters."""
         return self._runner.run(self._parameters)
 
+    def forget(self, run: ChildRun) -> None:
+        """Remove the files of a run that nobody looks at again."""
+        self._runner.remove_artifacts(run)
+
     def whole(self) -> ChildRun:
         """Return the undisturbed run that long ones are compared with."""
         return self.runs[0] if self._long is None else self.long()

@@ -54,6 +54,13 @@ def test_a_good_handler_keeps_every_promise() -> None:
     assert report.as_json()["ok"] is True
 
 
+def test_the_runs_for_memory_keep_no_artifacts(tmp_path: Path) -> None:
+    """Their files are removed one after another; those of the few other runs stay, to be searched."""
+    report = check(good_and_bad.good, {"steps": 1}, folder=tmp_path)
+    assert verdicts(report)["keeps its memory"] is Verdict.OK
+    assert 2 <= len(list((tmp_path / "artifacts").iterdir())) < RUNS / 2
+
+
 def test_a_handler_that_fails_is_not_looked_at_further() -> None:
     """Its error is the report."""
     report = check(good_and_bad.failing)
