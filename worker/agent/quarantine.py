@@ -18,8 +18,9 @@ __all__ = ["Quarantine", "Verdict", "verdict_of"]
 FAULTS: Final = 3  # tasks in a row that failed at once, different ones: a bad task is not a bad GPU
 FAST_S: Final = 30.0  # a run that lasts longer does not eat the queue
 TIMES_MAX: Final = 4  # doublings of the time
-# What a sick GPU makes of a run. Not out_of_memory, timeout: those are the task's own, or take long.
-BROKEN: Final = frozenset({ErrorKind.CRASHED, ErrorKind.HANDLER_ERROR, ErrorKind.INTERNAL})
+# What a sick GPU makes of a run. Not out_of_memory, timeout: those are the task's own, or take long; nor
+# internal: that is a fault of the agent.
+BROKEN: Final = frozenset({ErrorKind.CRASHED, ErrorKind.HANDLER_ERROR})
 Verdict = bool | None  # a run went well, failed as on a sick GPU, or tells nothing
 log = structlog.get_logger()
 
@@ -128,12 +129,13 @@ class Quarantine:
 def verdict_of(outcome: Outcome) -> Verdict:
     """Return what the end of a run says of its GPU.
 
-    A handler that fails on purpose (`Fail`, `Retry`: no traceback) speaks of its input.
+    A handler that fails on purpose (`Fail`, `Retry`: no traceback) speaks of its input, and a run that came
+    to no process (its wall time is not known) of nothing.
     """
     if outcome.code is ResultCode.SUCCESS:
         return True
     error, wall_s = outcome.error, outcome.usage.wall_s
-    if error is None or error.kind not in BROKEN or (wall_s or 0.0) > FAST_S:
+    if error is None or error.kind not in BROKEN or wall_s is None or wall_s > FAST_S:
         return None
     if error.kind is ErrorKind.HANDLER_ERROR and error.traceback is None:
         return None

@@ -190,7 +190,9 @@ def outcome(kind: ErrorKind | None, *, wall_s: float | None = 1.0, traceback: st
     [
         (outcome(None), True),
         (outcome(ErrorKind.CRASHED), False),
-        (outcome(ErrorKind.CRASHED, wall_s=None), False),
+        (outcome(ErrorKind.CRASHED, wall_s=None), None),  # no process could be started
+        (outcome(ErrorKind.INTERNAL), None),
+        (outcome(ErrorKind.INTERNAL, wall_s=None), None),  # its folder could not be made
         (outcome(ErrorKind.CRASHED, wall_s=31.0), None),
         (outcome(ErrorKind.HANDLER_ERROR, traceback="Traceback …"), False),
         (outcome(ErrorKind.HANDLER_ERROR), None),  # it failed on purpose

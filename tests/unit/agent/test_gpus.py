@@ -20,6 +20,7 @@ from worker.executor.outcome import Outcome, RunError
 from worker.machine.facts import Gpu
 from worker.machine.gpu_look import DeviceLook, Look
 from worker.machine.gpu_watch import GpuWatch
+from worker.usage.usage import Usage
 
 CONFIG = AgentConfig(state_dir=Path("/nowhere"))
 SECOND_L4 = Gpu(uuid="GPU-3", name="NVIDIA L4", memory_bytes=24 * GIB)
@@ -77,7 +78,11 @@ def test_a_task_that_is_left_is_told_what_ails_the_gpus() -> None:
     crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
     gpus = Gpus(machine(L4, A100), CONFIG)
     for number in range(3):
-        gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+        gpus.judge(
+            f"task-{number}",
+            ["GPU-1"],
+            Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
+        )
     assert gpus.unmet(needing(gpus=1)) == ()
     first, second = gpus.unmet(needing(gpus=1, gpuType="L4"))
     assert "fewer are free" in first
