@@ -124,6 +124,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         on_ended=outbox.send,
         on_held=storing.hold,
     )
+    holds = Holds()
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
@@ -131,6 +132,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         journal=parts.journal,
         jobs=jobs,
         drain=drain,
+        holds=holds,
         clock=parts.clock,
         reporters=reporters,
         endings=endings,

@@ -13,6 +13,7 @@ from worker.agent.drain import Drain
 from worker.agent.ending import Endings
 from worker.agent.errands import cancel
 from worker.agent.gpus import Gpus
+from worker.agent.holds import Holds
 from worker.agent.job_states import JobStates, Wish
 from worker.agent.reporters import Reporters, until_lost
 from worker.api.client import JobsApi
@@ -51,6 +52,7 @@ class Attempts:
         journal: Journal,
         jobs: JobStates,
         drain: Drain,
+        holds: Holds,
         clock: Clock,
         reporters: Reporters,
         endings: Endings,
@@ -65,6 +67,7 @@ class Attempts:
         self._journal = journal
         self._jobs = jobs
         self._drain = drain
+        self._holds = holds
         self._clock = clock
         self._reporters = reporters
         self._endings = endings
@@ -89,6 +92,10 @@ class Attempts:
     async def _run_with(self, task: Task, gpus: tuple[str, ...]) -> bool:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
+        if self._drain.is_requested or self._holds.is_held:
+            return (
+                False  # since the task was chosen: the looks before take seconds where GPU or server is slow
+            )
         asked_mono = self._clock.mono()
         claim = await self._claimer.claim(task)
         self._on_settled(task.id, claim is not None)
