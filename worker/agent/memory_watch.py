@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import structlog
@@ -57,7 +57,7 @@ class MemoryWatch:
             try:
                 state, problem = await asyncio.to_thread(self._read), None
             except Exception as exc:  # noqa: BLE001 - no thread can be had: what holds now must not for ever
-                state, problem = MemoryState(None, None), f"{type(exc).__name__}: {exc}"
+                state, problem = MemoryState(None, ()), f"{type(exc).__name__}: {exc}"
             self.take(state, problem)
             await asyncio.sleep(LOOK_INTERVAL_S)
 
@@ -66,13 +66,13 @@ class MemoryWatch:
         ratio = RESUME_RATIO if ROOM in self._held else 1.0
         hint = "runs and other programs hold it, idle processes of the agent are let go; run fewer at once,"
         hint += " or lower MILLHAND_MIN_MEMORY"
-        self._hold(ROOM, lack_of_room(state.room, self._min_bytes, ratio), hint)
+        self._hold(ROOM, lack_of_room(state.rooms, self._min_bytes, ratio), hint)
         ratio = CALM_RATIO if SPEED in self._held else 1.0
         hint = "run fewer at once, or give the machine more memory; MILLHAND_MEMORY_PRESSURE is the limit"
         self._hold(SPEED, lack_of_speed(state.pressure, self._max_percent, ratio), hint)
         if self._held:
             self._on_short()
-        is_blind = state.room is None and state.pressure is None
+        is_blind = not state.rooms and state.pressure is None
         if is_blind and not self._is_blind:
             hint = "claims are not held for want of memory: it cannot be read here"
             log.warning("memory.unknown", problem=problem, hint=hint)
@@ -87,9 +87,15 @@ class MemoryWatch:
             self._holds.lift(name)
 
 
-def lack_of_room(room: Room | None, min_bytes: int | None, ratio: float = 1.0) -> str | None:
-    """Return what is missing; None where there is enough, or nobody can tell."""
-    if room is None or min_bytes == 0:
+def lack_of_room(rooms: Iterable[Room], min_bytes: int | None, ratio: float = 1.0) -> str | None:
+    """Return what is missing in the first that lacks; None where there is enough, or nobody can tell."""
+    lacks = (lack_in(room, min_bytes, ratio) for room in rooms)
+    return next((lack for lack in lacks if lack is not None), None)
+
+
+def lack_in(room: Room, min_bytes: int | None, ratio: float) -> str | None:
+    """Return what one of them lacks."""
+    if min_bytes == 0:
         return None
     wanted_bytes = min(USUAL_BYTES, room.total_bytes // USUAL_SHARE)
     if min_bytes is not None:

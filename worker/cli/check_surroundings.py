@@ -36,13 +36,14 @@ def check_cloud(facts: Facts, clouds: Clouds) -> Check:
 def check_memory(config: AgentConfig, state: MemoryState | None = None) -> Check:
     """Look whether memory is short now; nothing is claimed while it is."""
     found = state or read_memory_state()
-    short = lack_of_room(found.room, config.min_memory_bytes)
+    short = lack_of_room(found.rooms, config.min_memory_bytes)
     slow = lack_of_speed(found.pressure, config.memory_pressure)
     if short or slow:
         todo = "nothing is claimed so: end other programs, or lower --min-memory, raise --memory-pressure"
         return fail("memory", "; ".join(text for text in (short, slow) if text), todo)
-    if found.room is None:
+    if not found.rooms:
         return ok("memory", "what is available cannot be read here; claims are not held for it")
     pressure = "not known" if found.pressure is None else f"{found.pressure.percent:g} %"
-    available = human.size(found.room.available_bytes)
-    return ok("memory", f"{available} available ({found.room.source}), pressure {pressure}")
+    least = min(found.rooms, key=lambda room: room.available_bytes)
+    available = human.size(least.available_bytes)
+    return ok("memory", f"{available} available ({least.source}), pressure {pressure}")

@@ -42,10 +42,13 @@ class Room(Struct, frozen=True):
 
 
 class MemoryState(Struct, frozen=True):
-    """The worst of the machine and of one's own cgroups; None where neither can be read."""
+    """The worst pressure of the machine and of one's own cgroups, and the room that each has, as far as told.
+
+    No room hides another: how much is enough goes by the total of each.
+    """
 
     pressure: Pressure | None
-    room: Room | None
+    rooms: tuple[Room, ...]
 
 
 def read_memory_state(root: Path = Path("/")) -> MemoryState:
@@ -62,7 +65,7 @@ def read_memory_state(root: Path = Path("/")) -> MemoryState:
         rooms.append(cgroup_room(folder, own.version if own else 2, root))
     return MemoryState(
         pressure=max((one for one in pressures if one), key=lambda one: one.percent, default=None),
-        room=min((one for one in rooms if one), key=lambda one: one.available_bytes, default=None),
+        rooms=tuple(one for one in rooms if one),
     )
 
 

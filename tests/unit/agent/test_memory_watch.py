@@ -43,9 +43,17 @@ def room(mib: float, of_mib: int = 8192) -> Room:
 )
 def test_what_is_too_little_memory(found: Room | None, min_mib: int | None, is_short: bool) -> None:
     """A limit that a machine cannot have does not keep it from its work."""
-    text = lack_of_room(found, None if min_mib is None else min_mib * MIB)
+    text = lack_of_room([found] if found else [], None if min_mib is None else min_mib * MIB)
     assert (text is not None) == is_short
     assert text is None or "/proc/meminfo" in text
+
+
+def test_a_small_cgroup_that_has_enough_does_not_hide_that_the_machine_lacks() -> None:
+    """It has less available than the machine, and needs less."""
+    small = Room(100 * MIB, 500 * MIB, "/sys/fs/cgroup/memory.max")
+    assert lack_of_room([room(255), small], None) == lack_of_room([room(255)], None) is not None
+    assert "/proc/meminfo" in str(lack_of_room([small, room(255)], None))
+    assert lack_of_room([room(256), small], None) is None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,7 @@ def test_it_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
             (111, 11),
             (111, 9),
         ]:
-            watch.take(MemoryState(Pressure(percent, "psi"), room(found)))
+            watch.take(MemoryState(Pressure(percent, "psi"), (room(found),)))
             seen.append(holds.is_held)
     assert seen == [False, True, True, True, False, True, True, False]
     events = [(one["event"], one.get("by") or one.get("was_held_by")) for one in logs]
@@ -94,7 +102,7 @@ def test_what_is_kept_for_later_is_let_go_at_each_look_while_memory_is_short() -
     )
     counts = []
     for found, percent in [(4096, 0), (99, 0), (105, 0), (111, 0), (111, 30), (111, 9)]:
-        watch.take(MemoryState(Pressure(percent, "psi"), room(found)))
+        watch.take(MemoryState(Pressure(percent, "psi"), (room(found),)))
         counts.append(len(calls))
     assert counts == [0, 1, 2, 2, 3, 3]
     assert all(calls)
@@ -106,7 +114,7 @@ def test_where_nothing_can_be_read_claims_go_on() -> None:
     watch = MemoryWatch(holds, min_bytes=100 * MIB, max_percent=20.0)
     with capture_logs() as logs:
         for _ in range(3):
-            watch.take(MemoryState(None, None))
+            watch.take(MemoryState(None, ()))
     assert not holds.is_held
     assert [one["event"] for one in logs] == ["memory.unknown"]
 
@@ -126,7 +134,7 @@ def test_one_of_two_reasons_that_is_over_does_not_let_claims_go_on() -> None:
 
 def test_an_agent_short_of_memory_claims_nothing_and_goes_on_when_there_is_some() -> None:
     """What runs goes on meanwhile."""
-    world, state = World(1, "key", 0.0, 9), MemoryState(CALM, room(1))
+    world, state = World(1, "key", 0.0, 9), MemoryState(CALM, (room(1),))
 
     async def watch(drain: Drain, holds: Holds) -> None:
         watching = MemoryWatch(holds, min_bytes=100 * MIB, max_percent=20.0)
@@ -142,7 +150,7 @@ def test_an_agent_short_of_memory_claims_nothing_and_goes_on_when_there_is_some(
         life = asyncio.create_task(agent.run())
         await asyncio.sleep(300.0)
         held = len(world.executions)
-        state = MemoryState(CALM, PLENTY)
+        state = MemoryState(CALM, (PLENTY,))
         await until(lambda: len(world.successes()) == 9, 600.0)
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
@@ -169,7 +177,7 @@ def test_a_look_that_fails_ends_neither_the_watch_nor_leaves_a_hold(monkeypatch:
         held.append(holds.is_held)
         if len(held) in (2, 3):
             raise RuntimeError("can't start new thread")
-        return MemoryState(CALM, room(1))
+        return MemoryState(CALM, (room(1),))
 
     async def main() -> None:
         async with asyncio.timeout(9.0):  # five looks

@@ -120,9 +120,11 @@ def test_memory_that_is_short_is_a_failure() -> None:
     """Nothing is claimed then; what cannot be read is no fault."""
     config = AgentConfig(state_dir=Path("x"))
     room = Room(8 * 1024**3, 16 * 1024**3, "/proc/meminfo")
-    assert check_memory(config, MemoryState(Pressure(0.0, "psi"), room)).state == "ok"
-    assert check_memory(config, MemoryState(None, None)).state == "ok"
-    check = check_memory(config, MemoryState(Pressure(50.0, "psi"), Room(1, 16 * 1024**3, "/proc/meminfo")))
+    assert check_memory(config, MemoryState(Pressure(0.0, "psi"), (room,))).state == "ok"
+    assert check_memory(config, MemoryState(None, ())).state == "ok"
+    lacking = Room(200 * 1024**2, 16 * 1024**3, "/proc/meminfo")
+    enough = Room(100 * 1024**2, 500 * 1024**2, "memory.max")
+    check = check_memory(config, MemoryState(Pressure(50.0, "psi"), (lacking, enough)))
     assert (check.state, "/proc/meminfo" in check.said, "psi" in check.said) == ("fail", True, True)
 
 

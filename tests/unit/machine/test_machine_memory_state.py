@@ -27,10 +27,10 @@ def test_the_machine_alone(tmp_path: Path) -> None:
     files = {"proc/meminfo": MEMINFO, "proc/pressure/memory": BUSY}
     state = read_memory_state(record(tmp_path, files))
     assert state.pressure == Pressure(42.5, "/proc/pressure/memory")
-    assert state.room == Room(2 * GIB, 8 * GIB, "/proc/meminfo")
+    assert state.rooms == (Room(2 * GIB, 8 * GIB, "/proc/meminfo"),)
 
 
-def test_the_worst_of_machine_and_own_cgroups_counts(tmp_path: Path) -> None:
+def test_machine_and_own_cgroups_are_told_and_the_worst_pressure_counts(tmp_path: Path) -> None:
     """Also of those above the own one; pages that can be given back are no use of memory."""
     files = {
         **V2,
@@ -45,7 +45,9 @@ def test_the_worst_of_machine_and_own_cgroups_counts(tmp_path: Path) -> None:
     }
     state = read_memory_state(record(tmp_path, files))
     assert state.pressure == Pressure(42.5, "/sys/fs/cgroup/a/memory.pressure")
-    assert state.room == Room(GIB // 2, GIB, "/sys/fs/cgroup/a/memory.max")
+    assert set(state.rooms) == {
+        Room(2 * GIB, 8 * GIB, "/proc/meminfo"), Room(GIB // 2, GIB, "/sys/fs/cgroup/a/memory.max"),
+    }  # fmt: skip
 
 
 def test_cgroups_of_the_first_version(tmp_path: Path) -> None:
@@ -54,14 +56,14 @@ def test_cgroups_of_the_first_version(tmp_path: Path) -> None:
     state = read_memory_state(record(tmp_path, {**V1, **limit}))
     assert state.pressure is None
     source = "/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes"
-    assert state.room == Room(GIB // 4, GIB, source)
+    assert state.rooms == (Room(2 * GIB, 8 * GIB, "/proc/meminfo"), Room(GIB // 4, GIB, source))
 
 
 def test_no_limit_of_the_first_version_limits_nothing(tmp_path: Path) -> None:
     """It is written as a number there."""
     limit = {"sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": NO_LIMIT_V1}
     state = read_memory_state(record(tmp_path, {**V1, **limit}))
-    assert state.room == Room(2 * GIB, 8 * GIB, "/proc/meminfo")
+    assert state.rooms == (Room(2 * GIB, 8 * GIB, "/proc/meminfo"),)
 
 
 @pytest.mark.parametrize("text", ["", "full\n", "full avg10=x avg60=0\n", "some avg10=99.00 avg60=0\n", "\0"])
@@ -69,11 +71,11 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path, text: str) -> None:
     """Neither 0 nor a guess."""
     files = {"proc/meminfo": "MemTotal: 1 kB\n" + text, "proc/pressure/memory": text}
     state = read_memory_state(record(tmp_path, files))
-    assert (state.pressure, state.room) == (None, None)
+    assert (state.pressure, state.rooms) == (None, ())
 
 
 def test_this_machine_can_be_read() -> None:
     """Whatever it is."""
-    room = read_memory_state().room
-    assert room is not None
-    assert 0 <= room.available_bytes <= room.total_bytes
+    rooms = read_memory_state().rooms
+    assert rooms
+    assert all(0 <= room.available_bytes <= room.total_bytes for room in rooms)
