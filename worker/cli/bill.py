@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.api import wire
 from worker.cli import human
-from worker.cli.figures import FIGURES, OPTIONAL, Figure, bill_of, details_of, is_complete
+from worker.cli.figures import FIGURES, OF_GPUS, Figure, bill_of, can_have, details_of, is_complete
 from worker.cli.view import status_text, table
 
 if TYPE_CHECKING:
@@ -24,13 +24,17 @@ def billed(runs: Iterable[Run]) -> list[Run]:
 
 
 def summed(bills: Sequence[dict[str, float | None]]) -> tuple[dict[str, float | None], dict[str, int]]:
-    """Add bills up (of peaks: the highest); return that, and how many runs each figure is unknown of."""
+    """Add bills up (of peaks: the highest); return that, and how many runs each figure is unknown of.
+
+    What a run without a GPU has not is not unknown.
+    """
     total: dict[str, float | None] = {}
     unknown: dict[str, int] = {}
     for figure in FIGURES:
-        known = [value for bill in bills if (value := bill[figure.name]) is not None]
+        those = [bill[figure.name] for bill in bills if can_have(bill, figure)]
+        known = [value for value in those if value is not None]
         total[figure.name] = figure.combine(known) if known and figure.combine else None
-        unknown[figure.name] = len(bills) - len(known)
+        unknown[figure.name] = len(those) - len(known)
     return total, unknown
 
 
@@ -55,7 +59,7 @@ def bill_table(runs: Iterable[Run]) -> Table:
     known = billed(runs)
     bills = [bill_of(run) for run in known]
     total, unknown = summed(bills)
-    figures = [one for one in FIGURES if one.name not in OPTIONAL or total[one.name] is not None]
+    figures = [one for one in FIGURES if one.name not in OF_GPUS or total[one.name] is not None]
     titles = [figure.title for figure in figures]
     made = table("run", "result", *titles, numbers=titles)
     made.padding = (0, 1)
@@ -87,7 +91,7 @@ def usage_pairs(run: Run) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         (figure.title, f"{figure.shown(bill[figure.name])}{remark(figure, details)}")
         for figure in FIGURES
-        if bill[figure.name] is not None or figure.name not in OPTIONAL
+        if figure.name not in OF_GPUS or bill["gpuSeconds"] or figure.detail in details
     ]
     return [*pairs, ("complete", is_complete(run))] if details else pairs
 

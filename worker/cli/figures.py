@@ -11,7 +11,7 @@ from worker.cli import human
 if TYPE_CHECKING:
     from worker.api.models import Run
 
-__all__ = ["FIGURES", "OPTIONAL", "Bill", "Figure", "bill_of", "details_of", "is_complete"]
+__all__ = ["FIGURES", "OF_GPUS", "Bill", "Figure", "bill_of", "can_have", "details_of", "is_complete"]
 
 
 class Figure(NamedTuple):
@@ -34,9 +34,11 @@ FIGURES: Final = (
     Figure("ramAverageBytes", "avg RAM", "ram_average_bytes", None, "ramAverageBytes", human.size, None),
     Figure("diskReadBytes", "read", "disk_read_bytes", None, "diskReadBytes", human.size),
     Figure("diskWrittenBytes", "written", "disk_written_bytes", None, "diskWrittenBytes", human.size),
+    Figure("gpuBusySeconds", "GPU busy", "gpu_busy_s", None, "gpuBusySeconds", human.duration),
+    Figure("gpuPeakBytes", "GPU memory", "gpu_peak_bytes", None, "gpuPeakBytes", human.size, max),
     Figure("gpuEnergyJoules", "GPU energy", "gpu_energy_j", None, "gpuEnergyJoules", human.energy),
 )
-OPTIONAL: Final = ("gpuEnergyJoules",)  # a column only where some run has it
+OF_GPUS: Final = ("gpuBusySeconds", "gpuPeakBytes", "gpuEnergyJoules")  # a run without a GPU has none
 
 
 def details_of(run: Run) -> dict[str, Any]:
@@ -58,6 +60,11 @@ def bill_of(run: Run) -> dict[str, float | None]:
         parts = [wire.as_float(details.get(name)) for name in ("cpuUserSeconds", "cpuSystemSeconds")]
         found["cpuSeconds"] = None if None in parts else sum(part or 0.0 for part in parts)
     return found
+
+
+def can_have(bill: dict[str, float | None], figure: Figure) -> bool:
+    """Tell whether a run has a figure, known or not; one of which no GPU time is known may have had a GPU."""
+    return figure.name not in OF_GPUS or bill["gpuSeconds"] != 0 or bill[figure.name] is not None
 
 
 def is_complete(run: Run) -> bool | None:

@@ -80,6 +80,39 @@ def test_energy_is_a_column_only_where_it_is_known() -> None:
     assert "20.0 Wh" in text[1]
 
 
+GPU = {
+    **DETAILS, "gpuAllocatedSeconds": 2.0,
+    "gpuBusySeconds": 1.5, "gpuPeakBytes": 1024**3, "gpuEnergyJoules": None,
+    "methods": {"gpu_busy_s": "device_samples_exclusive"}, "coverage": {"gpu_busy_s": 0.97},
+    "reasons": {"gpu_energy_j": "Not Supported"},
+}  # fmt: skip
+GPU_FIELDS = {**FIELDS, "GPUTime": 2.0}
+
+
+def test_a_run_that_had_a_gpu_shows_what_it_made_of_it() -> None:
+    """Also what is not known of it, with the reason; a run without one shows none of that."""
+    pairs = dict(usage_pairs(run("a", GPU, **GPU_FIELDS)))
+    assert pairs["GPU busy"] == "1.50 s  (device_samples_exclusive; covers 97 %)"
+    assert pairs["GPU memory"] == "1.0 GiB"
+    assert pairs["GPU energy"] == "–  (Not Supported)"
+    assert (
+        not {"GPU busy", "GPU memory", "GPU energy"} & dict(usage_pairs(run("b", DETAILS, **FIELDS))).keys()
+    )
+
+
+def test_runs_without_a_gpu_lack_no_figure_of_one() -> None:
+    """The sum does not say that it is unknown of them; of a lost run nobody knows."""
+    known = run("a", {**GPU, "gpuEnergyJoules": 72_000.0}, **GPU_FIELDS)
+    document = bills_document([known, run("b", DETAILS, **FIELDS), run("c", GPU, **GPU_FIELDS), run("d")])
+    total, unknown = document["sum"], document["sum"]["unknown"]
+    assert (total["gpuEnergyJoules"], unknown["gpuEnergyJoules"]) == (72_000.0, 2)
+    assert (total["gpuBusySeconds"], unknown["gpuBusySeconds"]) == (3.0, 1)
+    assert (total["gpuPeakBytes"], unknown["gpuPeakBytes"]) == (1024**3, 1)
+    text = rows([known, run("b", DETAILS, **FIELDS)])
+    assert "GPU busy GPU memory GPU energy" in text[0]
+    assert "GPU" not in text[-1]
+
+
 def test_programs_get_numbers_null_and_the_count_of_what_is_unknown() -> None:
     """Never 0 for what nobody measured."""
     document = bills_document([run("a", DETAILS, **FIELDS), run("b")])
