@@ -48,9 +48,9 @@ ORDERS: Final[list[dict[str, Any]]] = [
     },
     {
         "name": "facts",
-        "argv": [*MILLHAND, "facts", "--json"],
+        "argv": [sys.executable, f"{HERE}/patient_facts.py"],
         "user": NOBODY,
-        "limits": {"memory.max": str(512 << 20), "cpu.max": "25000 100000"},
+        "limits": {"memory.max": str(512 << 20), "cpu.max": "75000 100000"},
     },
 ]
 
@@ -113,9 +113,9 @@ def test_groups_hold_in_a_delegated_group(answers: dict[str, dict[str, Any]]) ->
 
 
 def test_a_unified_hierarchy_tells_its_limits(answers: dict[str, dict[str, Any]]) -> None:
-    """A quarter of a core and 512 MiB, with the files that say so."""
+    """Three quarters of a core and 512 MiB, with the files that say so."""
     facts = said(answers, "facts")
-    assert facts["limitCPUs"]["value"] == 0.25, facts
+    assert facts["limitCPUs"]["value"] == 0.75, facts
     assert "cpu.max" in facts["limitCPUs"]["source"], facts
     assert facts["limitRAM"]["value"] == 512 << 20, facts
     assert "memory.max" in facts["limitRAM"]["source"], facts
