@@ -1,4 +1,4 @@
-"""What `millhand facts` says, with more time: an emulated machine takes longer than the two seconds of a start."""
+"""What `millhand facts` says, with more time than the two seconds of a start: for an emulated machine."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import L4, machine
+from worker.agent.activity import Activity
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.gpus import Gpus
@@ -70,7 +71,8 @@ def test_what_comes_while_the_gpus_are_looked_at_keeps_a_task_unclaimed(act: Act
     by_us: Any = claimer
     attempts = Attempts(
         claimer=by_us, executor=nobody, api=api, journal=nobody, jobs=nobody, drain=drain, holds=holds,
-        clock=clock, reporters=nobody, endings=nobody, gpus=gpus, on_settled=lambda task_id, is_won: None,
+        clock=clock, reporters=nobody, endings=nobody, gpus=gpus, activity=Activity(clock),
+        on_settled=lambda task_id, is_won: None,
     )  # fmt: skip
     wanting = task(parameters={"requires": {"gpus": 1}})
     assert not asyncio.run(attempts.run(wanting))
