@@ -124,7 +124,6 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         on_ended=outbox.send,
         on_held=storing.hold,
     )
-    holds = Holds()
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs),
         executor=parts.executor,
