@@ -26,6 +26,7 @@ from worker.agent.status import HOLDERS, Status
 from worker.agent.survey import Survey
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
+from worker.usage.usage import Usage
 
 RUNS = "POST /api/jobs/runs"
 
@@ -205,7 +206,11 @@ def test_a_gpu_is_told_with_what_has_it_and_why_it_is_given_to_no_run() -> None:
         survey = structs.replace(survey, gpus=gpus)
         crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
         for number in range(3):
-            gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+            gpus.judge(
+                f"task-{number}",
+                ["GPU-1"],
+                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
+            )
         one, two = survey.status().gpus or ()
         assert (one.uuid, one.name, one.condition, one.free) == (
             "GPU-1",
@@ -230,7 +235,11 @@ def test_a_gpu_that_a_run_tries_is_in_quarantine_with_no_time_left() -> None:
         survey = structs.replace(survey, gpus=gpus)
         crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
         for number in range(3):
-            gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+            gpus.judge(
+                f"task-{number}",
+                ["GPU-1"],
+                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
+            )
         await asyncio.sleep(59.0)
         assert (survey.status().gpus or ())[0].quarantine_left_s == 1.0
         await asyncio.sleep(1.0)
