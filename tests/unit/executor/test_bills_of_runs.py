@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import pytest
 from tests.unit.executor.bench import bench, within_limit
 from tests.unit.groups.real import opened
 from worker.api.wire import ErrorKind
+from worker.clock import SystemClock
 from worker.executor import spawn
 from worker.executor.minder_process import Minder
 from worker.executor.outcome import Outcome
+from worker.machine.gpu_look import Look
 from worker.storage.file import MadeFile, SpooledFile
 from worker.storage.spool import Spool
+from worker.usage.gpu_meter import GpuAccounts
 
 MIB = 1 << 20
 EXACT = 0.02  # of what the handler says
@@ -166,5 +171,49 @@ def test_what_nobody_waited_for_is_on_the_bill(tmp_path: Path) -> None:
             await it.run("burn", seconds=0.01)
             left = await it.run("leave-behind", count=100, seconds=0.008)
             assert (left.usage.cpu_s or 0) >= left.value["burnt_s"] * (1 - EXACT)
+
+    within_limit(scenario())
+
+
+class SlowLooks:
+    """GPUs that are slow to be looked at."""
+
+    error: str | None = "no look"
+
+    def __init__(self) -> None:
+        """Not yet."""
+        self.looked_mono: list[float] = []
+
+    async def look_now(self, limit_s: float) -> Look | None:
+        """Take longer than a small import does: nobody tells that it did not happen."""
+        await asyncio.sleep(0.5)
+        self.looked_mono.append(time.monotonic())
+        return None
+
+    def listen(self, listener: Callable[[Look], None]) -> Callable[[], None]:
+        """Tell nothing."""
+        return lambda: None
+
+
+def test_what_a_process_imports_belongs_to_its_first_run(tmp_path: Path) -> None:
+    """It does not begin before the bill does, which waits for a look at the run's GPUs."""
+    handlers = tmp_path / "handlers.py"
+    handlers.write_text(
+        "import time\n"
+        "from worker import Context, handler\n"
+        "IMPORTED_MONO = time.monotonic()\n"
+        "@handler('when')\n"
+        "def when(ctx: Context) -> dict[str, float]:\n"
+        "    return {'imported': IMPORTED_MONO}\n"
+    )
+    looks = SlowLooks()
+    gpus = GpuAccounts(looks, SystemClock(), shares={}, runs_per_gpu=1)
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=handlers, gpus=gpus) as it:
+            outcome = await it.run("when", gpus=("GPU-1",))
+            assert outcome.value["imported"] > looks.looked_mono[0]
+            assert outcome.usage.wall_s is not None
+            assert outcome.usage.wall_s < looks.looked_mono[-1] - looks.looked_mono[0]
 
     within_limit(scenario())
