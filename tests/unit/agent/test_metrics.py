@@ -129,7 +129,11 @@ def test_gpus_are_counted_by_their_condition() -> None:
         gpus = Gpus(machine(L4, other), Machine(World(1, "key", 0.0, 0), "m").config, clock=survey.clock)
         crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
         for number in range(3):
-            gpus.judge(f"task-{number}", ["GPU-1"], Outcome(code=ResultCode.FAILED, error=crashed))
+            gpus.judge(
+                f"task-{number}",
+                ["GPU-1"],
+                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
+            )
         samples = read(structs.replace(survey, gpus=gpus))
         counts = {condition: one(samples, "gpus", condition=condition.value) for condition in GpuCondition}
         assert counts == {
