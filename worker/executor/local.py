@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+import structlog
 from msgspec import Struct, structs
 
 from worker.api.wire import ErrorKind, ResultCode
@@ -43,6 +44,7 @@ __all__ = [
 SPOOL_BYTES: Final = 1 << 62  # one run at a time: what it makes is what is there
 
 CLOSE_S: Final = 600.0  # for the run's folder: nobody comes later to remove what is left of it
+log = structlog.get_logger()
 
 
 class NoSuchHandler(Exception):  # noqa: N818 - what happened
@@ -217,7 +219,10 @@ async def stored_at_once(
         failed = structs.replace(outcome, code=ResultCode.FAILED, error=outcome.error or error)
         return failed, ()
     finally:
-        await spool.remove(run_id)
+        try:
+            await spool.remove(run_id)
+        except OSError as exc:  # no reason to lose what the run brought
+            log.warning("spool.not_removed", run_id=run_id, error=str(exc))
         await store.aclose()
     return outcome, tuple(stored(file, store.url_of(run_id, file.name)) for file in outcome.files)
 

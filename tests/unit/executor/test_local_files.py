@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.unit.executor.bench import SAMPLES, TEST_LIMIT_S
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.local import run_local
 from worker.executor.outcome import Outcome
 from worker.storage.file import StoredFile
+from worker.storage.spool import Spool
 
 
 def made(folder: Path, store: str | None = None) -> tuple[Outcome, tuple[StoredFile, ...]]:
@@ -44,3 +47,17 @@ def test_a_store_that_takes_nothing_fails_a_local_run_and_says_why(tmp_path: Pat
     assert outcome.value == {"made": 1}
     assert files == ()
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_spool_that_cannot_be_emptied_hides_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a disk does after the end changes nothing of it."""
+
+    async def fail(_spool: Spool, _run_id: str) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(Spool, "remove", fail)
+    outcome, files = made(tmp_path)
+    assert outcome.code is ResultCode.SUCCESS
+    assert [file.name for file in files] == ["deep/out.stl"]
