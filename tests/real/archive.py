@@ -33,7 +33,11 @@ def needed_files(project: Path, distributions: Iterable[str]) -> set[Path]:
     library = Path(sysconfig.get_path("stdlib"))
     found = {Path(name) for name in PROGRAMS} | {python, *links_of(python), Path(sys.prefix, "pyvenv.cfg")}
     found |= {path for path in below(library) if is_needed(path.relative_to(library))}
-    found |= {path for folder in ("worker", "tests", "handlers") for path in below(project / folder)}
+    found |= {
+        path
+        for folder in ("worker", "tests", "handlers", "millhand_pytest")
+        for path in below(project / folder)
+    }
     found |= {project / "pyproject.toml"}
     found |= {path for one in closure(distributions) for path in files_of(one)}
     found |= set(shared_libraries(found))
