@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,9 +56,11 @@ def broken(ctx: Context) -> dict:
 class Scene:
     """A server, an agent and the stand-in, and what a test does with them."""
 
-    def __init__(self, api: JobsApi, job: str, fake: FakeNvml, folder: Path) -> None:
-        """Take them."""
-        self.api, self.job, self.fake, self.folder = api, job, fake, folder
+    def __init__(
+        self, api: JobsApi, job: str, fake: FakeNvml, folder: Path, access: Mapping[str, str]
+    ) -> None:
+        """Take them; `access` is what the command line needs to reach the server."""
+        self.api, self.job, self.fake, self.folder, self.access = api, job, fake, folder, access
         self.go = folder / "go"
 
     async def submit(self, type_: str, *, gpus: int = 1, **parameters: Any) -> str:
@@ -133,7 +135,8 @@ def play(
     async def main(url: str, token: str) -> None:
         async with open_api(ApiConfig(url=url, token=token)) as api, asyncio.timeout(LIMIT_S):
             job = await api.create_job({"title": "gpus", "type": "compute"})
-            await scene(Scene(api, job.id, fake, folder))
+            access = {"MILLHAND_API_URL": url, "MILLHAND_TOKEN": token}
+            await scene(Scene(api, job.id, fake, folder, access))
 
     with (
         running_server() as server,
