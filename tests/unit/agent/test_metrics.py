@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
+from tests.unit.agent.sick_gpu import shut
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent.gpus import GpuCondition, Gpus
 from worker.agent.metrics import Metrics
@@ -127,13 +128,7 @@ def test_gpus_are_counted_by_their_condition() -> None:
     def look(survey: Survey) -> None:
         other = structs.replace(L4, uuid="GPU-3")
         gpus = Gpus(machine(L4, other), Machine(World(1, "key", 0.0, 0), "m").config, clock=survey.clock)
-        crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
-        for number in range(3):
-            gpus.judge(
-                f"task-{number}",
-                ["GPU-1"],
-                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
-            )
+        shut(gpus)
         samples = read(structs.replace(survey, gpus=gpus))
         counts = {condition: one(samples, "gpus", condition=condition.value) for condition in GpuCondition}
         assert counts == {

@@ -14,6 +14,7 @@ from msgspec import structs
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
+from tests.unit.agent.sick_gpu import shut
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent import memory_watch, preemption
@@ -24,9 +25,7 @@ from worker.agent.gpus import GpuCondition, Gpus
 from worker.agent.holds import Holds
 from worker.agent.status import HOLDERS, Status
 from worker.agent.survey import Survey
-from worker.api.wire import ErrorKind, ResultCode
-from worker.executor.outcome import Outcome, RunError
-from worker.usage.usage import Usage
+from worker.api.wire import ErrorKind
 
 RUNS = "POST /api/jobs/runs"
 
@@ -204,13 +203,7 @@ def test_a_gpu_is_told_with_what_has_it_and_why_it_is_given_to_no_run() -> None:
         other = structs.replace(L4, uuid="GPU-3")
         gpus = Gpus(machine(L4, other), Machine(World(1, "key", 0.0, 0), "m").config, clock=survey.clock)
         survey = structs.replace(survey, gpus=gpus)
-        crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
-        for number in range(3):
-            gpus.judge(
-                f"task-{number}",
-                ["GPU-1"],
-                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
-            )
+        shut(gpus)
         one, two = survey.status().gpus or ()
         assert (one.uuid, one.name, one.condition, one.free) == (
             "GPU-1",
@@ -233,13 +226,7 @@ def test_a_gpu_that_a_run_tries_is_in_quarantine_with_no_time_left() -> None:
         survey = (await one.agent()).survey
         gpus = Gpus(machine(L4), one.config, clock=survey.clock)
         survey = structs.replace(survey, gpus=gpus)
-        crashed = RunError(kind=ErrorKind.CRASHED, message="SIGSEGV")
-        for number in range(3):
-            gpus.judge(
-                f"task-{number}",
-                ["GPU-1"],
-                Outcome(code=ResultCode.FAILED, error=crashed, usage=Usage(wall_s=1.0)),
-            )
+        shut(gpus)
         await asyncio.sleep(59.0)
         assert (survey.status().gpus or ())[0].quarantine_left_s == 1.0
         await asyncio.sleep(1.0)
