@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +15,7 @@ from msgspec.structs import replace
 from worker.api.wire import ErrorKind
 from worker.cli import paths
 from worker.cli.exits import CliError, ExitCode
+from worker.cli.interruption import GRACE_S
 from worker.cli.last_runs import LastRun, LastRuns, NothingToResume, Resumed, read_checkpoint
 from worker.executor.executor import (
     CheckpointEvent,
@@ -31,12 +30,10 @@ from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
 
 if TYPE_CHECKING:
-    from worker.cli.terminal import Output
     from worker.usage.usage import Usage
 
-__all__ = ["GRACE_S", "Interruption", "Plan", "Ran", "run_here"]
+__all__ = ["Plan", "Ran", "run_here"]
 
-GRACE_S: Final = 10.0  # for the handler once it is asked to stop; a second Ctrl-C ends it now
 STATE_TODO: Final = "check $XDG_STATE_HOME and the disk"
 
 
@@ -69,37 +66,6 @@ class Ran(Struct, frozen=True, kw_only=True):
     missed: str | None  # what --cancel-after or --kill-after came too late for
     reported: Usage | None  # what was told of its bill on the way: all that is left where a machine is lost
     faults: tuple[CliError, ...]  # what went wrong beside it, to be shown behind it
-
-
-class Interruption:
-    """Ctrl-C and SIGTERM: the first asks the run to stop, a second one ends it now."""
-
-    def __init__(self, out: Output) -> None:
-        """Start without a run."""
-        self.asked = asyncio.Event()
-        self.stop: StopRequest | None = None  # of the run that goes on
-        self._out = out
-
-    @contextmanager
-    def watched(self) -> Iterator[Interruption]:
-        """Take the signals for as long as this lasts."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._take)
-        try:
-            yield self
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
-
-    def _take(self) -> None:
-        is_first = not self.asked.is_set()
-        self.asked.set()
-        if self.stop is None:
-            return
-        if is_first:
-            self._out.say("asking the handler to stop; once more Ctrl-C ends it now")
-        self.stop.request(ErrorKind.CANCELLED, "interrupted", GRACE_S if is_first else 0.0)
 
 
 class HardPath:

@@ -12,7 +12,7 @@ from typing import Final
 
 from worker.api.wire import ErrorKind
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.local_run import GRACE_S, Interruption
+from worker.cli.interruption import GRACE_S, Interruption
 from worker.cli.terminal import Output
 from worker.executor.executor import StopRequest
 from worker.executor.local import BrokenHandler, NoSuchHandler

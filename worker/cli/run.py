@@ -191,7 +191,7 @@ async def execute(plan: Plan, watched: Path | None, out: Output) -> int:
     from msgspec.structs import replace
 
     from worker import log
-    from worker.cli.local_run import Interruption
+    from worker.cli.interruption import Interruption
     from worker.executor.executor import StopRequest
 
     log.configure("warning")
