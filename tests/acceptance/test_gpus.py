@@ -16,7 +16,7 @@ from server.testing import running_server
 from tests.acceptance.agents import start_agent, wait_until_started
 from tests.acceptance.gpu_scene import HANDLERS, LIMIT_S, Scene, agent_settings, helpers, play, there
 from tests.nvml import GIB, FakeNvml, gpu
-from worker.agent.quarantine_file import QuarantineFile
+from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.usage.gpu_meter import LAST_LOOK_S
 
 

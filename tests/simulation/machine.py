@@ -17,7 +17,7 @@ from tests.unit.placement.machines import machine
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.free_space import FreeSpace
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Watch
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi

@@ -9,17 +9,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from worker.agent.activity import Activity
 from worker.agent.attempt import Attempts
 from worker.agent.claim import Claimer
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
 from worker.agent.ending import Endings
 from worker.agent.free_space import FreeSpace
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds, Watch
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
+from worker.agent.operators.activity import Activity
+from worker.agent.operators.survey import Survey
 from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
@@ -27,7 +28,6 @@ from worker.agent.reporters import Reporters, ReportTimes
 from worker.agent.server_kind import ServerKind
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
-from worker.agent.survey import Survey
 from worker.agent.undelivered import undelivered
 from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire

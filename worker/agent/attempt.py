@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.agent.activity import Activity
 from worker.agent.claim import Claim, Claimer
 from worker.agent.drain import Drain
 from worker.agent.ending import Endings
 from worker.agent.errands import cancel
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.job_states import JobStates, Wish
+from worker.agent.operators.activity import Activity
 from worker.agent.reporters import Reporters, until_lost
 from worker.api.client import JobsApi
 from worker.api.models import Task

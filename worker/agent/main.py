@@ -17,10 +17,10 @@ from worker.agent.assemble import Agent, Parts, assemble
 from worker.agent.drain import Drain
 from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
+from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.agent.isolation import confinement_of, prepare_state_dir
-from worker.agent.operators import listen_for_operators, operators_page
-from worker.agent.quarantine_file import QuarantineFile
+from worker.agent.operators.listening import listen_for_operators, operators_page
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of

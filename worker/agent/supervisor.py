@@ -11,7 +11,7 @@ from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.errands import Errands, cancel
 from worker.agent.free_space import FreeSpace
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds, Watch
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox

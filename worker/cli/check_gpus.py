@@ -35,7 +35,7 @@ def check_gpus(facts: Facts) -> Check:
 
 def check_quarantine(state_dir: Path, now: datetime) -> list[Check]:
     """Tell which GPUs the agent of this state folder has in quarantine."""
-    from worker.agent.quarantine_file import QuarantineFile
+    from worker.agent.gpus.quarantine_file import QuarantineFile
 
     todo = "task after task failed on it at once: see their errors, `nvidia-smi` and dmesg"
     return [
@@ -55,8 +55,8 @@ async def check_gpu_health(facts: Facts, environment: Mapping[str, str], *, is_s
 
     Runs of an agent that works now are no strangers.
     """
-    from worker.agent.gpu_health import ailment
-    from worker.agent.gpus import found_gpus
+    from worker.agent.gpus.health import ailment
+    from worker.agent.gpus.pool import found_gpus
     from worker.clock import SystemClock
     from worker.machine.gpu_watch import GpuWatch
 

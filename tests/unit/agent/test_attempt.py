@@ -12,11 +12,11 @@ import pytest
 
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import L4, machine
-from worker.agent.activity import Activity
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
+from worker.agent.operators.activity import Activity
 from worker.api.models import Task
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock

@@ -14,7 +14,7 @@ import pytest
 
 from tests.nvml import GIB, FakeNvml, gpu
 from tests.unit.placement.machines import A100, L4, machine
-from worker.agent.quarantine_file import QuarantineFile
+from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.cli.check_gpus import check_gpu_health, check_quarantine
 from worker.executor.environment import TREE_MARK
 

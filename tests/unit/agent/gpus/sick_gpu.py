@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.agent.gpus import Gpus
-from worker.agent.quarantine import FAULTS
+from worker.agent.gpus.pool import Gpus
+from worker.agent.gpus.quarantine import FAULTS
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.usage.usage import Usage

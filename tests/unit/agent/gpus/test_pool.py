@@ -11,7 +11,7 @@ from msgspec import structs
 
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import A100, GIB, L4, machine
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.api.models import Task
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import SystemClock

@@ -12,9 +12,9 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.agent.errands import cancel
-from worker.agent.gpu_health import ailment, fatal_event
+from worker.agent.gpus.health import ailment, fatal_event
+from worker.agent.gpus.quarantine import Quarantine, verdict_of
 from worker.agent.placement import gpu_count, suitable_gpus, unmet
-from worker.agent.quarantine import Quarantine, verdict_of
 from worker.api.models import Task
 from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig

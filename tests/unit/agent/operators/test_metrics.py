@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
-from tests.unit.agent.sick_gpu import shut
+from tests.unit.agent.gpus.sick_gpu import shut
 from tests.unit.placement.machines import L4, machine, unknown
-from worker.agent.gpus import GpuCondition, Gpus
-from worker.agent.metrics import Metrics
-from worker.agent.status import (
+from worker.agent.gpus.pool import GpuCondition, Gpus
+from worker.agent.operators.metrics import Metrics
+from worker.agent.operators.status import (
     HOLDERS,
     DrainStatus,
     GpuStatus,
@@ -27,13 +27,13 @@ from worker.agent.status import (
     SlotStatus,
     Status,
 )
-from worker.agent.survey import Survey
+from worker.agent.operators.survey import Survey
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.report import RunState
 from worker.usage.usage import Usage
 
-PAGE = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "operations.md").read_text(encoding="utf-8")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 

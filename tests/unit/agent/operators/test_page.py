@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
-from worker.agent import page
-from worker.agent.metrics import Metrics
-from worker.agent.operators import listen_for_operators
-from worker.agent.survey import Survey
+from worker.agent.operators import page
+from worker.agent.operators.listening import listen_for_operators
+from worker.agent.operators.metrics import Metrics
+from worker.agent.operators.survey import Survey
 from worker.api.wire import ErrorKind
 from worker.config import AgentConfig
 

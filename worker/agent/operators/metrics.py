@@ -18,10 +18,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from worker.agent.activity import BOUNDS_S, Activity
-from worker.agent.gpus import GpuCondition
-from worker.agent.status import HOLDERS, Status
-from worker.agent.survey import Survey
+from worker.agent.gpus.pool import GpuCondition
+from worker.agent.operators.activity import BOUNDS_S, Activity
+from worker.agent.operators.status import HOLDERS, Status
+from worker.agent.operators.survey import Survey
 
 __all__ = ["Metrics"]
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.simulation.loop import VirtualClock, run_virtual
-from worker.agent.activity import BOUNDS_S, Activity
+from worker.agent.operators.activity import BOUNDS_S, Activity
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.report import RunState

@@ -14,17 +14,17 @@ from msgspec import structs
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
-from tests.unit.agent.sick_gpu import shut
+from tests.unit.agent.gpus.sick_gpu import shut
 from tests.unit.agent.stub_api import task
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent import memory_watch, preemption
 from worker.agent.assemble import Agent
 from worker.agent.drain import Drain
 from worker.agent.free_space import Room
-from worker.agent.gpus import GpuCondition, Gpus
+from worker.agent.gpus.pool import GpuCondition, Gpus
 from worker.agent.holds import Holds
-from worker.agent.status import HOLDERS, Status
-from worker.agent.survey import Survey
+from worker.agent.operators.status import HOLDERS, Status
+from worker.agent.operators.survey import Survey
 from worker.api.wire import ErrorKind
 
 RUNS = "POST /api/jobs/runs"

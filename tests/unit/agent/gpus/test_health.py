@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.agent.gpu_health import ailment
-from worker.agent.quarantine import Quarantine, verdict_of
+from worker.agent.gpus.health import ailment
+from worker.agent.gpus.quarantine import Quarantine, verdict_of
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.machine.gpu_look import DeviceLook, GpuProcess

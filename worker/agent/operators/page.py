@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from worker.agent.survey import Survey
+from worker.agent.operators.survey import Survey
 
 __all__ = ["CONNECTIONS_MAX", "CONNECTION_S", "METRICS_TYPE", "serving"]
 

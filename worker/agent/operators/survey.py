@@ -10,14 +10,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from worker.agent.activity import Activity
 from worker.agent.drain import Drain
 from worker.agent.free_space import FreeSpace
-from worker.agent.gpus import Gpus
+from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
-from worker.agent.outbox import Outbox
-from worker.agent.poller import Poller
-from worker.agent.status import (
+from worker.agent.operators.activity import Activity
+from worker.agent.operators.status import (
     DrainStatus,
     GpuStatus,
     Hold,
@@ -27,6 +25,8 @@ from worker.agent.status import (
     SlotStatus,
     Status,
 )
+from worker.agent.outbox import Outbox
+from worker.agent.poller import Poller
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
 from worker.clock import Clock

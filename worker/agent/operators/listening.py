@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from socket import AI_PASSIVE, SOCK_STREAM, create_server, getaddrinfo, socket
 from typing import Final
 
-from worker.agent.survey import Survey
+from worker.agent.operators.survey import Survey
 from worker.config import AgentConfig
 
 __all__ = ["listen_for_operators", "operators_page"]
@@ -51,8 +51,8 @@ async def operators_page(survey: Survey, listening: socket | None) -> AsyncItera
         yield
         return
     # Loaded only here, since most agents have no page: 50 ms of the start together.
-    from worker.agent.metrics import Metrics  # noqa: PLC0415
-    from worker.agent.page import serving  # noqa: PLC0415
+    from worker.agent.operators.metrics import Metrics  # noqa: PLC0415
+    from worker.agent.operators.page import serving  # noqa: PLC0415
 
     async with serving(survey, Metrics(survey).text, listening):
         yield

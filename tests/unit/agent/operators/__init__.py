@@ -1,0 +1,1 @@
+"""Unit tests of the page for people who run the agent."""

@@ -1,0 +1,1 @@
+"""What people who run the agent look at: the page with status, health and metrics."""
