@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from worker.config import AgentConfig
-from worker.executor.workdir_watch import decimal
+from worker.executor.quantities import size_text
 
 __all__ = ["FreeSpace", "Room", "filled_folders", "lack", "look"]
 
@@ -161,7 +161,7 @@ def lack(room: Room, min_free_bytes: int, ratio: float = 1.0) -> str | None:
     """Return what is missing; None where there is room. On a small disk half of it is enough."""
     wanted_bytes = min_free_bytes if min_free_bytes <= room.total_bytes else room.total_bytes // 2
     if room.free_bytes < wanted_bytes * ratio:
-        return f"{decimal(room.free_bytes)} are free, at least {decimal(wanted_bytes)} are wanted"
+        return f"{size_text(room.free_bytes)} are free, at least {size_text(wanted_bytes)} are wanted"
     if room.free_files is not None and room.free_files < MIN_FREE_FILES * ratio:
         return f"room for {room.free_files} more files, at least {MIN_FREE_FILES} are wanted"
     return None

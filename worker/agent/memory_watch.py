@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from worker.agent.holds import Holds
-from worker.executor.workdir_watch import decimal
+from worker.executor.quantities import size_text
 from worker.machine.memory_state import MemoryState, Pressure, Room, read_memory_state
 
 __all__ = ["MemoryWatch", "lack_of_room", "lack_of_speed"]
@@ -102,8 +102,8 @@ def lack_in(room: Room, min_bytes: int | None, ratio: float) -> str | None:
         wanted_bytes = min(min_bytes, room.total_bytes // SHARE_MAX)
     if room.available_bytes >= wanted_bytes * ratio:
         return None
-    available = f"{decimal(room.available_bytes)} are available"
-    return f"{available}, at least {decimal(wanted_bytes)} are wanted ({room.source})"
+    available = f"{size_text(room.available_bytes)} are available"
+    return f"{available}, at least {size_text(wanted_bytes)} are wanted ({room.source})"
 
 
 def lack_of_speed(pressure: Pressure | None, max_percent: float, ratio: float = 1.0) -> str | None:

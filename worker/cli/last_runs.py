@@ -8,7 +8,6 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 from msgspec import DecodeError, Struct, ValidationError
@@ -75,9 +74,13 @@ class LastRuns:
         """
         path = self.path(last.handler, last.type)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as part:
-            part.write(msgspec_json.format(msgspec_json.encode(last)) + b"\n")
-        os.replace(part.name, path)  # noqa: PTH105 - the name is a text
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.touch(mode=0o600)
+            part.write_bytes(msgspec_json.format(msgspec_json.encode(last)) + b"\n")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
         return path
 
     def resume(self, handler: str, type_: str) -> Resumed:

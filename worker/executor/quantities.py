@@ -1,4 +1,4 @@
-"""Read numbers, sizes and durations as tasks carry them: strictly, of any shape, with a short reason."""
+"""Read numbers, sizes and durations as tasks carry them, strictly, with a short reason; say them again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-__all__ = ["MAX_CHARS", "MAX_NUMBER", "cut", "read_number", "read_seconds", "read_size", "shown"]
+__all__ = ["MAX_CHARS", "MAX_NUMBER", "cut", "read_number", "read_seconds", "read_size", "shown", "size_text"]
 
+SAID_UNITS: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 UNITS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 NUMBER: Final = re.compile(r"\s*(-?\d{1,24}(?:\.\d{0,30})?)\s*", re.ASCII)
 SIZE: Final = re.compile(r"\s*(-?\d{1,24}(?:\.\d{0,30})?)\s*([kmgtp]?)(i?b|i)?\s*", re.ASCII | re.IGNORECASE)
@@ -91,3 +92,11 @@ def shown(value: object) -> str:
 def cut(text: str, chars: int = 60) -> str:
     """Return the text, cut to a length with an ellipsis."""
     return text if len(text) <= chars else text[:chars] + "…"
+
+
+def size_text(count_bytes: int) -> str:
+    """Say a size as disks are sold: ``12.3 GB``."""
+    for unit, name in SAID_UNITS:
+        if count_bytes >= unit:
+            return f"{count_bytes / unit:.3g} {name}"
+    return f"{count_bytes} bytes"

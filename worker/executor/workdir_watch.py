@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from worker.executor.folder_size import FolderSize, Measurement
+from worker.executor.quantities import size_text
 
-__all__ = ["Looks", "Measuring", "WorkdirWatch", "decimal", "excess", "pause_s"]
+__all__ = ["Looks", "Measuring", "WorkdirWatch", "excess", "pause_s"]
 
 STEP_S: Final = 0.1  # one stretch in the thread, so that others get theirs
 SHARE: Final = 0.02  # of one core, for all looking
 AT_ONCE: Final = 2  # of the threads that everything blocking shares
 PAUSE_MIN_S: Final = 1.0  # what a fast disk takes meanwhile is a few GB
 PAUSE_MAX_S: Final = 60.0  # with 10⁵ files it is some 10 s; with 10⁶ looking takes more than its share
-UNITS: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 class Measuring(Protocol):
@@ -102,15 +102,7 @@ def excess(size_bytes: int, limit_bytes: int) -> str | None:
     """Return what to say of a folder that holds more than its limit; None of one that does not."""
     if size_bytes <= limit_bytes:
         return None
-    held, allowed = decimal(size_bytes), decimal(limit_bytes)
+    held, allowed = size_text(size_bytes), size_text(limit_bytes)
     if held == allowed:
         held, allowed = f"{size_bytes} bytes", f"{limit_bytes} bytes"
     return f"the run's folder holds {held}, more than its limit of {allowed}"
-
-
-def decimal(count_bytes: int) -> str:
-    """Say a size as disks are sold: ``12.3 GB``."""
-    for unit, name in UNITS:
-        if count_bytes >= unit:
-            return f"{count_bytes / unit:.3g} {name}"
-    return f"{count_bytes} bytes"
