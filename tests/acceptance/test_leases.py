@@ -213,3 +213,58 @@ def state_of(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+STEPPING = '''
+"""A handler that saves where it is, and waits at its third step when it began anew."""
+import time
+from pathlib import Path
+from worker import Context, handler
+
+@handler("steps")
+def steps(ctx: Context, *, folder: str) -> dict:
+    """Go on from the checkpoint."""
+    begun = (ctx.resume or {"step": 0})["step"]
+    for step in range(begun, 5):
+        ctx.checkpoint({"step": step})
+        with (Path(folder) / "steps").open("a") as file:
+            file.write(f"{step}\\n")
+        while step == 2 and begun == 0:
+            time.sleep(0.02)
+    return {"begun": begun}
+'''
+
+
+def test_the_checkpoint_of_a_machine_that_is_lost_without_notice_reaches_the_next(tmp_path: Path) -> None:
+    """It stood in an ordinary report: nobody asked the run to stop, and nothing of the machine comes back."""
+    (tmp_path / "steps.py").write_text(STEPPING)
+    settings = {"MILLHAND_HANDLERS": str(tmp_path / "steps.py"), "MILLHAND_REPORT_INTERVAL": "0.2s"}
+
+    async def reported(api: JobsApi, task: Task) -> bool:
+        runs = await api.list_runs(task_id=task.id)
+        return any(run.results.get("checkpoint") == {"step": 2} for run in runs)
+
+    async def scenario() -> None:
+        with running_server(lease_s=LEASE_S) as server:
+            first = start_agent(tmp_path / "first", server.url, server.token, slots=1, settings=settings)
+            try:
+                async with open_api(ApiConfig(url=server.url, token=server.token)) as api:
+                    job = await api.create_job({"type": "steps"})
+                    body = {"jobId": job.id, "type": "steps", "parameters": {"folder": str(tmp_path)}}
+                    task = await api.create_task(body)
+                    async with asyncio.timeout(LIMIT_S):
+                        while not await reported(api, task):  # noqa: ASYNC110 - asks a server
+                            await asyncio.sleep(0.05)
+                    first.kill()
+                    first.wait(LIMIT_S)
+                    second = tmp_path / "second"
+                    with running_agent(second, server.url, server.token, slots=1, settings=settings):
+                        assert (await until_result(api, task))["begun"] == 2
+                    ends = {run.error_kind for run in await api.list_runs(task_id=task.id)}
+                    assert ends == {"worker_lost", "requeued", None}
+            finally:
+                first.kill()
+                first.wait(LIMIT_S)
+
+    asyncio.run(scenario())
+    assert (tmp_path / "steps").read_text().split() == ["0", "1", "2", "2", "3", "4"]

@@ -167,6 +167,7 @@ def files(ran: Ran, copied: list[Path]) -> list[tuple[str, object]]:
 def after_a_kill(ran: Ran) -> str:
     """Say what the task of a killed run would have."""
     outcome = ran.run.outcome
+    told = "the checkpoint of the last report" if outcome.checkpoint is not None else "no checkpoint"
     kept = "the checkpoint" if outcome.checkpoint is not None else "no checkpoint"
     bill_ = "a complete bill" if outcome.usage.complete else "an incomplete bill"
     seen = (
@@ -180,7 +181,7 @@ def after_a_kill(ran: Ran) -> str:
     return (
         "what its task would have for the next attempt:\n"
         f"  where its process alone was killed:  {kept}, {bill_}\n"
-        f"  where the whole machine was lost:    {seen}; a checkpoint only if it was asked to stop before\n"
+        f"  where the whole machine was lost:    {told}, {seen}\n"
         f"{hint}"
     )
 

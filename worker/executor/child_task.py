@@ -165,6 +165,7 @@ class ChildTask:
         if now >= self._usage_mono:
             self._usage_mono = now + USAGE_INTERVAL_S
             self.heard.emit(UsageEvent(self._meter.sample()))
+            self.heard.tell_checkpoint()
 
     def _next_mono(self) -> float:
         next_mono = min(self._usage_mono, self._pilot.next_mono())
@@ -175,7 +176,7 @@ class ChildTask:
         while True:
             await self._stop.changed()
             self._pilot.ask(self._stop, self.heard.redactor.text(self._stop.message))
-            self.heard.tell_checkpoints()
+            self.heard.tell_checkpoint(is_urgent=True)
             self._wake.set()
 
     async def _watch_workdir(self, watch: WorkdirWatch) -> None:

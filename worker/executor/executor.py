@@ -57,12 +57,10 @@ class UsageEvent(Struct, frozen=True):
 
 
 class CheckpointEvent(Struct, frozen=True):
-    """The handler saved a token, already redacted and bounded; one a second at most.
-
-    Sent only of a run that is asked to stop, or where an author looks on.
-    """
+    """The handler saved a token, already redacted and bounded; the newest, one a second at most."""
 
     value: Any
+    size_bytes: int = 0  # as JSON
 
 
 Event = StartedEvent | ProgressEvent | LogEvent | UsageEvent | CheckpointEvent

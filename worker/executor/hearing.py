@@ -21,7 +21,8 @@ from worker.redaction import Redactor
 __all__ = ["Hearing"]
 
 MAX_ARTIFACTS: Final = 1000
-CHECKPOINT_S: Final = 1.0  # between two that are told on the way: secrets are taken out of up to 256 KiB
+CHECKPOINT_S: Final = 1.0  # between two that are told on the way …
+CHECKPOINT_BYTES_A_S: Final = 32 * 1024  # … longer for large ones: secrets are taken out of each
 WORTH_A_LOOK: Final = frozenset({"warning", "error"})  # of what handlers log; the agent's log is for agents
 
 log = structlog.get_logger(__name__)
@@ -46,7 +47,8 @@ class Hearing:
         self.artifacts: list[ToldArtifact] = []
         self.checkpoint: object = None
         self.checkpoint_bytes = 0
-        self._checkpoint_mono: float | None = None  # from when on the next one is told; None: not yet
+        self._is_checkpoint_told = True  # there is none that is newer
+        self._checkpoint_mono = clock.mono()  # from when on the next one is told
         self._clock = clock
         self._link = link
         self._run_id = run_id
@@ -75,22 +77,26 @@ class Hearing:
             case ToldCheckpoint():
                 self.checkpoint = msgspec.json.decode(frame.value)
                 self.checkpoint_bytes = memoryview(frame.value).nbytes
-                self._tell_checkpoint()
+                self._is_checkpoint_told = False
+                self.tell_checkpoint()
 
     def tell_start(self) -> None:
-        """Tell an author who looks on that the run begins, and from here on its checkpoints."""
+        """Tell an author who looks on that the run begins."""
         if self._tells_steps:
             self.emit(StartedEvent(self._link.pid))
-            self.tell_checkpoints()
 
-    def tell_checkpoints(self) -> None:
-        """Pass on the checkpoint so far, and from here on each new one, but not too often.
+    def tell_checkpoint(self, *, is_urgent: bool = False) -> None:
+        """Pass on the newest checkpoint, if it was not and, unless it is urgent, the last one was long ago.
 
-        The last one is in the outcome; these are for the case that there never is one.
+        The last one is in the outcome; these are for the case that there never is one. Called again
+        and again, so that the newest does not wait for another.
         """
-        if self._checkpoint_mono is None:
-            self._checkpoint_mono = self._clock.mono()
-            self._tell_checkpoint()
+        now = self._clock.mono()
+        if self._is_checkpoint_told or (now < self._checkpoint_mono and not is_urgent):
+            return
+        self._is_checkpoint_told = True
+        self._checkpoint_mono = now + max(CHECKPOINT_S, self.checkpoint_bytes / CHECKPOINT_BYTES_A_S)
+        self.emit(CheckpointEvent(self.redactor.value(self.checkpoint), self.checkpoint_bytes))
 
     def finish(self) -> None:
         """Take the end of what was printed."""
@@ -104,13 +110,6 @@ class Hearing:
             self._on_event(event)
         except Exception:
             log.exception("run.listener_failed", run_id=self._run_id)
-
-    def _tell_checkpoint(self) -> None:
-        now = self._clock.mono()
-        if self.checkpoint is None or self._checkpoint_mono is None or now < self._checkpoint_mono:
-            return
-        self._checkpoint_mono = now + CHECKPOINT_S
-        self.emit(CheckpointEvent(self.redactor.value(self.checkpoint)))
 
     def _keep_secret(self, value: str) -> None:
         """Take a secret out of everything that is shown from here on, for as long as the child lives."""

@@ -106,7 +106,7 @@ class LocalRunner:
             clock: the machine's by default.
             environment: of which the handler's process sees an allow-list; ours by default.
             redactor: takes secrets out of what runs tell.
-            tells_steps: whether a run's start and its checkpoints are events too.
+            tells_steps: whether a run's start is an event too.
         """
         self._type = entry.type
         self._spool = Spool(state_dir / "spool", SPOOL_BYTES)

@@ -31,7 +31,7 @@ class OutputRules(Struct, frozen=True, kw_only=True):
 
     head_bytes: int = HEAD_BYTES  # of the beginning of each stream; of its end 256 KiB are kept besides
     keep: Literal["all", "failed", "none"] = "all"  # the files of which runs
-    tells_steps: bool = False  # a run's start and its checkpoints are events too: its author looks on
+    tells_steps: bool = False  # a run's start is an event too: its author looks on
 
 
 class RunOutput:

@@ -45,7 +45,8 @@ class RunState:
         self.message: str | None = None
         self.usage: Usage | None = None
         self.stopping: dict[str, str] | None = None  # why it is asked to stop
-        self.checkpoint: Any = None  # the last one, of a run that is asked to stop
+        self.checkpoint: Any = None  # the last one: if run and machine are lost, the next attempt has it
+        self.checkpoint_bytes = 0
         self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self.version = 0  # counts what a report would tell anew; usage alone waits for the heartbeat
 
@@ -59,7 +60,7 @@ class RunState:
             self.usage = event.usage
             return
         elif isinstance(event, CheckpointEvent):
-            self.checkpoint = event.value
+            self.checkpoint, self.checkpoint_bytes = event.value, event.size_bytes
         self.version += 1
 
     @property
@@ -67,11 +68,16 @@ class RunState:
         """The last lines of the log, bounded."""
         return "\n".join(self._lines)[-LOG_BYTES_MAX:]
 
-    def report(self, identity: Identity, untold: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the body of a report of a run that goes on; `untold` is what is new of the machine."""
+    def report(
+        self, identity: Identity, untold: Mapping[str, Any], *, has_checkpoint: bool = True
+    ) -> dict[str, Any]:
+        """Return the body of a report of a run that goes on; `untold` is what is new of the machine.
+
+        Each has the checkpoint again: results replace those before.
+        """
         results = {"logTail": self.log_tail, "message": self.message, "stopping": self.stopping}
         told = {name: value for name, value in results.items() if value}
-        if self.checkpoint is not None:
+        if has_checkpoint and self.checkpoint is not None:
             told["checkpoint"] = self.checkpoint
         if self.usage is not None:
             told["usage"] = self.usage.as_details()

@@ -20,8 +20,10 @@ from worker.reporting.report import RunState, documented
 __all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
 
 REPORTS_PER_LEASE = 4  # so that one that is lost, and one that takes its time, do no harm
+CHECKPOINT_BYTES_A_S = 32 * 1024  # a report with a larger checkpoint waits for longer than the interval
 DOUBLINGS_MAX = 10  # of the wait between reports that fail; the heartbeat bounds it anyway
-BODY_REFUSED = frozenset({400, 413, 422})  # statuses that are about the body; others come from proxies
+TOO_LARGE = 413
+BODY_REFUSED = frozenset({400, TOO_LARGE, 422})  # statuses that are about the body; others come from proxies
 log = structlog.get_logger()
 
 
@@ -89,6 +91,7 @@ class Reporter:
         self._urgent = asyncio.Event()  # set with news that do not wait for the interval
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
+        self._has_checkpoint = True  # unless the server refuses reports with it
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
 
@@ -127,13 +130,16 @@ class Reporter:
         heartbeat_s = self._heartbeat_s
         if (length_s := self._lease.length_s) is not None:
             heartbeat_s = min(heartbeat_s, length_s / REPORTS_PER_LEASE)
-        return min(self._report_interval_s, heartbeat_s), heartbeat_s
+        interval_s = self._report_interval_s
+        if self._has_checkpoint:
+            interval_s = max(interval_s, self.state.checkpoint_bytes / CHECKPOINT_BYTES_A_S)
+        return min(interval_s, heartbeat_s), heartbeat_s
 
     async def _report(self) -> None:
         self._held_s = 0.0
         try:
             untold = self.untold
-            body = self.state.report(self._identity, untold)
+            body = self.state.report(self._identity, untold, has_checkpoint=self._has_checkpoint)
             asked_mono = self._clock.mono()
             run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
@@ -148,13 +154,25 @@ class Reporter:
 
     def _keep(self, error: ApiError) -> None:
         """Tell what was not told with the next report; a body that stays refused waits for the heartbeat."""
-        if not (isinstance(error, Refused) and self._is_strict):
+        if self._may_say_less(error):
             self._news.set()
-        self._is_strict = self._is_strict or (isinstance(error, Refused) and error.status in BODY_REFUSED)
         self._failures += 1
         doubled_s = self._report_interval_s * 2.0 ** min(self._failures, DOUBLINGS_MAX)
         self._held_s = min(max(error.retry_after_s or 0.0, doubled_s), self._heartbeat_s)
         log.warning("report.failed", run_id=self._run_id, error=str(error))
+
+    def _may_say_less(self, error: ApiError) -> bool:
+        """Tell whether another report may be taken; after a refusal it says less, as long as it can."""
+        if not isinstance(error, Refused) or error.status not in BODY_REFUSED:
+            return True
+        has_checkpoint = self._has_checkpoint and self.state.checkpoint is not None
+        if has_checkpoint and (self._is_strict or error.status == TOO_LARGE):
+            self._has_checkpoint = False
+            hint = "if this machine is lost without notice, the next attempt begins anew"
+            log.warning("report.checkpoint_refused", run_id=self._run_id, hint=hint)
+            return True
+        was_strict, self._is_strict = self._is_strict, True
+        return not was_strict
 
     def _weigh(self, run: Run, asked_mono: float) -> None:
         standing = standing_of(run, self._identity)

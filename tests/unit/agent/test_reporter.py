@@ -245,3 +245,51 @@ def test_why_a_run_is_to_stop_is_told_at_once_with_its_checkpoint() -> None:
     assert "stoppedAt" not in at_once[0].body
     assert [request.body["results"] for request in stub.requests] == [told] * len(stub.requests)
     assert len(stub.requests) > 3
+
+
+def told_with_checkpoint(answer: Any, checkpoint: CheckpointEvent, limit_s: float) -> list[Request]:
+    """Report on a run that saved a checkpoint at its start and goes on telling progress."""
+    stub = StubApi(answer)
+
+    async def main() -> None:
+        desk = Desk(stub)
+        desk.reporter.note(checkpoint)
+        living = asyncio.create_task(desk.live(limit_s))
+        for step in range(int(limit_s)):
+            desk.reporter.note(ProgressEvent(step / limit_s, None))
+            await asyncio.sleep(1.0)
+        await living
+
+    run_virtual(main())
+    return stub.requests
+
+
+def test_a_checkpoint_stands_in_every_report() -> None:
+    """Results replace those before, and a machine may be lost without notice."""
+    requests = told_with_checkpoint(lambda _: (200, LIVE), CheckpointEvent({"step": 3}, 10), 30.0)
+    assert len(requests) >= 10
+    assert all(request.body["results"]["checkpoint"] == {"step": 3} for request in requests)
+
+
+def test_a_large_checkpoint_makes_reports_rarer_up_to_the_heartbeat() -> None:
+    """256 KiB each two seconds would be a load; a heartbeat must be."""
+    large = CheckpointEvent("x" * 256 * 1024, 256 * 1024)
+    assert 3 <= len(told_with_checkpoint(lambda _: (200, LIVE), large, 30.0)) <= 4
+    huge = CheckpointEvent("x", 256 * 1024 * 1024)
+    assert 2 <= len(told_with_checkpoint(lambda _: (200, LIVE), huge, 31.0)) <= 3
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_server_that_refuses_checkpoints_hears_all_the_rest(status: int) -> None:
+    """A lease would end for want of reports; the checkpoint in the outcome is another matter."""
+
+    def answer(request: Request) -> Answer:
+        if "checkpoint" in request.body["results"]:
+            return status, error("update_run_error")
+        return 200, LIVE
+
+    requests = told_with_checkpoint(answer, CheckpointEvent({"step": 3}, 10), 40.0)
+    refused = [request for request in requests if "checkpoint" in request.body["results"]]
+    assert 1 <= len(refused) <= 2
+    assert len(requests) - len(refused) >= 10
+    assert requests[-1].body["progress"] > 0.5

@@ -1,4 +1,4 @@
-"""Checkpoints that are told on the way: only of a run that is to stop, without secrets, not too often."""
+"""Checkpoints that are told on the way: the newest, without secrets, not too often."""
 
 from __future__ import annotations
 
@@ -49,41 +49,67 @@ def told(value: Any) -> ToldCheckpoint:
     return ToldCheckpoint(Raw(json.dumps(value).encode()))
 
 
-def test_a_checkpoint_is_told_when_the_run_is_to_stop_and_not_before() -> None:
-    """The one so far at once, then at most one a second; secrets are taken out."""
+def test_the_newest_checkpoint_is_told_once_but_not_too_often() -> None:
+    """The first at once, then one a second, the newest also where no other follows; secrets are taken out."""
 
     async def main() -> list[Any]:
         events: list[Event] = []
         heard = hearing(events)
         heard.take(ToldSecret("hush-hush-hush"))
-        heard.take(told({"at": 1, "key": "hush-hush-hush"}))
-        assert events == []
-        heard.tell_checkpoints()
-        heard.tell_checkpoints()
-        for at in (2, 3):
-            heard.take(told({"at": at}))
+        for at in (1, 2, 3):
+            heard.take(told({"at": at, "key": "hush-hush-hush"}))
         await asyncio.sleep(1.0)
-        for at in (4, 5):
-            heard.take(told({"at": at}))
+        for _ in range(3):
+            heard.tell_checkpoint()
+        heard.take(told({"at": 4}))
+        await asyncio.sleep(1.0)
+        heard.take(told({"at": 5}))
         assert heard.checkpoint == {"at": 5}
-        return [event.value for event in events if isinstance(event, CheckpointEvent)]
+        values = [event.value for event in events if isinstance(event, CheckpointEvent)]
+        assert all("hush" not in value.get("key", "") for value in values)
+        return [value["at"] for value in values]
 
-    first, second = run_virtual(main())
-    assert first["at"] == 1
-    assert "hush" not in first["key"]
-    assert second == {"at": 4}
+    assert run_virtual(main()) == [1, 3, 5]
 
 
-def test_a_run_without_a_checkpoint_tells_its_first_one_when_it_comes() -> None:
-    """A handler saves when it is told to stop."""
+def test_a_run_that_is_to_stop_tells_its_checkpoint_at_once() -> None:
+    """There may be no later: the machine may be gone within seconds."""
 
-    async def main() -> list[Event]:
+    async def main() -> list[Any]:
         events: list[Event] = []
         heard = hearing(events)
-        heard.tell_checkpoints()
-        assert events == []
-        await asyncio.sleep(0.1)
-        heard.take(told([1, 2]))
-        return events
+        heard.take(told(1))
+        heard.take(told(2))
+        heard.tell_checkpoint(is_urgent=True)
+        heard.tell_checkpoint(is_urgent=True)
+        return [event.value for event in events if isinstance(event, CheckpointEvent)]
 
-    assert run_virtual(main()) == [CheckpointEvent([1, 2])]
+    assert run_virtual(main()) == [1, 2]
+
+
+def test_large_checkpoints_are_told_less_often() -> None:
+    """Each is searched for secrets, and stands in every report."""
+
+    async def main() -> int:
+        events: list[Event] = []
+        heard = hearing(events)
+        for _ in range(20):
+            heard.take(told("x" * 128 * 1024))
+            await asyncio.sleep(1.0)
+        return len(events)
+
+    assert run_virtual(main()) == 4
+
+
+def test_a_checkpoint_can_be_taken_back() -> None:
+    """A handler that saves None wants the next attempt to begin anew."""
+
+    async def main() -> list[Any]:
+        events: list[Event] = []
+        heard = hearing(events)
+        heard.take(told({"at": 1}))
+        await asyncio.sleep(1.0)
+        heard.take(told(None))
+        return [event.value for event in events if isinstance(event, CheckpointEvent)]
+
+    assert run_virtual(main()) == [{"at": 1}, None]
