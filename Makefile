@@ -5,6 +5,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
+WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
@@ -23,8 +24,8 @@ setup: ## Make .venv with everything locked; the command is then .venv/bin/millh
 demo: setup ## Start server and agent, convert real models, show the table; ends by itself
 	@$(BIN)/millhand up --demo
 
-test: setup ## Run the whole suite; ARGS="-k journal" chooses
-	@$(BIN)/pytest $(ARGS)
+test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" chooses
+	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -o faulthandler_timeout=600 tests/real $(ARGS)

@@ -9,8 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +70,11 @@ def keep(ctx: Context) -> dict:
 
 
 @pytest.fixture
-def base() -> Iterator[Path]:
-    """Give a folder that everybody can pass."""
-    with tempfile.TemporaryDirectory(prefix="millhand-isolated-") as folder:
-        Path(folder).chmod(0o755)
-        (Path(folder) / "own.py").write_text(HANDLER)
-        (Path(folder) / "thief.py").write_text(Path(thief.__file__).read_text())
-        yield Path(folder)
+def base(open_path: Path) -> Path:
+    """Give a folder with the handlers that everybody can pass."""
+    (open_path / "own.py").write_text(HANDLER)
+    (open_path / "thief.py").write_text(Path(thief.__file__).read_text())
+    return open_path
 
 
 async def ended(api: JobsApi, task_id: str, agent: subprocess.Popen[bytes], log: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = ["GPU_FACTS", "PASSED_ON", "PROBE", "gpu_facts"]
 PROBE = (sys.executable, "-P", "-m", "worker.machine.nvml_probe")  # -P: never code of the current folder
 GPU_FACTS = ("gpuType", "gpus", "gpuDriver", "gpuCuda")
 KILL_WAIT_S = 0.1  # a process that hangs in the driver does not end, not even killed: then it is left
+left: list[subprocess.Popen[bytes]] = []  # those; reaped by the next look that comes after their end
 MAX_REASON = 300  # characters
 # What the loader, NVML and Python need. Nothing else goes to the probe: no token, above all.
 PASSED_ON = (
@@ -108,8 +109,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdout, process.stderr):
         if stream is not None:
             stream.close()
-    with suppress(subprocess.TimeoutExpired):
+    try:
         process.wait(KILL_WAIT_S)
+    except subprocess.TimeoutExpired:
+        left.append(process)
+    left[:] = [one for one in left if one.poll() is None]
 
 
 def trace_of_nvidia(root: Path) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +16,9 @@ needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root becomes another u
 
 
 @pytest.fixture
-def base() -> Iterator[Path]:
-    """Give a folder that everybody can pass; pytest's own is for the owner alone."""
-    with tempfile.TemporaryDirectory(prefix="millhand-confine-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+def base(open_path: Path) -> Path:
+    """Give a folder that everybody can pass."""
+    return open_path
 
 
 @pytest.fixture(scope="session")

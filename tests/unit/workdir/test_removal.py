@@ -49,14 +49,10 @@ def test_a_folder_is_removed_whatever_its_owner_did_to_it(
 @needs_root
 @pytest.mark.parametrize("fill", [hostile.locked, hostile.odd])
 def test_an_agent_that_is_not_root_removes_its_own_locked_folders(
-    tmp_path: Path, fill: Callable[[Path], None]
+    open_path: Path, fill: Callable[[Path], None]
 ) -> None:
     """The owner may give itself the rights back, to move what is locked as well."""
-    tmp_path.chmod(0o755)
-    for above in tmp_path.parents:
-        if above.name.startswith("pytest"):
-            above.chmod(0o755)
-    home = tmp_path / "home"
+    home = open_path / "home"
     home.mkdir()
     os.chown(home, 65534, 65534)
     script = (
@@ -76,13 +72,10 @@ def test_an_agent_that_is_not_root_removes_its_own_locked_folders(
 @needs_root
 @pytest.mark.parametrize("fill", [hostile.locked, hostile.sticky, hostile.odd])
 def test_an_agent_with_a_few_capabilities_removes_what_another_user_made(
-    tmp_path: Path, fill: Callable[[Path], None]
+    open_path: Path, fill: Callable[[Path], None]
 ) -> None:
     """A task user's folders, with what an agent needs for a task user, and no more."""
-    for above in [tmp_path, *tmp_path.parents]:
-        if "pytest" in above.name or above == tmp_path:
-            above.chmod(0o755)
-    home = tmp_path / "home"
+    home = open_path / "home"
     (home / "run").mkdir(parents=True)
     fill(home / "run")
     for path in [*home.rglob("*"), home / "run"]:
