@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from server.dashboard.routes import Dashboard
 from server.http.answer import failure
 from server.http.failure import ApiError
 from server.http.operation import Endpoint, Services
@@ -41,6 +42,7 @@ class App(Starlette):
     store: Store
     desk: Desk
     paths: Paths
+    dashboard: Dashboard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the API's own paths directly, all others through Starlette."""
@@ -74,12 +76,13 @@ def create_app(
     desk = Desk(store)
     services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes, lease_s=lease_s)
     reaper = Reaper(store, clock, lease_s) if lease_s else None
+    dashboard = Dashboard(store, clock)
     app = App(
-        routes=site_routes(store),
+        routes=[*site_routes(store), *dashboard.routes()],
         lifespan=_lifespan(store, desk, token, reaper),
         exception_handlers={HTTPException: _http_failure},
     )
-    app.store, app.desk = store, desk
+    app.store, app.desk, app.dashboard = store, desk, dashboard
     app.paths = Paths(Endpoint(operation, services) for operation in OPERATIONS)
     return app
 

@@ -97,6 +97,7 @@ class ApiServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Send waiters away, then finish what runs."""
         self._app.desk.close()
+        self._app.dashboard.live.close()
         await super().shutdown(sockets)
 
 

@@ -71,7 +71,7 @@ async def _docs(_request: Request) -> Response:
 
 
 async def _home(_request: Request) -> Response:
-    return RedirectResponse("docs")
+    return RedirectResponse("ui/")
 
 
 def _json(value: object) -> Response:

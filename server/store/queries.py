@@ -64,6 +64,7 @@ class TaskQuery(Struct, frozen=True, kw_only=True):
     job_ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()  # of its most recent run
     hidden: frozenset[str] = frozenset()  # ids that are left out
     page: Page = Page()
 
@@ -74,6 +75,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     org_id: str
     job_ids: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
+    is_live: bool = False  # only those that have started and not stopped
     page: Page = Page()
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "ReportRecord",
     "RunAnswer",
     "RunRecord",
+    "SampleRecord",
     "TaskAnswer",
     "TaskRecord",
 ]
@@ -137,6 +138,17 @@ class ReportRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     stopped_at: str | None
     title: str | None
     type: str
+
+
+class SampleRecord(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a report said of a run's usage at one moment; None where it said nothing of that."""
+
+    at: str
+    cpu_s: float | None
+    ram_bytes: int | None  # the peak so far
+    gpu_s: float | None
+    wall_s: float | None
+    progress: float | None
 
 
 class Principal(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from server.store.changes import Listener
 from server.store.commands import Command
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
-from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
+from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, SampleRecord, TaskAnswer
 
 __all__ = ["Store"]
 
@@ -80,6 +80,10 @@ class Store(Protocol):
 
     async def reports(self, query: ReportQuery) -> list[ReportRecord]:
         """Return a page of reports."""
+        ...
+
+    async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
+        """Return how a run's usage grew, in the order of time; older times are coarser."""
         ...
 
     async def check_writable(self) -> None:

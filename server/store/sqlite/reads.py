@@ -91,7 +91,11 @@ def _walks_past_others(query: TaskQuery) -> bool:
     """Tell whether no index leads to these tasks only, so that any number of others may lie between."""
     if query.statuses == PENDING and query.page.sort is None:
         return bool(query.job_ids) or len(query.types) > MOST_MERGED
-    return bool(query.types) or len(query.job_ids) > 1 or not (query.job_ids or query.statuses in INDEXED)
+    return (
+        bool(query.types or query.results)
+        or len(query.job_ids) > 1
+        or not (query.job_ids or query.statuses in INDEXED)
+    )
 
 
 def select_jobs(query: JobQuery) -> Statement:
@@ -124,7 +128,8 @@ def select_tasks(query: TaskQuery, closing: frozenset[str] = frozenset()) -> Sta
 
 
 def _tasks(query: TaskQuery, closing: frozenset[str]) -> Statement:
-    where, values = _where("t", query.org_id, {"job_id": query.job_ids, "type": query.types})
+    filters = {"job_id": query.job_ids, "type": query.types, "run_result": query.results}
+    where, values = _where("t", query.org_id, filters)
     if query.hidden:
         where += " AND t.id NOT IN (SELECT value FROM json_each(?))"
         values.append(msgspec.json.encode(query.hidden).decode())
@@ -139,6 +144,8 @@ def _tasks(query: TaskQuery, closing: frozenset[str]) -> Statement:
 def select_runs(query: RunQuery) -> Statement:
     """Return the statement for a page of runs."""
     where, values = _where("r", query.org_id, {"job_id": query.job_ids, "task_id": query.task_ids})
+    if query.is_live:
+        where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
     page, limits = _limit(query.page)
     return f"{RUN} WHERE {where} ORDER BY {_order(RUN_ORDER, query.page, 'r')} {page}", values + limits
 

@@ -9,7 +9,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from server.store.records import JobRecord, ReportRecord, RunAnswer, RunRecord, TaskAnswer, TaskRecord
+from server.store.records import (
+    JobRecord,
+    ReportRecord,
+    RunAnswer,
+    RunRecord,
+    SampleRecord,
+    TaskAnswer,
+    TaskRecord,
+)
 from server.store.rules import MILLION
 from server.times import instant_of
 
@@ -17,11 +25,13 @@ __all__ = [
     "JOB",
     "REPORT",
     "RUN",
+    "SAMPLES",
     "TASK",
     "job_record",
     "jobs_with_counters",
     "report_record",
     "run_answer",
+    "sample_record",
     "task_answer",
 ]
 
@@ -47,6 +57,8 @@ RUN: Final = """
 SELECT r.*, b.body AS results, j.scheduler_state
 FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+
+SAMPLES: Final = "SELECT * FROM usage_samples WHERE org_id = ? AND run_id = ? ORDER BY at"
 
 REPORT: Final = """
 SELECT r.created_by, r.org_id, r.progress, r.started_at, r.stopped_at, r.created_at,
@@ -179,3 +191,15 @@ def _ratio(part: int, whole: int) -> float:
     # A whole 0 or 1 goes out without a fraction, as the reference shows it.
     ratio = part / whole
     return int(ratio) if ratio in (0, 1) else ratio
+
+
+def sample_record(row: sqlite3.Row) -> SampleRecord:
+    """Read a row of `SAMPLES`."""
+    return SampleRecord(
+        at=_instant(row["at"]),
+        cpu_s=row["cpu_s"],
+        ram_bytes=row["ram_bytes"],
+        gpu_s=row["gpu_s"],
+        wall_s=row["wall_s"],
+        progress=_progress(row["progress"]),
+    )

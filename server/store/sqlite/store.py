@@ -20,7 +20,7 @@ from server.ids import IdSource
 from server.store.changes import Listener
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
-from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, TaskAnswer
+from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, SampleRecord, TaskAnswer
 from server.store.rules import is_closed
 from server.store.sqlite import reads, rows
 from server.store.sqlite.closing import Closing, StopPending, half_closed
@@ -187,6 +187,11 @@ class SqliteStore:
     async def reports(self, query: ReportQuery) -> list[ReportRecord]:
         """Return a page of reports."""
         return [rows.report_record(row) for row in await self._page(query, reads.select_reports(query))]
+
+    async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
+        """Return how a run's usage grew, in the order of time."""
+        found = self._all(rows.SAMPLES, [org_id, run_id])
+        return [rows.sample_record(row) for row in found]
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False

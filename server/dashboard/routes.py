@@ -1,0 +1,172 @@
+"""The addresses of the dashboard, below `/ui`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import parse_qs, quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+
+from server.dashboard.actions import ACTIONS, Action
+from server.dashboard.live import Live
+from server.dashboard.pages import PAGES, Look, NotThere, View
+from server.dashboard.render import HEADERS, main_of, page
+from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
+from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.store import Store
+from worker.clock import Clock
+
+__all__ = ["Dashboard"]
+
+ROOT: Final = "/ui"
+MAX_FORM_BYTES: Final = 64 * 1024
+STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+EVENTS: Final = "text/event-stream"
+
+Answering = Callable[[Request, Session], Awaitable[Response]]
+
+
+class Dashboard:
+    """Pages for people, with the store behind them."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        """Take the parts."""
+        self._store = store
+        self._clock = clock
+        self.live = Live()
+
+    def routes(self) -> list[Mount]:
+        """Return where it is served."""
+        pages = [Route(view.path or "/", self._signed_in(self._shown(view))) for view in PAGES]
+        actions = [
+            Route(action.path, self._signed_in(self._acted(action)), methods=["GET", "POST"])
+            for action in ACTIONS
+        ]
+        others = [
+            Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
+            Route("/sign-out", self._sign_out, methods=["POST"]),
+            Route("/static/{name}", static),
+        ]
+        return [Mount(ROOT, routes=[*pages, *actions, *others])]
+
+    def _signed_in(self, answer: Answering) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            session = await session_of(request.cookies.get(COOKIE), self._store)
+            if session is None:
+                here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{root_of(request)}/sign-in?to={quote(here)}", 303)
+            try:
+                return await answer(request, session)
+            except NotThere as exc:
+                return self._told(request, session, "Not found", str(exc), 404)
+            except Refused as exc:
+                return self._told(request, session, "That was not done", str(exc), 409)
+            except (StoreBusy, StoreFailed) as exc:
+                return self._told(request, session, "Try again in a moment", f"The database: {exc}", 503)
+
+        return endpoint
+
+    def _shown(self, view: View) -> Answering:
+        async def answer(request: Request, session: Session) -> Response:
+            if EVENTS not in request.headers.get("accept", ""):
+                return page(view.template, await self._values(view, request, session))
+            if self.live.is_full:
+                return Response(status_code=503, headers={"Retry-After": "30"})
+
+            async def render() -> str | None:
+                still = await session_of(session.token, self._store)
+                if still is None or await request.is_disconnected():
+                    return None
+                return main_of(view.template, await self._values(view, request, still))
+
+            headers = {**HEADERS, "X-Accel-Buffering": "no"}
+            return StreamingResponse(self.live.follow(render), media_type=EVENTS, headers=headers)
+
+        return answer
+
+    async def _values(self, view: View, request: Request, session: Session) -> dict[str, Any]:
+        now = self._clock.now()
+        look = Look(session=session, store=self._store, request=request, now=now)
+        return {**surroundings(request, session), "now": now, **await view.build(look)}
+
+    def _acted(self, action: Action) -> Answering:
+        async def answer(request: Request, session: Session) -> Response:
+            if not session.may_act:
+                return self._told(request, session, "Not allowed", "This token may only look.", 403)
+            look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+            question = await action.ask(look)
+            if request.method == "GET":
+                return page("question.html", {**surroundings(request, session), "question": question})
+            form = await form_of(request)
+            if not session.sent(request, form.get("proof", "")):
+                return self._told(
+                    request, session, "Not done", "The form was not one of this page; open it again.", 403
+                )
+            await action.do(look)
+            return RedirectResponse(root_of(request) + question.back, 303)
+
+        return answer
+
+    def _told(self, request: Request, session: Session, title: str, text: str, status: int) -> Response:
+        values = {**surroundings(request, session), "title": title, "text": text}
+        return page("message.html", values, status)
+
+    async def _sign_in(self, request: Request) -> Response:
+        root = root_of(request)
+        if request.method == "GET":
+            return page(
+                "sign_in.html", {"root": root, "to": request.query_params.get("to", ""), "problem": None}
+            )
+        form = await form_of(request)
+        token, to = form.get("token", "").strip(), form.get("to", "")
+        if await session_of(token, self._store) is None:
+            problem = "This token is not valid: it was mistyped, has expired or was revoked."
+            return page("sign_in.html", {"root": root, "to": to, "problem": problem}, 403)
+        is_ours = (
+            to.startswith(f"{root}/") and not to.startswith("//") and "\\" not in to and to.isprintable()
+        )
+        response = RedirectResponse(to if is_ours else f"{root}/", 303)
+        keep_cookie(response, token, root, is_secure=request.url.scheme == "https")
+        return response
+
+    async def _sign_out(self, request: Request) -> Response:
+        response = RedirectResponse(f"{root_of(request)}/sign-in", 303)
+        session = await session_of(request.cookies.get(COOKIE), self._store)
+        if session is None or session.sent(request, (await form_of(request)).get("proof", "")):
+            drop_cookie(response, root_of(request))
+        return response
+
+
+def root_of(request: Request) -> str:
+    """Return where the dashboard is mounted, also behind a proxy that adds a path."""
+    return str(request.scope.get("app_root_path", "")) + ROOT
+
+
+def surroundings(request: Request, session: Session) -> dict[str, Any]:
+    """Return what every page needs."""
+    return {"root": root_of(request), "session": session, "path": request.url.path}
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """Read a form of ours; what is larger than any of them is none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            return {}
+    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
+    return {name: values[-1] for name, values in fields.items()}
+
+
+async def static(request: Request) -> Response:
+    """Answer with one of our own files."""
+    name = request.path_params["name"]
+    if name not in STATIC:
+        return Response("not found", 404)
+    content = resources.files("server.dashboard").joinpath("static", name).read_bytes()
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return Response(content, media_type=STATIC[name], headers=headers)

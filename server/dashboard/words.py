@@ -1,0 +1,49 @@
+"""How values look on a page. Unknown is a dash, never a zero."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from worker.api.wire import parse_instant
+from worker.cli import human
+
+__all__ = ["ago", "clock_time", "number", "pretty", "seconds_between"]
+
+MAX_SHOWN_CHARS: Final = 64 * 1024
+
+
+def ago(text: str | None, now: datetime) -> str:
+    """Say how long ago an instant of the wire was."""
+    return human.ago(parse_instant(text) if text else None, now)
+
+
+def clock_time(text: str | None) -> str:
+    """Return an instant of the wire to the second."""
+    return human.instant(parse_instant(text) if text else None)
+
+
+def seconds_between(start: str | None, end: str | None, now: datetime) -> float | None:
+    """Return how long something took, or takes until now; None where it has not begun."""
+    begun = parse_instant(start) if start else None
+    if begun is None:
+        return None
+    ended = parse_instant(end) if end else now.astimezone(UTC)
+    return None if ended is None else max(0.0, (ended - begun).total_seconds())
+
+
+def number(value: float | None) -> str:
+    """Return a count with thousands parted, or a measure with up to three digits behind the point."""
+    if value is None:
+        return human.DASH
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3f}".rstrip("0").rstrip(".")
+
+
+def pretty(value: Any) -> str:
+    """Return JSON for people, cut where it is longer than anybody reads."""
+    plain = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+    text = json.dumps(plain, ensure_ascii=False, indent=2)
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… ({len(text):,} characters)"
