@@ -7,12 +7,19 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.dashboard.pages import Look, NotThere, job_of
+from server.dashboard.pages import Look, job_of, task_of
 from server.store.commands import CreateRun, RunFields, UpdateJob
 from server.store.queries import Page, RunQuery, Sort
 from worker.api.ids import requeue_run_id
+from worker.api.wire import RunStatus
 
-__all__ = ["ACTIONS", "Action", "Question"]
+__all__ = ["ACTIONS", "Action", "NotNow", "Question"]
+
+MOST_RUNS: Final = 100
+
+
+class NotNow(Exception):  # noqa: N818 - says what it is
+    """It cannot be done as things are; the message says why."""
 
 
 class Question(Struct, frozen=True):
@@ -49,10 +56,8 @@ def set_state(verb: str, state: str, what_happens: str) -> Action:
 
 async def ask_requeue(look: Look) -> Question:
     """Ask whether a task shall run again."""
-    answer = await look.store.task(look.org_id, look.id)
-    if answer is None:
-        raise NotThere(f"There is no task {look.id}")
-    named = f"“{answer.task.title}”" if answer.task.title else answer.task.id
+    task = await task_of(look, look.id)
+    named = f"“{task.title}”" if task.title else task.id
     text = (
         "It becomes pending, and the next free machine runs it, from its last checkpoint where it saved one."
         " Its runs so far stay as they are."
@@ -61,16 +66,23 @@ async def ask_requeue(look: Look) -> Question:
 
 
 async def requeue(look: Look) -> None:
-    """Make a stopped task pending; asked twice, it is done once."""
-    page = Page(size=1, sort=Sort("createdAt", descending=True))
-    last = await look.store.runs(RunQuery(org_id=look.org_id, task_ids=(look.id,), page=page))
-    if not last:
-        raise NotThere(f"Task {look.id} has never run: it is pending already")
-    run_id = requeue_run_id(last[0].run.id)
-    created_by = look.session.principal.token_id
-    await look.store.apply(
-        CreateRun(org_id=look.org_id, created_by=created_by, task_id=look.id, id=run_id, fields=RunFields())
+    """Make a stopped task pending; asked twice, it is done once: the id follows from the run before."""
+    task = await task_of(look, look.id)
+    if task.run_status == RunStatus.RUNNING:
+        raise NotNow("It is running. A task never runs twice at once.")
+    if task.run_status == RunStatus.PENDING:
+        return
+    page = Page(size=MOST_RUNS, sort=Sort("createdAt", descending=True))
+    runs = await look.store.runs(RunQuery(org_id=look.org_id, task_ids=(task.id,), page=page))
+    before = next((answer.run for answer in runs if answer.run.started_at is not None), runs[0].run)
+    command = CreateRun(
+        org_id=look.org_id,
+        created_by=look.session.principal.token_id,
+        task_id=task.id,
+        id=requeue_run_id(before.id),
+        fields=RunFields(),
     )
+    await look.store.apply(command)
 
 
 ACTIONS: Final = (

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from server.dashboard.runs import plots_of, run_view, state_of
 from server.dashboard.session import Session
 from server.store.queries import JobQuery, Page, RunQuery, Sort, TaskQuery
-from server.store.records import JobRecord, RunRecord
+from server.store.records import JobRecord, RunRecord, TaskRecord
 from server.store.store import Store
 
-__all__ = ["PAGES", "Look", "NotThere", "View"]
+__all__ = ["PAGES", "Look", "NotThere", "View", "job_of", "task_of"]
 
 PAGE_SIZE: Final = 100
 RECENT_RUNS: Final = 500  # how far the fleet's memory reaches
@@ -120,10 +120,7 @@ def grouped(runs: Sequence[RunRecord]) -> list[tuple[str, int, RunRecord]]:
 
 async def task_page(look: Look) -> Values:
     """Show a task with its runs."""
-    answer = await look.store.task(look.org_id, look.id)
-    if answer is None:
-        raise NotThere(f"There is no task {look.id}")
-    task = answer.task
+    task = await task_of(look, look.id)
     query = RunQuery(org_id=look.org_id, task_ids=(task.id,), page=Page(size=PAGE_SIZE, sort=NEWEST_FIRST))
     runs = [run_view(answer.run, look.now) for answer in await look.store.runs(query)]
     job = await job_of(look, task.job_id)
@@ -187,6 +184,14 @@ async def job_of(look: Look, job_id: str) -> JobRecord:
     if job is None:
         raise NotThere(f"There is no job {job_id}")
     return job
+
+
+async def task_of(look: Look, task_id: str) -> TaskRecord:
+    """Return a task of the organisation of who looks."""
+    answer = await look.store.task(look.org_id, task_id)
+    if answer is None:
+        raise NotThere(f"There is no task {task_id}")
+    return answer.task
 
 
 PAGES: Final = (

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from server.dashboard.actions import ACTIONS, Action
+from server.dashboard.actions import ACTIONS, Action, NotNow
 from server.dashboard.live import Live
 from server.dashboard.pages import PAGES, Look, NotThere, View
 from server.dashboard.render import HEADERS, main_of, page
@@ -63,7 +63,7 @@ class Dashboard:
                 return await answer(request, session)
             except NotThere as exc:
                 return self._told(request, session, "Not found", str(exc), 404)
-            except Refused as exc:
+            except (NotNow, Refused) as exc:
                 return self._told(request, session, "That was not done", str(exc), 409)
             except (StoreBusy, StoreFailed) as exc:
                 return self._told(request, session, "Try again in a moment", f"The database: {exc}", 503)

@@ -1,0 +1,336 @@
+"""The pages of the server, as a browser without script sees them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from server.store.commands import CreateToken, EnsureOrganisation
+from server.tokens import FULL, READ, hash_token
+from tests.integration.dashboard import Reader, Site, site
+
+HOSTILE = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{ 7*7 }}\x1b[31m\u202e"
+LATER = "2026-01-01T00:00:09.000Z"
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Site]:
+    """Give one site to all tests; each looks at what it made."""
+    with site() as made:
+        yield made
+
+
+def token_of(here: Site, org: str, *scopes: str) -> str:
+    """Make a token of an organisation."""
+    token = f"token of {org} for {' '.join(scopes)}"
+    org_id = here.server.apply(EnsureOrganisation(name=org))
+    command = CreateToken(org_id=org_id, sha256=hash_token(token), scopes=frozenset(scopes))
+    here.server.apply(command)
+    return token
+
+
+def failed_run(here: Site, job: dict[str, Any]) -> dict[str, Any]:
+    """Make a task with a run that failed."""
+    run = here.run(here.task(job))
+    return here.report(run, stoppedAt=LATER, resultCode="Failed", error="handler_error: ValueError: no")
+
+
+def test_whoever_is_not_signed_in_is_asked_for_a_token_and_led_back(here: Site) -> None:
+    """Each page leads to the form, and the form to the page."""
+    browser = here.stranger()
+    job = here.job()
+    wanted = f"/ui/jobs/{job['id']}?show=failed"
+    answer = browser.client.get(wanted)
+    assert answer.status_code == 303
+    form = browser.look(answer.headers["location"])
+    assert form.hidden["to"] == wanted
+    wrong = browser.sign_in("wrong", wanted)
+    assert wrong.status_code == 403
+    assert "not valid" in Reader(wrong.text).text
+    right = browser.sign_in(here.server.token, wanted)
+    assert (right.status_code, right.headers["location"]) == (303, wanted)
+    cookie = right.headers["set-cookie"]
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/ui"))
+    browser.look(wanted)
+
+
+@pytest.mark.parametrize(
+    "to", ["https://evil.test/", "//evil.test/", "/ui//../..//evil.test\\", "/elsewhere", "\\\\evil.test", ""]
+)
+def test_signing_in_leads_to_no_other_site(here: Site, to: str) -> None:
+    """The address comes from a link that anybody can make."""
+    browser = here.stranger()
+    assert browser.sign_in(here.server.token, to).headers["location"] == "/ui/"
+
+
+def test_the_front_page_of_the_server_leads_to_the_jobs(here: Site) -> None:
+    """Whoever types the address in sees what goes on."""
+    job = here.job(title="Sunflowers")
+    here.task(job)
+    page = here.browser()
+    front = page.client.get("/", follow_redirects=True)
+    assert "Sunflowers" in Reader(front.text).text
+    assert "1 pending" in Reader(front.text).text
+
+
+def test_from_a_job_one_walks_to_its_tasks_and_runs(here: Site) -> None:
+    """What failed is grouped by what it says, and leads to the newest run."""
+    job = here.job(title="Films")
+    runs = [failed_run(here, job) for _ in range(3)]
+    here.task(job, title="waits")
+    browser = here.browser()
+    page = browser.look(f"/ui/jobs/{job['id']}")
+    assert "3 handler_error: ValueError: no" in page.text
+    assert "3 failed, 1 pending" in page.text
+    assert f"/ui/runs/{runs[-1]['id']}" in page.links
+    only = browser.look(f"/ui/jobs/{job['id']}?show=pending")
+    assert "waits" in only.text
+    assert f"/ui/tasks/{runs[0]['taskId']}" not in only.links
+    assert f"/ui/tasks/{runs[0]['taskId']}" in browser.look(f"/ui/jobs/{job['id']}?show=failed").links
+    task = browser.look(f"/ui/tasks/{runs[0]['taskId']}")
+    assert f"/ui/runs/{runs[0]['id']}" in task.links
+
+
+def test_a_run_shows_facts_with_their_sources_bill_files_and_plots(here: Site) -> None:
+    """Each figure beside how it was measured; what a browser cannot fetch is no link."""
+    machine = {"nodeCPUs": {"state": "measured", "value": 64, "source": "sched_getaffinity"}}
+    run = here.run(here.task(here.job()), nodeCPUs=64, gpuType="NVIDIA H200", machine=machine)
+    for step in range(1, 4):
+        here.report(run, progress=step / 4, CPUTime=step * 2.5, RAMUsage=step * 1048576)
+    usage = {
+        "diskReadBytes": 4096,
+        "methods": {"cpu_user_s": "cgroup", "disk_read_bytes": "io"},
+        "reasons": {},
+    }
+    files = [
+        {"name": "a.png", "url": "https://store.test/a.png", "size": 2048, "contentType": "image/png"},
+        {"name": "b.exe", "url": "file:///data/b.exe", "size": 1},
+        {"name": "c", "url": "javascript:alert(1)", "size": 1, "contentType": "image/png"},
+        "nonsense",
+    ]
+    results = {"usage": usage, "files": files, "answer": 42, "logTail": "first\nlast"}
+    here.report(run, stoppedAt=LATER, resultCode="Success", results=results)
+    page = here.browser().look(f"/ui/runs/{run['id']}")
+    for shown in (
+        "sched_getaffinity",
+        "NVIDIA H200",
+        "7.50 s cgroup",
+        "4.0 KiB io",
+        '"answer": 42',
+        "first last",
+    ):
+        assert shown in page.text, shown
+    pictures = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert pictures == ["https://store.test/a.png"]
+    assert not any(link.startswith(("file:", "javascript:")) for link in page.links)
+    assert len([tag for tag, _ in page.elements if tag == "polyline"]) == 3
+
+
+def test_hostile_content_is_text_on_every_page(here: Site) -> None:
+    """Titles, types, parameters, facts, logs, errors, tracebacks, results, file names."""
+    job = here.job(title=HOSTILE, type="x", parameters={HOSTILE: HOSTILE})
+    task = here.task(job, title=HOSTILE, type="y", parameters={"a": [HOSTILE]})
+    machine = {"zone": {"source": HOSTILE}}
+    run = here.run(task, podId=HOSTILE, zone=HOSTILE, machineType=HOSTILE, machine=machine)
+    results = {
+        "error": {"traceback": HOSTILE}, "logTail": HOSTILE, "message": HOSTILE, HOSTILE: HOSTILE,
+        "files": [{"name": HOSTILE, "url": f"https://x/{HOSTILE}", "contentType": "image/png"}],
+        "checkpoint": HOSTILE, "usage": {"methods": {"wall_s": HOSTILE}},
+    }  # fmt: skip
+    here.report(run, stoppedAt=LATER, resultCode="Failed", error=f"{HOSTILE}: {HOSTILE}", results=results)
+    browser = here.browser()
+    paths = ["", f"jobs/{job['id']}", f"tasks/{task['id']}", f"runs/{run['id']}", "machines"]
+    for path in [*paths, f"jobs/{job['id']}/cancel", f"tasks/{task['id']}/requeue"]:
+        page = browser.look(f"/ui/{path}")
+        scripts = [attributes for tag, attributes in page.elements if tag == "script"]
+        assert scripts == [{"src": "/ui/static/live.js", "defer": None}], path
+        assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+        assert "alert(1)" in page.text or path == "machines", path
+
+
+@pytest.mark.parametrize(
+    "results", [{"usage": 7, "files": {"a": 1}, "error": "odd", "logTail": 5}, {"usage": {"methods": []}}, {}]
+)
+def test_results_of_any_shape_are_shown(here: Site, results: dict[str, Any]) -> None:
+    """Other workers than ours may write them."""
+    run = here.run(here.task(here.job()))
+    here.report(run, stoppedAt=LATER, resultCode="Failed", error="no colon here", results=results)
+    here.browser().look(f"/ui/runs/{run['id']}")
+
+
+def test_machines_are_shown_with_what_runs_there(here: Site) -> None:
+    """By the agents that told who they are."""
+    run = here.run(
+        here.task(here.job()), podId="gpu-7/abc", gpuType="NVIDIA L4", zone="z-1", preemptible=True
+    )
+    text = here.browser().look("/ui/machines").text
+    assert "gpu-7/abc spot" in text
+    here.report(run, stoppedAt=LATER, resultCode="Success")
+    assert "gpu-7/abc spot nothing" in here.browser().look("/ui/machines").text
+
+
+def test_a_job_is_paused_resumed_and_cancelled_after_a_question(here: Site) -> None:
+    """A look alone changes nothing; the answer leads back to the job."""
+    job = here.job()
+    here.task(job)
+    browser = here.browser()
+    for verb, state in (("pause", "paused"), ("resume", "active"), ("cancel", "cancelled")):
+        path = f"/ui/jobs/{job['id']}/{verb}"
+        before = state_of(here, job)
+        question = browser.look(path)
+        assert state_of(here, job) == before
+        done = browser.client.post(path, data=question.hidden)
+        assert (done.status_code, done.headers["location"]) == (303, f"/ui/jobs/{job['id']}")
+        assert state_of(here, job) == state
+
+
+def test_a_stopped_task_is_run_again_once(here: Site) -> None:
+    """Two people who press the button make one run of it."""
+    run = failed_run(here, here.job())
+    path = f"/ui/tasks/{run['taskId']}/requeue"
+    browser = here.browser()
+    hidden = browser.look(path).hidden
+    assert browser.client.post(path, data=hidden).status_code == 303
+    assert browser.client.post(path, data=hidden).status_code in (303, 409)
+    runs = here.api.get("/api/jobs/runs", params={"taskId": run["taskId"]}).json()["runs"]
+    assert len(runs) == 2
+    assert here.api.get(f"/api/jobs/tasks/{run['taskId']}").json()["runStatus"] == "pending"
+
+
+def test_a_running_task_is_never_run_again_beside_itself(here: Site) -> None:
+    """The server refuses, and the page says so."""
+    task = here.task(here.job())
+    here.run(task)
+    browser = here.browser()
+    path = f"/ui/tasks/{task['id']}/requeue"
+    answer = browser.client.post(path, data=browser.look(path).hidden)
+    assert answer.status_code == 409
+    assert "not done" in Reader(answer.text).text
+    assert len(here.api.get("/api/jobs/runs", params={"taskId": task["id"]}).json()["runs"]) == 1
+
+
+@pytest.mark.parametrize("how", ["no proof", "another's proof", "another site"])
+def test_a_form_of_another_site_changes_nothing(here: Site, how: str) -> None:
+    """The cookie alone is not enough."""
+    job = here.job()
+    browser = here.browser()
+    path = f"/ui/jobs/{job['id']}/cancel"
+    proof = browser.look(path).hidden["proof"]
+    headers = {"Origin": "https://evil.test"} if how == "another site" else {}
+    sent = {"no proof": {}, "another's proof": {"proof": "0" * len(proof)}, "another site": {"proof": proof}}[
+        how
+    ]
+    assert browser.client.post(path, data={"proof": sent}, headers=headers).status_code == 403
+    assert state_of(here, job) == "active"
+
+
+def test_a_token_that_only_reads_sees_no_action_and_can_do_none(here: Site) -> None:
+    """Neither the buttons nor the addresses behind them."""
+    token = token_of(here, "default", READ)
+    job = here.job()
+    browser = here.browser(token)
+    page = browser.look(f"/ui/jobs/{job['id']}")
+    assert not any(link.endswith(("/cancel", "/pause")) for link in page.links)
+    path = f"/ui/jobs/{job['id']}/cancel"
+    assert browser.client.get(path).status_code == 403
+    assert browser.client.post(path, data={"proof": page.hidden["proof"]}).status_code == 403
+    assert state_of(here, job) == "active"
+
+
+def test_nothing_of_another_organisation_is_seen_or_changed(here: Site) -> None:
+    """Not even whether it is there."""
+    job = here.job(title="Ours alone")
+    run = failed_run(here, job)
+    other = here.browser(token_of(here, "others", FULL))
+    paths = [f"jobs/{job['id']}", f"tasks/{run['taskId']}", f"runs/{run['id']}"]
+    for path in [*paths, f"jobs/{job['id']}/cancel", f"tasks/{run['taskId']}/requeue"]:
+        assert other.client.get(f"/ui/{path}").status_code == 404
+    proof = {"proof": other.look("/ui/").hidden["proof"]}
+    assert other.client.post(f"/ui/jobs/{job['id']}/cancel", data=proof).status_code == 404
+    assert other.client.post(f"/ui/tasks/{run['taskId']}/requeue", data=proof).status_code == 404
+    assert "Ours alone" not in other.look("/ui/").text
+    assert run["podId"] not in other.look("/ui/machines").text
+    assert state_of(here, job) == "active"
+
+
+def test_signing_out_takes_our_form_and_forgets_the_token(here: Site) -> None:
+    """Another site cannot sign anybody out."""
+    browser = here.browser()
+    proof = browser.look("/ui/").hidden
+    browser.client.post("/ui/sign-out", data={"proof": "made up"})
+    browser.look("/ui/")
+    browser.client.post("/ui/sign-out", data=proof)
+    assert browser.client.get("/ui/").status_code == 303
+
+
+def test_long_lists_are_parted_into_pages(here: Site) -> None:
+    """A hundred each."""
+    job = here.job()
+    for number in range(101):
+        here.task(job, title=f"no. {number:03}")
+    browser = here.browser()
+    first, second = (browser.look(f"/ui/jobs/{job['id']}?page={number}").text for number in (1, 2))
+    assert "no. 000" in first
+    assert "no. 099" in first
+    assert "no. 100" not in first
+    assert "no. 100" in second
+    for odd in ("0", "-1", "x", "9" * 30, "²"):
+        browser.look(f"/ui/jobs/{job['id']}?page={odd}")
+
+
+def test_every_page_forbids_what_it_does_not_need(here: Site) -> None:
+    """Scripts and styles of others, being framed, being kept."""
+    for path in ("/ui/", "/ui/machines", "/ui/sign-in", "/ui/jobs/none"):
+        headers = here.browser().client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["cache-control"] == "no-store"
+
+
+def test_an_open_page_is_told_each_change(here: Site) -> None:
+    """The part that changes, escaped as on the page, and nothing while nothing does."""
+    run = here.run(here.task(here.job()))
+    browser = here.browser()
+    with browser.client.stream(
+        "GET", f"/ui/runs/{run['id']}", headers={"Accept": "text/event-stream"}, timeout=30.0
+    ) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        events = read_events(answer)
+        assert "25 %" not in next(events)
+        threading.Timer(0.2, lambda: here.report(run, progress=0.25, results={"logTail": HOSTILE})).start()
+        changed = next(event for event in events if "25 %" in event)
+        assert "<script>" not in changed
+        assert "alert(1)" in changed
+
+
+def test_an_open_page_ends_when_its_token_is_taken_away(here: Site) -> None:
+    """What was begun with it does not go on."""
+    browser = here.browser()
+    browser.client.cookies.set("millhand_token", "nobody's", path="/ui")
+    answer = browser.client.get("/ui/", headers={"Accept": "text/event-stream"})
+    assert answer.status_code in (303, 200)
+    assert "event: main" not in answer.text
+
+
+def read_events(answer: httpx.Response) -> Iterator[str]:
+    """Give what each event carries."""
+    lines: list[str] = []
+    for line in answer.iter_lines():
+        if line.startswith("data: "):
+            lines.append(line.removeprefix("data: "))
+        elif not line and lines:
+            yield "\n".join(lines)
+            lines = []
+
+
+def state_of(here: Site, job: dict[str, Any]) -> str:
+    """Return what is wanted of a job."""
+    answer = here.api.get(f"/api/jobs/{job['id']}")
+    return str(json.loads(answer.text)[0]["schedulerState"])
