@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
 
-from server.dashboard.pages import Look, job_of, task_of
-from server.store.commands import CreateRun, RunFields, UpdateJob
+from server.dashboard.forms import BadField, fields_of, parameters_of
+from server.dashboard.pages import Look, handler_named, job_of, task_of
+from server.store.commands import CreateJob, CreateRun, CreateTask, RunFields, UpdateJob
 from server.store.queries import Page, RunQuery, Sort
 from worker.api.ids import requeue_run_id
 from worker.api.wire import RunStatus
 
-__all__ = ["ACTIONS", "Action", "NotNow", "Question"]
+__all__ = ["ACTIONS", "Action", "NotNow", "Question", "submit"]
 
 MOST_RUNS: Final = 100
+PRIORITY_CHARS: Final = 9
 
 
 class NotNow(Exception):  # noqa: N818 - says what it is
@@ -83,6 +86,37 @@ async def requeue(look: Look) -> None:
         fields=RunFields(),
     )
     await look.store.apply(command)
+
+
+async def submit(look: Look, form: Mapping[str, str]) -> str:
+    """Make a job with one task from a filled-in form; returns where it is seen.
+
+    Raises:
+        BadField: what was filled in cannot be read; nothing is made.
+    """
+    handler = await handler_named(look, look.id)
+    parameters = parameters_of(fields_of(handler.schema), form)
+    priority = form.get("priority", "").strip() or "0"
+    if not priority.removeprefix("-").isdecimal() or len(priority) > PRIORITY_CHARS:
+        raise BadField(f"priority: {priority[:60]!r} is no whole number")
+    org_id, created_by = look.org_id, look.session.principal.token_id
+    title = form.get("title", "").strip() or None
+    job = await look.store.apply(
+        CreateJob(
+            org_id=org_id, created_by=created_by, title=title, type=handler.type, priority=int(priority)
+        )
+    )
+    await look.store.apply(
+        CreateTask(
+            org_id=org_id,
+            created_by=created_by,
+            job_id=job.id,
+            title=title,
+            type=handler.type,
+            parameters=json.dumps(parameters),
+        )
+    )
+    return f"/jobs/{job.id}"
 
 
 ACTIONS: Final = (

@@ -10,16 +10,19 @@ from typing import Any, Final
 from msgspec import Struct
 from starlette.requests import Request
 
+from server.dashboard.fleet import Handler, handlers_of, machines_of
+from server.dashboard.forms import fields_of
 from server.dashboard.runs import plots_of, run_view, state_of
 from server.dashboard.session import Session
 from server.store.queries import JobQuery, Page, RunQuery, Sort, TaskQuery
 from server.store.records import JobRecord, RunRecord, TaskRecord
 from server.store.store import Store
 
-__all__ = ["PAGES", "Look", "NotThere", "View", "job_of", "task_of"]
+__all__ = ["PAGES", "Look", "NotThere", "View", "handler_named", "job_of", "task_of"]
 
 PAGE_SIZE: Final = 100
 RECENT_RUNS: Final = 500  # how far the fleet's memory reaches
+MOST_LIVE: Final = 2000
 NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 LAST_CHANGED_FIRST: Final = Sort("updatedAt", descending=True)
 TASK_FILTERS: Final = {  # word in the address -> (status, result)
@@ -142,40 +145,44 @@ async def run_page(look: Look) -> Values:
     }
 
 
-class Machine(Struct, kw_only=True):
-    """A machine, as the runs on it show it."""
-
-    name: str
-    newest: RunRecord
-    live: list[RunRecord]
-    last_seen: str
-    runs: int = 0
-    failed: int = 0
-
-
 async def machines_page(look: Look) -> Values:
-    """Show the machines that have had runs lately: what runs there now, and when they were heard of."""
-    page = Page(size=RECENT_RUNS, sort=NEWEST_FIRST)
-    recent = await look.store.runs(RunQuery(org_id=look.org_id, page=page))
-    live = await look.store.runs(RunQuery(org_id=look.org_id, is_live=True, page=Page(size=RECENT_RUNS)))
-    machines: dict[str, Machine] = {}
-    seen: set[str] = set()
-    for run in [answer.run for answer in [*live, *recent]]:
-        if run.pod_id is None or run.started_at is None or run.id in seen:
-            continue
-        seen.add(run.id)
-        machine = machines.setdefault(
-            run.pod_id, Machine(name=run.pod_id, newest=run, live=[], last_seen=run.updated_at)
-        )
-        machine.runs += 1
-        machine.failed += state_of(run) == "failed"
-        machine.last_seen = max(machine.last_seen, run.updated_at)
-        if run.created_at > machine.newest.created_at:
-            machine.newest = run
-        if run.stopped_at is None:
-            machine.live.append(run)
-    order = sorted(machines.values(), key=lambda one: (not one.live, one.name))
-    return {"title": "Machines", "machines": order, "memory": RECENT_RUNS}
+    """Show the machines: what runs there, why one takes nothing, and which fell silent."""
+    recent = RunQuery(org_id=look.org_id, page=Page(size=RECENT_RUNS, sort=NEWEST_FIRST))
+    live = RunQuery(org_id=look.org_id, is_live=True, page=Page(size=MOST_LIVE))
+    runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
+    machines = machines_of(await look.store.agents(look.org_id), runs, look.now)
+    return {"title": "Machines", "machines": machines, "memory": RECENT_RUNS}
+
+
+async def handlers_page(look: Look) -> Values:
+    """Show what can be submitted: the task types that agents take."""
+    return {"title": "Task types", "handlers": await handlers(look)}
+
+
+async def handler_page(look: Look) -> Values:
+    """Show one task type, with a form that submits a task."""
+    handler = await handler_named(look, look.id)
+    return {
+        "title": f"Submit {handler.type}",
+        "handler": handler,
+        "fields": fields_of(handler.schema),
+        "schema": handler.schema,
+        "filled": {},
+        "problem": None,
+    }
+
+
+async def handlers(look: Look) -> list[Handler]:
+    """Return the task types that agents take."""
+    return handlers_of(await look.store.agents(look.org_id), look.now)
+
+
+async def handler_named(look: Look, type_: str) -> Handler:
+    """Return one task type."""
+    for handler in await handlers(look):
+        if handler.type == type_:
+            return handler
+    raise NotThere(f"No agent that was heard of lately takes tasks of type {type_}")
 
 
 async def job_of(look: Look, job_id: str) -> JobRecord:
@@ -200,4 +207,6 @@ PAGES: Final = (
     View("/tasks/{id}", "task.html", task_page),
     View("/runs/{id}", "run.html", run_page),
     View("/machines", "machines.html", machines_page),
+    View("/handlers", "handlers.html", handlers_page),
+    View("/handlers/{id:path}", "handler.html", handler_page),
 )

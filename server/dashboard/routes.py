@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from server.dashboard.actions import ACTIONS, Action, NotNow
+from server.dashboard.actions import ACTIONS, Action, NotNow, submit
+from server.dashboard.forms import BadField
 from server.dashboard.live import Live
-from server.dashboard.pages import PAGES, Look, NotThere, View
+from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.store.refusal import Refused, StoreBusy, StoreFailed
@@ -25,6 +26,7 @@ __all__ = ["Dashboard"]
 ROOT: Final = "/ui"
 MAX_FORM_BYTES: Final = 64 * 1024
 STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+FOREIGN_FORM: Final = "The form was not one of this page; open it again."
 EVENTS: Final = "text/event-stream"
 
 Answering = Callable[[Request, Session], Awaitable[Response]]
@@ -50,6 +52,7 @@ class Dashboard:
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/{name}", static),
+            Route("/handlers/{id:path}", self._signed_in(self._submitted), methods=["POST"]),
         ]
         return [Mount(ROOT, routes=[*pages, *actions, *others])]
 
@@ -103,13 +106,25 @@ class Dashboard:
                 return page("question.html", {**surroundings(request, session), "question": question})
             form = await form_of(request)
             if not session.sent(request, form.get("proof", "")):
-                return self._told(
-                    request, session, "Not done", "The form was not one of this page; open it again.", 403
-                )
+                return self._told(request, session, "Not done", FOREIGN_FORM, 403)
             await action.do(look)
             return RedirectResponse(root_of(request) + question.back, 303)
 
         return answer
+
+    async def _submitted(self, request: Request, session: Session) -> Response:
+        if not session.may_act:
+            return self._told(request, session, "Not allowed", "This token may only look.", 403)
+        form = await form_of(request)
+        if not session.sent(request, form.get("proof", "")):
+            return self._told(request, session, "Not done", FOREIGN_FORM, 403)
+        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        try:
+            where = await submit(look, form)
+        except BadField as exc:
+            values = await handler_page(look) | {"filled": form, "problem": str(exc)}
+            return page("handler.html", {**surroundings(request, session), "now": look.now, **values}, 422)
+        return RedirectResponse(root_of(request) + where, 303)
 
     def _told(self, request: Request, session: Session, title: str, text: str, status: int) -> Response:
         values = {**surroundings(request, session), "title": title, "text": text}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.http.operation import Operation
-from server.routes import jobs, reports, runs, tasks
+from server.routes import agents, jobs, reports, runs, tasks
 
 __all__ = ["OPERATIONS"]
 
@@ -15,4 +15,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *runs.OPERATIONS,
     *reports.OPERATIONS,
     *jobs.OPERATIONS,
+    *agents.OPERATIONS,
 )

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from server.store.records import JobRecord, Principal, RunAnswer, TaskAnswer
 
 __all__ = [
+    "AnnounceAgent",
     "Command",
     "CreateJob",
     "CreateRun",
@@ -155,6 +156,19 @@ class ReapRuns(Command[int], frozen=True, kw_only=True):
 
     lease_ms: int  # what is granted at most
     most: int
+
+
+class AnnounceAgent(Command[None], frozen=True, kw_only=True):
+    """Keep what an agent says of itself, in place of what it said before; `is_gone`: forget it.
+
+    Those that were not heard of for `forget_ms` are forgotten too.
+    """
+
+    org_id: str
+    id: str
+    body: str = "{}"  # a JSON object
+    is_gone: bool = False
+    forget_ms: int = 7 * 86_400_000
 
 
 class EnsureOrganisation(Command[str], frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 __all__ = [
+    "AgentRecord",
     "JobRecord",
     "Principal",
     "ReportRecord",
@@ -149,6 +150,15 @@ class SampleRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     gpu_s: float | None
     wall_s: float | None
     progress: float | None
+
+
+class AgentRecord(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an agent said of itself, and when."""
+
+    id: str
+    org_id: str
+    seen_at: str
+    said: Raw
 
 
 class Principal(Struct, frozen=True, kw_only=True):

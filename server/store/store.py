@@ -7,7 +7,15 @@ from typing import Protocol, TypeVar
 from server.store.changes import Listener
 from server.store.commands import Command
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
-from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, SampleRecord, TaskAnswer
+from server.store.records import (
+    AgentRecord,
+    JobRecord,
+    Principal,
+    ReportRecord,
+    RunAnswer,
+    SampleRecord,
+    TaskAnswer,
+)
 
 __all__ = ["Store"]
 
@@ -84,6 +92,10 @@ class Store(Protocol):
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time; older times are coarser."""
+        ...
+
+    async def agents(self, org_id: str) -> list[AgentRecord]:
+        """Return the agents of an organisation that said something lately, by their ids; 10,000 at most."""
         ...
 
     async def check_writable(self) -> None:

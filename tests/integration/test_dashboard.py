@@ -334,3 +334,109 @@ def state_of(here: Site, job: dict[str, Any]) -> str:
     """Return what is wanted of a job."""
     answer = here.api.get(f"/api/jobs/{job['id']}")
     return str(json.loads(answer.text)[0]["schedulerState"])
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "scene": {"type": "string", "description": "What to render"},
+        "size": {"type": "integer", "default": 512},
+        "gamma": {"anyOf": [{"type": "number"}, {"type": "null"}], "default": None},
+        "format": {"enum": ["png", "webp"], "default": "webp"},
+        "is_fast": {"type": "boolean", "default": True},
+        "camera": {"$ref": "#/$defs/Camera"},
+    },
+    "required": ["scene"],
+    "$defs": {"Camera": {"type": "object"}},
+}
+
+
+def announce(here: Site, agent: str, **said: Any) -> None:
+    """Say something of an agent."""
+    answer = here.api.put(f"/api/agents/{agent}", json=said)
+    assert answer.status_code == 200, answer.text
+
+
+def test_idle_machines_are_seen_too_with_why_they_take_nothing(here: Site) -> None:
+    """By what their agents say; those that go are forgotten."""
+    gpus = [{"name": "NVIDIA H200", "condition": "quarantined", "reason": "three tasks failed on it"}]
+    holds = [{"by": "disk", "reason": "1 GB is free"}, {"by": "slots", "reason": "all are busy"}]
+    status = {"podId": "idle-1/a1", "slots": {"total": 4}, "gpus": gpus, "holds": holds, "version": "9.9"}
+    announce(here, "a1", status=status, machine={"zone": "z-9"}, handlers={"render": {}})
+    text = here.browser().look("/ui/machines").text
+    for shown in (
+        "idle-1/a1 9.9",
+        "0 of 4 slots",
+        "takes nothing: 1 GB is free",
+        "z-9",
+        "three tasks failed",
+    ):
+        assert shown in text, shown
+    assert "all are busy" not in text
+    announce(here, "a1", isGone=True)
+    assert "idle-1/a1" not in here.browser().look("/ui/machines").text
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"status": {"slots": 3, "gpus": {}, "holds": [1]}, "handlers": {"x": 4}}]
+)
+def test_agents_may_say_anything(here: Site, said: dict[str, Any]) -> None:
+    """Other versions have other words."""
+    announce(here, "odd", **said)
+    for path in ("machines", "handlers"):
+        here.browser().look(f"/ui/{path}")
+    announce(here, "odd", isGone=True)
+
+
+def test_a_task_is_submitted_by_a_form_made_of_its_handlers_schema(here: Site) -> None:
+    """What is left empty is left to the handler; each value has its type."""
+    announce(here, "a2", handlers={"paint/odd type": {"summary": "Paint", "parameters": SCHEMA}})
+    browser = here.browser()
+    (link,) = [link for link in browser.look("/ui/handlers").links if "paint" in link]
+    form = browser.look(link)
+    assert "What to render" in form.text
+    sent = {
+        **form.hidden,
+        "p.scene": "a <b>",
+        "p.size": "64",
+        "p.gamma": "",
+        "p.format": "png",
+        "title": "One",
+    }
+    answer = browser.client.post(link, data={**sent, "p.camera": '{"fov": 40}', "priority": "3"})
+    assert answer.status_code == 303, answer.text
+    job_id = answer.headers["location"].rpartition("/")[2]
+    (task,) = here.api.get("/api/jobs/tasks", params={"jobId": job_id}).json()["tasks"]
+    assert (task["type"], task["title"], task["priority"]) == ("paint/odd type", "One", 3)
+    wanted = {"scene": "a <b>", "size": 64, "format": "png", "is_fast": False, "camera": {"fov": 40}}
+    assert task["parameters"] == wanted
+    announce(here, "a2", isGone=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("p.size", "1.5"), ("p.size", "many"), ("p.gamma", "NaN"), ("p.camera", "{"), ("priority", "high")],
+)
+def test_what_cannot_be_read_is_named_and_nothing_is_submitted(here: Site, field: str, text: str) -> None:
+    """The form comes back with what was filled in."""
+    announce(here, "a3", handlers={"paint": {"summary": "Paint", "parameters": SCHEMA}})
+    browser = here.browser()
+    form = browser.look("/ui/handlers/paint")
+    before = len(here.api.get("/api/jobs", params={"perPage": 100}).json()["jobs"])
+    answer = browser.client.post("/ui/handlers/paint", data={**form.hidden, "p.scene": "mine", field: text})
+    assert answer.status_code == 422
+    back = Reader(answer.text)
+    assert f"{field.removeprefix('p.')}: '{text}' is no" in back.text
+    assert any(attributes.get("value") == "mine" for _, attributes in back.elements)
+    assert len(here.api.get("/api/jobs", params={"perPage": 100}).json()["jobs"]) == before
+    announce(here, "a3", isGone=True)
+
+
+def test_submitting_needs_our_form_and_a_token_that_may(here: Site) -> None:
+    """As every other change."""
+    announce(here, "a4", handlers={"paint": {"parameters": {}}})
+    reader = here.browser(token_of(here, "default", READ))
+    hidden = reader.look("/ui/handlers/paint").hidden
+    assert reader.client.post("/ui/handlers/paint", data=hidden).status_code == 403
+    assert here.browser().client.post("/ui/handlers/paint", data={}).status_code == 403
+    announce(here, "a4", isGone=True)

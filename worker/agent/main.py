@@ -21,6 +21,7 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.operators.listening import listen_for_operators, operators_page
+from worker.agent.operators.presence import Presence, handlers_told, present
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of
@@ -143,6 +144,14 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
     )
     agent = assemble(parts, config)
+    presence = Presence(
+        parts.report_api,
+        agent.survey,
+        agent.drain,
+        machine=live.as_run_fields,
+        handlers=handlers_told(catalogue, types),
+    )
+    await stack.enter_async_context(present(presence))
     await stack.enter_async_context(operators_page(agent.survey, listening))
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
     log.info(

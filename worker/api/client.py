@@ -142,6 +142,10 @@ class JobsApi:
         """Report on a run."""
         return await self._run("PUT", f"api/jobs/runs/{segment(run_id)}", body)
 
+    async def announce_agent(self, agent_id: str, body: Mapping[str, Any]) -> None:
+        """Say how this agent stands; an extension of our server, others answer 404."""
+        await self._object("PUT", f"api/agents/{segment(agent_id)}", body)
+
     async def list_reports(self, org_id: str, *, page: int = 1, per_page: int = 30) -> list[dict[str, Any]]:
         """List the started runs of an organisation, as the reference reports them."""
         query = {"orgId": org_id, "page": page, "perPage": per_page}

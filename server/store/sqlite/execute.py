@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from server.store.commands import (
+    AnnounceAgent,
     Command,
     CreateJob,
     CreateRun,
@@ -18,6 +19,7 @@ from server.store.commands import (
     UpdateRun,
     UpdateTask,
 )
+from server.store.sqlite.agent_commands import announce_agent
 from server.store.sqlite.closing import StopPending, stop_pending
 from server.store.sqlite.job_commands import create_job, update_job
 from server.store.sqlite.reaping import reap_runs
@@ -39,6 +41,7 @@ def probe(tx: Transaction, _command: Probe) -> None:
 
 
 FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
+    AnnounceAgent: announce_agent,
     CreateJob: create_job,
     CreateRun: create_run,
     CreateTask: create_task,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from server.store.records import (
+    AgentRecord,
     JobRecord,
     ReportRecord,
     RunAnswer,
@@ -22,11 +23,13 @@ from server.store.rules import MILLION
 from server.times import instant_of
 
 __all__ = [
+    "AGENTS",
     "JOB",
     "REPORT",
     "RUN",
     "SAMPLES",
     "TASK",
+    "agent_record",
     "job_record",
     "jobs_with_counters",
     "report_record",
@@ -58,6 +61,7 @@ SELECT r.*, b.body AS results, j.scheduler_state
 FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 
+AGENTS: Final = "SELECT * FROM agents WHERE org_id = ? ORDER BY id LIMIT 10000"
 SAMPLES: Final = "SELECT * FROM usage_samples WHERE org_id = ? AND run_id = ? ORDER BY at"
 
 REPORT: Final = """
@@ -202,4 +206,11 @@ def sample_record(row: sqlite3.Row) -> SampleRecord:
         gpu_s=row["gpu_s"],
         wall_s=row["wall_s"],
         progress=_progress(row["progress"]),
+    )
+
+
+def agent_record(row: sqlite3.Row) -> AgentRecord:
+    """Read a row of `AGENTS`."""
+    return AgentRecord(
+        id=row["id"], org_id=row["org_id"], seen_at=_instant(row["seen_at"]), said=Raw(row["body"])
     )

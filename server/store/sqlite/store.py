@@ -20,7 +20,15 @@ from server.ids import IdSource
 from server.store.changes import Listener
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
-from server.store.records import JobRecord, Principal, ReportRecord, RunAnswer, SampleRecord, TaskAnswer
+from server.store.records import (
+    AgentRecord,
+    JobRecord,
+    Principal,
+    ReportRecord,
+    RunAnswer,
+    SampleRecord,
+    TaskAnswer,
+)
 from server.store.rules import is_closed
 from server.store.sqlite import reads, rows
 from server.store.sqlite.closing import Closing, StopPending, half_closed
@@ -192,6 +200,10 @@ class SqliteStore:
         """Return how a run's usage grew, in the order of time."""
         found = self._all(rows.SAMPLES, [org_id, run_id])
         return [rows.sample_record(row) for row in found]
+
+    async def agents(self, org_id: str) -> list[AgentRecord]:
+        """Return the agents of an organisation that said something lately."""
+        return [rows.agent_record(row) for row in self._all(rows.AGENTS, [org_id])]
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False

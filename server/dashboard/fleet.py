@@ -1,0 +1,133 @@
+"""The machines of an organisation: what their agents say of themselves, and what runs show of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from server.dashboard.runs import dict_of, list_of, state_of, text_of
+from server.store.records import AgentRecord, RunRecord
+from worker.api.wire import parse_instant
+from worker.cli import human
+
+__all__ = ["Handler", "Machine", "handlers_of", "machines_of"]
+
+SILENT_AFTER: Final = timedelta(seconds=150)  # an agent speaks once a minute
+
+
+class Gpu(Struct, frozen=True):
+    """A GPU, as its agent tells."""
+
+    name: str
+    condition: str
+    reason: str | None
+
+
+class Machine(Struct, kw_only=True):
+    """An agent and its machine."""
+
+    name: str
+    last_seen: str  # instant
+    about: str = "–"  # type and zone
+    is_spot: bool = False
+    is_silent: bool = False  # it has spoken before, and has not for long
+    slots: int | None = None
+    gpus: list[Gpu] = []
+    reasons: list[str] = []  # why it takes nothing
+    types: list[str] = []
+    version: str | None = None
+    live: list[RunRecord] = []
+    runs: int = 0  # of the newest ones
+    failed: int = 0
+
+
+class Handler(Struct, kw_only=True):
+    """A task type that some agent takes."""
+
+    type: str
+    summary: str
+    schema: dict[str, Any] | None
+    agents: int = 0
+
+
+def machines_of(agents: Iterable[AgentRecord], runs: Iterable[RunRecord], now: datetime) -> list[Machine]:
+    """Return all machines; those that have something to say first, then by name.
+
+    Args:
+        agents: what they said of themselves.
+        runs: live and recent ones; one that comes twice counts once.
+        now: the time by the server's clock.
+    """
+    machines = {machine.name: machine for machine in (announced(agent, now) for agent in agents)}
+    for run in {run.id: run for run in runs}.values():
+        if run.pod_id is not None and run.started_at is not None:
+            add(machines.setdefault(run.pod_id, Machine(name=run.pod_id, last_seen=run.updated_at)), run)
+    return sorted(machines.values(), key=lambda one: (not one.is_silent, not one.live, one.name))
+
+
+def announced(agent: AgentRecord, now: datetime) -> Machine:
+    """Return a machine as its agent tells; what is told in another shape is left out."""
+    said = dict_of(msgspec.json.decode(agent.said))
+    status, machine = dict_of(said.get("status")), dict_of(said.get("machine"))
+    holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
+    seen = parse_instant(agent.seen_at)
+    total = dict_of(status.get("slots")).get("total")
+    return Machine(
+        name=text_of(status.get("podId")) or agent.id,
+        last_seen=agent.seen_at,
+        about=about(machine.get("machineType"), machine.get("zone")),
+        is_spot=machine.get("preemptible") is True,
+        is_silent=seen is not None and now - seen > SILENT_AFTER,
+        slots=total if isinstance(total, int) else None,
+        gpus=[gpu_of(dict_of(gpu)) for gpu in list_of(status.get("gpus"))],
+        reasons=[why for hold in holds if hold.get("by") != "slots" and (why := text_of(hold.get("reason")))],
+        types=sorted(dict_of(said.get("handlers"))),
+        version=text_of(status.get("version")),
+    )
+
+
+def gpu_of(said: dict[str, Any]) -> Gpu:
+    """Return a GPU."""
+    name, condition = text_of(said.get("name")) or "GPU", text_of(said.get("condition")) or "unknown"
+    return Gpu(name, condition, text_of(said.get("reason")))
+
+
+def about(machine_type: object, zone: object) -> str:
+    """Return what a machine is, in a few words."""
+    return ", ".join(text for text in (text_of(machine_type), text_of(zone)) if text) or human.DASH
+
+
+def add(machine: Machine, run: RunRecord) -> None:
+    """Take what a run shows of its machine."""
+    machine.runs += 1
+    machine.failed += state_of(run) == "failed"
+    machine.last_seen = max(machine.last_seen, run.updated_at)
+    machine.is_spot = machine.is_spot or run.preemptible is True
+    if machine.about == human.DASH:
+        machine.about = about(run.machine_type, run.zone)
+    if not machine.gpus and run.gpu_type:
+        machine.gpus = [Gpu(run.gpu_type, "fit", None)]
+    if run.stopped_at is None:
+        machine.live = [*machine.live, run]
+
+
+def handlers_of(agents: Iterable[AgentRecord], now: datetime) -> list[Handler]:
+    """Return the task types that agents take, by name; those that are silent do not count."""
+    found: dict[str, Handler] = {}
+    for agent in agents:
+        seen = parse_instant(agent.seen_at)
+        if seen is None or now - seen > SILENT_AFTER:
+            continue
+        for type_, told in dict_of(dict_of(msgspec.json.decode(agent.said)).get("handlers")).items():
+            said = dict_of(told)
+            schema = said.get("parameters")
+            handler = found.setdefault(
+                type_, Handler(type=type_, summary=text_of(said.get("summary")) or "", schema=None)
+            )
+            handler.agents += 1
+            handler.schema = handler.schema or (schema if isinstance(schema, dict) else None)
+    return [found[type_] for type_ in sorted(found)]

@@ -1,0 +1,21 @@
+"""Commands on what agents say of themselves."""
+
+from __future__ import annotations
+
+from server.store.commands import AnnounceAgent
+from server.store.sqlite.transaction import Transaction
+
+__all__ = ["announce_agent"]
+
+
+def announce_agent(tx: Transaction, command: AnnounceAgent) -> None:
+    """Keep what an agent says, and forget those that have been silent for long."""
+    tx.db.execute("DELETE FROM agents WHERE seen_at < ?", (tx.now_ms - command.forget_ms,))
+    if command.is_gone:
+        tx.db.execute("DELETE FROM agents WHERE org_id = ? AND id = ?", (command.org_id, command.id))
+        return
+    tx.db.execute(
+        "INSERT INTO agents VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (org_id, id) DO UPDATE SET body = excluded.body, seen_at = excluded.seen_at",
+        (command.org_id, command.id, command.body, tx.now_ms),
+    )
