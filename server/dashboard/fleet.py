@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 
-from server.dashboard.runs import dict_of, list_of, state_of, text_of
+from server.dashboard.runs import dict_of, list_of, object_of, state_of, text_of
 from server.store.records import AgentRecord, RunRecord
 from worker.api.wire import parse_instant
 from worker.cli import human
@@ -71,8 +70,7 @@ def machines_of(agents: Iterable[AgentRecord], runs: Iterable[RunRecord], now: d
 
 def announced(agent: AgentRecord, now: datetime) -> Machine:
     """Return a machine as its agent tells; what is told in another shape is left out."""
-    said = dict_of(msgspec.json.decode(agent.said))
-    status, machine = dict_of(said.get("status")), dict_of(said.get("machine"))
+    status, machine, handlers = map(object_of, (agent.status, agent.machine, agent.handlers))
     holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
     seen = parse_instant(agent.seen_at)
     total = dict_of(status.get("slots")).get("total")
@@ -85,7 +83,7 @@ def announced(agent: AgentRecord, now: datetime) -> Machine:
         slots=total if isinstance(total, int) else None,
         gpus=[gpu_of(dict_of(gpu)) for gpu in list_of(status.get("gpus"))],
         reasons=[why for hold in holds if hold.get("by") != "slots" and (why := text_of(hold.get("reason")))],
-        types=sorted(dict_of(said.get("handlers"))),
+        types=sorted(handlers),
         version=text_of(status.get("version")),
     )
 
@@ -122,7 +120,7 @@ def handlers_of(agents: Iterable[AgentRecord], now: datetime) -> list[Handler]:
         seen = parse_instant(agent.seen_at)
         if seen is None or now - seen > SILENT_AFTER:
             continue
-        for type_, told in dict_of(dict_of(msgspec.json.decode(agent.said)).get("handlers")).items():
+        for type_, told in object_of(agent.handlers).items():
             said = dict_of(told)
             schema = said.get("parameters")
             handler = found.setdefault(

@@ -16,7 +16,17 @@ from server.store.records import RunRecord, SampleRecord
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = ["Fact", "RunView", "dict_of", "list_of", "plots_of", "run_view", "state_of", "text_of"]
+__all__ = [
+    "Fact",
+    "RunView",
+    "dict_of",
+    "list_of",
+    "object_of",
+    "plots_of",
+    "run_view",
+    "state_of",
+    "text_of",
+]
 
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 SHOWN_BESIDE: Final = frozenset({"error", "logTail", "usage", "files", "checkpoint", "stopping", "message"})

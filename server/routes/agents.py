@@ -36,11 +36,8 @@ async def list_agents(call: Call) -> Answer:
 
 async def announce_agent(call: Call) -> Answer:
     """Keep what an agent says of itself."""
-    given = dict(call.body.values)
-    is_gone = bool(given.pop("is_gone", False))
-    body = "{" + ",".join(f'"{name}":{text}' for name, text in given.items()) + "}"
     agent_id = call.request.path_params["agentId"]
-    command = AnnounceAgent(org_id=call.org_id, id=agent_id, body=body, is_gone=is_gone)
+    command = AnnounceAgent(org_id=call.org_id, id=agent_id, **call.body.values)
     await call.services.store.apply(command)
     return json_answer({"id": agent_id})
 

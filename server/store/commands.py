@@ -166,7 +166,9 @@ class AnnounceAgent(Command[None], frozen=True, kw_only=True):
 
     org_id: str
     id: str
-    body: str = "{}"  # a JSON object
+    status: str = "{}"
+    machine: str = "{}"
+    handlers: str = "{}"
     is_gone: bool = False
     forget_ms: int = 7 * 86_400_000
 

@@ -158,7 +158,9 @@ class AgentRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     org_id: str
     seen_at: str
-    said: Raw
+    status: Raw
+    machine: Raw
+    handlers: Raw
 
 
 class Principal(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ def announce_agent(tx: Transaction, command: AnnounceAgent) -> None:
         tx.db.execute("DELETE FROM agents WHERE org_id = ? AND id = ?", (command.org_id, command.id))
         return
     tx.db.execute(
-        "INSERT INTO agents VALUES (?, ?, ?, ?)"
-        " ON CONFLICT (org_id, id) DO UPDATE SET body = excluded.body, seen_at = excluded.seen_at",
-        (command.org_id, command.id, command.body, tx.now_ms),
+        "INSERT OR REPLACE INTO agents VALUES (?, ?, ?, ?, ?, ?)",
+        (command.org_id, command.id, tx.now_ms, command.status, command.machine, command.handlers),
     )

@@ -212,5 +212,10 @@ def sample_record(row: sqlite3.Row) -> SampleRecord:
 def agent_record(row: sqlite3.Row) -> AgentRecord:
     """Read a row of `AGENTS`."""
     return AgentRecord(
-        id=row["id"], org_id=row["org_id"], seen_at=_instant(row["seen_at"]), said=Raw(row["body"])
+        id=row["id"],
+        org_id=row["org_id"],
+        seen_at=_instant(row["seen_at"]),
+        status=Raw(row["status"]),
+        machine=Raw(row["machine"]),
+        handlers=Raw(row["handlers"]),
     )

@@ -167,6 +167,7 @@ def test_every_field_of_a_body_has_a_place_in_its_command() -> None:
         "update_task": commands.UpdateTask,
         "create_run": commands.CreateRun,
         "update_run": commands.UpdateRun,
+        "announce_agent": commands.AnnounceAgent,
     }
     for operation in OPERATIONS:
         if operation.body is None:

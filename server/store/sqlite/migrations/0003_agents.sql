@@ -2,8 +2,10 @@
 CREATE TABLE agents (
     org_id TEXT NOT NULL REFERENCES organisations (id),
     id TEXT NOT NULL,
-    body TEXT NOT NULL, -- a JSON object, as it was sent
     seen_at INTEGER NOT NULL,
+    status TEXT NOT NULL, -- JSON objects, as they were sent
+    machine TEXT NOT NULL,
+    handlers TEXT NOT NULL,
     PRIMARY KEY (org_id, id)
 ) WITHOUT ROWID;
 
