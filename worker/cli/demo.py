@@ -93,6 +93,7 @@ async def play(layout: Layout, variables: Mapping[str, str], out: Output) -> Sho
     settings = {**variables, "MILLHAND_STORE": layout.store, "MILLHAND_LOG_LEVEL": "info"}
     mill = Mill(layout, settings, listen)
     out.say(f"starting server and agent on {layout.url}")
+    out.say(f"watch it in a browser there (the token to sign in: {layout.token_file})")
     with stopping_on_signals(mill.kill) as stopping:
         async with mill:
             work = asyncio.create_task(do_work(layout, out, started))

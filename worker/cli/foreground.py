@@ -71,6 +71,7 @@ def greeting(layout: Layout) -> str:
     """Say where it is and how to give it work."""
     return (
         f"millhand is up at {layout.url} (state: {layout.folder})\n"
+        f"  look:    {layout.url}/ in a browser (the token to sign in: {layout.token_file})\n"
         "  submit:  millhand submit sleep -p seconds=3 --wait"
         + ("" if layout.port == 8077 else f" --api-url {layout.url}")
         + f"\n  others:  MILLHAND_API_URL={layout.url} MILLHAND_TOKEN_FILE={layout.token_file}\n"
