@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, Final
@@ -14,9 +15,11 @@ from starlette.routing import Mount, Route
 from server.dashboard.actions import ACTIONS, Action, NotNow, submit
 from server.dashboard.forms import BadField
 from server.dashboard.live import Live
-from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page
+from server.dashboard.matrix import MOST_CELLS, layout_of, png
+from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page, job_of
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
+from server.store.queries import Page, TaskQuery
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
 from worker.clock import Clock
@@ -25,8 +28,9 @@ __all__ = ["Dashboard"]
 
 ROOT: Final = "/ui"
 MAX_FORM_BYTES: Final = 64 * 1024
-STATIC: Final = {"style.css": "text/css", "live.js": "text/javascript"}
+STATIC: Final = {"icon.svg": "image/svg+xml", "style.css": "text/css", "live.js": "text/javascript"}
 FOREIGN_FORM: Final = "The form was not one of this page; open it again."
+MOST_DIGITS: Final = 7
 EVENTS: Final = "text/event-stream"
 
 Answering = Callable[[Request, Session], Awaitable[Response]]
@@ -52,6 +56,8 @@ class Dashboard:
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/{name}", static),
+            Route("/jobs/{id}/tasks.png", self._signed_in(self._matrix)),
+            Route("/jobs/{id}/tasks", self._signed_in(self._task_there)),
             Route("/handlers/{id:path}", self._signed_in(self._submitted), methods=["POST"]),
         ]
         return [Mount(ROOT, routes=[*pages, *actions, *others])]
@@ -111,6 +117,25 @@ class Dashboard:
             return RedirectResponse(root_of(request) + question.back, 303)
 
         return answer
+
+    async def _matrix(self, request: Request, session: Session) -> Response:
+        org_id, job_id = session.principal.org_id, request.path_params["id"]
+        states = await self._store.task_states(org_id, job_id, MOST_CELLS)
+        headers = {**HEADERS, "Cache-Control": "private, max-age=3600"}  # its address changes with the job
+        return Response(await asyncio.to_thread(png, states), headers=headers, media_type="image/png")
+
+    async def _task_there(self, request: Request, session: Session) -> Response:
+        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        job = await job_of(look, look.id)
+        x, _, y = request.url.query.partition(",")
+        if not (x.isdecimal() and y.isdecimal() and len(x) < MOST_DIGITS and len(y) < MOST_DIGITS):
+            raise NotThere("There is no task at this place of the picture")
+        index = layout_of(job.task_count).index_at(int(x), int(y))
+        query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), page=Page(number=index + 1, size=1))
+        found = await self._store.tasks(query)
+        if not found:
+            raise NotThere("There is no task at this place of the picture")
+        return RedirectResponse(f"{root_of(request)}/tasks/{quote(found[0].task.id)}", 303)
 
     async def _submitted(self, request: Request, session: Session) -> Response:
         if not session.may_act:

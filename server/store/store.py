@@ -90,6 +90,13 @@ class Store(Protocol):
         """Return a page of reports."""
         ...
 
+    async def task_states(self, org_id: str, job_id: str, most: int) -> str:
+        """Return a letter for each of a job's tasks, by `createdAt`, then `id`.
+
+        ``p`` pending, ``r`` running, ``s`` succeeded, ``f`` stopped in any other way.
+        """
+        ...
+
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time; older times are coarser."""
         ...

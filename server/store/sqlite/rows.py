@@ -29,6 +29,7 @@ __all__ = [
     "RUN",
     "SAMPLES",
     "TASK",
+    "TASK_STATES",
     "agent_record",
     "job_record",
     "jobs_with_counters",
@@ -55,6 +56,12 @@ GROUP BY j.org_id, j.id"""  # noqa: S608 - built from constants
 JOB: Final = jobs_with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ?")
 
 TASK: Final = "SELECT * FROM tasks t"
+
+TASK_STATES: Final = """
+SELECT group_concat(letter, '') FROM (
+  SELECT CASE WHEN run_status = 'pending' THEN 'p' WHEN run_status = 'running' THEN 'r'
+              WHEN run_result = 'Success' THEN 's' ELSE 'f' END AS letter
+  FROM tasks WHERE org_id = ? AND job_id = ? ORDER BY created_at, id LIMIT ?)"""
 
 RUN: Final = """
 SELECT r.*, b.body AS results, j.scheduler_state

@@ -196,6 +196,12 @@ class SqliteStore:
         """Return a page of reports."""
         return [rows.report_record(row) for row in await self._page(query, reads.select_reports(query))]
 
+    async def task_states(self, org_id: str, job_id: str, most: int) -> str:
+        """Return a letter for each of a job's tasks."""
+        async with self._slow_reads:
+            (row,) = await asyncio.to_thread(self._read_slowly, rows.TASK_STATES, [org_id, job_id, most])
+        return row[0] or ""
+
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
         found = self._all(rows.SAMPLES, [org_id, run_id])
