@@ -39,6 +39,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     store_token_file: Path | None = None  # re-read when it changes; wins over `store_token`
     spool_bytes: int = 50 * 1024**3  # of files that wait to be stored; with more, nothing is claimed
     commands: tuple[str, ...] = ()  # programs that the `command` handler may run
+    command_templates: Path | None = None  # and this file's templates of commands
     poll_interval_s: float = 5.0
     poll_max_s: float = 60.0
     long_poll_s: float = 30.0  # 0: never asked for

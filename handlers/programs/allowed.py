@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker import Fail
 
-__all__ = ["VARIABLE", "allowed_programs", "find_program"]
+__all__ = ["VARIABLE", "allowed_programs", "find_program", "program_of"]
 
 VARIABLE = "MILLHAND_COMMANDS"
 MAX_SHOWN_CHARS = 200
@@ -27,12 +27,18 @@ def find_program(wanted: str, environment: Mapping[str, str]) -> str:
     entries = allowed_programs(environment)
     for entry, path in entries.items():
         if wanted in {entry, path, Path(entry).name}:
-            return installed(entry, path)
+            return installed(f"program {entry!r} is allowed, but", entry, path, VARIABLE)
     raise Fail(
         f"program {wanted[:MAX_SHOWN_CHARS]!r} is not allowed on this machine "
         f"(allowed: {', '.join(entries) or 'none'}); its operator allows a program by adding its name or "
         f"absolute path to {VARIABLE}, separated by commas"
     )
+
+
+def program_of(template: str, entry: str, environment: Mapping[str, str]) -> str:
+    """Return the absolute path of the program that a template names; raise Fail where there is none."""
+    start = f"template {template!r} runs {entry!r}, but it"
+    return installed(start, entry, resolved(entry, environment.get("PATH")), "the template")
 
 
 def allowed_programs(environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -49,11 +55,11 @@ def resolved(entry: str, path: str | None) -> str | None:
     return found if found and found.startswith("/") else None  # never from the folder of a run
 
 
-def installed(entry: str, path: str | None) -> str:
-    """Return the path; raise Fail where nothing can be started there."""
+def installed(start: str, entry: str, path: str | None, place: str) -> str:
+    """Return the path; raise Fail where nothing can be started there, with a start and where to mend it."""
     if path is None:
         why = "is a relative path" if "/" in entry else "is not on the PATH of the worker"
-        raise Fail(f"program {entry!r} is allowed, but {why}; put its absolute path into {VARIABLE}")
+        raise Fail(f"{start} {why}; put its absolute path into {place}")
     if not Path(path).is_file() or not os.access(path, os.X_OK):
-        raise Fail(f"program {entry!r} is allowed, but {path} is no program that the worker may start")
+        raise Fail(f"{start} is no program that the worker may start ({path})")
     return path

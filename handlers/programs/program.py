@@ -30,20 +30,28 @@ REAP_S = 10.0  # SIGKILL cannot be refused; only a stuck disk keeps a process lo
 
 
 def run_program(
-    ctx: Context, argv: Sequence[str], environment: Mapping[str, str], cwd: Path, on_line: OnLine
+    ctx: Context,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path,
+    on_line: OnLine,
+    *,
+    timeout_s: float | None = None,
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
     It has a process group of its own. When this returns or raises, nothing of that group is left.
 
     Raises:
-        Fail: it could not be started.
+        Fail: it could not be started, or took longer than `timeout_s` and was stopped.
         Cancelled: the run was asked to stop, and the program was stopped.
     """
+    limit_mono = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     process = start(argv, environment, cwd)
     try:
-        if follow(ctx, process, on_line):
+        if follow(ctx, process, on_line, limit_mono):
             ctx.check()  # a program that had ended by itself before is not thrown away
+            raise Fail(f"{argv[0]} took longer than {timeout_s:g} s, and was stopped")
     finally:
         kill(process)
     return process.returncode
@@ -65,11 +73,11 @@ def start(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> sub
         raise Fail(f"{argv[0]} could not be started: {exc}") from exc
 
 
-def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine) -> bool:
+def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine, limit_mono: float) -> bool:
     """Read both streams until the program and what it started have ended; tell whether it was asked to."""
     cutters = {"stdout": LineCutter(), "stderr": LineCutter()}
     with streams_of(process) as selector:
-        was_asked = read_until_the_end(ctx, process, lambda: read(selector, cutters, on_line))
+        was_asked = read_until_the_end(ctx, process, lambda: read(selector, cutters, on_line), limit_mono)
         signal_group(process, signal.SIGKILL)  # what it left in the background ends with it
         read_the_rest(selector, lambda: read(selector, cutters, on_line))
     for name, cutter in cutters.items():
@@ -78,16 +86,18 @@ def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine) -> b
     return was_asked
 
 
-def read_until_the_end(ctx: Context, process: subprocess.Popen[bytes], read_some: ReadSome) -> bool:
+def read_until_the_end(
+    ctx: Context, process: subprocess.Popen[bytes], read_some: ReadSome, limit_mono: float
+) -> bool:
     """Read until the program has ended, or was asked to and has had its time; tell whether it was asked.
 
     Reading goes on while it ends: a program that is stuck in a full pipe could not clean up.
     """
     asked_mono = math.inf
     while not has_ended(process) and not is_out_of_time(ctx, asked_mono):
-        if ctx.cancelled and asked_mono == math.inf:
+        if asked_mono == math.inf and (ctx.cancelled or time.monotonic() > limit_mono):
             asked_mono = time.monotonic()
-            ctx.log("asked the program to end (SIGTERM)", reason=ctx.stop_reason)
+            ctx.log("asked the program to end (SIGTERM)", reason=ctx.stop_reason or "its own time limit")
             signal_group(process, signal.SIGTERM)
         read_some()
     return asked_mono < math.inf
@@ -135,7 +145,7 @@ def is_out_of_time(ctx: Context, asked_mono: float) -> bool:
     """Tell whether a program that was asked to end has had its time."""
     if asked_mono == math.inf:
         return False
-    if ctx.deadline is None:
+    if ctx.deadline is None or not ctx.cancelled:
         return time.monotonic() > asked_mono + TERM_GRACE_S
     return ctx.deadline <= KILL_MARGIN_S
 

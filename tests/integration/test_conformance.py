@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,18 +27,32 @@ HANDLERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
         "parameters": {"program": "echo", "args": ["said"]},
         "long_parameters": {"program": "sleep", "args": ["2"]},
     }),
+    "command by template": (command, {
+        "parameters": {"template": "say", "values": {"word": "said"}},
+        "long_parameters": {"template": "wait"},
+    }),
     "mesh-convert": (mesh_convert, {"parameters": {"input": MODEL, "format": "glb"}}),
 }  # fmt: skip
+TEMPLATES = """
+wait.argv = ["sleep", "2"]
+say.argv = ["sh", "-c", 'echo "$1" > said.txt', "say", "{word}"]
+say.outputs = ["said.txt"]
+say.parameters.word.type = "text"
+"""
 GRACE_S = 60.0  # a busy machine is no fault of a handler
 
 
 @pytest.mark.parametrize("type_", HANDLERS)
-def test_a_built_in_handler_keeps_its_promises(type_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_built_in_handler_keeps_its_promises(
+    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It stops when asked, survives SIGKILL, gives the same output again, keeps its memory over 100 runs.
 
     Where a run is over before it is stopped, nothing is shown, and nothing is wrong.
     """
     monkeypatch.setenv("MILLHAND_COMMANDS", "echo,sleep")
+    (tmp_path / "commands.toml").write_text(TEMPLATES)
+    monkeypatch.setenv("MILLHAND_COMMAND_TEMPLATES", str(tmp_path / "commands.toml"))
     function, how = HANDLERS[type_]
     report = check_handler(function, grace_s=GRACE_S, **how)
     report.assert_ok()

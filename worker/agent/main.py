@@ -205,7 +205,10 @@ def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
 
 def child_environment(config: AgentConfig) -> dict[str, str]:
     """Return what children may choose from: ours, with the settings that are meant for handlers."""
-    return {**os.environ, **({"MILLHAND_COMMANDS": ",".join(config.commands)} if config.commands else {})}
+    commands = {"MILLHAND_COMMANDS": ",".join(config.commands)} if config.commands else {}
+    path = config.command_templates
+    templates = {"MILLHAND_COMMAND_TEMPLATES": str(path.absolute())} if path else {}
+    return {**os.environ, **commands, **templates}
 
 
 def own_secrets(config: AgentConfig) -> OwnSecrets:

@@ -41,9 +41,11 @@ def command(
     from worker.agent.statedir import StateDirBusy
     from worker.cli.secrecy import guard_secrets, with_hidden_config
     from worker.cli.session import with_token
+    from worker.cli.templates import read_or_fail
 
     guard_secrets(API_SETTINGS + AGENT_SETTINGS)
     config = with_hidden_config(agent(with_token(api)))
+    read_or_fail(config.command_templates)
     secrets = own_secrets(config)
     log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:

@@ -63,6 +63,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     from worker.cli.check_surroundings import check_cloud, check_memory
     from worker.cli.handlers import read_catalogue
     from worker.cli.session import with_token
+    from worker.cli.templates import check_templates
     from worker.machine.detect import clouds_of, detect_configured
 
     log.configure("error")
@@ -83,6 +84,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         *check_quarantine(config.state_dir, datetime.now(UTC)),
         check_facts(facts),
         *check_handlers(catalogue),
+        *check_templates(config.command_templates),
     ]
     return [*checks, check_token(with_token(config.api)), *await check_server(config, facts, catalogue.types)]
 

@@ -16,10 +16,12 @@ from worker.cli import human, paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.settings import agent_settings
+from worker.cli.templates import as_json, read_or_fail, show_templates
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
 
 if TYPE_CHECKING:
+    from handlers.programs.templates import Template
     from worker.executor.catalogue import Catalogue, HandlerEntry
 
 __all__ = ["command", "read_catalogue", "split_doc"]
@@ -44,13 +46,14 @@ def command(*, type_: str | None, agent: Callable[[ApiConfig], AgentConfig], out
 
     Exit 1 if one of them is broken.
     """
-    catalogue = asyncio.run(read_catalogue(agent(ApiConfig())))
+    config = agent(ApiConfig())
+    catalogue = asyncio.run(read_catalogue(config))
     if type_ is not None:
         entry = catalogue.entries.get(type_)
         if entry is None:
             known = ", ".join(sorted(catalogue.entries)) or "none"
             raise CliError(f"there is no handler for {type_!r}", f"there are: {known}", code=ExitCode.USAGE)
-        show_one(out, entry)
+        show_one(out, entry, read_or_fail(config.command_templates) if type_ == "command" else {})
         return ExitCode.OK if entry.problem is None else ExitCode.FAILED
     show_all(out, catalogue)
     is_broken = catalogue.problems or any(entry.problem for entry in catalogue.entries.values())
@@ -101,10 +104,10 @@ def show_all(out: Output, catalogue: Catalogue) -> None:
             out.say(f"\n{problem.source}:\n{problem.traceback}")
 
 
-def show_one(out: Output, entry: HandlerEntry) -> None:
-    """Write one handler with its parameters."""
+def show_one(out: Output, entry: HandlerEntry, templates: dict[str, Template]) -> None:
+    """Write one handler with its parameters, and the templates of this machine that it knows."""
     if out.is_json:
-        out.json(structs.asdict(entry))
+        out.json(structs.asdict(entry) | ({"templates": as_json(templates)} if templates else {}))
         return
     from rich.text import Text
 
@@ -124,6 +127,7 @@ def show_one(out: Output, entry: HandlerEntry) -> None:
         for name, kind, default in parameters_of(entry.schema):
             made.add_row(Text(name), Text(kind), Text(default), Text(meanings.get(name, "")))
         out.table(made)
+    show_templates(out, templates)
     if entry.traceback:
         out.say(entry.traceback)
 

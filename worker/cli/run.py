@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-TAKEN: Final = ("handlers", "commands", "timeout", "no_progress", "memory")
+TAKEN: Final = ("handlers", "commands", "command_templates", "timeout", "no_progress", "memory")
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 
 
@@ -124,6 +124,8 @@ def command(
     parameters = with_input(parameters, source, given)
     if agent["commands"]:
         os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])
+    if agent["command_templates"]:
+        os.environ["MILLHAND_COMMAND_TEMPLATES"] = str(agent["command_templates"].absolute())
     plan = Plan(
         what=what,
         parameters=parameters,

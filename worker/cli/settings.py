@@ -70,6 +70,8 @@ AGENT_SETTINGS: Final = (
             help="Labels of this machine, for tasks that require them."),
     Setting(name="commands", kind="words", metavar="PROGRAM,…", default_text="none",
             help="Programs that the `command` handler may run."),
+    Setting(name="command_templates", type=FILE, metavar="FILE", default_text="none",
+            help="TOML file with commands of which a task gives only values."),
     Setting(name="state_dir", type=FOLDER, metavar="FOLDER", default_text="$XDG_STATE_HOME/millhand/agent",
             help="The agent's durable state: identity, journal, files of runs."),
     STORE_SETTING,

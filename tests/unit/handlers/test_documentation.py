@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from msgspec import structs
 
 from handlers import models
 from handlers.command import PASSED_ON, PASSED_ON_PREFIXES, command
 from handlers.mesh_convert import mesh_convert
 from handlers.noop import noop
+from handlers.programs.parameters import Parameter
+from handlers.programs.templates import Kind, Template, read_templates
 from handlers.sleep import sleep
 from worker.agent.requirements import READERS
 from worker.executor.task_limits import READERS as LIMITS
@@ -46,6 +49,24 @@ def test_the_parameters_are_those_of_the_handler(function: Callable[..., Any]) -
     for parameter in parameters:
         row = next(row for row in section(spec.type).splitlines() if row.startswith(f"| `{parameter.name}`"))
         assert ("required" in row) is parameter.is_required
+
+
+def test_the_templates_of_the_page_are_sound_and_every_key_is_described(tmp_path: Path) -> None:
+    """What an operator copies can be used; keys and types are all there are, in the order of the page."""
+    text = section("command").split("### Templates")[1]
+    path = tmp_path / "commands.toml"
+    path.write_text(re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
+    assert list(read_templates(path)) == ["transcode", "frames"]
+    keys, types = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert set(first_cells(keys)) == {field.name for field in structs.fields(Template)}
+    kinds = {kind.__struct_config__.tag: kind for kind in get_args(Kind)}
+    assert set(first_cells(types)) == set(kinds)
+    common = {field.name for field in structs.fields(Parameter)}
+    for tag, kind in kinds.items():
+        row = next(row for row in types.splitlines() if row.startswith(f"| `{tag}`"))
+        assert {f"`{field.name}" for field in structs.fields(kind) if field.name not in common} <= set(
+            re.findall(r"`\w+", row)
+        )
 
 
 def test_the_fields_of_a_converted_mesh_are_described(ctx: ToldContext) -> None:

@@ -120,6 +120,56 @@ def test_a_pattern_of_the_task(pattern: str, line: str, ratio: float | None) -> 
     assert progress_reader(pattern)(line) == ratio
 
 
+TIME = r"time=(?P<time>\S+)"
+DURATION = r"Duration: (?P<duration>[\d:.]+)"
+FRAME = r"Fra:(?P<done>\d+)"
+FRAMES = r"(?P<total>\d+) frames"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "lines", "ratios"),
+    [
+        ([r"(?P<percent>[\d.]+) percent"], ["12.5 percent", "none"], [0.125, None]),
+        ([r"tile (?P<done>\d+)/(?P<total>\d+)"], ["tile 1/4", "tile 9/4"], [0.25, None]),
+        (
+            [FRAMES, FRAME],
+            ["Fra:5", "10 frames", "Fra:5", "20 frames", "Fra:5"],
+            [None, None, 0.5, None, 0.25],
+        ),
+        ([DURATION, TIME], ["time=00:00:05", "Duration: 00:00:10", "time=00:00:05.00"], [None, None, 0.5]),
+        ([DURATION, TIME], ["Duration: 1:00:00", "time=00:30:00", "time=900"], [None, 0.5, 0.25]),
+        ([DURATION, TIME], ["Duration: 00:40", "Duration: 00:08", "time=10"], [None, None, 0.25]),
+        (
+            [DURATION, TIME],
+            ["Duration: 10", "time=N/A", "time=-00:00:01", "time=10.04"],
+            [None, None, None, 1.0],
+        ),
+        ([DURATION, TIME], ["Duration: 0", "time=0"], [None, None]),
+        ([r"(\d+)%", r"step (\d+) of (\d+)"], ["5%", "step 1 of 2", "5% step 1 of 2"], [0.05, 0.5, 0.5]),
+        (["(?P<percent>x)?y"], ["y", "xy"], [None, None]),
+    ],
+)
+def test_named_groups_tell_progress_over_several_lines(
+    patterns: list[str], lines: list[str], ratios: list[float | None]
+) -> None:
+    """What is known of the whole stays known; what makes no sense says nothing."""
+    reader = progress_reader(patterns)
+    assert [reader(line) for line in lines] == ratios
+
+
+def test_a_total_may_be_known_before() -> None:
+    """From a value of the task; a line that tells another one wins."""
+    reader = progress_reader([FRAMES, FRAME], 8)
+    assert (reader("Fra:2"), reader("4 frames"), reader("Fra:2")) == (0.25, None, 0.5)
+
+
+@pytest.mark.parametrize("patterns", [["(?P<speed>x)"], ["(?P<done>x)(y)"], [FRAMES], [FRAME] * 21, ["(a"]])
+def test_patterns_that_cannot_work_are_refused(patterns: list[str]) -> None:
+    """A group that nobody reads is a slip."""
+    with pytest.raises(Fail, match=r"^progress "):
+        progress_reader(patterns)
+
+
 @pytest.mark.parametrize("pattern", ["(", "none", "(a)(b)(c)", "(" + "x" * 600 + ")"])
 def test_a_pattern_that_cannot_work_is_refused(pattern: str) -> None:
     """Before the program is started."""
