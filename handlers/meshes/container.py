@@ -10,7 +10,9 @@ import json
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import unquote
 
+from handlers.meshes.bounds import Bounds
 from worker import Fail
 
 __all__ = ["check_glb", "check_gltf", "warnings_of"]
@@ -25,7 +27,7 @@ COMPRESSIONS: Final = {  # packages that trimesh would need, or None where it ca
 }
 
 
-def check_glb(path: Path, name: str) -> dict[str, Any]:
+def check_glb(path: Path, name: str, bounds: Bounds) -> dict[str, Any]:
     """Return a GLB's description (its JSON chunk).
 
     Raises:
@@ -48,7 +50,7 @@ def check_glb(path: Path, name: str) -> dict[str, Any]:
             f"{name} is cut off: it has {size_bytes:,} bytes, and its header promises {length:,}{where}; "
             "get the file again"
         )
-    return described(chunks, name)
+    return with_sound_counts(described(chunks, name), name, bounds)
 
 
 def read_chunks(file: BinaryIO, end: int, name: str) -> list[tuple[str, int, bytes]]:
@@ -82,17 +84,32 @@ def described(chunks: list[tuple[str, int, bytes]], name: str) -> dict[str, Any]
     return description
 
 
-def check_gltf(path: Path, name: str) -> dict[str, Any]:
+def check_gltf(path: Path, name: str, bounds: Bounds) -> dict[str, Any]:
     """Return a glTF's description; raise Fail where it is none, or names files that are not beside it."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise Fail(f"{name} has more than {MAX_JSON_BYTES:,} bytes; pack it into a GLB")
     description = parse(path.read_bytes(), name)
     for buffer in list_of(description, "buffers"):
         uri = buffer.get("uri")
-        if isinstance(uri, str) and not uri.startswith("data:") and not (path.parent / uri).is_file():
+        if isinstance(uri, str) and not uri.startswith("data:") and not is_beside(path, uri):
             raise Fail(
                 f"{name} needs the file {uri[:200]!r} beside it, which is not there; pack both into a GLB"
             )
+    return with_sound_counts(description, name, bounds)
+
+
+def is_beside(path: Path, uri: str) -> bool:
+    """Tell whether an address is that of a file in the folder of another one, or below."""
+    beside = (path.parent / unquote(uri)).resolve()
+    return beside.is_relative_to(path.parent.resolve()) and beside.is_file()
+
+
+def with_sound_counts(description: dict[str, Any], name: str, bounds: Bounds) -> dict[str, Any]:
+    """Return a description whose arrays are no longer than allowed: one may be long without bytes."""
+    for accessor in list_of(description, "accessors"):
+        count = accessor.get("count")
+        if isinstance(count, int):
+            bounds.points(count, name)
     return description
 
 

@@ -7,17 +7,9 @@ from typing import Any
 import numpy as np
 import trimesh
 
-__all__ = ["joined", "resized", "welded"]
+__all__ = ["colors_of", "joined", "merged", "welded"]
 
 GREY = (204, 204, 204, 255)  # of parts without a colour, beside parts that have one
-
-
-def resized(scene: trimesh.Scene, factor: float) -> trimesh.Scene:
-    """Make every length of a scene so many times as long, about the origin."""
-    if factor != 1.0:
-        transform: Any = scene.apply_transform  # without type information
-        transform(np.diag([factor, factor, factor, 1.0]))
-    return scene
 
 
 def joined(scene: trimesh.Scene) -> trimesh.Trimesh:
@@ -34,6 +26,11 @@ def joined(scene: trimesh.Scene) -> trimesh.Trimesh:
         vertex_colors=None if all(color is None for color in colors) else stacked(parts, colors),
         process=False,
     )
+
+
+def merged(scene: trimesh.Scene) -> trimesh.Scene:
+    """Return a scene of one mesh, with points at exactly the same place made one."""
+    return trimesh.Scene(welded(joined(scene)))
 
 
 def stacked(parts: list[trimesh.Trimesh], colors: list[Any]) -> Any:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 import trimesh
 
+from handlers.meshes.bounds import Bounds, check_counts, check_scene
 from handlers.meshes.container import check_glb, check_gltf, warnings_of
 from handlers.meshes.joining import joined, welded
+from handlers.meshes.threemf import read_3mf
+from handlers.meshes.units import FILE_UNITS
 from worker import Fail
 
 __all__ = ["INPUTS", "Model", "check_format", "read_model"]
 
-INPUTS = ("glb", "gltf", "obj", "stl", "ply")
+INPUTS = ("glb", "gltf", "obj", "stl", "ply", "off", "3mf")
 MAX_REASON_CHARS = 300
 MAX_COORDINATE = 1e25  # single precision ends at 3e38; areas and volumes must not overflow
 
 
 class Model(NamedTuple):
-    """A scene, and what of the file it does not carry."""
+    """A scene, what of the file it does not carry, and the unit that the file is in, where it is known."""
 
     scene: trimesh.Scene
     warnings: list[str]
+    unit: str | None = None
+    triangles: int = 0  # where its nodes place them
 
 
 def check_format(name: str) -> str:
@@ -36,26 +42,43 @@ def check_format(name: str) -> str:
     return ending
 
 
-def read_model(path: Path, name: str) -> Model:
+def read_model(path: Path, name: str, bounds: Bounds) -> Model:
     """Read a file; the scene holds at least one triangle, and its numbers are sound.
 
     Raises:
-        Fail: the file is broken, empty, or holds no triangles; the message names it and what is wrong.
+        Fail: the file is broken, empty, too large, or holds no triangles; the message names it and what is
+            wrong.
     """
     kind = check_format(name)
     if path.stat().st_size == 0:
         raise Fail(f"{name} is empty: it has 0 bytes")
+    check_counts(path, kind, name, bounds)
     checks = {"glb": check_glb, "gltf": check_gltf}
-    warnings = warnings_of(checks[kind](path, name)) if kind in checks else []
-    scene, placed = load(path, kind, name)
+    unit = FILE_UNITS.get(kind)
+    if kind == "3mf":
+        scene, unit, warnings = read_3mf(path, name, bounds)
+        placed: set[Hashable] = set(scene.geometry)
+    else:
+        warnings = warnings_of(checks[kind](path, name, bounds)) if kind in checks else []
+        scene, placed = load(path, kind, name)
     warnings += drop_all_but_triangles(scene, placed, name)
+    triangles = check_scene(scene, name, bounds)
     for geometry in scene.geometry.values():
         assert isinstance(geometry, trimesh.Trimesh)
         check_numbers(geometry, name)
     check_places(scene, name)
     if kind == "stl":  # the format cannot say that triangles share points
         scene = trimesh.Scene(welded(joined(scene)))
-    return Model(scene, warnings)
+    return Model(scene, warnings, unit, triangles)
+
+
+class Beside(trimesh.resolvers.FilePathResolver):
+    """Files that a file names: those of its folder and below, and no others; addresses may be escaped."""
+
+    def get(self, name: str) -> Any:
+        """Return what such a file holds."""
+        read: Any = super().get  # without type information
+        return read(unquote(name))
 
 
 def load(path: Path, kind: str, name: str) -> tuple[trimesh.Scene, set[Hashable]]:
@@ -66,7 +89,7 @@ def load(path: Path, kind: str, name: str) -> tuple[trimesh.Scene, set[Hashable]
     """
     try:
         # Without processing, faces and numbers stay as they are in the file.
-        scene = trimesh.load_scene(str(path), file_type=kind, process=False)
+        scene = trimesh.load_scene(str(path), file_type=kind, resolver=Beside(str(path)), process=False)
         return scene, {scene.graph[node][1] for node in scene.graph.nodes_geometry}
     except Exception as exc:  # a broken file can raise anything in there
         reason = " ".join(str(exc).split())[:MAX_REASON_CHARS] or "no reason was given"

@@ -9,7 +9,7 @@ import trimesh
 
 from handlers.meshes.joining import welded
 
-__all__ = ["measure"]
+__all__ = ["count_bodies", "measure"]
 
 NOISE = 1e-12  # of the size: far below single precision, which files have
 
@@ -33,6 +33,7 @@ def measure(mesh: trimesh.Trimesh) -> dict[str, Any]:
         "watertight": bool(shape.is_watertight) and len(shape.faces) > 0,
         "bodies": count_bodies(shape.faces),
         "eulerNumber": int(shape.euler_number) if len(shape.faces) else 0,
+        **edges_of(shape.faces),
     }
 
 
@@ -58,6 +59,15 @@ def volume_of(shape: trimesh.Trimesh) -> tuple[float | None, str | None]:
     a, b, c = np.moveaxis(shape.triangles, 1, 0)
     volume = float((a * np.cross(b, c)).sum() / 6)  # divergence theorem; trimesh's own divides by it too
     return (None, "the triangles face inside") if volume < 0 else (volume, None)
+
+
+def edges_of(faces: Any) -> dict[str, int]:
+    """Return how many edges have one triangle (the rims of holes), and how many have more than two."""
+    if not len(faces):
+        return {"openEdges": 0, "crowdedEdges": 0}
+    edges = np.sort(np.vstack([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    _, counts = np.unique(edges[:, 0] * (edges.max() + 1) + edges[:, 1], return_counts=True)
+    return {"openEdges": int((counts == 1).sum()), "crowdedEdges": int((counts > 2).sum())}
 
 
 def count_bodies(faces: Any) -> int:

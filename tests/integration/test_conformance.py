@@ -32,6 +32,7 @@ HANDLERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
         "long_parameters": {"template": "wait"},
     }),
     "mesh-convert": (mesh_convert, {"parameters": {"input": MODEL, "format": "glb"}}),
+    "mesh-convert to fewer": (mesh_convert, {"parameters": {"input": MODEL, "format": "3mf", "ratio": 0.5}}),
 }  # fmt: skip
 TEMPLATES = """
 wait.argv = ["sleep", "2"]
