@@ -12,7 +12,7 @@ import pytest
 from tests.integration.page import Block, Terminal, blocks, missing
 
 HOME = Path(__file__).resolve().parents[2]
-PAGES = ("docs/first-handler.md", "docs/testing-handlers.md")
+PAGES = ("docs/first-handler.md", "docs/testing-handlers.md", "docs/gpu-handler.md")
 INSTALLED = HOME / ".venv" / ".project"
 
 
