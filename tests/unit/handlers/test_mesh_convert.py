@@ -232,32 +232,6 @@ def test_a_mesh_of_nothing_but_points_in_one_place_has_no_shape(ctx: ToldContext
     assert result["volumeReason"] == "none of the triangles has an extent"
 
 
-@pytest.mark.parametrize(
-    ("output", "name"),
-    [
-        (None, "gear.stl"),
-        ("part", "part.stl"),
-        ("part.stl", "part.stl"),
-        ("v1.2", "v1.2.stl"),
-        ("A.STL", "A.STL"),
-    ],
-)
-def test_the_output_is_called_as_wanted(ctx: ToldContext, output: str | None, name: str) -> None:
-    """Its ending is that of the format."""
-    assert mesh_convert(ctx, input=sample("gear"), output=output)["output"] == name
-    assert name in ctx.told.artifacts
-
-
-@pytest.mark.parametrize(
-    "output", ["../x.stl", "/x", "a/b", "a\\b", "", "..", "a\nb", "x" * 201, "x.ply", "x.gltf"]
-)
-def test_an_output_that_is_no_name_is_refused(ctx: ToldContext, output: str) -> None:
-    """Also one that ends like another format."""
-    with pytest.raises(Fail, match=r"^output "):
-        mesh_convert(ctx, input=sample("gear"), output=output)
-    assert list(ctx.workdir.iterdir()) == []
-
-
 @pytest.mark.parametrize("scale", [0, -1, 1e-10, 1e10, float("nan"), float("inf")])
 def test_a_scale_that_is_none_is_refused(ctx: ToldContext, scale: float) -> None:
     """Nothing is turned inside out, or made to nothing."""

@@ -12,9 +12,12 @@ import trimesh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from handlers import models
 from handlers.mesh_convert import mesh_convert
-from worker.sdk.testing import make_context
+from worker import Fail
+from worker.sdk.testing import ToldContext, make_context
 
+GEAR = str(models.folder() / "gear.glb")
 FORMATS = ("stl", "stl-ascii", "ply", "obj", "off", "glb", "gltf", "3mf")
 SINGLE = 2e-6  # single precision, which STL, PLY and glTF have
 
@@ -137,3 +140,29 @@ def test_any_triangles_come_back(
     after, _ = convert(folder / "2", one, "off")
     assert after["faces"] == before["faces"] == len(faces)
     assert np.allclose(after["bounds"], before["bounds"], rtol=1e-6, atol=1e-6 * max(before["extents"]))
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        (None, "gear.stl"),
+        ("part", "part.stl"),
+        ("part.stl", "part.stl"),
+        ("v1.2", "v1.2.stl"),
+        ("A.STL", "A.STL"),
+    ],
+)
+def test_the_output_is_called_as_wanted(ctx: ToldContext, output: str | None, name: str) -> None:
+    """Its ending is that of the format."""
+    assert mesh_convert(ctx, input=GEAR, output=output)["output"] == name
+    assert name in ctx.told.artifacts
+
+
+@pytest.mark.parametrize(
+    "output", ["../x.stl", "/x", "a/b", "a\\b", "", "..", "a\nb", "x" * 201, "x.ply", "x.gltf"]
+)
+def test_an_output_that_is_no_name_is_refused(ctx: ToldContext, output: str) -> None:
+    """Also one that ends like another format."""
+    with pytest.raises(Fail, match=r"^output "):
+        mesh_convert(ctx, input=GEAR, output=output)
+    assert list(ctx.workdir.iterdir()) == []
