@@ -26,7 +26,8 @@ from server.routes.site import site_routes
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
 from server.store.sqlite.store import SqliteStore
 from server.store.store import Store
-from server.tokens import DEFAULT_ORG_ID, DEFAULT_ORG_NAME, FULL, SERVER_TOKEN_ID, hash_token
+from server.token_use import TokenUse
+from server.tokens import ADMIN, DEFAULT_ORG_ID, DEFAULT_ORG_NAME, SERVER_TOKEN_ID, hash_token
 from worker.api.wire import CLAIMS_HEADER
 from worker.clock import Clock, SystemClock
 
@@ -74,12 +75,20 @@ def create_app(
     clock = clock or SystemClock()
     store = SqliteStore(db, clock, new_id or ordered_ids(clock))
     desk = Desk(store)
-    services = Services(store=store, desk=desk, clock=clock, max_body_bytes=max_body_bytes, lease_s=lease_s)
+    token_use = TokenUse(store, clock)
+    services = Services(
+        store=store,
+        desk=desk,
+        clock=clock,
+        max_body_bytes=max_body_bytes,
+        token_use=token_use,
+        lease_s=lease_s,
+    )
     reaper = Reaper(store, clock, lease_s) if lease_s else None
     dashboard = Dashboard(store, clock)
     app = App(
         routes=[*site_routes(store), *dashboard.routes()],
-        lifespan=_lifespan(store, desk, token, reaper),
+        lifespan=_lifespan(store, desk, token, token_use, reaper),
         exception_handlers={HTTPException: _http_failure},
     )
     app.store, app.desk, app.dashboard = store, desk, dashboard
@@ -88,14 +97,14 @@ def create_app(
 
 
 def _lifespan(
-    store: Store, desk: Desk, token: str | None, reaper: Reaper | None
+    store: Store, desk: Desk, token: str | None, token_use: TokenUse, reaper: Reaper | None
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await store.start(desk.on_changes)
         try:
             await _register(store, token)
-            async with reaper or contextlib.nullcontext():
+            async with token_use, reaper or contextlib.nullcontext():
                 yield
         finally:
             desk.close()
@@ -111,7 +120,7 @@ async def _register(store: Store, token: str | None) -> None:
         await store.apply(DeleteToken(id=SERVER_TOKEN_ID))
         return
     await store.apply(
-        CreateToken(id=SERVER_TOKEN_ID, org_id=org_id, sha256=hash_token(token), scopes=frozenset({FULL}))
+        CreateToken(id=SERVER_TOKEN_ID, org_id=org_id, sha256=hash_token(token), scopes=frozenset({ADMIN}))
     )
 
 

@@ -170,13 +170,24 @@ async def _serve(config: ServeConfig, listening: socket.socket) -> None:
 
 async def _check_tokens(app: App, listening: socket.socket) -> None:
     if await app.store.has_tokens():
+        if not _is_loopback(listening):
+            log.warning(
+                "server.in_clear",
+                consequence="tokens go over the network in clear, unless a proxy before it speaks TLS",
+                remedy="--tls-cert and --tls-key",
+            )
         return
     if not _is_loopback(listening):
         raise TokenNeeded(
-            f"{url_of(listening)} can be reached from other machines, and there is no token;"
-            " set MILLHAND_SERVER_TOKEN, or listen on 127.0.0.1"
+            f"{url_of(listening)} can be reached from other machines, and no token lets anybody in;"
+            " make one with `millhand token create --scope admin`, or set MILLHAND_SERVER_TOKEN,"
+            " or listen on 127.0.0.1"
         )
-    log.warning("server.no_token", consequence="every request is refused", remedy="MILLHAND_SERVER_TOKEN")
+    log.warning(
+        "server.no_token",
+        consequence="every request is refused",
+        remedy="millhand token create, or MILLHAND_SERVER_TOKEN",
+    )
 
 
 def _is_loopback(listening: socket.socket) -> bool:

@@ -14,7 +14,7 @@ from server.app import LEASE_S, MAX_BODY_BYTES, App, create_app
 from server.ids import IdSource
 from server.serve import ApiServer, listen, log_plainly, url_of
 from server.store.commands import Command, CreateToken, EnsureOrganisation
-from server.tokens import DEFAULT_ORG_ID, FULL, hash_token, new_token
+from server.tokens import ADMIN, DEFAULT_ORG_ID, hash_token, new_token
 from worker.clock import Clock
 
 __all__ = ["TOKEN", "RunningServer", "running_server"]
@@ -70,7 +70,7 @@ class RunningServer:
         """Run a coroutine on the server's event loop and return what it returns."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop.get_loop()).result(READY_S)
 
-    def new_token(self, organisation: str, scopes: frozenset[str] = frozenset({FULL})) -> str:
+    def new_token(self, organisation: str, scopes: frozenset[str] = frozenset({ADMIN})) -> str:
         """Return a new token of an organisation, which is made if there is none of that name."""
         org_id = self.apply(EnsureOrganisation(name=organisation))
         token = new_token()

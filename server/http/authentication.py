@@ -10,19 +10,18 @@ from server.http.failure import ApiError, not_authenticated
 from server.http.query import Parameters
 from server.store.records import Principal
 from server.store.store import Store
-from server.tokens import FULL, READ, hash_token
+from server.tokens import hash_token, may
 
-__all__ = ["authenticate"]
+__all__ = ["authenticate", "check_scope"]
 
 BEARER: Final = "bearer"
-SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 async def authenticate(request: Request, query: Parameters, store: Store) -> Principal:
-    """Return who asks, and see that the token's scopes allow the method.
+    """Return who asks.
 
     Raises:
-        ApiError: 403 without a token or without the scope, 401 with one that is not valid.
+        ApiError: 403 without a token, 401 with one that is not valid.
     """
     token = _token(request, query)
     if token is None:
@@ -30,10 +29,17 @@ async def authenticate(request: Request, query: Parameters, store: Store) -> Pri
     principal = await store.principal(hash_token(token))
     if principal is None:
         raise not_authenticated()
-    needed = {FULL, READ} if request.method in SAFE_METHODS else {FULL}
-    if not needed & principal.scopes:
-        raise ApiError(403, "forbidden", f"This token's scopes do not allow {request.method}")
     return principal
+
+
+def check_scope(principal: Principal, needed: str) -> None:
+    """See that a token may do what needs this scope.
+
+    Raises:
+        ApiError: 403.
+    """
+    if not may(principal.scopes, needed):
+        raise ApiError(403, "forbidden", f"This token lacks the scope {needed}")
 
 
 def _token(request: Request, query: Parameters) -> str | None:

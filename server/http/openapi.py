@@ -61,6 +61,7 @@ def _operation(operation: Operation) -> Schema:
     described: Schema = {
         "operationId": operation.name,
         "summary": operation.summary,
+        "x-scope": operation.scope,
         "parameters": [
             *map(_path_parameter, PATH_PARAMETER.findall(operation.path)),
             *map(_query_parameter, operation.query),

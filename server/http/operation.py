@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.http import query
 from server.http.answer import Answer, failure
-from server.http.authentication import authenticate
+from server.http.authentication import authenticate, check_scope
 from server.http.body import Body, Fields, read_bytes
 from server.http.failure import ApiError, from_refusal
 from server.http.query import Parameter
@@ -20,6 +20,7 @@ from server.pending.desk import Desk
 from server.store.records import Principal
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
+from server.token_use import TokenUse
 from worker.clock import Clock
 
 __all__ = ["Call", "Endpoint", "Operation", "Services"]
@@ -36,6 +37,7 @@ class Services(Struct, frozen=True, kw_only=True):
     desk: Desk
     clock: Clock
     max_body_bytes: int
+    token_use: TokenUse
     lease_s: float = 0.0  # how long a run of an agent that knows leases may be silent; 0: for ever
 
 
@@ -70,6 +72,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     path: str
     name: str  # operationId, and in the code of errors about its query
     summary: str
+    scope: str  # what a token needs for it
     handler: Handler
     answer: type  # the record in its answer
     wrapping: str | None = None  # the name of a list, "" for a list of one, None: bare
@@ -97,6 +100,8 @@ class Endpoint:
         operation, services = self.operation, self._services
         given = query.parse(request.scope["query_string"])
         principal = await authenticate(request, given, services.store)
+        services.token_use.note(principal.token_id)
+        check_scope(principal, operation.scope)
         fields = Fields({}, {})
         if operation.body is not None:
             content = await read_bytes(request, operation.body, services.max_body_bytes)

@@ -16,6 +16,7 @@ from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateJob, UpdateJob
 from server.store.queries import JOB_SORTS, JobQuery
 from server.store.records import JobRecord
+from server.tokens import READ, SUBMIT
 from worker.api.wire import RunStatus
 
 __all__ = ["OPERATIONS"]
@@ -97,6 +98,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs",
         name="list_jobs",
+        scope=READ,
         summary="List the jobs of the token's organization",
         handler=list_jobs,
         answer=JobRecord,
@@ -108,6 +110,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/api/jobs",
         name="create_job",
+        scope=SUBMIT,
         summary="Create a job",
         handler=create_job,
         answer=JobRecord,
@@ -120,6 +123,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/{jobId}",
         name="get_job",
+        scope=READ,
         summary="Retrieve a job",
         handler=get_job,
         answer=JobRecord,
@@ -131,6 +135,7 @@ OPERATIONS: Final = (
         method="PUT",
         path="/api/jobs/{jobId}",
         name="update_job",
+        scope=SUBMIT,
         summary="Modify a job",
         handler=update_job,
         answer=JobRecord,

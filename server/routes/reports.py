@@ -13,6 +13,7 @@ from server.http.query import page_of, paging
 from server.routes.shared import ORG_ID
 from server.store.queries import REPORT_SORTS, ReportQuery
 from server.store.records import ReportRecord
+from server.tokens import READ
 
 __all__ = ["OPERATIONS"]
 
@@ -33,6 +34,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/reports",
         name="list_reports",
+        scope=READ,
         summary="Report the started runs of an organization",
         handler=list_reports,
         answer=ReportRecord,

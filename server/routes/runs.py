@@ -16,6 +16,7 @@ from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.queries import RUN_SORTS, RunQuery
 from server.store.records import RunAnswer, RunRecord
+from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER
 
 __all__ = ["OPERATIONS"]
@@ -144,6 +145,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/runs",
         name="list_runs",
+        scope=READ,
         summary="List runs",
         handler=list_runs,
         answer=RunRecord,
@@ -160,6 +162,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/api/jobs/runs",
         name="create_run",
+        scope=WORK,
         summary="Create a run",
         description=(
             "With `startedAt` a claim: the task must be pending and its job active. Without, a placeholder:"
@@ -179,6 +182,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/runs/{runId}",
         name="get_run",
+        scope=READ,
         summary="Retrieve a run",
         handler=get_run,
         answer=RunRecord,
@@ -189,6 +193,7 @@ OPERATIONS: Final = (
         method="PUT",
         path="/api/jobs/runs/{runId}",
         name="update_run",
+        scope=WORK,
         summary="Modify an incomplete run",
         description=(
             f"`{AGENT_HEADER}`, if sent, must be the run's `podId`, and `startedAt` the run's. A stopped run"

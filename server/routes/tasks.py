@@ -20,6 +20,7 @@ from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateTask, UpdateTask
 from server.store.queries import TASK_SORTS, TaskQuery
 from server.store.records import TaskAnswer, TaskRecord
+from server.tokens import READ, SUBMIT
 from worker.api.wire import AGENT_HEADER, RunStatus
 
 __all__ = ["OPERATIONS"]
@@ -165,6 +166,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/tasks",
         name="list_tasks",
+        scope=READ,
         summary="List tasks",
         description=(
             "With `runStatus=pending` only tasks of active jobs are listed, by priority (highest first),"
@@ -188,6 +190,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/api/jobs/tasks",
         name="create_task",
+        scope=SUBMIT,
         summary="Create a task",
         handler=create_task,
         answer=TaskRecord,
@@ -199,6 +202,7 @@ OPERATIONS: Final = (
         method="GET",
         path="/api/jobs/tasks/{taskId}",
         name="get_task",
+        scope=READ,
         summary="Retrieve a task",
         handler=get_task,
         answer=TaskRecord,
@@ -209,6 +213,7 @@ OPERATIONS: Final = (
         method="PUT",
         path="/api/jobs/tasks/{taskId}",
         name="update_task",
+        scope=SUBMIT,
         summary="Modify a task",
         handler=update_task,
         answer=TaskRecord,

@@ -22,6 +22,7 @@ __all__ = [
     "CreateToken",
     "DeleteToken",
     "EnsureOrganisation",
+    "NoteTokenUse",
     "ReapRuns",
     "RunFields",
     "UpdateJob",
@@ -188,9 +189,16 @@ class CreateToken(Command[Principal], frozen=True, kw_only=True):
     sha256: str
     scopes: frozenset[str]
     expires_at: int | None = None
+    name: str | None = None  # what an operator knows it by
 
 
 class DeleteToken(Command[None], frozen=True, kw_only=True):
     """Forget a token, if there is one of that id."""
 
     id: str
+
+
+class NoteTokenUse(Command[None], frozen=True, kw_only=True):
+    """Keep when tokens were last used."""
+
+    used: dict[str, int]  # token's id -> milliseconds since 1970

@@ -21,6 +21,7 @@ __all__ = [
     "SampleRecord",
     "TaskAnswer",
     "TaskRecord",
+    "TokenRecord",
 ]
 
 WIRE_NAMES: Final = {
@@ -169,6 +170,20 @@ class Principal(Struct, frozen=True, kw_only=True):
     token_id: str
     org_id: str
     scopes: frozenset[str]
+    name: str | None = None
+
+
+class TokenRecord(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A token as operators see it; times are milliseconds since 1970."""
+
+    id: str
+    name: str | None
+    org_id: str
+    organisation: str
+    scopes: tuple[str, ...]
+    created_at: int
+    expires_at: int | None  # None: never
+    last_used_at: int | None  # to a minute; None: not yet
 
 
 class TaskAnswer(Struct, frozen=True):

@@ -27,6 +27,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Start": {
         "up": Entry("up", "Start server and agent on this machine; --demo shows them at work."),
         "serve": Entry("serve", "Serve the Jobs API."),
+        "token": Entry("token", "Make, list and revoke tokens of a server of ours."),
         "agent": Entry("agent", "Work: poll, claim and run tasks, and report."),
     },
     "Give work": {

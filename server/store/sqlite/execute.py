@@ -14,6 +14,7 @@ from server.store.commands import (
     CreateToken,
     DeleteToken,
     EnsureOrganisation,
+    NoteTokenUse,
     ReapRuns,
     UpdateJob,
     UpdateRun,
@@ -25,7 +26,7 @@ from server.store.sqlite.job_commands import create_job, update_job
 from server.store.sqlite.reaping import reap_runs
 from server.store.sqlite.run_commands import create_run, update_run
 from server.store.sqlite.task_commands import create_task, update_task
-from server.store.sqlite.token_commands import create_token, delete_token, ensure_organisation
+from server.store.sqlite.token_commands import create_token, delete_token, ensure_organisation, note_token_use
 from server.store.sqlite.transaction import Transaction
 
 __all__ = ["Probe", "execute"]
@@ -48,6 +49,7 @@ FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     CreateToken: create_token,
     DeleteToken: delete_token,
     EnsureOrganisation: ensure_organisation,
+    NoteTokenUse: note_token_use,
     Probe: probe,
     ReapRuns: reap_runs,
     StopPending: stop_pending,

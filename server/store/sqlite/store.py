@@ -147,7 +147,10 @@ class SqliteStore:
             self._tokens.pop(sha256, None)
             return None
         principal = Principal(
-            token_id=row["id"], org_id=row["org_id"], scopes=frozenset(row["scopes"].split())
+            token_id=row["id"],
+            org_id=row["org_id"],
+            scopes=frozenset(row["scopes"].split()),
+            name=row["name"],
         )
         if len(self._tokens) >= MOST_TOKENS_KNOWN:
             self._tokens.clear()
