@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
@@ -13,28 +13,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from server.activity import Activity
+from server.audit import Audit
 from server.dashboard.routes import Dashboard
 from server.http.answer import failure
 from server.http.failure import ApiError
+from server.http.load import Load
+from server.http.observer import Observer
 from server.http.operation import Endpoint, Services
 from server.http.paths import Paths
+from server.http.peers import Network, Peers
+from server.http.rates import Rates
 from server.ids import IdSource, ordered_ids
 from server.pending.desk import Desk
+from server.readiness import Readiness
 from server.reaper import Reaper
 from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
 from server.store.sqlite.store import SqliteStore
 from server.store.store import Store
+from server.timed_store import timed
 from server.token_use import TokenUse
 from server.tokens import ADMIN, DEFAULT_ORG_ID, DEFAULT_ORG_NAME, SERVER_TOKEN_ID, hash_token
 from worker.api.wire import CLAIMS_HEADER
 from worker.clock import Clock, SystemClock
 
-__all__ = ["LEASE_S", "MAX_BODY_BYTES", "App", "create_app"]
+__all__ = ["LEASE_S", "MAX_BODY_BYTES", "MOST_REQUESTS", "App", "create_app"]
 
 LEASE_S: Final = 90.0  # six heartbeats of an agent
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024  # of a request; results and logs of a run fit, files do not
+MOST_REQUESTS: Final = 2_000  # worked on at once; some hundred milliseconds' worth of writes
 
 
 class App(Starlette):
@@ -43,12 +52,29 @@ class App(Starlette):
     store: Store
     desk: Desk
     paths: Paths
+    activity: Activity
+    observer: Observer
+    readiness: Readiness
+    load: Load
     dashboard: Dashboard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the API's own paths directly, all others through Starlette."""
-        if scope["type"] != "http" or not await self.paths.serve(scope, receive, send):
+        """Answer a request, and have it observed."""
+        if scope["type"] == "http":
+            await self.observer.serve(self._answer, scope, receive, send)
+        else:
             await super().__call__(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the API's own paths directly, all others through Starlette."""
+        if not await self.paths.serve(scope, receive, send):
+            await super().__call__(scope, receive, send)
+
+    def stop(self) -> None:
+        """Say that it ends: it is not ready any more, and whoever waits for a task is answered."""
+        self.readiness.is_draining = True
+        self.desk.close()
+        self.dashboard.live.close()
 
 
 def create_app(
@@ -57,6 +83,11 @@ def create_app(
     token: str | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     lease_s: float = LEASE_S,
+    rate_per_s: float = 0.0,
+    most_requests: int = MOST_REQUESTS,
+    trusted_proxies: Iterable[Network] = (),
+    access_log: bool = False,
+    audit: Audit | None = None,
     clock: Clock | None = None,
     new_id: IdSource | None = None,
 ) -> App:
@@ -64,16 +95,22 @@ def create_app(
 
     Args:
         db: URL of the database, ``sqlite:///file`` or ``sqlite://`` for one in memory.
-        token: a token with full scope for the default organisation; one of an earlier start that
+        token: a token with every scope for the default organisation; one of an earlier start that
             is not given again is not valid any more.
-        max_body_bytes: larger bodies are refused with 422.
+        max_body_bytes: larger bodies are refused with 413.
         lease_s: how long a run of an agent that knows leases may be silent, before its task is given
             to others; 0: for ever.
+        rate_per_s: requests that a token may make in a second, on average; 0: any number.
+        most_requests: worked on at once; further ones are refused with 503.
+        trusted_proxies: whose ``X-Forwarded-For`` is believed in logs.
+        access_log: whether every request is logged.
+        audit: where writes are told.
         clock: where time comes from.
         new_id: where ids come from.
     """
     clock = clock or SystemClock()
-    store = SqliteStore(db, clock, new_id or ordered_ids(clock))
+    activity = Activity()
+    store = timed(SqliteStore(db, clock, new_id or ordered_ids(clock)), activity.writes)
     desk = Desk(store)
     token_use = TokenUse(store, clock)
     services = Services(
@@ -82,16 +119,21 @@ def create_app(
         clock=clock,
         max_body_bytes=max_body_bytes,
         token_use=token_use,
+        rates=Rates(clock, rate_per_s),
+        load=Load(most_requests),
         lease_s=lease_s,
     )
-    reaper = Reaper(store, clock, lease_s) if lease_s else None
+    reaper = Reaper(store, clock, lease_s, activity.lost) if lease_s else None
+    readiness = Readiness(store, clock)
     dashboard = Dashboard(store, clock)
     app = App(
-        routes=[*site_routes(store), *dashboard.routes()],
+        routes=[*site_routes(readiness), *dashboard.routes()],
         lifespan=_lifespan(store, desk, token, token_use, reaper),
         exception_handlers={HTTPException: _http_failure},
     )
-    app.store, app.desk, app.dashboard = store, desk, dashboard
+    app.store, app.desk, app.activity, app.readiness = store, desk, activity, readiness
+    app.load, app.dashboard = services.load, dashboard
+    app.observer = Observer(activity, Peers(trusted_proxies), audit, has_access_log=access_log)
     app.paths = Paths(Endpoint(operation, services) for operation in OPERATIONS)
     return app
 
@@ -120,7 +162,13 @@ async def _register(store: Store, token: str | None) -> None:
         await store.apply(DeleteToken(id=SERVER_TOKEN_ID))
         return
     await store.apply(
-        CreateToken(id=SERVER_TOKEN_ID, org_id=org_id, sha256=hash_token(token), scopes=frozenset({ADMIN}))
+        CreateToken(
+            id=SERVER_TOKEN_ID,
+            org_id=org_id,
+            sha256=hash_token(token),
+            scopes=frozenset({ADMIN}),
+            name="the server's settings",
+        )
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -57,8 +58,11 @@ class Patience:
 class Reaper:
     """Looks for silent runs as long as it is entered."""
 
-    def __init__(self, store: Store, clock: Clock, lease_s: float) -> None:
-        """Take where runs are, and how long they may be silent."""
+    def __init__(
+        self, store: Store, clock: Clock, lease_s: float, on_lost: Callable[[int], None] = lambda _runs: None
+    ) -> None:
+        """Take where runs are, how long they may be silent, and whom to tell how many were stopped."""
+        self._on_lost = on_lost
         self._store = store
         self._clock = clock
         self._lease_s = lease_s
@@ -89,6 +93,7 @@ class Reaper:
         command = ReapRuns(lease_ms=int(self._lease_s * 1000), most=MOST_AT_ONCE)
         try:
             while count := await self._store.apply(command):
+                self._on_lost(count)
                 log.warning(
                     "runs.lost", count=count, hint="their agents were silent; the tasks are pending again"
                 )

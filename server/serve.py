@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
-import re
+import resource
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import unquote_plus
 
 import structlog
-import uvicorn
 import uvloop
 from msgspec import Struct
 
-from server.app import LEASE_S, MAX_BODY_BYTES, App, create_app
-from server.http.query import BEARER_TOKEN
+from server import tls
+from server.api_server import ApiServer
+from server.app import LEASE_S, MAX_BODY_BYTES, MOST_REQUESTS, App, create_app
+from server.audit import Audit, AuditError
+from server.connection import ConnectionLimits
+from server.http.peers import Network
+from server.listen import inherited, is_loopback, listen, url_of
 from server.store.sqlite.database import DatabaseError
+from server.tls import Certificate, TlsError
+from worker.clock import SystemClock
 
-__all__ = ["ApiServer", "HideTokens", "ServeConfig", "TokenNeeded", "listen", "log_plainly", "run", "url_of"]
+__all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
 
 EXIT_USAGE: Final = 2  # the configuration is wrong: starting again does not help
 EXIT_FAILED: Final = 1
 
-BACKLOG: Final = 2048
-KEEP_ALIVE_S: Final = 75  # longer than agents pause between polls, so that connections are reused
-DATE_HEADER_S: Final = 1.0  # its resolution
-SHUTDOWN_S: Final = 5  # requests still running after this are cut off
-
-PARAMETER: Final = re.compile(r"(?P<name>[^?&=\s]+)=[^&\s]*")
+MOST_CONNECTIONS: Final = 10_000
+OTHER_FILES: Final = 200  # descriptors beside those of connections
+PAGE_CONNECTIONS: Final = 32
 
 log = structlog.get_logger(__name__)
 
@@ -47,82 +49,23 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     token: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
+    certificate: Certificate | None = None  # None: no TLS
+    trusted_proxies: tuple[Network, ...] = ()
+    rate_per_s: float = 0.0  # of a token; 0: any
+    max_connections: int = MOST_CONNECTIONS
+    max_requests: int = MOST_REQUESTS
     access_log: bool = False
+    audit_log: str | None = None  # a file, or "-" for stderr
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0  # 0: none
 
 
-class ApiServer(uvicorn.Server):
-    """uvicorn on a socket and an application that others open and close; it stops when told.
-
-    Differs from its base: no thought to signals of its own (they belong to who runs it), a stop
-    is noticed at once, and those who wait for tasks are answered before it goes.
-    """
-
-    def __init__(self, app: App, *, access_log: bool = False) -> None:
-        """Serve an application; `serve_on` begins."""
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=access_log,
-                server_header=False,
-                proxy_headers=False,  # nothing here depends on who a proxy says asked
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=SHUTDOWN_S,
-                backlog=BACKLOG,
-            )
-        )
-        self._app = app
-        self._told_to_stop = asyncio.Event()
-
-    async def serve_on(self, listening: socket.socket, on_ready: Callable[[], None]) -> None:
-        """Serve until `stop`; `on_ready` is called once requests are answered."""
-        self._on_ready = on_ready
-        await self._serve([listening])
-
-    def stop(self) -> None:
-        """Stop soon; called on the event loop."""
-        self.should_exit = True
-        self._told_to_stop.set()
-
-    async def main_loop(self) -> None:
-        """Refresh the Date header once a second until told to stop."""
-        self._on_ready()
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_stop.wait(), DATE_HEADER_S)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Send waiters away, then finish what runs."""
-        self._app.desk.close()
-        self._app.dashboard.live.close()
-        await super().shutdown(sockets)
+class TokenNeeded(Exception):  # noqa: N818 - says what is missing
+    """A server that others can reach has no token that lets anybody in."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: the address is in use or not of this machine.
-    """
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind(address)
-        opened.listen(BACKLOG)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def url_of(listening: socket.socket) -> str:
-    """Return the URL under which a listening socket is reached."""
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+class CannotListen(Exception):  # noqa: N818
+    """An address cannot be had: which one, why, what to do."""
 
 
 def run(config: ServeConfig) -> int:
@@ -132,73 +75,133 @@ def run(config: ServeConfig) -> int:
     database that cannot be opened), 1 where the address cannot be had.
     """
     log_plainly()
-    if config.access_log:
-        _show_access_log()
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # whoever sends nonsense could fill the log
     try:
-        listening = listen(config.host, config.port)
-    except OSError as exc:
-        return _give_up(
-            EXIT_FAILED,
-            f"cannot listen on {config.host} port {config.port}: {exc.strerror or exc};"
-            " is another server running there? Port 0 takes a free one",
-        )
-    try:
-        with listening, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, listening))
-    except (DatabaseError, TokenNeeded) as exc:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config))
+    except (AuditError, DatabaseError, TlsError, TokenNeeded) as exc:
         return _give_up(EXIT_USAGE, str(exc))
+    except CannotListen as exc:
+        return _give_up(EXIT_FAILED, str(exc))
     return 0
 
 
-class TokenNeeded(Exception):  # noqa: N818 - says what is missing
-    """A server that others can reach has no token that lets anybody in."""
+async def _serve(config: ServeConfig) -> None:
+    context = tls.load(config.certificate) if config.certificate else None
+    audit = Audit(config.audit_log, SystemClock()) if config.audit_log else None
+    with _listen(config) as listening:
+        app = create_app(
+            config.db,
+            token=config.token,
+            max_body_bytes=config.max_body_bytes,
+            lease_s=config.lease_s,
+            rate_per_s=config.rate_per_s,
+            most_requests=config.max_requests,
+            trusted_proxies=config.trusted_proxies,
+            access_log=config.access_log,
+            audit=audit,
+        )
+        limits = ConnectionLimits(_connections(config.max_connections), app.activity)
+        server = ApiServer(app, limits, tls=context, on_stop=app.stop)
+        _on_signals(server, config, context, audit)
+        async with app.router.lifespan_context(app):
+            await _check_tokens(app, listening, config)
+            url = url_of(listening, has_tls=context is not None)
+            async with _page(config, app, server, audit):
+                await server.serve_on(listening, lambda: log.info("listening on %s", url))
+    if audit is not None:
+        audit.close()
 
 
-async def _serve(config: ServeConfig, listening: socket.socket) -> None:
-    app = create_app(
-        config.db, token=config.token, max_body_bytes=config.max_body_bytes, lease_s=config.lease_s
+def _listen(config: ServeConfig) -> socket.socket:
+    try:
+        return inherited() or listen(config.host, config.port)
+    except OSError as exc:
+        raise _cannot_listen(config.host, config.port, exc) from exc
+
+
+def _cannot_listen(host: str, port: int, exc: OSError) -> CannotListen:
+    return CannotListen(
+        f"cannot listen on {host} port {port}: {exc.strerror or exc};"
+        " is another server running there? Port 0 takes a free one"
     )
-    server = ApiServer(app, access_log=config.access_log)
+
+
+def _connections(most: int) -> int:
+    """Return how many connections there may be, with as many descriptors as the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + OTHER_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("server.few_files", connections=allowed - OTHER_FILES, wanted=most, remedy="ulimit -n")
+    return max(1, min(most, allowed - OTHER_FILES))
+
+
+def _on_signals(
+    server: ApiServer, config: ServeConfig, context: ssl.SSLContext | None, audit: Audit | None
+) -> None:
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, server.stop)
-    async with app.router.lifespan_context(app):
-        await _check_tokens(app, listening)
-        url = url_of(listening)
-        await server.serve_on(listening, lambda: log.info("listening on %s", url))
+
+    def renew() -> None:
+        if audit is not None:
+            audit.reopen()
+        if context is not None and config.certificate is not None:
+            tls.reload(context, config.certificate)
+
+    if audit is not None or context is not None:  # else it ends the server, as a terminal that closes does
+        loop.add_signal_handler(signal.SIGHUP, renew)
 
 
-async def _check_tokens(app: App, listening: socket.socket) -> None:
-    if await app.store.has_tokens():
-        if not _is_loopback(listening):
-            log.warning(
-                "server.in_clear",
-                consequence="tokens go over the network in clear, unless a proxy before it speaks TLS",
-                remedy="--tls-cert and --tls-key",
+async def _check_tokens(app: App, listening: socket.socket, config: ServeConfig) -> None:
+    is_local = is_loopback(listening)
+    if not await app.store.has_tokens():
+        if not is_local:
+            raise TokenNeeded(
+                f"{url_of(listening)} can be reached from other machines, and no token lets anybody in;"
+                " make one with `millhand token create --scope admin`, or set MILLHAND_SERVER_TOKEN,"
+                " or listen on 127.0.0.1"
             )
-        return
-    if not _is_loopback(listening):
-        raise TokenNeeded(
-            f"{url_of(listening)} can be reached from other machines, and no token lets anybody in;"
-            " make one with `millhand token create --scope admin`, or set MILLHAND_SERVER_TOKEN,"
-            " or listen on 127.0.0.1"
+        log.warning(
+            "server.no_token",
+            consequence="every request is refused",
+            remedy="millhand token create, or MILLHAND_SERVER_TOKEN",
         )
-    log.warning(
-        "server.no_token",
-        consequence="every request is refused",
-        remedy="millhand token create, or MILLHAND_SERVER_TOKEN",
-    )
+    elif not is_local and config.certificate is None and not config.trusted_proxies:
+        log.warning(
+            "server.in_clear",
+            consequence="tokens go over the network in clear, unless a proxy before it speaks TLS",
+            remedy="--tls-cert and --tls-key, or --trusted-proxies",
+        )
 
 
-def _is_loopback(listening: socket.socket) -> bool:
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+@asynccontextmanager
+async def _page(config: ServeConfig, app: App, server: ApiServer, audit: Audit | None) -> AsyncIterator[None]:
+    """Serve the operators' page until the block ends, where a port is set for it."""
+    if not config.metrics_port:
+        yield
+        return
+    from server.operators_page import operators_page  # noqa: PLC0415 - most servers load no metrics
 
-
-def _show_access_log() -> None:
-    access = logging.getLogger("uvicorn.access")
-    access.setLevel(logging.INFO)
-    access.addFilter(HideTokens())
-    access.addHandler(logging.StreamHandler())
+    try:
+        listening = listen(config.metrics_host, config.metrics_port)
+    except OSError as exc:
+        raise _cannot_listen(config.metrics_host, config.metrics_port, exc) from exc
+    page = operators_page(app, lambda: len(server.server_state.connections), audit)
+    with listening:
+        serving = ApiServer(page, ConnectionLimits(PAGE_CONNECTIONS, app.activity))
+        url = url_of(listening)
+        task = asyncio.create_task(
+            serving.serve_on(listening, lambda: log.info("page.opened", address=url)), name="operators-page"
+        )
+        try:
+            yield
+        finally:
+            serving.stop()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def log_plainly() -> None:
@@ -212,24 +215,6 @@ def log_plainly() -> None:
                 structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
             ]
         )
-
-
-class HideTokens(logging.Filter):
-    """Takes tokens out of the query strings that the access log shows."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record through, without tokens."""
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                PARAMETER.sub(_hidden, arg) if isinstance(arg, str) else arg for arg in record.args
-            )
-        return True
-
-
-def _hidden(parameter: re.Match[str]) -> str:
-    # The name may be escaped: bearer%5Ftoken is read as bearer_token.
-    is_token = unquote_plus(parameter["name"]) == BEARER_TOKEN.name
-    return f"{parameter['name']}=***" if is_token else parameter[0]
 
 
 def _give_up(code: int, message: str) -> int:

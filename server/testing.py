@@ -10,9 +10,12 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+from server.api_server import ApiServer
 from server.app import LEASE_S, MAX_BODY_BYTES, App, create_app
+from server.connection import HEAD_S, ConnectionLimits
 from server.ids import IdSource
-from server.serve import ApiServer, listen, log_plainly, url_of
+from server.listen import listen, url_of
+from server.serve import MOST_CONNECTIONS, log_plainly
 from server.store.commands import Command, CreateToken, EnsureOrganisation
 from server.tokens import ADMIN, DEFAULT_ORG_ID, hash_token, new_token
 from worker.clock import Clock
@@ -29,9 +32,10 @@ AnswerT = TypeVar("AnswerT")
 class RunningServer:
     """A server that answers at `url` to `token`, in a thread of its own."""
 
-    def __init__(self, app: App, token: str) -> None:
+    def __init__(self, app: App, token: str, limits: ConnectionLimits) -> None:
         """Bind a free port; `start` begins."""
         self.app = app
+        self._limits = limits
         self.token = token
         self.org_id = DEFAULT_ORG_ID
         self._listening = listen("127.0.0.1", 0)
@@ -87,7 +91,7 @@ class RunningServer:
             self._ready.set()
 
     async def _serve(self) -> None:
-        self._server = ApiServer(self.app)
+        self._server = ApiServer(self.app, self._limits, on_stop=self.app.stop)
         async with self.app.router.lifespan_context(self.app):
             await self._server.serve_on(self._listening, self._ready.set)
 
@@ -101,12 +105,24 @@ def running_server(
     new_id: IdSource | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     lease_s: float = LEASE_S,
+    max_connections: int = MOST_CONNECTIONS,
+    head_s: float = HEAD_S,
+    **options: Any,
 ) -> Iterator[RunningServer]:
-    """Serve on a free loopback port until the block ends: ``server.url``, ``server.token``."""
+    """Serve on a free loopback port until the block ends: ``server.url``, ``server.token``.
+
+    `max_connections` and `head_s` are those of `ConnectionLimits`, all others those of `create_app`.
+    """
     app = create_app(
-        db, token=token, max_body_bytes=max_body_bytes, lease_s=lease_s, clock=clock, new_id=new_id
+        db,
+        token=token,
+        max_body_bytes=max_body_bytes,
+        lease_s=lease_s,
+        clock=clock,
+        new_id=new_id,
+        **options,
     )
-    server = RunningServer(app, token)
+    server = RunningServer(app, token, ConnectionLimits(max_connections, app.activity, head_s=head_s))
     server.start()
     try:
         yield server

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from server.store.records import Principal
 from server.store.store import Store
-from server.tokens import FULL, hash_token
+from server.tokens import SUBMIT, hash_token, may
 
 __all__ = ["COOKIE", "Session", "drop_cookie", "keep_cookie", "session_of"]
 
@@ -33,7 +33,7 @@ class Session(Struct, frozen=True):
     @property
     def may_act(self) -> bool:
         """Tell whether its token changes anything; others see no action."""
-        return FULL in self.principal.scopes
+        return may(self.principal.scopes, SUBMIT)
 
     @property
     def proof(self) -> str:

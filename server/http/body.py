@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
@@ -12,11 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.http.failure import ApiError
 from server.http.kinds import Kind
+from server.http.load import Load
 
-__all__ = ["Body", "BodyField", "Fields", "read_bytes"]
+__all__ = ["Body", "BodyField", "Fields", "body_of"]
 
 MOST_S: Final = 60.0  # for a body to arrive; who is slower holds a connection and nothing else
 DISCARDED_AT_MOST: Final = 4  # times the limit; a client that sends yet more is cut off
+
+CLOSE: Final = {"Connection": "close"}  # what is still to come of the body is of no use
 
 NULL: Final = b"null"
 RAW_NULL: Final = Raw(NULL)
@@ -134,28 +139,39 @@ def _decoder(body: Body) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(msgspec.defstruct(body.name, fields, rename=names))
 
 
-async def read_bytes(request: Request, body: Body, most_bytes: int) -> bytes:
-    """Read a body that is not larger than the limit.
+@asynccontextmanager
+async def body_of(request: Request, body: Body, most_bytes: int, load: Load) -> AsyncIterator[bytes]:
+    """Read a body that is not larger than the limit; it counts as load until the block ends.
 
     What is too large is read on, up to a bound, and thrown away: a client that is still sending
     would not see the answer.
 
     Raises:
-        ApiError: 422, it is too large, comes too slowly, or the client went away.
+        ApiError: 413, it is too large; 408, it comes too slowly; 503, too much is under way;
+            422, the client went away.
     """
-    content, size = bytearray(), 0
+    content = bytearray()
+    try:
+        yield await _read(request, body, most_bytes, load, content)
+    finally:
+        load.forget_bytes(len(content))
+
+
+async def _read(request: Request, body: Body, most_bytes: int, load: Load, content: bytearray) -> bytes:
+    size = 0
     try:
         async with asyncio.timeout(MOST_S):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= most_bytes:
+                    load.add_bytes(len(chunk))
                     content += chunk
                 elif size > DISCARDED_AT_MOST * most_bytes:
                     break
     except ClientDisconnect as exc:
         raise body.error("body", "ended early") from exc
     except TimeoutError as exc:
-        raise body.error("body", f"did not arrive within {MOST_S:g} s") from exc
+        raise ApiError(408, "too_slow", f"body: did not arrive within {MOST_S:g} s", CLOSE) from exc
     if size > most_bytes:
-        raise body.error("body", f"must not be larger than {most_bytes} bytes")
+        raise ApiError(413, "body_too_large", f"body: must not be larger than {most_bytes} bytes")
     return bytes(content)

@@ -34,6 +34,12 @@ ERROR: Final[Schema] = {
 ALWAYS_REFUSED: Final = {
     401: "users_service_unavailable: the token is not valid",
     403: "forbidden: no token, or one that does not allow this",
+    429: "rate_limited: the token makes too many requests; Retry-After says when to come again",
+    503: "overloaded, unavailable: nothing was done; Retry-After says when to come again",
+}
+OF_BODIES: Final = {
+    408: "too_slow: the body did not arrive in time",
+    413: "body_too_large",
 }
 
 
@@ -90,7 +96,8 @@ def _query_parameter(parameter: Parameter) -> Schema:
 
 
 def _responses(operation: Operation) -> Schema:
-    refused = {**ALWAYS_REFUSED, **operation.refusals}
+    of_bodies = OF_BODIES if operation.body else {}
+    refused = {**ALWAYS_REFUSED, **of_bodies, **operation.refusals}
     answers = {str(status): _json(when, _reference("error")) for status, when in sorted(refused.items())}
     return {"200": _json("Successful", _answer(operation)), **answers}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
 import structlog
 from msgspec import Struct
 from starlette.requests import Request
@@ -13,9 +14,12 @@ from starlette.types import Receive, Scope, Send
 from server.http import query
 from server.http.answer import Answer, failure
 from server.http.authentication import authenticate, check_scope
-from server.http.body import Body, Fields, read_bytes
+from server.http.body import Body, Fields, body_of
 from server.http.failure import ApiError, from_refusal
+from server.http.load import Load
 from server.http.query import Parameter
+from server.http.rates import Rates
+from server.http.seen import seen_of
 from server.pending.desk import Desk
 from server.store.records import Principal
 from server.store.refusal import Refused, StoreBusy, StoreFailed
@@ -27,7 +31,25 @@ __all__ = ["Call", "Endpoint", "Operation", "Services"]
 
 RETRY_AFTER_S: Final = 1  # a full queue of writes empties within a moment
 
+# Of a body's fields those that the audit log shows, and their names there.
+IDS: Final = {"task_id": "taskId", "job_id": "jobId"}
+
 log = structlog.get_logger(__name__)
+
+
+class Created(Struct):
+    """The one field of an answer that says what was made."""
+
+    id: str
+
+
+CREATED: Final = msgspec.json.Decoder(Created | list[Created])
+
+
+def created_id(answer: Answer) -> str:
+    """Return the id of what an answer shows: a thing, or a list of one."""
+    made: Created | list[Created] = CREATED.decode(answer.body)
+    return made[0].id if isinstance(made, list) else made.id
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -38,6 +60,8 @@ class Services(Struct, frozen=True, kw_only=True):
     clock: Clock
     max_body_bytes: int
     token_use: TokenUse
+    rates: Rates
+    load: Load
     lease_s: float = 0.0  # how long a run of an agent that knows leases may be silent; 0: for ever
 
 
@@ -78,6 +102,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     wrapping: str | None = None  # the name of a list, "" for a list of one, None: bare
     query: tuple[Parameter, ...] = ()
     body: Body | None = None
+    creates: str | None = None  # the name of the new thing's id in the audit log
     refusals: dict[int, str] = {}  # status beyond 401, 403 -> when
     description: str = ""
 
@@ -98,24 +123,39 @@ class Endpoint:
 
     async def _answer(self, request: Request) -> Answer:
         operation, services = self.operation, self._services
+        seen = seen_of(request.scope)
+        seen.operation, seen.is_write = operation.name, operation.body is not None
+        seen.ids = dict(request.path_params)
         given = query.parse(request.scope["query_string"])
         principal = await authenticate(request, given, services.store)
+        seen.principal = principal
         services.token_use.note(principal.token_id)
+        services.rates.take(principal.token_id)
         check_scope(principal, operation.scope)
-        fields = Fields({}, {})
-        if operation.body is not None:
-            content = await read_bytes(request, operation.body, services.max_body_bytes)
+        if operation.body is None:
+            return await self._handle(request, principal, given, Fields({}, {}))
+        async with body_of(request, operation.body, services.max_body_bytes, services.load) as content:
             fields = operation.body.read(content)
-        return await operation.handler(
-            Call(
-                request=request,
-                services=services,
-                principal=principal,
-                query=query.read_all(operation.query, given, f"{operation.name}_error"),
-                body=fields,
-                operation=operation,
-            )
+            seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
+            answer = await self._handle(request, principal, given, fields)
+        if operation.creates and answer.status == 200:
+            seen.ids[operation.creates] = created_id(answer)
+        return answer
+
+    async def _handle(
+        self, request: Request, principal: Principal, given: query.Parameters, fields: Fields
+    ) -> Answer:
+        operation, services = self.operation, self._services
+        call = Call(
+            request=request,
+            services=services,
+            principal=principal,
+            query=query.read_all(operation.query, given, f"{operation.name}_error"),
+            body=fields,
+            operation=operation,
         )
+        with services.load.request():
+            return await operation.handler(call)
 
 
 async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Request) -> Answer:

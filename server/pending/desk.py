@@ -34,6 +34,11 @@ class Desk:
         self._line = Line()
         self._reservations = Reservations(self._call)
 
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait for a task."""
+        return self._line.total
+
     def on_changes(self, changes: Sequence[Change]) -> None:
         """Hear what was committed."""
         came = Counter[tuple[str, str]]()

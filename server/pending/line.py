@@ -53,6 +53,11 @@ class Line:
         self._length = 0
 
     @property
+    def total(self) -> int:
+        """Return how many wait, of all organisations."""
+        return self._length
+
+    @property
     def is_full(self) -> bool:
         """Tell whether nobody more can join."""
         return self._length >= MOST_WAITING

@@ -13,6 +13,7 @@ from server.http.operation import Call, Operation
 from server.routes.shared import ORG_ID
 from server.store.commands import AnnounceAgent
 from server.store.records import AgentRecord
+from server.tokens import READ, WORK
 
 __all__ = ["OPERATIONS"]
 
@@ -49,6 +50,7 @@ OPERATIONS: Final = (
         name="list_agents",
         summary="List the agents that said something lately (extension)",
         handler=list_agents,
+        scope=READ,
         answer=AgentRecord,
         wrapping="agents",
         query=(ORG_ID,),
@@ -60,6 +62,7 @@ OPERATIONS: Final = (
         name="announce_agent",
         summary="Say how an agent stands (extension)",
         handler=announce_agent,
+        scope=WORK,
         answer=AgentRecord,
         query=(ORG_ID,),
         body=ANNOUNCEMENT,

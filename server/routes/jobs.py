@@ -117,6 +117,7 @@ OPERATIONS: Final = (
         wrapping="",
         query=(ORG_ID,),
         body=NEW_JOB,
+        creates="jobId",
         refusals={409: "job_exists", 422: "create_job_error: the message names the field"},
     ),
     Operation(

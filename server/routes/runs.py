@@ -12,6 +12,7 @@ from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, NUMBER, OBJECT_OR_TEXT, PROGRESS, TEXT
 from server.http.operation import Call, Operation
 from server.http.query import page_of, paging, several
+from server.http.seen import seen_of
 from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.queries import RUN_SORTS, RunQuery
@@ -108,6 +109,7 @@ async def create_run(call: Call) -> Answer:
     """Claim a task, requeue it, or add a run that has stopped."""
     check_org(call)
     values = call.body.values
+    seen_of(call.request.scope).is_claim = "started_at" in values and "stopped_at" not in values
     command = CreateRun(
         org_id=call.org_id,
         created_by=creator(call),
@@ -173,6 +175,7 @@ OPERATIONS: Final = (
         answer=RunRecord,
         query=(ORG_ID,),
         body=NEW_RUN,
+        creates="runId",
         refusals={
             409: f"run_conflict, {CONFLICTS_OF_A_CLAIM}",
             422: "create_run_error: the message names the field",

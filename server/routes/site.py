@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -15,40 +15,51 @@ from server.http.answer import failure
 from server.http.docs_page import docs_page
 from server.http.failure import ApiError
 from server.http.openapi import document
+from server.readiness import Readiness
 from server.routes.operations import OPERATIONS
-from server.store.refusal import StoreBusy, StoreFailed
-from server.store.store import Store
 
-__all__ = ["site_routes"]
+__all__ = ["PAGE_HEADERS", "probe_routes", "site_routes", "version"]
+
+
+# A page loads nothing from elsewhere, stands in no frame of others, and tells nobody where a link was.
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none';"
+    " base-uri 'none'; form-action 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
 
 
 @cache
 def described() -> dict[str, Any]:
     """Return the OpenAPI document of this version."""
-    return document(OPERATIONS, _version())
+    return document(OPERATIONS, version())
 
 
-def _version() -> str:
+def version() -> str:
+    """Return the version of millhand."""
     try:
         return metadata.version("millhand")
     except metadata.PackageNotFoundError:
         return "unknown"
 
 
-def site_routes(store: Store) -> list[Route]:
-    """Return the routes that need no token."""
+def probe_routes(readiness: Readiness) -> list[Route]:
+    """Return the routes of probes."""
 
     async def ready(_request: Request) -> Response:
-        try:
-            await store.check_writable()
-        except (StoreBusy, StoreFailed) as exc:
-            refused = failure(ApiError(503, "not_ready", f"The database cannot be written: {exc}"))
+        if reason := await readiness.reason():
+            refused = failure(ApiError(503, "not_ready", reason))
             return Response(refused.body, refused.status, media_type=refused.content_type)
         return _json({"status": "ready"})
 
+    return [Route("/healthz", _health), Route("/readyz", ready)]
+
+
+def site_routes(readiness: Readiness) -> list[Route]:
+    """Return the routes that need no token."""
     return [
-        Route("/healthz", _health),
-        Route("/readyz", ready),
+        *probe_routes(readiness),
         Route("/openapi.json", _openapi),
         Route("/docs", _docs),
         Route("/", _home),
@@ -64,10 +75,7 @@ async def _openapi(_request: Request) -> Response:
 
 
 async def _docs(_request: Request) -> Response:
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return Response(
-        docs_page(described()), media_type="text/html", headers={"Content-Security-Policy": policy}
-    )
+    return Response(docs_page(described()), media_type="text/html", headers=PAGE_HEADERS)
 
 
 async def _home(_request: Request) -> Response:

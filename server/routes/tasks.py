@@ -15,6 +15,7 @@ from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, OBJECT, PRIORITY, TEXT
 from server.http.operation import Call, Operation
 from server.http.query import choice, page_of, paging, several
+from server.http.seen import seen_of
 from server.routes.jobs import STATUSES
 from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateTask, UpdateTask
@@ -102,7 +103,10 @@ async def _list_pending(call: Call, query: TaskQuery) -> Answer:
     if not wait_s:
         return _shown(await call.services.desk.look(query, agent))
     waiting = call.services.desk.wait(query, agent, wait_s)
-    return _shown(await _unless_gone(call.request, waiting), {"Preference-Applied": f"wait={wait_s}"})
+    seen_of(call.request.scope).is_held = True
+    with call.services.load.waiting():
+        found = await _unless_gone(call.request, waiting)
+    return _shown(found, {"Preference-Applied": f"wait={wait_s}"})
 
 
 def _shown(tasks: list[TaskAnswer], headers: dict[str, str] | None = None) -> Answer:
@@ -196,6 +200,7 @@ OPERATIONS: Final = (
         answer=TaskRecord,
         query=(ORG_ID,),
         body=NEW_TASK,
+        creates="taskId",
         refusals={409: "task_exists", 422: "create_task_error: the message names the field"},
     ),
     Operation(

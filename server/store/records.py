@@ -13,6 +13,8 @@ from msgspec import Raw, Struct
 
 __all__ = [
     "AgentRecord",
+    "Depth",
+    "Depths",
     "JobRecord",
     "Principal",
     "ReportRecord",
@@ -184,6 +186,21 @@ class TokenRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: int
     expires_at: int | None  # None: never
     last_used_at: int | None  # to a minute; None: not yet
+
+
+class Depth(Struct, frozen=True, kw_only=True):
+    """How many tasks of a type may be claimed, in all organisations, and when the oldest was created."""
+
+    type: str
+    tasks: int
+    oldest_at: int  # milliseconds since 1970
+
+
+class Depths(Struct, frozen=True, kw_only=True):
+    """How much there is to do, and how much is being done."""
+
+    pending: tuple[Depth, ...]
+    running: int  # tasks with a live run
 
 
 class TaskAnswer(Struct, frozen=True):

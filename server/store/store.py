@@ -9,6 +9,7 @@ from server.store.commands import Command
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
+    Depths,
     JobRecord,
     Principal,
     ReportRecord,
@@ -105,10 +106,18 @@ class Store(Protocol):
         """Return the agents of an organisation that said something lately, by their ids; 10,000 at most."""
         ...
 
+    async def depths(self) -> Depths:
+        """Return how many tasks are pending, by type, and running, over all organisations.
+
+        It walks along indexes of such tasks only, beside the requests.
+        """
+        ...
+
     async def check_writable(self) -> None:
-        """Write something and take it back.
+        """Write something that changes nothing.
 
         Raises:
             StoreBusy, StoreFailed: as `apply`.
+            Refused: the schema is not this program's any more.
         """
         ...

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from server.store.commands import CreateToken, EnsureOrganisation
-from server.tokens import FULL, READ, hash_token
+from server.tokens import ADMIN, READ, hash_token
 from tests.integration.dashboard import Reader, Site, site
 
 HOSTILE = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{ 7*7 }}\x1b[31m\u202e"
@@ -246,7 +246,7 @@ def test_nothing_of_another_organisation_is_seen_or_changed(here: Site) -> None:
     """Not even whether it is there."""
     job = here.job(title="Ours alone")
     run = failed_run(here, job)
-    other = here.browser(token_of(here, "others", FULL))
+    other = here.browser(token_of(here, "others", ADMIN))
     paths = [f"jobs/{job['id']}", f"tasks/{run['taskId']}", f"runs/{run['id']}"]
     for path in [*paths, f"jobs/{job['id']}/cancel", f"tasks/{run['taskId']}/requeue"]:
         assert other.client.get(f"/ui/{path}").status_code == 404

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.settings import SERVER_SETTINGS, server_settings
+
+if TYPE_CHECKING:
+    from server.http.peers import Network
+    from server.tls import Certificate
 
 __all__ = ["command"]
 
@@ -19,7 +23,7 @@ __all__ = ["command"]
     logs=True,
     examples="""
 MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
-millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --port 80
+millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --tls-cert mill.pem --tls-key mill.key
 curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 """,
 )
@@ -27,7 +31,9 @@ curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> int:
     """Serve the Jobs API until SIGTERM or Ctrl-C. What it answers with 200 is durable.
 
-    Without --token or --token-file only the tokens in the database are accepted.
+    Without --token or --token-file only the tokens in the database are accepted (millhand token). Where
+    other machines can reach it, it does not start without any. SIGTERM ends it once every request under way
+    is answered. A service manager may hold its socket (LISTEN_FDS), so that nobody is refused meanwhile.
     """
     from worker import log
     from worker.cli.secrecy import guard_secrets
@@ -49,10 +55,58 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
         port=server["server_port"],
         db=db_of(server),
         token=token,
+        max_body_bytes=server["server_max_body"],
         lease_s=server["server_lease"],
+        certificate=certificate_of(server),
+        trusted_proxies=proxies_of(server),
+        rate_per_s=server["server_rate_limit"],
+        max_connections=server["server_max_connections"],
+        max_requests=server["server_max_requests"],
+        access_log=server["server_access_log"],
+        audit_log=server["server_audit_log"],
+        metrics_host=server["server_metrics_host"],
+        metrics_port=server["server_metrics_port"],
     )
     code = run(config)
     return ExitCode.CONFIGURATION if code == ExitCode.USAGE else code
+
+
+def certificate_of(server: Mapping[str, Any]) -> Certificate | None:
+    """Return the files of TLS; None where there are none.
+
+    Raises: CliError where one of the two is missing.
+    """
+    from server.tls import Certificate
+
+    certificate, key = server["server_tls_cert"], server["server_tls_key"]
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        given, missing = ("--tls-cert", "--tls-key") if key is None else ("--tls-key", "--tls-cert")
+        raise CliError(
+            f"{given} is given without {missing}", f"give {missing}, too", code=ExitCode.CONFIGURATION
+        )
+    return Certificate(certificate, key)
+
+
+def proxies_of(server: Mapping[str, Any]) -> tuple[Network, ...]:
+    """Return the proxies to believe.
+
+    Raises: CliError where one is no address.
+    """
+    from server.http.peers import network
+
+    found = []
+    for text in server["server_trusted_proxies"]:
+        try:
+            found.append(network(text))
+        except ValueError as exc:
+            raise CliError(
+                f"--trusted-proxies {text!r} is no address and no network",
+                "give addresses or networks like 10.0.0.7, 10.0.0.0/24, fd00::/8",
+                code=ExitCode.CONFIGURATION,
+            ) from exc
+    return tuple(found)
 
 
 def db_of(server: Mapping[str, Any]) -> str:

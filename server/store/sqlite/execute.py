@@ -20,9 +20,11 @@ from server.store.commands import (
     UpdateRun,
     UpdateTask,
 )
+from server.store.refusal import Reason, Refused
 from server.store.sqlite.agent_commands import announce_agent
 from server.store.sqlite.closing import StopPending, stop_pending
 from server.store.sqlite.job_commands import create_job, update_job
+from server.store.sqlite.migrate import newest_version
 from server.store.sqlite.reaping import reap_runs
 from server.store.sqlite.run_commands import create_run, update_run
 from server.store.sqlite.task_commands import create_task, update_task
@@ -37,7 +39,15 @@ class Probe(Command[None], frozen=True):
 
 
 def probe(tx: Transaction, _command: Probe) -> None:
-    """Touch a row, so that the commit has something to make durable."""
+    """Touch a row, so that the commit has something to make durable.
+
+    Refused: ``schema_changed``, by a newer program that worked on the database meanwhile.
+    """
+    row = tx.one("SELECT max(version) AS version FROM schema_version")
+    if row is None or row["version"] != newest_version():
+        raise Refused(
+            Reason.CONFLICT, "schema_changed", "Another version of millhand has changed the database's schema"
+        )
     tx.db.execute("UPDATE schema_version SET name = name WHERE version = 1")
 
 

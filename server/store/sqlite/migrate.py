@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from functools import cache
 from importlib import resources
 from typing import Final
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 
 from server.store.sqlite.database import DatabaseError
 
-__all__ = ["Migration", "migrate", "migrations"]
+__all__ = ["Migration", "migrate", "migrations", "newest_version"]
 
 FOLDER: Final = "server.store.sqlite.migrations"
 
@@ -28,6 +29,12 @@ def migrations() -> list[Migration]:
     """Read the files that came with the program, in order."""
     files = (f for f in resources.files(FOLDER).iterdir() if f.name.endswith(".sql"))
     return sorted(Migration(int(f.name.split("_")[0]), f.name, f.read_text("utf-8")) for f in files)
+
+
+@cache
+def newest_version() -> int:
+    """Return the version of the schema that this program works with."""
+    return max(step.version for step in migrations())
 
 
 def migrate(connection: sqlite3.Connection, steps: list[Migration], now_ms: int) -> int:

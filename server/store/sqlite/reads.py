@@ -11,8 +11,10 @@ from server.store.sqlite.rows import REPORT, RUN, TASK, jobs_with_counters
 from worker.api.wire import RunStatus
 
 __all__ = [
+    "DEPTHS",
     "JOB_ORDER",
     "REPORT_ORDER",
+    "RUNNING",
     "RUN_ORDER",
     "TASK_ORDER",
     "Statement",
@@ -71,6 +73,17 @@ NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 PENDING: Final = ("pending",)
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
 MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
+
+# The inner part follows the index without a sort; the outer one adds organisations together.
+DEPTHS: Final = (
+    "SELECT type, sum(tasks) AS tasks, min(oldest) AS oldest FROM"
+    " (SELECT type, count(*) AS tasks, min(created_at) AS oldest"
+    " FROM tasks t INDEXED BY tasks_claimable_by_type"
+    " WHERE t.run_status = 'pending' AND t.job_is_active = 1 GROUP BY org_id, type) GROUP BY type"
+)
+RUNNING: Final = (
+    "SELECT count(*) AS tasks FROM tasks t INDEXED BY tasks_running WHERE t.run_status = 'running'"
+)
 
 AnyQuery = JobQuery | TaskQuery | RunQuery | ReportQuery
 

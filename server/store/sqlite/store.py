@@ -22,6 +22,8 @@ from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
+    Depth,
+    Depths,
     JobRecord,
     Principal,
     ReportRecord,
@@ -213,6 +215,18 @@ class SqliteStore:
     async def agents(self, org_id: str) -> list[AgentRecord]:
         """Return the agents of an organisation that said something lately."""
         return [rows.agent_record(row) for row in self._all(rows.AGENTS, [org_id])]
+
+    async def depths(self) -> Depths:
+        """Return how many tasks are pending, by type, and running."""
+        async with self._slow_reads:
+            pending = await asyncio.to_thread(self._read_slowly, reads.DEPTHS, [])
+            running = await asyncio.to_thread(self._read_slowly, reads.RUNNING, [])
+        return Depths(
+            pending=tuple(
+                Depth(type=row["type"], tasks=row["tasks"], oldest_at=row["oldest"]) for row in pending
+            ),
+            running=running[0]["tasks"],
+        )
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 
 from server.http import body
 from server.routes import jobs
-from server.serve import HideTokens
 from server.testing import TOKEN, RunningServer, running_server
 from tests.unit.server.world import LIMIT_S
 
@@ -73,7 +71,7 @@ def test_a_body_that_does_not_come_is_given_up(
             "Content-Length: 9\r\n\r\n{".encode()
         )
         answer = client.recv(10_000)
-    assert answer.startswith(b"HTTP/1.1 422")
+    assert answer.startswith(b"HTTP/1.1 408")
     assert b"body: did not arrive" in answer
 
 
@@ -91,19 +89,3 @@ def test_a_failure_of_ours_shows_no_token_in_the_log(
     shown = "".join(capfd.readouterr())
     assert "ZeroDivisionError" in shown
     assert TOKEN not in shown
-
-
-@pytest.mark.parametrize(
-    ("asked", "shown"),
-    [
-        ("/a?bearer_token=secret", "/a?bearer_token=***"),
-        ("/a?bearer%5Ftoken=secret&x=1", "/a?bearer%5Ftoken=***&x=1"),
-        ("/a?%62earer_token=secret", "/a?%62earer_token=***"),
-        ("/a?x=bearer_token&y=1", "/a?x=bearer_token&y=1"),
-    ],
-)
-def test_the_access_log_hides_tokens_however_they_are_escaped(asked: str, shown: str) -> None:
-    """What the server would take as a token is not written down."""
-    record = logging.LogRecord("access", logging.INFO, "", 0, "%s", (asked,), None)
-    assert HideTokens().filter(record)
-    assert record.getMessage() == shown

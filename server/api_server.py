@@ -1,0 +1,97 @@
+"""uvicorn on a socket and an application that others open and close; it stops when told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from server.connection import Connection, ConnectionLimits
+
+__all__ = ["BACKLOG", "ApiServer"]
+
+BACKLOG: Final = 2048
+KEEP_ALIVE_S: Final = 75  # longer than agents pause between polls, so that connections are reused
+DATE_HEADER_S: Final = 1.0  # its resolution
+SHUTDOWN_S: Final = 5  # requests still running after this are cut off
+HANDSHAKE_S: Final = 10.0  # of TLS
+
+
+class ApiServer(uvicorn.Server):
+    """Serves until told to stop.
+
+    Differs from its base: no thought to signals of its own (they belong to who runs it), a stop
+    is noticed at once, and those who wait for tasks are answered before it goes.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: ConnectionLimits,
+        *,
+        tls: ssl.SSLContext | None = None,
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve an application; `serve_on` begins. `on_stop` is called when it begins to stop."""
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,  # ours is `server.http.observer`
+                server_header=False,
+                proxy_headers=False,  # `server.http.peers` says whom to believe
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_S,
+                backlog=BACKLOG,
+            )
+        )
+        self._limits = limits
+        self._tls = tls
+        self._on_stop = on_stop
+        self._told_to_stop = asyncio.Event()
+
+    async def serve_on(self, listening: socket.socket, on_ready: Callable[[], None]) -> None:
+        """Serve until `stop`; `on_ready` is called once requests are answered."""
+        self._on_ready = on_ready
+        await self._serve([listening])
+
+    def stop(self) -> None:
+        """Stop soon; called on the event loop."""
+        self.should_exit = True
+        self._told_to_stop.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                lambda: Connection(self.config, self.server_state, self._limits),
+                sock=one,
+                backlog=BACKLOG,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_S if self._tls else None,
+            )
+            for one in sockets or []
+        ]
+        self.started = True
+
+    async def main_loop(self) -> None:
+        """Refresh the Date header once a second until told to stop."""
+        self._on_ready()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_stop.wait(), DATE_HEADER_S)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Send waiters away, then finish what runs."""
+        self._on_stop()
+        await super().shutdown(sockets)
