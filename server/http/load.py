@@ -30,9 +30,8 @@ class Load:
         self.requests = 0
         self.bodies_bytes = 0
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Count a request as long as it is worked on.
+    def begin(self) -> None:
+        """Count a request that is worked on; `end` takes it back.
 
         Raises:
             ApiError: 503, there are too many.
@@ -40,10 +39,10 @@ class Load:
         if self.requests >= self._most_requests:
             raise overloaded(f"{self.requests} requests are under way")
         self.requests += 1
-        try:
-            yield
-        finally:
-            self.requests -= 1
+
+    def end(self) -> None:
+        """Forget a request that was worked on."""
+        self.requests -= 1
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -41,7 +41,6 @@ class Observer:
         """Have a request answered, and tell of it when it is over, however it ends."""
         seen = Seen(request_id=request_id_of(scope["headers"]))
         seen.put_into(scope)
-        structlog.contextvars.bind_contextvars(request_id=seen.request_id)
         begun_s = time.perf_counter()
         try:
             await answering(scope, receive, _noting(seen, send))
@@ -79,6 +78,7 @@ def _log(seen: Seen, scope: Scope, took_s: float, peer: str | None) -> None:
     # The path alone: a token may be in the query.
     access.info(
         "request.served",
+        request_id=seen.request_id,
         method=scope["method"],
         path=scope["path"][:PATH_CHARACTERS],
         operation=seen.operation,

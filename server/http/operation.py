@@ -154,8 +154,11 @@ class Endpoint:
             body=fields,
             operation=operation,
         )
-        with services.load.request():
+        services.load.begin()
+        try:
             return await operation.handler(call)
+        finally:
+            services.load.end()
 
 
 async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Request) -> Answer:
@@ -167,9 +170,11 @@ async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Reques
     except Refused as exc:
         return failure(from_refusal(exc))
     except (StoreBusy, StoreFailed) as exc:
-        log.warning("request.not_served", path=request.url.path, reason=str(exc))
+        request_id = seen_of(request.scope).request_id
+        log.warning("request.not_served", path=request.url.path, reason=str(exc), request_id=request_id)
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         return failure(ApiError(503, "unavailable", f"Not stored, try again: {exc}", retry))
     except Exception:
-        log.exception("request.failed", method=request.method, path=request.url.path)
+        request_id = seen_of(request.scope).request_id
+        log.exception("request.failed", method=request.method, path=request.url.path, request_id=request_id)
         return failure(ApiError(500, "internal_error", "The server failed; its log says why"))

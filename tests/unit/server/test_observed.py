@@ -223,8 +223,9 @@ def test_a_token_that_asks_too_often_is_told_when_to_come_again() -> None:
 def test_more_than_can_be_worked_on_is_refused_at_once_with_when_to_come_again() -> None:
     """503 with Retry-After; nothing was done."""
     with running_server(most_requests=1) as server:
-        with server.app.load.request():
-            answer = httpx.post(f"{server.url}/api/jobs", headers=HEADERS, json={})
+        server.app.load.begin()
+        answer = httpx.post(f"{server.url}/api/jobs", headers=HEADERS, json={})
+        server.app.load.end()
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
         assert answer.headers["retry-after"] == "1"
         assert httpx.get(f"{server.url}/api/jobs", headers=HEADERS).json() == {"jobs": []}

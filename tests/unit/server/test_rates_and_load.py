@@ -78,15 +78,16 @@ def test_tokens_that_have_saved_everything_are_forgotten(monkeypatch: pytest.Mon
 def test_one_request_too_many_is_refused_and_the_next_is_not() -> None:
     """Those that wait for a task do not count."""
     load = Load(1)
-    with load.request():
-        with pytest.raises(ApiError) as caught, load.request():
-            pass
-        assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "1")
-        with load.waiting(), load.request():
-            pass
+    load.begin()
+    with pytest.raises(ApiError) as caught:
+        load.begin()
+    assert (caught.value.status, caught.value.headers["Retry-After"]) == (503, "1")
+    with load.waiting():
+        load.begin()
+        load.end()
+    load.end()
     assert load.requests == 0
-    with load.request():
-        pass
+    load.begin()
 
 
 def test_bodies_are_bounded_together() -> None:
