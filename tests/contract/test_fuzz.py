@@ -30,7 +30,7 @@ HOSTILE: Final = (
     "2020-13-45T99:99:99Z", "", " ", "x" * 9_000,
 )  # fmt: skip
 KNOWN_IDS: Final = ("job", "task", "run", "o", "other")
-EXAMPLES: Final = 80  # for each operation; bounds the time
+EXAMPLES: Final = 50  # for each operation; bounds the time
 
 texts = st.one_of(st.sampled_from(HOSTILE), st.sampled_from(KNOWN_IDS), st.text(max_size=30))
 anything = st.recursive(
