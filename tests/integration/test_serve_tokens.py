@@ -82,3 +82,26 @@ def test_a_token_in_the_database_is_enough_to_listen_for_the_network(tmp_path: P
         assert status(server, token) == 200
         (warning,) = server.lines("server.in_clear")
         assert "--tls-cert" in warning["remedy"]
+
+
+def test_each_part_does_its_work_with_a_token_that_allows_no_more(tmp_path: Path) -> None:
+    """One who submits, an agent that works, one who looks: none of them needs every right."""
+    tokens = {
+        scope: millhand(tmp_path, "token", "create", "--scope", scope).stdout.strip()
+        for scope in ("submit", "work", "read")
+    }
+    with serving(tmp_path, token=None) as server:
+
+        def run(scope: str, *args: str) -> str:
+            flags = ("--api-url", server.url, "--token", tokens[scope])
+            ran = millhand(tmp_path, *args, *flags)
+            assert ran.returncode == 0, ran.stderr
+            return ran.stdout
+
+        job = json.loads(run("submit", "submit", "noop", "--json"))["job"]["id"]
+        run("work", "agent", "--exit-when-idle", "--state-dir", str(tmp_path / "agent"))
+        (done,) = json.loads(run("read", "runs", "--job", job, "--json"))["runs"]
+        assert done["resultCode"] == "Success"
+        ran = millhand(tmp_path, "cancel", job, "--api-url", server.url, "--token", tokens["work"])
+        assert ran.returncode != 0
+        assert "submit" in ran.stderr
