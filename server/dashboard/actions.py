@@ -37,6 +37,7 @@ class Question(Struct, frozen=True):
 class Action(Struct, frozen=True):
     """One thing that can be done to one kind of thing."""
 
+    name: str
     path: str
     ask: Callable[[Look], Awaitable[Question]]
     do: Callable[[Look], Awaitable[None]]
@@ -54,7 +55,7 @@ def set_state(verb: str, state: str, what_happens: str) -> Action:
         await job_of(look, look.id)
         await look.store.apply(UpdateJob(org_id=look.org_id, id=look.id, scheduler_state=state))
 
-    return Action(f"/jobs/{{id}}/{verb.lower()}", ask, do)
+    return Action(verb.lower(), f"/jobs/{{id}}/{verb.lower()}", ask, do)
 
 
 async def ask_requeue(look: Look) -> Question:
@@ -128,5 +129,5 @@ ACTIONS: Final = (
     ),
     set_state("Pause", "paused", "Nothing new of it is started. What runs goes on."),
     set_state("Resume", "active", "Its pending tasks are given to machines again."),
-    Action("/tasks/{id}/requeue", ask_requeue, requeue),
+    Action("requeue", "/tasks/{id}/requeue", ask_requeue, requeue),
 )

@@ -19,6 +19,7 @@ from server.dashboard.matrix import MOST_CELLS, layout_of, png
 from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page, job_of
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
+from server.http.seen import seen_of
 from server.store.queries import Page, TaskQuery
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
@@ -104,6 +105,7 @@ class Dashboard:
 
     def _acted(self, action: Action) -> Answering:
         async def answer(request: Request, session: Session) -> Response:
+            note_write(request, session, action.name)
             if not session.may_act:
                 return self._told(request, session, "Not allowed", "This token may only look.", 403)
             look = Look(session=session, store=self._store, request=request, now=self._clock.now())
@@ -138,6 +140,7 @@ class Dashboard:
         return RedirectResponse(f"{root_of(request)}/tasks/{quote(found[0].task.id)}", 303)
 
     async def _submitted(self, request: Request, session: Session) -> Response:
+        note_write(request, session, "submit")
         if not session.may_act:
             return self._told(request, session, "Not allowed", "This token may only look.", 403)
         form = await form_of(request)
@@ -191,6 +194,13 @@ def surroundings(request: Request, session: Session) -> dict[str, Any]:
     return {"root": root_of(request), "session": session, "path": request.url.path}
 
 
+def note_write(request: Request, session: Session, action: str) -> None:
+    """Have a change stand in the audit log, as those by the API do; also one that is refused."""
+    seen = seen_of(request.scope)
+    seen.operation, seen.is_write = f"page_{action}", request.method == "POST"
+    seen.principal, seen.ids = session.principal, {"id": str(request.path_params["id"])}
+
+
 async def form_of(request: Request) -> dict[str, str]:
     """Read a form of ours; what is larger than any of them is none."""
     body = b""
@@ -208,5 +218,4 @@ async def static(request: Request) -> Response:
     if name not in STATIC:
         return Response("not found", 404)
     content = resources.files("server.dashboard").joinpath("static", name).read_bytes()
-    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
-    return Response(content, media_type=STATIC[name], headers=headers)
+    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})

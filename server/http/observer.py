@@ -66,7 +66,9 @@ def _noting(seen: Seen, send: Send) -> Send:
     async def noting(message: Message) -> None:
         if message["type"] == "http.response.start":
             seen.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *added]
+            given = list(message.get("headers", ()))
+            names = {name for name, _ in given}
+            message["headers"] = [*given, *(header for header in added if header[0] not in names)]
         elif message["type"] == "http.response.body":
             seen.sent_bytes += len(message.get("body", b""))
         await send(message)

@@ -12,7 +12,7 @@ from server.http.kinds import BOOLEAN, OBJECT
 from server.http.operation import Call, Operation
 from server.routes.shared import ORG_ID
 from server.store.commands import AnnounceAgent
-from server.store.records import AgentRecord
+from server.store.records import AgentName, AgentRecord
 from server.tokens import READ, WORK
 
 __all__ = ["OPERATIONS"]
@@ -40,7 +40,7 @@ async def announce_agent(call: Call) -> Answer:
     agent_id = call.request.path_params["agentId"]
     command = AnnounceAgent(org_id=call.org_id, id=agent_id, **call.body.values)
     await call.services.store.apply(command)
-    return json_answer({"id": agent_id})
+    return json_answer(AgentName(agent_id))
 
 
 OPERATIONS: Final = (
@@ -63,7 +63,7 @@ OPERATIONS: Final = (
         summary="Say how an agent stands (extension)",
         handler=announce_agent,
         scope=WORK,
-        answer=AgentRecord,
+        answer=AgentName,
         query=(ORG_ID,),
         body=ANNOUNCEMENT,
         refusals={422: "announce_agent_error: the message names the field"},

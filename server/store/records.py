@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 __all__ = [
+    "AgentName",
     "AgentRecord",
     "Depth",
     "Depths",
@@ -164,6 +165,12 @@ class AgentRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     status: Raw
     machine: Raw
     handlers: Raw
+
+
+class AgentName(Struct, frozen=True):
+    """Which agent something was said of."""
+
+    id: str
 
 
 class Principal(Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ NEEDED: Final = {
     "list_jobs": READ, "get_job": READ, "create_job": SUBMIT, "update_job": SUBMIT,
     "list_tasks": READ, "get_task": READ, "create_task": SUBMIT, "update_task": SUBMIT,
     "list_runs": READ, "get_run": READ, "create_run": WORK, "update_run": WORK,
-    "list_reports": READ,
+    "list_reports": READ, "list_agents": READ, "announce_agent": WORK,
 }  # fmt: skip
 MARK: Final = "of-ours-alone"  # stands in everything that the first organisation has
 
@@ -47,7 +47,7 @@ def test_every_operation_says_which_scope_it_needs() -> None:
 def test_a_scope_opens_its_operations_and_no_other(our_server: RunningServer, scope: str) -> None:
     """403 `forbidden` for what it does not allow; never for what it does."""
     token = our_server.new_token("default", frozenset({scope}))
-    ids = dict.fromkeys(("jobId", "taskId", "runId"), NOWHERE)
+    ids = dict.fromkeys(("jobId", "taskId", "runId", "agentId"), NOWHERE)
     with calling("ours", our_server.url, token) as caller:
         for operation in OPERATIONS:
             body: dict[str, str] | None = {} if operation.body else None

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from server.audit import Audit
 from server.testing import RunningServer, running_server
 
 __all__ = ["Browser", "Reader", "Site", "site"]
@@ -128,9 +129,9 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
+def site(audit: Audit | None = None) -> Iterator[Site]:
     """Give a server in memory with its site."""
-    with running_server() as server:
+    with running_server(audit=audit) as server:
         made = Site(server)
         try:
             yield made

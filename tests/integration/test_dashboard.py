@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from server.audit import Audit
 from server.store.commands import CreateToken, EnsureOrganisation
-from server.tokens import ADMIN, READ, hash_token
+from server.tokens import ADMIN, READ, SERVER_TOKEN_ID, hash_token
 from tests.integration.dashboard import Reader, Site, site
+from worker.clock import SystemClock
 
 HOSTILE = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{ 7*7 }}\x1b[31m\u202e"
 LATER = "2026-01-01T00:00:09.000Z"
@@ -459,3 +462,22 @@ def test_all_tasks_of_a_job_are_one_picture_that_leads_to_each(here: Site) -> No
     assert there.headers["location"] == f"/ui/tasks/{tasks[1]['id']}"
     for place in ("500,5", "1,500", "x,y", "", "99999999999,1"):
         assert browser.client.get(f"/ui/jobs/{job['id']}/tasks?{place}").status_code == 404
+
+
+def test_what_is_done_from_a_page_stands_in_the_audit_log(tmp_path: Path) -> None:
+    """Who, what and the answer, as for the API; looking does not."""
+    path = tmp_path / "audit.log"
+    audit = Audit(str(path), SystemClock())
+    with site(audit=audit) as made:
+        job = made.job()
+        browser = made.browser()
+        question = browser.look(f"/ui/jobs/{job['id']}/pause")
+        browser.client.post(f"/ui/jobs/{job['id']}/pause", data=question.hidden)
+        browser.client.post(f"/ui/jobs/{job['id']}/cancel", data={})
+    audit.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    told = [(line["operation"], line["status"], line["ids"]) for line in lines if "page" in line["operation"]]
+    about = {"id": job["id"]}
+    assert told == [("page_pause", 303, about), ("page_cancel", 403, about)]
+    assert {line["tokenId"] for line in lines} == {SERVER_TOKEN_ID}
+    assert question.hidden["proof"] not in path.read_text()
