@@ -9,9 +9,10 @@ from typing import Final
 
 import msgspec
 
+from server.pending.deferred import Deferred
 from server.pending.line import Line, Waiter
 from server.pending.reservations import Reservations
-from server.store.changes import Change, TasksPending, TaskTaken
+from server.store.changes import Change, TaskDeferred, TasksPending, TaskTaken
 from server.store.queries import TaskQuery
 from server.store.records import TaskAnswer
 from server.store.store import Store
@@ -33,6 +34,7 @@ class Desk:
         self._store = store
         self._line = Line()
         self._reservations = Reservations(self._call)
+        self._deferred = Deferred(self._call)
 
     @property
     def waiting(self) -> int:
@@ -45,6 +47,9 @@ class Desk:
         for change in changes:
             if isinstance(change, TaskTaken):
                 self._reservations.taken(change.org_id, change.task_id)
+                self._deferred.taken(change.org_id, change.task_id)
+            elif isinstance(change, TaskDeferred):
+                self._deferred.add(change)
             elif isinstance(change, TasksPending):
                 came[change.org_id, change.type] += change.count
         for (org_id, task_type), tasks in came.items():
@@ -54,6 +59,7 @@ class Desk:
         """Answer everybody who waits with an empty list, now and from now on."""
         self._line.close()
         self._reservations.close()
+        self._deferred.close()
 
     async def look(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
         """Return a page of claimable tasks, without waiting."""
@@ -101,6 +107,7 @@ class Desk:
 
     async def _visible(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
         hidden = self._reservations.hidden_from(query.org_id, agent)
+        hidden |= self._deferred.hidden_from(query.org_id, agent)
         return await self._store.tasks(msgspec.structs.replace(query, hidden=hidden))
 
     def _reserve(self, org_id: str, found: list[TaskAnswer], agent: str | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-__all__ = ["Change", "Listener", "TaskTaken", "TasksPending"]
+__all__ = ["Change", "Listener", "TaskDeferred", "TaskTaken", "TasksPending"]
 
 
 class TasksPending(Struct, frozen=True):
@@ -24,5 +24,14 @@ class TaskTaken(Struct, frozen=True):
     task_id: str
 
 
-Change = TasksPending | TaskTaken
+class TaskDeferred(Struct, frozen=True):
+    """A task is pending again, or will be, and is not to be tried yet."""
+
+    org_id: str
+    task_id: str
+    type: str
+    for_s: float
+
+
+Change = TasksPending | TaskTaken | TaskDeferred
 Listener = Callable[[Sequence[Change]], None]

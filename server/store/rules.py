@@ -27,11 +27,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET, Struct
 
 from server.store.commands import RunFields
 from server.store.refusal import Reason, Refused
 from server.times import instant_of
+from worker.api import wire
 from worker.api.wire import RunStatus
 
 __all__ = [
@@ -48,9 +50,11 @@ __all__ = [
     "is_same_claim",
     "job_status",
     "task_state",
+    "wait_of",
 ]
 
 ACTIVE: Final = "active"
+WAIT_MOST_S: Final = 86_400.0  # of a task that failed; agents know the same bound
 CLOSED: Final = frozenset({"cancelled", "canceled", "stopped"})
 MILLION: Final = 1_000_000
 
@@ -168,3 +172,11 @@ def is_same_claim(fields: RunFields, *, started_at: int | None, pod_id: str | No
     """Tell whether a POST names the identity that a stored run has (`podId` and `startedAt`)."""
     given = (fields.started_at, fields.pod_id)
     return tuple(None if value is UNSET else value for value in given) == (started_at, pod_id)
+
+
+def wait_of(placeholder: RunFields) -> float:
+    """Return how many seconds a requeued task is not to be tried: `results.retry.afterS`; 0 where none."""
+    if placeholder.results is UNSET:
+        return 0.0
+    retry = wire.as_mapping(wire.as_mapping(msgspec.json.decode(placeholder.results)).get("retry"))
+    return min(max(wire.as_float(retry.get("afterS")) or 0.0, 0.0), WAIT_MOST_S)

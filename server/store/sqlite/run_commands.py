@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
+from server.store.changes import TaskDeferred
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.records import RunAnswer
 from server.store.refusal import Reason, Refused
-from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim
+from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
 from server.store.sqlite.reaping import is_late_result, make_room
 from server.store.sqlite.rows import RUN, run_answer
 from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
@@ -48,6 +49,8 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     created_at = _make_room(tx, task, command.fields, run_id)
     written = _insert(tx, command, run_id, task, created_at)
     run = _run_state(written)
+    if run.status is RunStatus.PENDING and (wait_s := wait_of(command.fields)) > 0:
+        tx.changes.append(TaskDeferred(command.org_id, command.task_id, task["type"], wait_s))
     settle(tx, task, run if run.status is RunStatus.RUNNING else live_run(tx, task), run)
     return run_answer(written)
 
