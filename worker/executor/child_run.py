@@ -28,6 +28,8 @@ from worker.sdk.result import NotAResult, encode_result
 __all__ = ["LoadedHandler", "end_of", "limits_of", "make_run_context"]
 
 MAX_MESSAGE_CHARS = 4096
+MAX_TYPES = 32  # names of the classes of an exception
+MAX_TYPE_CHARS = 256
 Cancel = Callable[[], None]
 
 
@@ -93,8 +95,15 @@ def end_by(exc: BaseException, context: Context) -> Ended:
         message=clean(message, MAX_MESSAGE_CHARS),
         traceback=None if traceback is None else clean(traceback, len(traceback)),
         retry_after_s=exc.after_s if isinstance(exc, Retry) else None,
+        types=types_of(exc),
         is_stop_seen=context.cancelled,
     )
+
+
+def types_of(exc: BaseException) -> tuple[str, ...]:
+    """Return the names of an exception's class and of those that it is derived from."""
+    names = (f"{one.__module__}.{one.__qualname__}" for one in type(exc).__mro__[:MAX_TYPES])
+    return tuple(clean(name, MAX_TYPE_CHARS) for name in names)
 
 
 def account_of(exc: BaseException) -> tuple[str, str, str | None]:

@@ -96,6 +96,7 @@ def receipt_error(ended: Ended, seen: Evidence) -> RunError:
         message=visible(ended.message) + note,
         retryable=ended.how == "retry",
         retry_after_s=ended.retry_after_s,
+        types=tuple(visible(name) for name in ended.types),
         traceback=visible_or_none(ended.traceback),
     )
 

@@ -127,6 +127,7 @@ class Ended(Struct, frozen=True, tag_field="frame", tag="ended"):
     message: str = ""
     traceback: str | None = None
     retry_after_s: float | None = None
+    types: tuple[str, ...] = ()  # of what it raised: its class and those that is derived from, with modules
     is_stop_seen: bool = False  # the handler was asked to stop before it ended
     unclean: str | None = None  # why this child must not serve again
 

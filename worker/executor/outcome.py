@@ -25,6 +25,7 @@ class RunError(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: str | None = None
     traceback: str | None = None
+    types: tuple[str, ...] = ()  # of what the handler raised: its class and those it is derived from
 
     def text(self) -> str:
         """Return the run's `error`."""

@@ -42,6 +42,7 @@ def redacted_error(error: RunError, redactor: Redactor) -> RunError:
         error,
         message=redactor.text(error.message),
         traceback=None if trace is None else redactor.text(trace),
+        types=tuple(redactor.text(name) for name in error.types),
     )
 
 

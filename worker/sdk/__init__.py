@@ -9,6 +9,7 @@ from __future__ import annotations
 from worker.sdk.context import Context
 from worker.sdk.errors import Cancelled, Fail, Retry
 from worker.sdk.handler import HandlerSpec, SetupContext, handler, spec_of
+from worker.sdk.retry_policy import RetryPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = [
     "Fail",
     "HandlerSpec",
     "Retry",
+    "RetryPolicy",
     "Secret",
     "SetupContext",
     "handler",
