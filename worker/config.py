@@ -31,6 +31,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     api: ApiConfig = field(default_factory=ApiConfig)
     state_dir: Path
     concurrency: int = 1  # slots
+    type_concurrency: dict[str, int] = field(default_factory=dict)  # the most runs at once of single types
     types: tuple[str, ...] = ()  # only these task types; empty: all that have a handler
     handlers: tuple[str, ...] = ()  # modules, files or folders beside the entry points
     labels: dict[str, str] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     drain_timeout_s: float = 30.0
     claims: Literal["auto", "key", "election"] = "auto"
     settle_s: float = 2.0  # how long lists may lag behind writes, for elections
-    max_attempts: int = 3  # of a task whose failures are worth another try
+    max_attempts: int | None = None  # the most for any task, whatever it or its handler says; None: 100
     job_interval_s: float = 5.0  # how old the wanted state of a job may be
     timeout_s: float | None = None  # the longest that any run may take
     no_progress_s: float | None = None  # the longest that any run may tell no progress

@@ -26,6 +26,7 @@ __all__ = ["Told", "history", "problems_of"]
 TASKS: Final = 4
 LIMIT_S: Final = 1800.0  # until all must be done
 DRIFT: Final = 0.02  # of a machine's clock against the server's; what a lease's margin has room for
+FAIL_RATIO: Final = 0.4  # of executions, where tasks are tried again
 HASTE_S: Final = 10.0  # in which no machine asks more often than HASTE times
 HASTE: Final = 300
 
@@ -79,7 +80,17 @@ async def live(mix: Mix, seed: int) -> Told:
 def world_of(mix: Mix, seed: int) -> World:
     """Return the world before anything happens."""
     server = LeasingServer if mix.is_leased else VirtualServer
-    world = World(seed, mix.ids, mix.fault_ratio, TASKS, lag_s=LAG_S if mix.lags else 0.0, server=server)
+    world = World(
+        seed,
+        mix.ids,
+        mix.fault_ratio,
+        TASKS,
+        parameters={"retry": mix.retry} if mix.retry else None,
+        lag_s=LAG_S if mix.lags else 0.0,
+        server=server,
+    )
+    world.fail_ratio = FAIL_RATIO if mix.retry else 0.0
+    world.server.tells_date = mix.tells_date
     world.limit_s = LIMIT_S
     world.network.faults = mix.faults
     world.files = mix.files

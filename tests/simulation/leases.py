@@ -34,7 +34,11 @@ class LeasingServer(VirtualServer):
     def headers(self, value: Any) -> dict[str, str]:
         """Return what an answer says beside its body."""
         is_run = isinstance(value, dict) and value.get("id") in self._ends and not value.get("stoppedAt")
-        return {CLAIMS_HEADER: "unique"} | ({LEASE_HEADER: f"{LEASE_S:g}"} if is_run else {})
+        return (
+            super().headers(value)
+            | {CLAIMS_HEADER: "unique"}
+            | ({LEASE_HEADER: f"{LEASE_S:g}"} if is_run else {})
+        )
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
         """Look for silent runs, then answer."""

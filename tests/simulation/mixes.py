@@ -27,11 +27,15 @@ class Mix(Struct, frozen=True, kw_only=True):
     has_odd_clocks: bool = False  # machines' clocks are wrong, drift, and jump
     is_leased: bool = False  # the server gives the tasks of silent runs away
     files: int = 0  # of each run; their store comes and goes, and answers of it get lost
+    retry: dict[str, float] | None = None  # what tasks say of it; then many executions fail
+    tells_date: bool = False  # answers have `Date`
     is_cancelled: bool = False  # the job is cancelled in the middle
     poll_max_s: float = 20.0  # between two polls; less where it matters how soon a task is taken
     run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
 
 
+SLOW: Final = {"maxAttempts": 100, "backoff": 40.0, "factor": 1.0}
+QUICKER: Final = {"maxAttempts": 100, "backoff": 5.0, "factor": 1.5, "maxBackoff": 30.0}
 ALL_ENDS: Final = ("kill", "kill", "drain", "hurry")
 MIXES: Final = {
     "kills": Mix(ends=("kill",)),
@@ -90,6 +94,32 @@ MIXES: Final = {
     "files, server away": Mix(ends=ALL_ENDS, files=2, is_cut_off=True),
     "files, ids ignored, all": Mix(
         ids="ignore", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS, files=2
+    ),
+    "retries, kills and faults": Mix(
+        fault_ratio=0.1, ends=("kill",), retry=SLOW, tells_date=True, poll_max_s=5.0, run_max_s=10.0
+    ),
+    "retries, everything, server without time": Mix(
+        fault_ratio=0.05, ends=ALL_ENDS, retry=QUICKER, is_cut_off=True, is_parted=True, run_max_s=10.0
+    ),
+    "retries, leases, everything": Mix(
+        fault_ratio=0.05,
+        ends=(*ALL_ENDS, "power"),
+        retry=QUICKER,
+        tells_date=True,
+        is_leased=True,
+        is_cut_off=True,
+        is_parted=True,
+        freezes=True,
+        has_odd_clocks=True,
+    ),
+    "retries, ids ignored": Mix(
+        ids="ignore",
+        lags=True,
+        fault_ratio=0.05,
+        faults=PUNCTUAL,
+        ends=ALL_ENDS,
+        retry=QUICKER,
+        tells_date=True,
     ),
     "overwritten, drains": Mix(ids="overwrite", lags=True, ends=("drain", "hurry")),
     "overwritten, all": Mix(ids="overwrite", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS),

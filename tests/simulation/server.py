@@ -5,6 +5,7 @@ Small and independent of ours: no extension, no lease, no uniqueness of live run
 
 from __future__ import annotations
 
+from email.utils import format_datetime
 from random import Random
 from typing import Any, Literal
 
@@ -26,14 +27,15 @@ class VirtualServer:
         self.runs: dict[str, Item] = {}
         self.job_state = "active"
         self.retry_after_s = 0  # told with each 429
+        self.tells_date = False
         self.accepts_stopped = False  # reports on runs that are over, as some servers do
         self.asked: list[str] = []  # method and path of each request that arrived
         self.denies: dict[str, Reply] = {}  # answers given instead, by method and path
         self._seen: list[tuple[float, list[Item]]] = []  # versions of all runs, for lists that lag
 
-    def add_task(self, id_: str) -> None:
+    def add_task(self, id_: str, parameters: Item | None = None) -> None:
         """Add a pending task."""
-        self.tasks[id_] = {"id": id_, "jobId": "job", "type": "noop", "parameters": {}}
+        self.tasks[id_] = {"id": id_, "jobId": "job", "type": "noop", "parameters": parameters or {}}
 
     def runs_of(self, task_id: str, runs: list[Item] | None = None) -> list[Item]:
         """Return the runs of a task, oldest first."""
@@ -49,8 +51,8 @@ class VirtualServer:
         return False
 
     def headers(self, value: Any) -> dict[str, str]:
-        """Return what an answer says beside its body: nothing that is not documented."""
-        return {}
+        """Return what an answer says beside its body: nothing but the time, where it tells that."""
+        return {"Date": format_datetime(self.clock.now(), usegmt=True)} if self.tells_date else {}
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
         """Answer one request."""

@@ -102,6 +102,9 @@ class BookKeepingExecutor:
                 kind = stop.kind or ErrorKind.INTERNAL
                 return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message="stood still"))
             files = await self.spool.take_made(assignment.run_id, world.files)
+            if world.fail_ratio and world.random.random() < world.fail_ratio:
+                error = RunError(kind=ErrorKind.HANDLER_ERROR, message="now and then", retryable=True)
+                return Outcome(code=ResultCode.FAILED, error=error, files=files)
             world.finished.append(task_id)
             return Outcome(code=ResultCode.SUCCESS, value={"task": task_id}, files=files)
         finally:

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from tests.simulation.server import Item, VirtualServer
 from worker.api.ids import requeue_run_id
+from worker.api.wire import parse_instant
 from worker.reporting.entry_state import outcome_of
 from worker.reporting.records import Entry
 
 __all__ = ["Watch"]
 
+DRIFT: Final = 0.03  # of an agent's clock against the server's
 REQUEUED: Final = frozenset({"drained", "preempted", "worker_lost"})  # ends after which a task goes on
 FOUND_MAX: Final = 20  # then it is clear enough
 
@@ -31,6 +33,7 @@ class Watch:
         self._told = hashlib.blake2b(digest_size=8)
         self._server = server
         self._ended: dict[str, tuple[Any, ...]] = {}  # runs that were seen stopped, and how
+        self._waits: dict[str, float] = {}  # seconds that each placeholder waits, as known when it came
         self._kept: dict[str, dict[str, Entry]] = {}  # outcomes that are promised to be on disk, by machine
 
     @property
@@ -50,6 +53,8 @@ class Watch:
             return
         live: set[str] = set()
         for run in self._server.runs.values():
+            if not run["startedAt"] and run["id"] not in self._waits:
+                self._waits[run["id"]] = self._told_wait_s(run)
             if run["stoppedAt"]:
                 self._see_ended(run)
             elif run["startedAt"] and requeue_run_id(run["id"]) not in self._server.runs:
@@ -65,14 +70,40 @@ class Watch:
         self._ended[run["id"]] = end
         if seen is not None and not self._server.was_late(run["id"]):
             self._break(f"the end of run {run['id']} was changed: {seen} to {end}")
+        wait_s, placeholder_id = wait_in(run) or 0.0, requeue_run_id(run["id"])
+        is_late = (
+            self._server.is_leasing
+        )  # the server's own placeholder comes before it is known how a run ended
+        if wait_s > self._waits.get(placeholder_id, wait_s) and not is_late:
+            self._break(f"run {run['id']} waits {wait_s} s, which was told after its task was pending")
         kind = str(run.get("error") or "").partition(":")[0]
         placeholder = requeue_run_id(run["id"])
         if kind in REQUEUED and placeholder not in self._server.runs and self._server.job_state == "active":
             self._break(f"run {run['id']} stopped as {kind}, and its task is seen failed")
 
+    def _told_wait_s(self, placeholder: Item) -> float:
+        """Return the wait that stands with a placeholder, or with the run that it follows."""
+        runs = {requeue_run_id(run["id"]): run for run in self._server.runs_of(placeholder["taskId"])}
+        told = (wait_in(placeholder), wait_in(runs.get(placeholder["id"], {})))
+        return next((wait_s for wait_s in told if wait_s is not None), 0.0)
+
+    def _see_wait(self, run: Item) -> None:
+        """Look whether a run began before the wait of its task was over, by the server's times."""
+        earlier = [one for one in self._server.runs_of(run["taskId"]) if one["createdAt"] < run["createdAt"]]
+        if earlier and not earlier[-1]["startedAt"]:
+            wait_s = self._waits.get(earlier[-1]["id"], 0.0)
+            waited = parse_instant(run["createdAt"]), parse_instant(earlier[-1]["createdAt"])
+            assert waited[0] is not None
+            assert waited[1] is not None
+            waited_s = (waited[0] - waited[1]).total_seconds()
+            if waited_s < wait_s * (1.0 - DRIFT) - 0.001:
+                self._break(f"run {run['id']} began {waited_s:.3f} s after a failure, not {wait_s} s")
+
     def started(self, run_id: str, machine: str) -> None:
         """Look at a run whose handler starts."""
         run = self._server.runs.get(run_id)
+        if self._is_keyed and run is not None:
+            self._see_wait(run)
         if not self._is_keyed or self._server.is_leasing:
             return
         if run is None or run["stoppedAt"] or not str(run["podId"]).startswith(machine):
@@ -115,3 +146,9 @@ class Watch:
     def _break(self, what: str) -> None:
         if len(self.found) < FOUND_MAX:
             self.found.append(f"{asyncio.get_running_loop().time():.3f} s: {what}")
+
+
+def wait_in(run: Item) -> float | None:
+    """Return the wait that a run or placeholder tells."""
+    wait_s: float | None = ((run.get("results") or {}).get("retry") or {}).get("afterS")
+    return wait_s

@@ -28,6 +28,7 @@ class World:
         fault_ratio: float,
         tasks: int,
         *,
+        parameters: dict[str, Any] | None = None,
         lag_s: float = 0.0,
         server: type[VirtualServer] = VirtualServer,
     ) -> None:
@@ -46,11 +47,12 @@ class World:
         self.run_max_s = 30.0  # how long an execution takes at most
         self.is_deaf = False  # executions go on while this is so, and succeed, whatever they are told
         self.fails_once: set[str] = set()  # tasks whose first execution fails, and may be tried again
+        self.fail_ratio = 0.0  # of executions, that may be tried again
         self.finished: list[str] = []
         self.files = 0  # that each run makes
         self.store = VirtualStore(self.random)
         for at in range(tasks):
-            self.server.add_task(f"task-{at}")
+            self.server.add_task(f"task-{at}", parameters)
 
     def successes(self) -> list[str]:
         """Return the tasks of the runs that the server shows as succeeded."""

@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from worker.agent.attempt import Attempts
 from worker.agent.claim import Claimer
+from worker.agent.deferrals import Deferrals
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
 from worker.agent.ending import Endings
@@ -22,6 +23,7 @@ from worker.agent.job_states import JobStates
 from worker.agent.operators.activity import Activity
 from worker.agent.operators.survey import Survey
 from worker.agent.outbox import Outbox
+from worker.agent.policies import Policies
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
 from worker.agent.reporters import Reporters, ReportTimes
@@ -65,6 +67,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     kind: ServerKind
     on_kind: Callable[[ServerKind], None]
     space: FreeSpace  # on the disks that the agent fills
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the handlers, by type
     watches: Sequence[Watch] = ()  # what else is watched while it works
 
 
@@ -83,7 +86,7 @@ class Agent(Struct, frozen=True):
 
 def assemble(parts: Parts, config: AgentConfig) -> Agent:
     """Wire an agent."""
-    activity, holds = Activity(parts.clock), Holds()
+    activity, holds, deferrals = Activity(parts.clock), Holds(), Deferrals(parts.clock)
     drain = Drain(parts.clock, config.drain_timeout_s)
     for api in (parts.claim_api, parts.report_api):
         api.end_with(drain)
@@ -96,10 +99,11 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         new_id=lambda: random_id(parts.random),
         lag_s=config.settle_s,
         kept_at=f"{config.state_dir / 'journal'} (see `millhand journal`)",
+        on_deferred=deferrals.note,
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
-    poller = poller_of(parts, config, jobs, activity)
+    poller = poller_of(parts, config, jobs, activity, deferrals)
 
     def took(took_s: float) -> None:
         drain.answered(took_s)
@@ -112,6 +116,8 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
 
     def settled(task_id: str, is_won: bool) -> None:
+        if not is_won and deferrals.is_waiting(task_id):
+            return  # nobody has won it; others may be tried at once
         poller.settle(task_id, is_won=is_won)
         activity.claimed(is_won)
 
@@ -120,12 +126,12 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         spool=parts.spool,
         uploads=uploads,
         clock=parts.clock,
-        max_attempts=config.max_attempts,
+        policies=Policies(parts.options, config.max_attempts),
         on_ended=outbox.send,
         on_held=storing.hold,
     )
     attempts = Attempts(
-        claimer=claimer_of(parts, config, runs),
+        claimer=claimer_of(parts, config, runs, deferrals),
         executor=parts.executor,
         api=parts.report_api,
         journal=parts.journal,
@@ -201,7 +207,7 @@ def reporters_of(
     )
 
 
-def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:
+def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire, deferrals: Deferrals) -> Claimer:
     """Return what claims; its identities go on after the last one that the journal knows."""
     used = [at for entry in parts.journal.entries.values() if (at := parse_instant(entry.started_at))]
     identities = Identities(parts.pod_id, parts.clock, not_before=max(used, default=None))
@@ -212,10 +218,14 @@ def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire) -> Claimer:
         new_id=lambda: random_id(parts.random),
         settle_s=config.settle_s,
     )
-    return Claimer(runs, parts.journal, identities, elections, kind=parts.kind, on_kind=parts.on_kind)
+    return Claimer(
+        runs, parts.journal, identities, elections, deferrals, kind=parts.kind, on_kind=parts.on_kind
+    )
 
 
-def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates, activity: Activity) -> Poller:
+def poller_of(
+    parts: Parts, config: AgentConfig, jobs: JobStates, activity: Activity, deferrals: Deferrals
+) -> Poller:
     """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
     return Poller(
         parts.poll_api,
@@ -231,8 +241,16 @@ def poller_of(parts: Parts, config: AgentConfig, jobs: JobStates, activity: Acti
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,
+        deferrals=deferrals,
+        type_limits=type_limits(parts.options, config.type_concurrency),
         on_poll=activity.polled,
     )
+
+
+def type_limits(options: Mapping[str, Mapping[str, Any]], configured: Mapping[str, int]) -> dict[str, int]:
+    """Return how many runs of a type may go on at once, where that is limited; the operator knows best."""
+    said = {type_: given["concurrency"] for type_, given in options.items() if given.get("concurrency")}
+    return {**said, **configured}
 
 
 def random_id(random: Random) -> str:

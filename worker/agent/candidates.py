@@ -20,6 +20,7 @@ class Choice(Struct, frozen=True):
     left: list[tuple[Task, tuple[str, ...]]]
     foreign: int = 0  # tasks of a type that has no handler here
     tried: int = 0  # tasks that this agent has, or lost a moment ago
+    deferred: int = 0  # tasks that failed, and whose wait is not over
 
 
 def choose(
@@ -27,19 +28,23 @@ def choose(
     types: Collection[str],
     unmet: Callable[[Task], tuple[str, ...]],
     skip: Callable[[str], bool],
+    is_waiting: Callable[[str], bool] = lambda task_id: False,
 ) -> Choice:
     """Choose from a list of pending tasks, keeping its order.
 
     `unmet` names what the machine lacks for a task; `skip` tells whether a task (by id) is ours
-    already or was lost a moment ago. A task that a server lists although it is not pending is left out.
+    already or was lost a moment ago, `is_waiting` whether its next attempt is not due yet. A task
+    that a server lists although it is not pending is left out.
     """
     candidates: list[Task] = []
     left: list[tuple[Task, tuple[str, ...]]] = []
-    foreign = tried = 0
+    foreign = tried = deferred = 0
     for task in tasks:
         if task.run_status not in (None, "pending"):
             continue
-        if skip(task.id):
+        if is_waiting(task.id):
+            deferred += 1
+        elif skip(task.id):
             tried += 1
         elif task.type not in types:
             foreign += 1
@@ -47,7 +52,7 @@ def choose(
             left.append((task, reasons))
         else:
             candidates.append(task)
-    return Choice(candidates, left, foreign, tried)
+    return Choice(candidates, left, foreign, tried, deferred)
 
 
 def spread(tasks: Iterable[Task], agent_id: str) -> list[Task]:

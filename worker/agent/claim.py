@@ -21,6 +21,7 @@ from worker.agent.claim_rules import (
     rule_probe,
     rule_taken,
 )
+from worker.agent.deferrals import Deferrals
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
 from worker.agent.server_kind import ServerKind
@@ -60,6 +61,7 @@ class Claimer:
         journal: Journal,
         identities: Identities,
         elections: Elections,
+        deferrals: Deferrals,
         *,
         kind: ServerKind,
         on_kind: Callable[[ServerKind], None],
@@ -69,6 +71,7 @@ class Claimer:
         self._journal = journal
         self._identities = identities
         self._elections = elections
+        self._deferrals = deferrals
         self._on_kind = on_kind
         self._kind = kind
 
@@ -80,7 +83,7 @@ class Claimer:
         return self._kind
 
     async def claim(self, task: Task) -> Claim | None:
-        """Return the claim, or None where the task is left to others.
+        """Return the claim, or None where the task is left to others, or to a later time.
 
         Raises: JournalFull where the intent cannot be written: nothing may be claimed then.
         """
@@ -88,16 +91,27 @@ class Claimer:
         run_id = claim_run_id(task.id)
         for _ in range(2):  # as a task never run; then, where that id is used up, by its placeholder
             if self.kind.elects:
-                return await self._elect(task)
+                return await self._elect_when_due(task)
             claim = await self._take(task, run_id, known)
             if claim is not Taken.ENDED:
                 return claim
             known = await self._runs.list_all(task.id, task.job_id)
             placeholders = open_placeholders(known)
-            if not placeholders:
+            if not placeholders or not self._is_due(task, known):
                 return None
             run_id = claim_run_id(task.id, placeholders[-1].id)
         return None
+
+    def _is_due(self, task: Task, known: Sequence[Run]) -> bool:
+        """Tell whether no wait keeps a task from its next attempt; what is left of one is remembered."""
+        keeps_ids = self._kind is not ServerKind.IGNORES
+        now = self._runs.traits.date
+        return self._deferrals.is_due(task.id, known, open_placeholders(known), now, keeps_ids=keeps_ids)
+
+    async def _elect_when_due(self, task: Task) -> Claim | None:
+        """Look first: a candidate that is given up again would be the most recent run of its task."""
+        known = await self._runs.list_all(task.id, task.job_id)
+        return await self._elect(task) if self._is_due(task, known) else None
 
     async def _take(
         self, task: Task, run_id: str, known: Sequence[Run]

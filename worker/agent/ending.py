@@ -7,16 +7,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
+from msgspec.structs import replace
 
 from worker.agent.claim import Claim
 from worker.agent.errands import cancel
+from worker.agent.policies import Policies
 from worker.agent.reporters import Held
 from worker.agent.uploads import Uploads
-from worker.api.models import Run
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
 from worker.executor.executor import ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome, RunError
+from worker.executor.retries import Verdict
 from worker.reporting.journal import EntryTooLarge, Journal, JournalError
 from worker.reporting.records import Entry
 from worker.reporting.report import failed_instead, terminal_report, with_files
@@ -27,8 +29,6 @@ from worker.usage.usage import rounded
 
 __all__ = ["Endings"]
 
-INTERRUPTIONS_MAX: Final = 100  # runs of one task that ended by no fault of its own, then a person must look
-INTERRUPTIONS: Final = frozenset({ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.WORKER_LOST})
 FILE_BYTES: Final = 48  # of the notes that one file is stored, or is not yet
 ERROR_BYTES: Final = 4096  # of the error that a success gets whose files are lost
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class Endings:
         spool: Spool,
         uploads: Uploads,
         clock: Clock,
-        max_attempts: int,
+        policies: Policies,
         on_ended: Callable[[Entry], None],
         on_held: Callable[[Held], None],
     ) -> None:
@@ -57,7 +57,7 @@ class Endings:
         self._spool = spool
         self._uploads = uploads
         self._clock = clock
-        self._max_attempts = max_attempts
+        self._policies = policies
         self._on_ended = on_ended
         self._on_held = on_held
 
@@ -88,12 +88,17 @@ class Endings:
             await self._journal.close_entry(run_id)
             await self._spool.remove(run_id)
             return False
+        outcome, verdict = self._judged(claim, outcome, is_lost=reporter.is_lost)
         report = terminal_report(
-            outcome, claim.identity, self._clock.now(), reporter.state.progress, reporter.untold
+            outcome,
+            claim.identity,
+            self._clock.now(),
+            reporter.state.progress,
+            reporter.untold,
+            retry=verdict,
         )
-        requeue = not reporter.is_lost and self._is_requeued(claim, outcome)
-        await self._write(run_id, report, outcome, requeue)
-        log_end(claim, outcome, requeue)
+        await self._write(run_id, report, outcome, requeue=verdict is not None and verdict.is_again)
+        log_end(claim, outcome, verdict)
         entry = self._journal.entries[run_id]
         if reporter.is_taken:
             hint = "the run is another agent's; `millhand journal` shows and exports the result"
@@ -147,21 +152,12 @@ class Endings:
         await self._journal.terminal(run_id, short)
         await self._spool.remove(run_id)
 
-    def _is_requeued(self, claim: Claim, outcome: Outcome) -> bool:
-        """Tell whether the task becomes pending again after this end."""
-        if outcome.error is None or outcome.error.kind is ErrorKind.CANCELLED:
-            return False
-        if outcome.error.kind in INTERRUPTIONS:
-            return claim.attempt < INTERRUPTIONS_MAX
-        return outcome.error.retryable and own_faults(claim.known) + 1 < self._max_attempts
-
-
-def own_faults(runs: tuple[Run, ...]) -> int:
-    """Count the earlier runs that failed by the task's own fault."""
-    not_its_own = {*map(str, INTERRUPTIONS), str(ErrorKind.LOST_CLAIM), str(ErrorKind.REQUEUED)}
-    return sum(
-        1 for run in runs if run.result_code == ResultCode.FAILED and run.error_kind not in not_its_own
-    )
+    def _judged(self, claim: Claim, outcome: Outcome, *, is_lost: bool) -> tuple[Outcome, Verdict | None]:
+        """Decide what follows; who has the run by now decides otherwise."""
+        if outcome.error is None or is_lost:
+            return outcome, None
+        verdict = self._policies.verdict(claim.task, claim.run.id, outcome.error, claim.known, claim.attempt)
+        return replace(outcome, error=replace(outcome.error, retryable=verdict.is_worth_it)), verdict
 
 
 def too_large(error: EntryTooLarge, files: int) -> RunError:
@@ -175,7 +171,7 @@ def too_large(error: EntryTooLarge, files: int) -> RunError:
     return RunError(kind=ErrorKind.INTERNAL, message=message)
 
 
-def log_end(claim: Claim, outcome: Outcome, requeue: bool) -> None:
+def log_end(claim: Claim, outcome: Outcome, verdict: Verdict | None) -> None:
     """Leave the one line that a run leaves in the log."""
     log.info(
         "run.ended",
@@ -187,5 +183,6 @@ def log_end(claim: Claim, outcome: Outcome, requeue: bool) -> None:
         ram_peak_bytes=outcome.usage.ram_peak_bytes,
         files=len(outcome.files),
         attempt=claim.attempt,
-        requeued=requeue,
+        requeued=verdict is not None and verdict.is_again,
+        retry=None if verdict is None else verdict.reason,
     )

@@ -135,6 +135,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         store=store,
         pod_id=pod_id,
         types=types,
+        options={type_: entry.options for type_ in types if (entry := catalogue.get(type_)) is not None},
         facts=live.as_run_fields,
         machine=live.as_body,
         gpus=gpus,
@@ -198,6 +199,8 @@ def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
         raise ValueError(
             f"types: no handler here for {', '.join(missing)}; there are: {', '.join(sorted(offered))}"
         )
+    if missing := sorted(set(config.type_concurrency) - offered):
+        raise ValueError(f"type_concurrency: no handler here for {', '.join(missing)}")
     if not offered:
         raise ValueError("no handler is installed; name some by MILLHAND_HANDLERS")
     return frozenset(config.types) or offered

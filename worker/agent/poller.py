@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from random import Random
-from typing import TypeVar
 
 import structlog
 
+from worker.agent.bounded import remember, within
 from worker.agent.candidates import Choice, choose, spread
+from worker.agent.deferrals import Deferrals
+from worker.agent.rooms import Rooms
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
 from worker.api.models import Task
@@ -33,7 +35,6 @@ OTHERS_S = 0.5  # base of the waits while all that is pending does not fit here:
 SKIP_S = 3.0  # how long a task that was tried is left alone: lists may lag
 SKIP_MAX = 10_000  # tasks remembered as tried
 LEFT_LOGGED_MAX = 1_000  # tasks of which it was logged why they are left
-T = TypeVar("T")
 log = structlog.get_logger()
 
 
@@ -52,12 +53,14 @@ class Poller:
         poll_interval_s: float,
         poll_max_s: float,
         long_poll_s: float,
+        deferrals: Deferrals | None = None,
+        type_limits: Mapping[str, int] | None = None,
         on_poll: Callable[[bool], None] = lambda is_answered: None,
     ) -> None:
         """Take the parts.
 
-        `unmet` names what the machine lacks for a task, empty where it fits; `on_poll` is told of each
-        request whether it was answered.
+        `unmet` names what the machine lacks for a task, empty where it fits; `type_limits` tell of how many
+        tasks of a type may be out at once; `on_poll` is told of each request whether it was answered.
         """
         self._on_poll = on_poll
         self._api = api
@@ -65,6 +68,8 @@ class Poller:
         self._agent_id = agent_id
         self._types = sorted(types)
         self._unmet = unmet
+        self._deferrals = deferrals or Deferrals(clock)
+        self.rooms = Rooms(self._types, type_limits or {})
         self._long_poll_s = long_poll_s
         self._random = random
         self._is_in_step = True  # perhaps with all others: they began together, or the server did
@@ -75,7 +80,9 @@ class Poller:
         self._races = Backoff(random, RACE_S, poll_max_s)
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
         self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
-        self._out: set[str] = set()  # tasks that are tried or executed here, until they are left
+        self._out: dict[
+            str, str
+        ] = {}  # tasks that are tried or executed here, until they are left: their types
         self._claiming: set[str] = set()
         self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
@@ -107,8 +114,9 @@ class Poller:
         """Hand out the next candidate that is fresh and was not tried a moment ago."""
         while self._queue and self._clock.mono() < self._fresh_until_mono:
             task = self._queue.popleft()
-            if not self._is_tried(task.id):
-                self._out.add(task.id)
+            if self._is_free(task):
+                self._out[task.id] = task.type or ""
+                self.rooms.take(task.type or "")
                 self._claiming.add(task.id)
                 self._try(task.id)
                 return task
@@ -143,7 +151,8 @@ class Poller:
         Until then it is not handed out again, however long it takes and whatever lists say: a second
         attempt beside the first would take the same run for another agent's.
         """
-        self._out.discard(task_id)
+        if (type_ := self._out.pop(task_id, None)) is not None:
+            self.rooms.give_back(type_)
         self._decide(task_id)
         self._try(task_id)
 
@@ -196,21 +205,28 @@ class Poller:
         if self._queue:
             self.idle_polls = 0
             return
-        self.idle_polls += not self._has_tried
-        await asyncio.sleep(wait_s)
+        self.idle_polls += not (self._has_tried or self._deferrals.expects_any())
+        await within(self.rooms.widened(), wait_s)
 
     async def _poll(self, free: int) -> float:
         """Fill the queue; returns how long to wait where that brought nothing."""
         is_ours = self._api.traits.claims_unique  # it hands each task to one agent, in its own order
         per_page = min(PER_PAGE, free + self._ahead) if is_ours else PER_PAGE
-        tried, left, was_held, is_hasty = 0, 0, False, False
+        tried, left, deferred, was_held, is_hasty = 0, 0, 0, False, False
+        types = self.rooms.begin()
         seen: set[str] = set()
         for page in range(1, PAGES_MAX + 1):
             wait_s = self._wait_s() if page == 1 else 0.0
             asked_mono = self._clock.mono()
-            poll = await self._api.poll(types=self._types, page=page, per_page=per_page, wait_s=wait_s)
+            poll = await self.rooms.unless_widened(
+                self._api.poll(types=types, page=page, per_page=per_page, wait_s=wait_s)
+            )
+            if poll is None:
+                return 0.0  # of another type there is room now: ask for that too
             self._on_poll(True)
-            choice = choose(poll.tasks, self._types, self._unmet, self._is_tried)
+            choice = choose(
+                poll.tasks, self._types, self._lacking, self._is_tried, self._deferrals.is_waiting
+            )
             self._tell_left(choice, page)
             if choice.candidates:
                 found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
@@ -221,6 +237,7 @@ class Poller:
                 return 0.0
             tried += choice.tried
             left += len(choice.left)
+            deferred += choice.deferred
             was_held = poll.waited and not poll.tasks
             is_hasty = self._clock.mono() - asked_mono < HELD_S
             known = len(seen)
@@ -230,9 +247,18 @@ class Poller:
         self._has_tried = tried > 0
         if tried:
             return self._echoes.next_s()
-        if (left and is_ours) or (was_held and is_hasty):
-            return self._others.next_s()
-        return 0.0 if was_held else self._backoff.next_s()
+        if ((left or deferred) and is_ours) or (was_held and is_hasty):
+            return self._until_due_s(self._others.next_s())
+        return 0.0 if was_held else self._until_due_s(self._backoff.next_s())
+
+    def _until_due_s(self, wait_s: float) -> float:
+        """Wait no longer than until a task may be tried again that failed."""
+        due_s = self._deferrals.next_s()
+        return wait_s if due_s is None else min(wait_s, max(due_s, OTHERS_S))
+
+    def _lacking(self, task: Task) -> tuple[str, ...]:
+        """Name what the machine lacks for a task; a place among those of its type counts last."""
+        return self._unmet(task) or self.rooms.unmet(task.type or "")
 
     def _wait_s(self) -> float:
         """Return how long to ask the server to hold a poll.
@@ -258,22 +284,10 @@ class Poller:
     def _is_tried(self, task_id: str) -> bool:
         return task_id in self._out or self._tried.get(task_id, 0.0) > self._clock.mono()
 
+    def _is_free(self, task: Task) -> bool:
+        """Tell whether a candidate may be tried still: things change while it waits in the queue."""
+        is_early = self._deferrals.is_waiting(task.id) or not self.rooms.has_room(task.type or "")
+        return not (is_early or self._is_tried(task.id))
+
     def _try(self, task_id: str) -> None:
         remember(self._tried, task_id, self._clock.mono() + SKIP_S, SKIP_MAX)
-
-
-async def within(wait: Awaitable[object], limit_s: float) -> None:
-    """Wait for something, at most so long."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await wait
-    except TimeoutError:
-        return
-
-
-def remember(memory: OrderedDict[str, T], key: str, value: T, bound: int) -> None:
-    """Keep a value as the newest one, and forget the oldest beyond the bound."""
-    memory[key] = value
-    memory.move_to_end(key)
-    while len(memory) > bound:
-        memory.popitem(last=False)

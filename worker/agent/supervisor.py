@@ -157,7 +157,7 @@ class Supervisor:
         log.info("journal.accepts", hint="tasks are claimed again")
 
     def _is_full(self) -> bool:
-        is_busy = len(self._attempting) >= self._slots
+        is_busy = len(self._attempting) >= self._slots or not self._poller.rooms.open()
         return is_busy or self._outbox.is_full or self._storing.is_full or self._is_held()
 
     def _is_held(self) -> bool:

@@ -24,6 +24,7 @@ BARS: Final = 8  # of running tasks
 # Somebody watches: a restart of the server is no reason to give up.
 WATCHING: Final = Policy(base_s=0.2, cap_s=3.0, limit_s=120.0)
 QUIET_S: Final = 10.0  # without anything that starts: then it is said what may be the reason
+RUNS_LOOKED_AT: Final = 100  # of a job, for tasks that wait for another attempt
 INACTIVE: Final = frozenset({"stopped", "cancelled", "canceled"})
 
 
@@ -59,7 +60,8 @@ async def follow(
             now = repr([job.task_progress, job.task_status_stopped, job.task_status_running])
             if now != before:
                 wait_s, before, moved = LOOK_MIN_S, now, monotonic()
-            hint.look(job, monotonic() - moved)
+            quiet_s = monotonic() - moved
+            hint.look(job, quiet_s, await waiting_for_attempts(session, job, quiet_s))
             on_look(job, monotonic() - moved)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 1.5, LOOK_MAX_S)
@@ -73,12 +75,22 @@ class Hint:
         self._out = out
         self._said = ""
 
-    def look(self, job: Job, quiet_s: float) -> None:
-        """Say it, unless it was said."""
-        line = why_quiet(job, quiet_s)
+    def look(self, job: Job, quiet_s: float, waiting: str = "") -> None:
+        """Say it, unless it was said; tasks that wait for their next attempt are reason enough."""
+        line = waiting or why_quiet(job, quiet_s)
         if line and line != self._said:
             self._said = line
             self._out.note(line)
+
+
+async def waiting_for_attempts(session: Session, job: Job, quiet_s: float) -> str:
+    """Say what waits for its next attempt in a job of which nothing has moved for a while; else nothing."""
+    from worker.cli.attempts import waiting
+
+    if not why_quiet(job, quiet_s) or job.scheduler_state not in (None, "active"):
+        return ""
+    runs = await session.ask(lambda: session.api.list_runs(job_id=job.id, per_page=RUNS_LOOKED_AT), WATCHING)
+    return waiting(runs)
 
 
 def why_quiet(job: Job, quiet_s: float) -> str:

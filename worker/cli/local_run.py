@@ -28,8 +28,11 @@ from worker.executor.executor import (
 )
 from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
+from worker.executor.retries import Verdict, decide, effective_rules
+from worker.executor.task_retry import read_retry
 
 if TYPE_CHECKING:
+    from worker.executor.catalogue import HandlerEntry
     from worker.usage.usage import Usage
 
 __all__ = ["Plan", "Ran", "run_here"]
@@ -63,6 +66,7 @@ class Ran(Struct, frozen=True, kw_only=True):
     folder: Path | None  # of its artifacts, where there are some
     is_killed: bool  # by --kill-after
     stopped_s: float | None  # how long it went on after it was asked to stop
+    retry: Verdict | None  # what an agent would do next, where it failed
     missed: str | None  # what --cancel-after or --kill-after came too late for
     reported: Usage | None  # what was told of its bill on the way: all that is left where a machine is lost
     faults: tuple[CliError, ...]  # what went wrong beside it, to be shown behind it
@@ -213,10 +217,21 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         folder=state_dir / "artifacts" / run.id if run.files else None,
         is_killed=path.is_killed,
         stopped_s=path.stopped_s,
+        retry=verdict_on(run, entry, plan, last.attempt),
         missed=path.missed,
         reported=trail.reported,
         faults=tuple(fault for fault in (closing, trail.fault) if fault is not None),
     )
+
+
+def verdict_on(run: LocalRun, entry: HandlerEntry, plan: Plan, attempt: int) -> Verdict | None:
+    """Return what an agent would do next, were each earlier attempt one that failed by its own fault."""
+    if (error := run.outcome.error) is None or error.kind is ErrorKind.CANCELLED:  # asked to stop, here
+        return None
+    rules = effective_rules(
+        read_retry(plan.parameters.get("retry"))[0], read_retry(entry.options.get("retry"))[0], None
+    )
+    return decide(rules, error, faults_before=attempt - 1, run_id=run.id)
 
 
 async def fault_of_closing(runner: LocalRunner) -> CliError | None:

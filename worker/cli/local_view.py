@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from worker.cli.local_run import Ran
     from worker.cli.terminal import Output
     from worker.executor.executor import EventSink
+    from worker.executor.retries import Verdict
     from worker.usage.usage import Usage
 
 __all__ = ["copy_files", "document", "events_shown", "show"]
@@ -124,6 +125,8 @@ def ending(ran: Ran) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [("result", status_text(str(outcome.code)))]
     if outcome.error is not None:
         rows.append(("error", Text(outcome.error.text(), style="red")))
+    if ran.retry is not None:
+        rows.append(("an agent would", agent_would(ran.retry)))
     if ran.stopped_s is not None:
         rows.append(("stopped", f"{human.duration(ran.stopped_s)} after it was asked to"))
     if ran.resumed is not None:
@@ -131,6 +134,11 @@ def ending(ran: Ran) -> list[tuple[str, object]]:
     if outcome.error is not None and (outcome.checkpoint is not None or ran.is_killed):
         rows.append(("checkpoint", checkpoint_text(outcome.checkpoint)))
     return rows
+
+
+def agent_would(retry: Verdict) -> str:
+    """Say what an agent does after such an end."""
+    return f"{'try it again' if retry.is_again else 'leave it failed'}: {retry.reason}"
 
 
 def checkpoint_text(checkpoint: Any) -> str:
@@ -193,6 +201,7 @@ def document(ran: Ran, copied: list[Path]) -> dict[str, Any]:
         "resultCode": str(outcome.code),
         "value": outcome.value,
         "error": outcome.error.as_results() if outcome.error is not None else None,
+        "retry": ran.retry.as_results() if ran.retry is not None else None,
         "usage": outcome.usage.as_details(),
         "files": [file.as_results() for file in ran.run.files],
         "copied": [str(path) for path in copied],

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from worker.api.models import Run, Task, most_recent
 from worker.cli import human
+from worker.cli.attempts import next_attempt
 from worker.cli.figures import Bill, bill_of
 from worker.cli.view import status_text, table
 
@@ -107,5 +108,7 @@ def outcome_table(outcomes: Sequence[TaskOutcome]) -> Table:
 def last_column(one: TaskOutcome) -> Text:
     """Return what came out: the names of the files, or the error."""
     if one.error and not one.has_succeeded:
-        return Text(human.shorten(one.error, ERROR_CHARS), style="red")
+        said = next_attempt(one.run) if one.run is not None else None
+        shown = human.shorten(one.error, ERROR_CHARS)
+        return Text(f"{shown} ({said})" if said else shown, style="red")
     return Text(", ".join(str(file["name"]) for file in files_of(one.run)) or human.DASH)

@@ -14,7 +14,8 @@ from typing import Any, Final, NoReturn
 from worker.cli.exits import CliError, ExitCode
 
 __all__ = [
-    "TASKS_MAX", "combinations", "one_set", "parse_value", "read_param_file", "read_requires", "with_limits",
+    "TASKS_MAX", "combinations", "one_set", "parse_value", "read_param_file", "read_requires", "read_retries",
+    "with_limits", "with_retry",
 ]  # fmt: skip
 
 TASKS_MAX: Final = 100_000  # of one submit; more is rather a mistake in a range
@@ -160,3 +161,31 @@ def with_limits(parameters: dict[str, Any], typed: Mapping[str, float | None]) -
     if problems := read_limits(limits)[1]:
         raise CliError("; ".join(problems), "see: millhand submit --help", code=ExitCode.USAGE)
     return parameters if limits is before else {**parameters, "limits": limits}
+
+
+def read_retries(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return what was typed of `parameters.retry`; a name that is given several times is a list."""
+    typed: dict[str, Any] = {}
+    for name, text in pairs:
+        value = parse_value(text)
+        typed[name] = value if name not in typed else [*as_list(typed[name]), value]
+    return typed
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list itself, and anything else as the only one of a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def with_retry(parameters: dict[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters with what was typed of `retry`; it wins over what `retry` says already.
+
+    Raises: CliError where no agent could read it.
+    """
+    from worker.executor.task_retry import read_retry
+
+    before = parameters.get("retry")
+    retry = {**before, **typed} if typed and isinstance(before, dict) else typed or before
+    if problems := read_retry(retry)[1]:
+        raise CliError("; ".join(problems), "see: millhand submit --help", code=ExitCode.USAGE)
+    return parameters if retry is before else {**parameters, "retry": dict(retry or {})}

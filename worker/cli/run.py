@@ -116,11 +116,11 @@ def command(
     with --reload 0 unless a run was interrupted.
     """
     from worker.cli.local_run import Plan
-    from worker.cli.parameters import one_set, read_param_file, with_limits
+    from worker.cli.parameters import one_set, read_param_file, with_limits, with_retry
     from worker.executor.limits import Limits
 
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
-    parameters = with_limits(parameters, typed_limits(agent))
+    parameters = with_retry(with_limits(parameters, typed_limits(agent)), {})
     parameters = with_input(parameters, source, given)
     if agent["commands"]:
         os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])

@@ -104,12 +104,15 @@ def show(out: Output, run: Run) -> None:
         out.json(run.raw)
         return
     from worker.cli import human
+    from worker.cli.attempts import next_attempt
     from worker.cli.bill import usage_pairs
     from worker.cli.view import record, status_text
 
+    said = next_attempt(run)
+    following = [("next attempt", said)] if said is not None else []
     pairs: list[tuple[str, object]] = [
         ("task", run.task_id), ("job", run.job_id), ("status", status_text(str(run.status))),
-        ("result", status_text(run.result_code)), ("error", run.error),
+        ("result", status_text(run.result_code)), ("error", run.error), *following,
         ("progress", human.percent(run.progress)), ("created", human.instant(run.created_at)),
         ("started", human.instant(run.started_at)), ("stopped", human.instant(run.stopped_at)),
     ]  # fmt: skip

@@ -62,6 +62,8 @@ STORE_SETTING: Final = Setting(
 AGENT_SETTINGS: Final = (
     Setting(name="concurrency", type=click.IntRange(1, 1024), default=AGENT["concurrency"], metavar="N",
             help="Slots: how many tasks run at once."),
+    Setting(name="type_concurrency", kind="pairs", metavar="TYPE=N", default_text="as their handlers say",
+            help="How many tasks of single types run at once; it counts instead of what the handler says."),
     Setting(name="types", kind="words", metavar="TYPE,…", default_text="all that have a handler",
             help="Only tasks of these types."),
     Setting(name="handlers", kind="words", metavar="PATH,…",
@@ -154,8 +156,9 @@ AGENT_SETTINGS: Final = (
             help="Who decides a race for a task; auto finds it out once per server."),
     Setting(name="settle", type=DURATION, default=AGENT["settle_s"], metavar="TIME",
             help="How long the server's lists may lag behind its writes (elections)."),
-    Setting(name="max_attempts", type=click.IntRange(1), default=AGENT["max_attempts"], metavar="N",
-            help="Attempts at a task whose failures are worth another one."),
+    Setting(name="max_attempts", type=click.IntRange(1, 1000), metavar="N", default_text="100",
+            help="The most attempts at any task, interruptions not counted. How many it gets (3 by default),"
+            " and when, say the task or its handler."),
     Setting(name="job_interval", type=DURATION, default=AGENT["job_interval_s"], metavar="TIME",
             help="How old may be what is known of a job's wanted state (paused, cancelled)."),
     Setting(name="exit_when_idle", kind="flag", default=AGENT["exit_when_idle"],
@@ -292,5 +295,21 @@ def build_agent(given: Mapping[str, Any]) -> Callable[[ApiConfig], AgentConfig]:
     """Return the function that completes the agent's configuration by the API's."""
     fields = {field_name(name): value for name, value in given.items()}
     fields["state_dir"] = fields["state_dir"] or paths.agent_state_dir()
+    fields["type_concurrency"] = type_limits(fields["type_concurrency"])
     fields["hardening"] = fields["hardening"] or AGENT["hardening"]
     return lambda api: AgentConfig(api=api, **fields)
+
+
+def type_limits(given: Mapping[str, object]) -> dict[str, int]:
+    """Return how many runs of single types may go on at once.
+
+    Raises: CliError where that is no number from 1.
+    """
+    for type_, limit in given.items():
+        if not str(limit).isdecimal() or int(str(limit)) < 1:
+            raise CliError(
+                f"type_concurrency: {type_}={limit} is no number of runs",
+                "write a whole number from 1, as in render=2; --types leaves a type out",
+                code=ExitCode.CONFIGURATION,
+            )
+    return {type_: int(str(limit)) for type_, limit in given.items()}

@@ -38,6 +38,7 @@ class Order(Struct, frozen=True, kw_only=True):
     param_file: Path | None
     requires: tuple[tuple[str, str], ...]
     limits: dict[str, float | None]
+    retry: tuple[tuple[str, str], ...]
     title: str | None
     priority: int | None
     key: str | None
@@ -52,6 +53,7 @@ millhand submit mesh-convert *.glb -p format=stl -p format=ply  # a task per fil
 millhand submit render scene.blend -p frame=1..240              # a task per frame; 1..240..10: every tenth
 millhand submit sleep -p seconds=3 --requires cpus=2 --requires memory=4GiB --requires labels=zone=a
 millhand submit render scene.blend --timeout 2h --no-progress 10m --memory 16GiB
+millhand submit fetch --param-file urls.json --retry maxAttempts=8 --retry backoff=30s --retry retryOn=timeout
 millhand submit render --param-file shots.json                  # a list of objects: a task each
 millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # twice a day is once
 """,
@@ -80,6 +82,11 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
 @click.option(
     "--memory", type=MEMORY_LIMIT, metavar="SIZE", help="How much memory each task may have: 512M, 4GiB."
 )
+@click.option(
+    "--retry", multiple=True, type=PAIR, metavar="KEY=VALUE",
+    help="How each task is tried again when it failed: maxAttempts, backoff (TIME), factor, maxBackoff,"
+    " jitter, retryOn and noRetryOn (kinds of errors, exception classes).",
+)  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Title of the job.  [default: the type and the first file]")
 @click.option("--priority", type=int, metavar="N", help="Higher comes first; not every server knows it.")
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 0 if every task succeeded, else 1.")
@@ -155,7 +162,15 @@ def plan_of(order: Order, api_url: str) -> Plan:
     Raises: CliError where something that was typed makes no sense.
     """
     from worker.cli.inputs import place_inputs, place_relative
-    from worker.cli.parameters import check_count, combinations, read_param_file, read_requires, with_limits
+    from worker.cli.parameters import (
+        check_count,
+        combinations,
+        read_param_file,
+        read_requires,
+        read_retries,
+        with_limits,
+        with_retry,
+    )
     from worker.cli.submission import Plan
 
     if order.files and any(name == "input" for name, _ in order.pairs):
@@ -167,7 +182,8 @@ def plan_of(order: Order, api_url: str) -> Plan:
     check_count(len(sets) * max(len(order.files), 1))
     if requires := read_requires(order.requires):
         sets = [{**one, "requires": requires} for one in sets]
-    sets = [with_limits(one, order.limits) for one in sets]
+    retry = read_retries(order.retry)
+    sets = [with_retry(with_limits(one, order.limits), retry) for one in sets]
     varied = sorted({name for name in sets[0] if any(one.get(name) != sets[0].get(name) for one in sets)})
     inputs = place_inputs(order.files, api_url, order.store)
     named = [(Path(file).name, {"input": url}) for file, url in zip(order.files, inputs, strict=True)]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from worker.api.models import Job, Run, Task
 from worker.cli import human
+from worker.cli.attempts import next_attempt
 from worker.cli.figures import Bill, bill_of
 
 if TYPE_CHECKING:
@@ -91,16 +92,19 @@ def tasks_table(tasks: Iterable[Task], now: datetime | None = None) -> Table:
 
 
 def runs_table(runs: Iterable[Run]) -> Table:
-    """Return runs, one a row, with their bill; GPU time where some run had any."""
+    """Return runs, one a row, with their bill; GPU time, and what follows, where some run has it."""
     runs = list(runs)
+    next_ = {run.id: said for run in runs if (said := next_attempt(run)) is not None}
     has_gpus = any(bill_of(run)["gpuSeconds"] for run in runs)
     numbers = ("wall", "CPU", *(("GPU",) if has_gpus else ()), "peak RAM")
-    made = table("run", "status", "result", "started", *numbers, "error", numbers=numbers, whole=("run",))
+    last = ("error", *(("next attempt",) if next_ else ()))
+    made = table("run", "status", "result", "started", *numbers, *last, numbers=numbers, whole=("run",))
     for run in runs:
         bill = Bill(run)
         figures = (bill.wall, bill.cpu, *((bill.gpu,) if has_gpus else ()), bill.ram)
         made.add_row(
             run.id, status_text(str(run.status)), status_text(run.result_code), human.instant(run.started_at),
             *figures, Text(human.shorten(run.error or "", 60)),
+            *((Text(next_.get(run.id, human.DASH)),) if next_ else ()),
         )  # fmt: skip
     return made

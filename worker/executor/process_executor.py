@@ -33,6 +33,7 @@ from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.steering import Steering
 from worker.executor.task_limits import read_limits
+from worker.executor.task_retry import read_retry
 from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
 from worker.executor.workdir import Workdirs, is_removed
@@ -139,6 +140,7 @@ class ProcessExecutor:
         if entry is None:
             return failed(ErrorKind.INTERNAL, f"there is no handler for type {assignment.type!r} here")
         wished, problems = read_limits(assignment.parameters.get("limits"))
+        problems += read_retry(assignment.parameters.get("retry"))[1]
         if problems:
             return failed(ErrorKind.INVALID_PARAMETERS, "; ".join(problems))
         key = ChildKey(assignment.type, entry.target, assignment.gpus)

@@ -55,13 +55,17 @@ class Delivery:
         new_id: Callable[[], str],
         lag_s: float,
         kept_at: str,
+        on_deferred: Callable[[str, str, float], None] = lambda task_id, placeholder_id, after_s: None,
     ) -> None:
-        """`lag_s` is how long lists may lag; `kept_at` names the journal for a person who has to look."""
+        """`lag_s` is how long lists may lag; `kept_at` names the journal for a person who has to look.
+
+        `on_deferred` is told of each task that waits for its next run: its id, the placeholder's, seconds.
+        """
         self._lag_s = lag_s
         self._api = api
         self._journal = journal
         self._retrier = retrier
-        self._requeues = Requeues(api, retrier, lag_s=lag_s)
+        self._requeues = Requeues(api, retrier, lag_s=lag_s, on_deferred=on_deferred)
         self._new_id = new_id
         self._kept_at = kept_at
 

@@ -13,6 +13,7 @@ from worker.api.models import Identity
 from worker.api.wire import ResultCode, format_instant
 from worker.executor.executor import CheckpointEvent, Event, LogEvent, ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome, RunError
+from worker.executor.retries import Verdict
 from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
@@ -97,10 +98,12 @@ def terminal_report(
     stopped_at: datetime,
     progress: float,
     untold: Mapping[str, Any] | None = None,
+    *,
+    retry: Verdict | None = None,
 ) -> dict[str, Any]:
     """Return the body that stops a run: how it ended, what it brought, what it cost, and on what it ran.
 
-    `untold` is what the server was not told of the machine yet.
+    `untold` is what the server was not told of the machine yet, `retry` what follows a failure.
     """
     is_success = outcome.code is ResultCode.SUCCESS
     body: dict[str, Any] = {
@@ -108,7 +111,7 @@ def terminal_report(
         "stoppedAt": format_instant(max(stopped_at, identity.started_at)),
         "resultCode": str(outcome.code),
         "progress": 1 if is_success else round(progress, 6),
-        "results": results_of(outcome),
+        "results": results_of(outcome, retry),
     }
     if outcome.error is not None:
         body["error"] = outcome.error.text()
@@ -116,11 +119,13 @@ def terminal_report(
     return {**(untold or {}), **body}
 
 
-def results_of(outcome: Outcome) -> dict[str, Any]:
+def results_of(outcome: Outcome, retry: Verdict | None = None) -> dict[str, Any]:
     """Return `results`: the handler's own values, and beside them what we know of the run."""
     results: dict[str, Any] = dict(outcome.value)
     if outcome.error is not None:
         results["error"] = outcome.error.as_results()
+    if retry is not None:
+        results["retry"] = retry.as_results()
     if outcome.checkpoint is not None:
         results["checkpoint"] = outcome.checkpoint
     if outcome.log_tail:

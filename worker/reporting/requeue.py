@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import structlog
 
+from worker.api import wire
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError, Conflict, NotFound, Refused, Rejected, Unknown
 from worker.api.ids import requeue_run_id
@@ -26,9 +27,17 @@ log = structlog.get_logger()
 class Requeues:
     """Post the placeholders of requeues; whoever does it twice does it once."""
 
-    def __init__(self, api: JobsApi, retrier: Retrier, *, lag_s: float) -> None:
-        """`lag_s` is how long lists may lag."""
+    def __init__(
+        self,
+        api: JobsApi,
+        retrier: Retrier,
+        *,
+        lag_s: float,
+        on_deferred: Callable[[str, str, float], None] = lambda task_id, placeholder_id, after_s: None,
+    ) -> None:
+        """`lag_s` is how long lists may lag; `on_deferred` is told of tasks that wait for their next run."""
         self._api = api
+        self._on_deferred = on_deferred
         self._retrier = retrier
         self._lag_s = lag_s
 
@@ -51,14 +60,36 @@ class Requeues:
         if "elected" in entry.marks and await self._is_continued(entry):
             return
         body = {"id": id_, "taskId": entry.task_id, "jobId": entry.job_id, "reportProgress": True}
+        retry, after_s = wait_of(entry)
+        if after_s > 0:
+            body |= await self._tell_wait(entry, retry)
         try:
             await self._api.create_run(body)
+            if after_s > 0:
+                self._on_deferred(entry.task_id, id_, after_s)
         except Rejected as error:
             if await self._exists(id_):
                 return
             if isinstance(error, Conflict | NotFound) and not error.is_documented:
                 raise Unknown(str(error)) from error  # an ingress said it, not the API
             raise
+
+    async def _tell_wait(self, entry: Entry, retry: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the wait on the server before its task is pending; return what the placeholder says of it.
+
+        The reference lets a report have results, and a new run none; our server takes them in both.
+        """
+        if self._api.traits.claims_unique:
+            return {"results": {"retry": retry}}
+        results = (entry.terminal or {}).get("results")  # all of them: this may arrive once more, and late
+        body = {"startedAt": entry.started_at, "results": results}
+        try:
+            await self._api.update_run(entry.run_id, body)
+        except (Conflict, NotFound, Refused) as error:  # the report that stops it tells it once more
+            if isinstance(error, Conflict | NotFound) and not error.is_documented:
+                raise Unknown(str(error)) from error  # an ingress said it, not the API
+            log.warning("retry.wait_not_told", run_id=entry.run_id, error=str(error))
+        return {}
 
     async def _is_over(self, entry: Entry) -> bool:
         try:
@@ -97,6 +128,12 @@ class Requeues:
             if error.is_documented:
                 raise
             raise Unknown(str(error)) from error  # an ingress said it, not the API
+
+
+def wait_of(entry: Entry) -> tuple[Mapping[str, Any], float]:
+    """Return what an outcome says of the next attempt, and how long that waits."""
+    retry = wire.as_mapping(wire.as_mapping((entry.terminal or {}).get("results")).get("retry"))
+    return retry, wire.as_float(retry.get("afterS")) or 0.0
 
 
 async def runs_of(api: JobsApi, entry: Entry) -> list[Run]:

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal, TypeVar
 
+    from worker.sdk.retry_policy import RetryPolicy
+
     # Not Callable[Concatenate[Context, P], R]: that refuses `def echo(ctx: Context, **values: Any)`.
     F = TypeVar("F", bound=Callable[..., Any])
     Isolation = Literal["warm", "fresh"]
@@ -39,7 +41,7 @@ class SetupContext:
 class HandlerSpec:
     """What a handler is: its task type, its function and its options. Frozen."""
 
-    __slots__ = ("doc", "function", "setup", "teardown", "type", *OPTIONS)
+    __slots__ = ("concurrency", "doc", "function", "retry", "setup", "teardown", "type", *OPTIONS)
 
     def __init__(
         self,
@@ -52,12 +54,15 @@ class HandlerSpec:
         memory_bytes: int | None = None,
         isolation: Isolation = "warm",
         max_result_bytes: int = 256 * 1024,
+        concurrency: int | None = None,
+        retry: RetryPolicy | None = None,
         setup: Setup | None = None,
         teardown: Callable[[Any], Any] | None = None,
     ) -> None:
         """Set every value once; `handler` describes them."""
         values = (timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
         others = {"type": type, "function": function, "doc": doc, "setup": setup, "teardown": teardown}
+        others |= {"concurrency": concurrency, "retry": retry}
         for name, value in {**dict(zip(OPTIONS, values, strict=True)), **others}.items():
             object.__setattr__(self, name, value)
 
@@ -70,6 +75,8 @@ class HandlerSpec:
         memory_bytes: int | None
         isolation: Isolation
         max_result_bytes: int
+        concurrency: int | None
+        retry: RetryPolicy | None
         setup: Setup | None
         teardown: Callable[[Any], Any] | None
 
@@ -83,7 +90,8 @@ class HandlerSpec:
 
     def options(self) -> dict[str, Any]:
         """Return the options by name, JSON-able."""
-        return {name: getattr(self, name) for name in OPTIONS}
+        retry = None if self.retry is None else self.retry.options()
+        return {name: getattr(self, name) for name in (*OPTIONS, "concurrency")} | {"retry": retry}
 
 
 def handler(
@@ -94,6 +102,8 @@ def handler(
     memory_bytes: int | None = None,
     isolation: Isolation = "warm",
     max_result_bytes: int = 256 * 1024,
+    concurrency: int | None = None,
+    retry: RetryPolicy | None = None,
     setup: Setup | None = None,
     teardown: Callable[[Any], Any] | None = None,
 ) -> Callable[[F], F]:
@@ -110,6 +120,8 @@ def handler(
         memory_bytes: end the run as ``out_of_memory`` when its processes have more together.
         isolation: "warm" keeps the process for the next task of the type, "fresh" never does.
         max_result_bytes: how large the result may be as JSON; large ones belong into artifacts.
+        concurrency: how many runs of the type may go on at once in one agent; None: as many as it has slots.
+        retry: how often, when and after which errors a failed task is tried again; see `RetryPolicy`.
         setup: called once per process, before its first task, on the main thread; what it returns is
             `ctx.state` of every run there. It takes nothing, or a `SetupContext`; it may be async.
         teardown: called with that state when the process is let go, within ten seconds; not when
@@ -126,6 +138,7 @@ def handler(
     check_type(type)
     check_options(timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
     check_callables(setup, teardown)
+    check_again(concurrency, retry)
 
     def decorate(function: F) -> F:
         if not hasattr(function, "__name__"):
@@ -139,6 +152,8 @@ def handler(
             memory_bytes=memory_bytes,
             isolation=isolation,
             max_result_bytes=max_result_bytes,
+            concurrency=concurrency,
+            retry=retry,
             setup=setup,
             teardown=teardown,
         )
@@ -184,6 +199,15 @@ def check_callables(setup: object, teardown: object) -> None:
     for name, function in (("setup", setup), ("teardown", teardown)):
         if function is not None and not callable(function):
             raise TypeError(f"{name} is a function, not {function!r}; write {name}=load, without parentheses")
+
+
+def check_again(concurrency: object, retry: object) -> None:
+    """Raise ValueError or TypeError where `concurrency` or `retry` is none."""
+    is_count = isinstance(concurrency, int) and not isinstance(concurrency, bool) and concurrency >= 1
+    if concurrency is not None and not is_count:
+        raise ValueError(f"concurrency must be a whole number above 0, not {concurrency!r}")
+    if retry is not None and not hasattr(retry, "options"):
+        raise TypeError(f"retry is a RetryPolicy, not {retry!r}; write retry=RetryPolicy(max_attempts=5)")
 
 
 def clean_doc(doc: str | None) -> str:

@@ -21,6 +21,7 @@ __all__ = ["RESERVED", "Parameter", "Signature", "read_signature"]
 RESERVED = {  # read by the agent, never passed to a handler
     "requires": "what a task needs of a machine",
     "limits": "what time and memory a task may take",
+    "retry": "how a task is tried again",
 }
 MAX_SHOWN_CHARS = 60
 

@@ -13,7 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct
 
-from tests.simulation.bugs import claims, leases, outcomes, recovery
+from tests.simulation.bugs import claims, leases, outcomes, recovery, retries
 from tests.simulation.bugs.change import Change
 
 __all__ = ["BUGS", "Bug", "reintroduced"]
@@ -89,6 +89,17 @@ BUGS: Final = {
         "a cancelled task is made pending again", "job cancelled, kills", outcomes.requeues_the_cancelled
     ),
     "cancel": Bug("runs of a cancelled job go on", "job cancelled", outcomes.does_not_cancel),
+    "wait": Bug(
+        "a task that failed is tried again at once", "retries, kills and faults", retries.does_not_wait
+    ),
+    "wait before the requeue": Bug(
+        "a task is taken before its wait is known", "retries, kills and faults", retries.tells_the_wait_late
+    ),
+    "own clock": Bug(
+        "a server without time has a failed task wait for ever",
+        "retries, everything, server without time",
+        retries.waits_anew,
+    ),
     "recovery": Bug("what an agent left open is forgotten", KILLS, recovery.no_recovery),
     "recover one's own only": Bug(
         "a run is ended that is another's", KILLS, recovery.recovers_what_is_anothers

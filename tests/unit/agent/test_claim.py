@@ -14,6 +14,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error, task
 from tests.unit.reporting.memory import MemoryIO
 from worker.agent.claim import Claim, Claimer
+from worker.agent.deferrals import Deferrals
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
 from worker.agent.server_kind import ServerKind
@@ -98,7 +99,9 @@ def claimed(
         identities = Identities("pod/a", clock)
         ids = iter(f"random-{at}" for at in range(9))
         elections = Elections(runs, journal, identities, new_id=lambda: next(ids), settle_s=SETTLE_S)
-        claimer = Claimer(runs, journal, identities, elections, kind=kind, on_kind=desk.kinds.append)
+        claimer = Claimer(
+            runs, journal, identities, elections, Deferrals(clock), kind=kind, on_kind=desk.kinds.append
+        )
         asyncio.get_running_loop().call_later(10.0, while_claiming)
         try:
             async with asyncio.timeout(3600.0):
@@ -166,7 +169,15 @@ def test_a_claim_that_is_under_way_here_is_not_written_over_by_another_attempt()
         runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
         identities = Identities("pod/a", clock)
         elections = Elections(runs, journal, identities, new_id=lambda: "random", settle_s=SETTLE_S)
-        claimer = Claimer(runs, journal, identities, elections, kind=ServerKind.KEY, on_kind=lambda _: None)
+        claimer = Claimer(
+            runs,
+            journal,
+            identities,
+            elections,
+            Deferrals(clock),
+            kind=ServerKind.KEY,
+            on_kind=lambda _: None,
+        )
         stub.delay_s = 1.0
         first = asyncio.create_task(claimer.claim(task()))
         await asyncio.sleep(0.5)
@@ -191,7 +202,13 @@ def test_what_one_slot_finds_out_of_a_server_counts_for_claims_that_are_under_wa
         ids = iter(f"random-{at}" for at in range(9))
         elections = Elections(runs, journal, identities, new_id=lambda: next(ids), settle_s=SETTLE_S)
         claimer = Claimer(
-            runs, journal, identities, elections, kind=ServerKind.UNKNOWN, on_kind=lambda _: None
+            runs,
+            journal,
+            identities,
+            elections,
+            Deferrals(clock),
+            kind=ServerKind.UNKNOWN,
+            on_kind=lambda _: None,
         )
 
         async def claim(at: int) -> None:

@@ -16,6 +16,7 @@ from tests.unit.agent.stub_api import StubApi, run, task
 from tests.unit.reporting.memory import MemoryIO
 from worker.agent.claim import Claim
 from worker.agent.ending import Endings
+from worker.agent.policies import Policies
 from worker.agent.reporters import Held, until_lost
 from worker.agent.uploads import Uploads
 from worker.api.models import Identity
@@ -72,7 +73,7 @@ async def end(
     store = MortalStore(VirtualStore(Random(1)), alive)
     uploads = Uploads(store=store, spool=spool, journal=journal, random=Random(1))
     endings = Endings(
-        journal=journal, spool=spool, uploads=uploads, clock=clock, max_attempts=3,
+        journal=journal, spool=spool, uploads=uploads, clock=clock, policies=Policies({}, None),
         on_ended=desk.ended.append, on_held=desk.held.append,
     )  # fmt: skip
     started_at = parse_instant(AT)

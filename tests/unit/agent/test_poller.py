@@ -10,6 +10,7 @@ import httpx
 
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi
+from worker.agent.deferrals import Deferrals
 from worker.agent.poller import Poller
 from worker.api.models import Task
 
@@ -300,3 +301,41 @@ def test_a_claim_that_our_server_refuses_costs_no_wait() -> None:
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main()) < 1.0
+
+
+def test_a_task_that_waits_for_its_next_attempt_is_left_until_then_and_costs_next_to_nothing() -> None:
+    """However often the server lists it; others are tried, and it is handed out soon after its wait."""
+    stub = StubApi(
+        lambda _: (200, pending("failed") if len(stub.requests) > 1 else pending("failed", "other"))
+    )
+
+    async def main() -> tuple[str, str, float]:
+        deferrals = Deferrals(VirtualClock())
+        deferrals.note("failed", "placeholder", 1200.0)
+        one = poller(stub, deferrals=deferrals)
+        first, second = await one.next(2), await one.next(1)
+        return first.id, second.id, asyncio.get_running_loop().time()
+
+    first, second, at_s = run_virtual(main())
+    assert (first, second) == ("other", "failed")
+    assert 1200.0 <= at_s < 1201.0
+    assert len(stub.requests) < 100
+
+
+def test_an_agent_that_ends_when_idle_waits_for_its_own_next_attempts() -> None:
+    """Polls that bring nothing are no sign of idleness while a task is known to come back."""
+    stub = StubApi(lambda _: (200, {"tasks": []}))
+
+    async def main() -> list[int]:
+        deferrals = Deferrals(VirtualClock())
+        deferrals.note("failed", "placeholder", 60.0)
+        one, idle = poller(stub, deferrals=deferrals, poll_max_s=5.0), []
+        for until_s in (60.0, 120.0):
+            while asyncio.get_running_loop().time() < until_s:
+                await one.next_or_none(1)
+            idle.append(one.idle_polls)
+        return idle
+
+    before, after = run_virtual(main())
+    assert before == 0
+    assert after > 2
