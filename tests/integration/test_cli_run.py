@@ -123,6 +123,27 @@ def test_a_failure_is_told_with_its_kind_and_exit_code_1(cli: Cli, own_file: Pat
     assert "half way" not in ran.err
 
 
+def test_a_failure_says_what_an_agent_would_do(cli: Cli, tmp_path: Path) -> None:
+    """By the handler's policy and the task's; what cannot be read is refused before anything runs."""
+    own = tmp_path / "busy.py"
+    own.write_text(
+        "from worker import Context, RetryPolicy, handler\n"
+        "@handler('busy', retry=RetryPolicy(max_attempts=5, backoff_s=30, retry_on=(OSError,)))\n"
+        "def busy(ctx: Context) -> None:\n    raise ConnectionRefusedError('no')\n"
+    )
+    told = json.loads(cli("run", str(own)).out)
+    assert told["error"]["retryable"] is True
+    assert told["retry"] == {
+        "attempt": 1, "maxAttempts": 5, "afterS": 30.0, "reason": "attempt 1 of 5, next in 30 s",
+    }  # fmt: skip
+    ran = cli("run", str(own), "-p", 'retry={"noRetryOn": "OSError"}', "--no-json")
+    assert ran.code == 1
+    assert "leave it failed: not retried: OSError is in noRetryOn" in " ".join(ran.out.split())
+    ran = cli("run", str(own), "-p", 'retry={"tries": 2}')
+    assert (ran.code, ran.out) == (2, "")
+    assert "retry.tries is not known" in ran.err
+
+
 def test_a_limit_of_the_command_line_is_the_runs_own(
     cli: Cli, own_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from worker.api.wire import ErrorKind
 from worker.cli import paths
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.interruption import GRACE_S
+from worker.cli.judging import judged, verdict_on
 from worker.cli.last_runs import LastRun, LastRuns, NothingToResume, Resumed, read_checkpoint
 from worker.executor.executor import (
     CheckpointEvent,
@@ -28,11 +29,9 @@ from worker.executor.executor import (
 )
 from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
-from worker.executor.retries import Verdict, decide, effective_rules
-from worker.executor.task_retry import read_retry
 
 if TYPE_CHECKING:
-    from worker.executor.catalogue import HandlerEntry
+    from worker.executor.retries import Verdict
     from worker.usage.usage import Usage
 
 __all__ = ["Plan", "Ran", "run_here"]
@@ -208,7 +207,8 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
             closing = await fault_of_closing(runner)
     except OSError as exc:
         raise CliError(f"{exc}", STATE_TODO, code=ExitCode.CONFIGURATION) from exc
-    run = trail.close(run)
+    verdict = verdict_on(run, entry, plan.parameters, last.attempt)
+    run = judged(trail.close(run), verdict)
     return Ran(
         type=entry.type,
         run=run,
@@ -217,21 +217,11 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         folder=state_dir / "artifacts" / run.id if run.files else None,
         is_killed=path.is_killed,
         stopped_s=path.stopped_s,
-        retry=verdict_on(run, entry, plan, last.attempt),
+        retry=verdict,
         missed=path.missed,
         reported=trail.reported,
         faults=tuple(fault for fault in (closing, trail.fault) if fault is not None),
     )
-
-
-def verdict_on(run: LocalRun, entry: HandlerEntry, plan: Plan, attempt: int) -> Verdict | None:
-    """Return what an agent would do next, were each earlier attempt one that failed by its own fault."""
-    if (error := run.outcome.error) is None or error.kind is ErrorKind.CANCELLED:  # asked to stop, here
-        return None
-    rules = effective_rules(
-        read_retry(plan.parameters.get("retry"))[0], read_retry(entry.options.get("retry"))[0], None
-    )
-    return decide(rules, error, faults_before=attempt - 1, run_id=run.id)
 
 
 async def fault_of_closing(runner: LocalRunner) -> CliError | None:

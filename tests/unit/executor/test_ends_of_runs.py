@@ -54,7 +54,9 @@ def test_the_placement_request_is_not_passed_to_the_handler(tmp_path: Path) -> N
 def test_fail_is_final_and_shows_no_traceback(tmp_path: Path) -> None:
     """`raise Fail` is the author's word to people."""
     error = error_of(tmp_path, "fail")
-    assert error == RunError(kind=ErrorKind.HANDLER_ERROR, message="the scene has no camera")
+    assert error.types[:2] == ("worker.sdk.errors.Fail", "builtins.Exception")
+    message = "the scene has no camera"
+    assert error == RunError(kind=ErrorKind.HANDLER_ERROR, message=message, types=error.types)
 
 
 def test_retry_is_retryable_after_its_time(tmp_path: Path) -> None:
