@@ -139,7 +139,7 @@ def near_type(type_: str) -> str | None:
     from difflib import get_close_matches
     from importlib import metadata
 
-    from worker.executor.catalogue import GROUP
+    from worker.executor.installed import GROUP
 
     known = {point.name for point in metadata.entry_points(group=GROUP)}
     return None if type_ in known else next(iter(get_close_matches(type_, known, n=1)), None)

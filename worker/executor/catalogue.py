@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from worker.executor.describer import Describer
 from worker.executor.description import Described, Description
+from worker.executor.handler_entry import HandlerEntry, SourceProblem
+from worker.executor.installed import Installed, installed_handlers
+from worker.executor.loading import split_target
+from worker.executor.packages import cure_for
 
-__all__ = ["Catalogue", "HandlerEntry", "SourceProblem", "installed_handlers", "open_catalogue"]
-
-GROUP: Final = "millhand.handlers"  # of entry points: task type = module:function
-
-
-class HandlerEntry(Struct, frozen=True, kw_only=True):
-    """One handler of this machine."""
-
-    type: str
-    target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
-    source: str  # where it comes from, for people: a distribution, module or file
-    doc: str = ""
-    schema: dict[str, Any] | None = None  # JSON Schema of its parameters; None: not described (yet)
-    options: dict[str, Any] = field(default_factory=dict)
-    problem: str | None = None  # why it cannot run here: a dependency is missing, …
-    traceback: str | None = None  # of its author's code, with the problem
-
-    @property
-    def summary(self) -> str:
-        """The first line of its docstring."""
-        return self.doc.partition("\n")[0]
-
-
-class SourceProblem(Struct, frozen=True):
-    """A module, file or folder that offers nothing because something is wrong with it."""
-
-    source: str
-    message: str
-    traceback: str | None = None
+__all__ = ["Catalogue", "HandlerEntry", "SourceProblem", "open_catalogue"]
 
 
 class Catalogue(Struct, frozen=True, kw_only=True):
@@ -64,11 +38,13 @@ class Catalogue(Struct, frozen=True, kw_only=True):
     def with_entry(self, entry: HandlerEntry) -> Catalogue:
         """Return a catalogue with one more handler; an earlier one of its type gives way, with a warning."""
         before = self.entries.get(entry.type)
-        warnings = self.warnings
-        if before is not None:
-            text = f"type {entry.type!r}: {entry.target} replaces {before.target} ({before.source})"
-            warnings = (*warnings, text)
-        return replace(self, entries=self.entries | {entry.type: entry}, warnings=warnings)
+        text = before and f"type {entry.type!r}: {entry.target} replaces {before.target} ({before.source})"
+        warned = self.with_warning(text) if text else self
+        return replace(warned, entries=self.entries | {entry.type: entry})
+
+    def with_warning(self, text: str) -> Catalogue:
+        """Return a catalogue with one more warning."""
+        return replace(self, warnings=(*self.warnings, text))
 
     def with_problem(self, problem: SourceProblem) -> Catalogue:
         """Return a catalogue that knows of one more problem."""
@@ -88,38 +64,60 @@ async def open_catalogue(
 
     Never raises for a source that is broken: see `Catalogue.problems` and `HandlerEntry.problem`.
     """
-    entries = list(installed_handlers() if installed is None else installed)
-    catalogue = Catalogue()
+    found = installed_handlers() if installed is None else Installed(tuple(installed))
+    asked = [entry for entry in found.entries if entry.problem is None]
+    catalogue = Catalogue(
+        entries={entry.type: entry for entry in found.entries if entry.problem is not None},
+        problems=found.problems,
+    )
     sources: list[str] = []
     for item in handlers:
-        found, problem = expand(item)
-        sources += found
+        files, problem = expand(item)
+        sources += files
         if problem is not None:
             catalogue = catalogue.with_problem(problem)
-    answers = await describer.describe([*dict.fromkeys([*(entry.target for entry in entries), *sources])])
-    for entry in entries:
-        catalogue = catalogue.with_entry(with_description(entry, answers[entry.target]))
+    answers = await describer.describe([*dict.fromkeys([*(entry.target for entry in asked), *sources])])
+    for entry in asked:
+        catalogue = with_installed(catalogue, entry, answers[entry.target])
     for source in dict.fromkeys(sources):
         catalogue = with_source(catalogue, source, answers[source])
     return catalogue
 
 
-def installed_handlers() -> list[HandlerEntry]:
-    """Return the handlers that installed distributions declare as entry points, by metadata alone."""
-    found = {}
-    for point in metadata.entry_points(group=GROUP):
-        dist = point.dist
-        source = f"{dist.name} {dist.version}" if dist is not None else "an entry point"
-        found[point.name] = HandlerEntry(type=point.name, target=point.value, source=source)
-    return [found[name] for name in sorted(found)]
+def with_installed(catalogue: Catalogue, entry: HandlerEntry, answer: Description) -> Catalogue:
+    """Return a catalogue with an installed handler and what a child said of it."""
+    if answer.error is not None:
+        return catalogue.with_entry(
+            replace(entry, problem=with_cure(entry, answer), traceback=answer.traceback)
+        )
+    said = declared(entry, answer.handlers)
+    if said is None:
+        types = ", ".join(sorted(one.type for one in answer.handlers)) or "none"
+        problem = f"{entry.target} has no handler of type {entry.type!r}; its types: {types}"
+        return catalogue.with_entry(replace(entry, problem=problem))
+    if said.type != entry.type:
+        text = f"{entry.source} declares the type {entry.type!r} for {entry.target}, whose @handler says"
+        catalogue = catalogue.with_warning(f"{text} {said.type!r}; the declared one counts")
+    described = replace(
+        entry, doc=said.doc, schema=said.parameters, options=said.options, problem=said.problem
+    )
+    return catalogue.with_entry(described)
 
 
-def with_description(entry: HandlerEntry, answer: Description) -> HandlerEntry:
-    """Return an installed handler with what a child said of it."""
-    if answer.error is not None or not answer.handlers:
-        return replace(entry, problem=answer.error or "it has no handler", traceback=answer.traceback)
-    said = answer.handlers[0]
-    return replace(entry, doc=said.doc, schema=said.parameters, options=said.options, problem=said.problem)
+def with_cure(entry: HandlerEntry, answer: Description) -> str:
+    """Return why an installed handler cannot be had, and what to do; its author may say that already."""
+    error = answer.error or ""
+    if entry.distribution is None or "pip install" in error:
+        return error
+    cure = cure_for(entry.distribution, answer.missing)
+    return f"{error}; {cure}" if cure else error
+
+
+def declared(entry: HandlerEntry, said: Sequence[Described]) -> Described | None:
+    """Return what was said of an entry's handler: the one that it names, else the one of its type."""
+    if split_target(entry.target)[1] is not None:
+        return said[0] if said else None
+    return next((one for one in said if one.type == entry.type), None)
 
 
 def with_source(catalogue: Catalogue, source: str, answer: Description) -> Catalogue:

@@ -28,7 +28,7 @@ def describe(where: str, attribute: str | None) -> Description:
             return Description(handlers=(described(load_handler("", target), target),))
         specs = handlers_of(load_module(where))
     except LoadError as exc:
-        return Description(error=str(exc), traceback=exc.traceback)
+        return Description(error=str(exc), traceback=exc.traceback, missing=exc.missing)
     if not specs:
         return Description(error=f"{where} has no handler: no function decorated with @handler")
     return Description(handlers=tuple(described(spec, where) for spec in specs))

@@ -26,3 +26,4 @@ class Description(Struct, frozen=True, kw_only=True):
     handlers: tuple[Described, ...] = ()
     error: str | None = None
     traceback: str | None = None
+    missing: str | None = None  # the module at the top that was not found, where that is the error

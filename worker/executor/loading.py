@@ -28,10 +28,14 @@ OUR_FOLDERS: Final = tuple(str(Path(__file__).parent.parent / name) + "/" for na
 
 
 class LoadError(Exception):
-    """A handler could not be had from its target; `traceback` is its author's, if code of theirs ran."""
+    """A handler could not be had from its target.
 
-    def __init__(self, message: str, traceback: str | None = None) -> None:
+    `traceback` is its author's, if code of theirs ran; `missing` is the package that an import did not find.
+    """
+
+    def __init__(self, message: str, traceback: str | None = None, missing: str | None = None) -> None:
         super().__init__(sendable(message, MAX_MESSAGE_CHARS))
+        self.missing = missing
         self.traceback = None if traceback is None else sendable(traceback, 2 * MAX_TRACEBACK_CHARS)
 
 
@@ -80,7 +84,14 @@ def load_module(where: str) -> ModuleType:
         raise
     except BaseException as exc:  # a module may also call sys.exit
         message = f"{where} could not be imported: {type(exc).__name__}: {author_text(exc)}"
-        raise LoadError(message, author_traceback(exc)) from exc
+        raise LoadError(message, author_traceback(exc), missing_package(exc)) from exc
+
+
+def missing_package(exc: BaseException) -> str | None:
+    """Return the module at the top that an import did not find; None where it found it, or else failed."""
+    if not isinstance(exc, ModuleNotFoundError) or not exc.name:
+        return None
+    return sendable(exc.name.partition(".")[0], MAX_MESSAGE_CHARS)
 
 
 def load_file(path: Path) -> ModuleType:

@@ -9,10 +9,11 @@ import pytest
 from tests.unit.executor.bench import bench, is_running, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import describer as describer_module
-from worker.executor.catalogue import Catalogue, HandlerEntry, installed_handlers, open_catalogue
+from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.description import Description
 from worker.executor.executor import ProgressEvent
+from worker.executor.installed import installed_handlers
 from worker.executor.local import NoSuchHandler, run_local
 
 TWO = '''
@@ -174,7 +175,7 @@ def test_an_import_that_hangs_is_a_problem_of_its_source(tmp_path: Path) -> None
 
 def test_built_in_handlers_are_known_by_metadata() -> None:
     """Entry points name type and target; nothing is imported."""
-    entries = {entry.type: entry for entry in installed_handlers()}
+    entries = {entry.type: entry for entry in installed_handlers().entries}
     assert entries["noop"].target == "handlers.noop:noop"
     assert entries["noop"].source.startswith("millhand ")
 
