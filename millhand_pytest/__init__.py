@@ -97,9 +97,13 @@ def run_handler_in_child(tmp_path: Path) -> Iterator[RunHandlerInChild]:
     """Runs a handler in a real child process, as an agent does; it stays warm for the test's next runs.
 
     ``run_handler_in_child(render, {"size": 8}, kill_at="checkpoint")`` returns a `ChildRun`; every failure
-    is a part of it.
+    is a part of it. The test is skipped where no child can run, as on macOS.
     """
-    from worker.testing.child import ChildRunner  # noqa: PLC0415 - see the module's docstring
+    from worker.executor.linux import unfit_reason  # noqa: PLC0415 - see the module's docstring
+    from worker.testing.child import ChildRunner  # noqa: PLC0415
+
+    if reason := unfit_reason():
+        pytest.skip(reason)
 
     runners: dict[Any, ChildRunner] = {}
 

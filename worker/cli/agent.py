@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
+from worker.cli.needs_linux import require_linux
 from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, agent_settings, api_settings
 from worker.config import AgentConfig, ApiConfig
 
@@ -43,6 +44,7 @@ def command(
     from worker.cli.session import with_token
     from worker.cli.templates import read_or_fail
 
+    require_linux()
     guard_secrets(API_SETTINGS + AGENT_SETTINGS)
     config = with_hidden_config(agent(with_token(api)))
     read_or_fail(config.command_templates)

@@ -14,6 +14,7 @@ from worker.cli import human
 from worker.cli.checks import Check, fail, ok, warn
 from worker.cli.command import command as make_command
 from worker.cli.exits import ExitCode
+from worker.cli.needs_linux import INSTEAD
 from worker.cli.settings import agent_settings, api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
@@ -64,16 +65,22 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     from worker.cli.handlers import read_catalogue
     from worker.cli.session import with_token
     from worker.cli.templates import check_templates
+    from worker.executor.linux import unfit_reason
     from worker.machine.detect import clouds_of, detect_configured
 
     log.configure("error")
+    settled = [
+        check_config_file(ctx.meta.get("millhand.config"), ctx.default_map or {}),
+        check_variables(os.environ),
+        check_packages(),
+    ]
+    if reason := unfit_reason():
+        return [fail("system", reason, INSTEAD), *settled, check_token(with_token(config.api))]
     clouds = clouds_of(config, os.environ)
     facts = await detect_configured(config, os.environ, clouds)
     catalogue = await read_catalogue(config)
     checks = [
-        check_config_file(ctx.meta.get("millhand.config"), ctx.default_map or {}),
-        check_variables(os.environ),
-        check_packages(),
+        *settled,
         check_state_dir(config.state_dir),
         *check_disk(config),
         *check_isolation(config),

@@ -14,6 +14,7 @@ import click
 
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
+from worker.cli.needs_linux import require_linux
 from worker.cli.setting import with_settings
 from worker.cli.settings import AGENT_SETTINGS
 from worker.cli.terminal import Output, output_options
@@ -119,6 +120,7 @@ def command(
     from worker.cli.parameters import one_set, read_param_file, with_limits, with_retry
     from worker.executor.limits import Limits
 
+    require_linux()
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
     parameters = with_retry(with_limits(parameters, typed_limits(agent)), {})
     parameters = with_input(parameters, source, given)

@@ -15,6 +15,7 @@ import click
 from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
+from worker.cli.needs_linux import require_linux
 from worker.cli.setting import with_settings
 from worker.cli.settings import AGENT_SETTINGS, ALL_SETTINGS, LOG_SETTINGS
 from worker.cli.terminal import Output, text_output_options
@@ -74,6 +75,7 @@ def command(
     """
     from worker.cli.secrecy import guard_secrets
 
+    require_linux()
     guard_secrets(ALL_SETTINGS)
     check_extras(demo)
     slots = concurrency or max(2, min(4, os.cpu_count() or 2))

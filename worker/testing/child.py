@@ -26,6 +26,7 @@ from worker.executor.executor import (
 )
 from worker.executor.growth import private_bytes
 from worker.executor.limits import Limits
+from worker.executor.linux import unfit_reason
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
 from worker.executor.outcome import RunError
 from worker.redaction import Redactor
@@ -57,6 +58,7 @@ class ChildRun:
         progress: ratios and messages, at most ten a second and the last one.
         lines: what it logged and printed: ``log``, ``stdout`` or ``stderr``, and the line.
         artifacts: the files that it made, by name.
+        sha256: of each of them, by name, in hex.
         checkpoint: the last one, or None.
         usage: what it consumed.
         run_id: its own, which names the folder of its artifacts.
@@ -113,7 +115,12 @@ class ChildRunner:
             folder: an existing folder for runs and artifacts, as pytest's ``tmp_path``.
             timeout_s: the most that a run may take.
             redactor: takes secrets out of what runs tell.
+
+        Raises:
+            RuntimeError: this system cannot run handlers in child processes, as macOS cannot.
         """
+        if reason := unfit_reason():
+            raise RuntimeError(f"{reason}; worker.testing.call_handler runs them in this process")
         self._handler = handler
         self._folder = folder
         self._limits = Limits(timeout_s=timeout_s)

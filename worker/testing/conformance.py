@@ -62,6 +62,7 @@ def check_handler(
 
     Raises:
         TypeError: it is no handler, or no child could find it.
+        RuntimeError: this system cannot run handlers in child processes, as macOS cannot.
         ValueError: there are too few `runs`.
     """
     if runs < MIN_RUNS:
