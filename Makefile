@@ -9,7 +9,7 @@ WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real simulate soak chaos check format bench lock wheel clean
+.PHONY: help setup demo test test-real simulate soak chaos check format conformance bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -50,6 +50,9 @@ check: setup ## Format, lint, strict types, import direction, shell scripts, loc
 format: setup ## Put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+conformance: setup ## What the built-in handlers keep of a handler's promises, as a table; ARGS="sleep --json"
+	@$(BIN)/python -m tests.conformance $(ARGS)
 
 bench: setup ## Measure the main path; ARGS="--quick" or "--json"
 	@$(BIN)/python -m tests.bench $(ARGS)

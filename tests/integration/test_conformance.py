@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from handlers import models
-from handlers.command import command
-from handlers.mesh_convert import mesh_convert
-from handlers.noop import noop
-from handlers.sleep import sleep
-from worker.testing import check_handler
+from tests.conformance import ENVIRONMENT, HOW, built_in, main, matrix, report_of, type_of
+from worker.testing import Check, HandlerReport, Verdict
 
-MODEL = str(models.folder() / "gear.glb")
-HANDLERS: Mapping[str, tuple[Any, dict[str, Any]]] = {
-    "noop": (noop, {"parameters": {"value": [1, "two", None]}}),
-    "sleep": (sleep, {
-        "parameters": {"seconds": 0.01},
-        "long_parameters": {"seconds": 2, "steps": 100},
-        "ignore": ("seconds",),  # what it really took
-    }),
-    "command": (command, {
-        "parameters": {"program": "echo", "args": ["said"]},
-        "long_parameters": {"program": "sleep", "args": ["2"]},
-    }),
-    "command by template": (command, {
-        "parameters": {"template": "say", "values": {"word": "said"}},
-        "long_parameters": {"template": "wait"},
-    }),
-    "mesh-convert": (mesh_convert, {"parameters": {"input": MODEL, "format": "glb"}}),
-    "mesh-convert to fewer": (mesh_convert, {"parameters": {"input": MODEL, "format": "3mf", "ratio": 0.5}}),
-}  # fmt: skip
-TEMPLATES = """
-wait.argv = ["sleep", "2"]
-say.argv = ["sh", "-c", 'echo "$1" > said.txt', "say", "{word}"]
-say.outputs = ["said.txt"]
-say.parameters.word.type = "text"
-"""
-GRACE_S = 60.0  # a busy machine is no fault of a handler
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 
 
-@pytest.mark.parametrize("type_", HANDLERS)
-def test_a_built_in_handler_keeps_its_promises(
-    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("way", sorted(HOW))
+def test_a_built_in_handler_keeps_its_promises(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops when asked, survives SIGKILL, gives the same output again, keeps its memory over 100 runs.
 
     Where a run is over before it is stopped, nothing is shown, and nothing is wrong.
     """
-    monkeypatch.setenv("MILLHAND_COMMANDS", "echo,sleep")
-    (tmp_path / "commands.toml").write_text(TEMPLATES)
-    monkeypatch.setenv("MILLHAND_COMMAND_TEMPLATES", str(tmp_path / "commands.toml"))
-    function, how = HANDLERS[type_]
-    report = check_handler(function, grace_s=GRACE_S, **how)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    report = report_of(way)
     report.assert_ok()
     assert {"runs", "repeats its output", "keeps its memory"} <= {
         one.name for one in report.checks if one.verdict == "ok"
     }
+
+
+def test_every_built_in_handler_is_checked_and_stands_on_the_page() -> None:
+    """One that is added without parameters here, or without `make conformance`, is missed."""
+    assert {type_of(way) for way in HOW} == built_in().keys()
+    page = PAGE.read_text(encoding="utf-8")
+    assert [way for way in HOW if f"| `{way}` |" not in page] == []
+    assert "FAILED |" not in page
+
+
+def test_the_table_has_a_row_a_handler_and_a_column_a_promise() -> None:
+    """What was not looked at, because the handler did not even run, is a dash."""
+    reports = [
+        HandlerReport("good", (Check("runs", Verdict.OK, ""), Check("stops", Verdict.NOT_SHOWN, ""))),
+        HandlerReport("bad", (Check("runs", Verdict.FAILED, "it raised"),)),
+    ]
+    assert matrix(reports).splitlines() == [
+        "| handler | runs | stops |",
+        "| --- | --- | --- |",
+        "| `good` | ok | not shown |",
+        "| `bad` | FAILED | – |",
+    ]
+
+
+def test_a_handler_without_parameters_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name is told, before anything runs."""
+    with pytest.raises(SystemExit):
+        main(["no-such-type"])
+    assert "no-such-type" in capsys.readouterr().err
