@@ -9,7 +9,7 @@ WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real simulate soak chaos check format conformance bench lock wheel clean
+.PHONY: help setup demo test test-real simulate soak chaos check format reference conformance bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -39,17 +39,21 @@ soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); A
 chaos: setup ## Kill and cut agents, children, minder and server, for SECONDS (120); ARGS="--cell …"
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(ARGS)
 
-check: setup ## Format, lint, strict types, import direction, shell scripts, locks
+check: setup ## Format, lint, strict types, import direction, shell scripts, locks, reference
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh .ci/run
 	@$(BIN)/python scripts/check_lock.py
+	@$(BIN)/python -m scripts.reference --check
 
 format: setup ## Put the code into its form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+reference: setup ## Write the pages that are made from the code: docs/reference, docs/settings.md
+	@$(BIN)/python -m scripts.reference
 
 conformance: setup ## What the built-in handlers keep of a handler's promises, as a table; ARGS="sleep --json"
 	@$(BIN)/python -m tests.conformance $(ARGS)

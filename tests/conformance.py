@@ -6,7 +6,6 @@ The handlers are those that the project declares as entry points; one without pa
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
@@ -14,6 +13,8 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import structs
 
 from handlers import models
 from worker.testing import HandlerReport, Verdict, check_handler
@@ -67,7 +68,7 @@ def report_of(way: str) -> HandlerReport:
         KeyError: it has no parameters here.
     """
     report = check_handler(type_of(way), grace_s=GRACE_S, **HOW[way])
-    return dataclasses.replace(report, type=way)
+    return structs.replace(report, type=way)
 
 
 def matrix(reports: Sequence[HandlerReport]) -> str:

@@ -22,9 +22,14 @@ __all__ = ["Called", "call_handler", "new_runner"]
 
 @dataclass(frozen=True)
 class Called:
-    """What a handler returned and told."""
+    """What a handler returned and told.
 
-    value: dict[str, Any]  # as it stands in the run's results
+    Attributes:
+        value: what it returned, as it stands in the run's results.
+        told: everything that it told its context.
+    """
+
+    value: dict[str, Any]
     told: Told
 
 

@@ -143,7 +143,13 @@ class Context:
                 self._sink.progress(*self._unsent.pop())
 
     def log(self, message: object, level: str = "info", **fields: Any) -> None:
-        """Write one line to the run's log, with a level (debug, info, warning, error) and fields."""
+        """Write one line to the run's log.
+
+        Args:
+            message: the line, made text by `str`.
+            level: debug, info, warning or error; another one counts as info.
+            **fields: values that belong to it, JSON-able.
+        """
         self._sink.log(str(message), level if level in LEVELS else "info", fields)
 
     def artifact(
@@ -247,12 +253,23 @@ class Context:
         return None if at is None else max(0.0, at - self._mono())
 
     def check(self) -> None:
-        """Raise `Cancelled` if the run is asked to stop; call it in long loops."""
+        """Raise `Cancelled` if the run is asked to stop; call it in long loops.
+
+        Raises:
+            Cancelled: it is; the message says why.
+        """
         if self._stop.kind is not None:
             raise Cancelled(f"{self._stop.kind}: {self._stop.message}")
 
     def checkpoint(self, value: Any) -> None:
-        """Save a JSON-able token of at most 256 KiB from which a later attempt goes on (`resume`)."""
+        """Save a token from which a later attempt of the task goes on (`resume`); the last one counts.
+
+        Secrets are taken out of it. The run's folder is not kept: what the next attempt needs is in the
+        token, or where the token says. See docs/long-jobs.md for when it reaches the server.
+
+        Args:
+            value: anything that JSON can say, at most 256 KiB.
+        """
         self._sink.checkpoint(value)
 
 

@@ -16,7 +16,10 @@ __all__ = ["Cancelled", "Fail", "InvalidParameters", "Retry"]
 
 
 class Fail(Exception):  # noqa: N818 - a verb, as authors read it: raise Fail
-    """End the run as failed for good; the message is shown to people, without a traceback."""
+    """End the run as failed for good: ``raise Fail("scene.blend has no camera; add one")``.
+
+    The message is shown to people, without a traceback: say what is wrong, with what, and what to do.
+    """
 
 
 class InvalidParameters(Fail):
@@ -29,7 +32,15 @@ class InvalidParameters(Fail):
 
 
 class Retry(Exception):  # noqa: N818 - a verb
-    """End the run as failed for now; it may be tried again, not before `after_s` seconds."""
+    """End the run as failed for now; it may be tried again, not before `after_s` seconds.
+
+    Args:
+        message: why, for people.
+        after_s: how many seconds to wait before the next attempt, from 0.
+
+    Raises:
+        ValueError: `after_s` is negative or no number.
+    """
 
     def __init__(self, message: str = "", after_s: float | None = None) -> None:
         """Take a message for people, and the seconds to wait before the next attempt."""
@@ -40,4 +51,8 @@ class Retry(Exception):  # noqa: N818 - a verb
 
 
 class Cancelled(BaseException):
-    """The run was asked to stop. Clean up, and let it pass."""
+    """The run was asked to stop. Clean up, and let it pass.
+
+    Raised by `Context.check` and while `Context.input` downloads. It is no `Exception`, so that
+    ``except Exception`` around a step does not hold it up.
+    """

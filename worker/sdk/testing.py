@@ -26,12 +26,21 @@ __all__ = ["FakeClock", "Told", "ToldContext", "make_context"]
 
 @dataclass
 class Told:
-    """Everything that a handler told its context, in order."""
+    """Everything that a handler told its context, in order.
+
+    Attributes:
+        progress: ratio and message of each, also of those that come too fast for the wire.
+        logs: level, message and fields of each line.
+        artifacts: the path of each file that was handed over, by its name in the run's results.
+        content_types: the media type that was given with each, by the same names; None where none was.
+        checkpoints: each token that was saved.
+        secrets: each text that must not be shown, parameters annotated `Secret` first.
+    """
 
     progress: list[tuple[float, str | None]] = field(default_factory=list)
-    logs: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)  # level, message, fields
-    artifacts: dict[str, Path] = field(default_factory=dict)  # by name
-    content_types: dict[str, str | None] = field(default_factory=dict)  # by name
+    logs: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    artifacts: dict[str, Path] = field(default_factory=dict)
+    content_types: dict[str, str | None] = field(default_factory=dict)
     checkpoints: list[Any] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
 
@@ -65,7 +74,13 @@ class KeepingSink:
 
 
 class ToldContext(Context):
-    """A context with `told`, and with `ask_to_stop` for tests of cancellation."""
+    """A context that keeps what it is told, and can be asked to stop. Made by `make_context`.
+
+    It is a `Context` in everything else.
+
+    Attributes:
+        told: everything so far.
+    """
 
     def __init__(
         self, sink: KeepingSink, stop: StopSignal, stop_at: float | None = None, **values: Any

@@ -11,7 +11,7 @@ __all__ = ["Check", "HandlerReport", "Verdict"]
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """How a check ended: ``ok``, ``FAILED``, or ``not shown`` where nothing speaks for it or against it."""
 
     OK = "ok"
     FAILED = "FAILED"
@@ -19,7 +19,13 @@ class Verdict(StrEnum):
 
 
 class Check(Struct, frozen=True):
-    """One promise, and what was seen of it."""
+    """One promise, and what was seen of it.
+
+    Attributes:
+        name: of the promise, as ``stops when asked``.
+        verdict: whether it is kept.
+        details: what was seen, for people; several lines where several things are wrong.
+    """
 
     name: str
     verdict: Verdict
@@ -27,7 +33,13 @@ class Check(Struct, frozen=True):
 
 
 class HandlerReport(Struct, frozen=True):
-    """How a handler behaves. Its text is the report; a failed one is an error of a test by `assert_ok`."""
+    """How a handler behaves. Its text is the report; a failed one is an error of a test by `assert_ok`.
+
+    Attributes:
+        type: the task type of the handler.
+        checks: one a promise, in the order in which they were looked at. Where it did not even run, only
+            that and its secrets were.
+    """
 
     type: str
     checks: tuple[Check, ...]

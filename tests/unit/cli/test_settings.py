@@ -11,8 +11,8 @@ import click
 import pytest
 from msgspec import structs
 
+from scripts.reference.settings import OTHERS, PANELS, page
 from tests.unit.cli.conftest import Cli
-from tests.unit.cli.settings_page import page
 from worker.cli.command import command
 from worker.cli.config_file import read_config
 from worker.cli.exits import CliError, ExitCode
@@ -206,9 +206,27 @@ def test_help_names_variable_and_default_of_each_setting(cli: Cli) -> None:
 
 
 def test_the_page_of_settings_is_up_to_date() -> None:
-    """It is written from the settings: python -m tests.unit.cli.settings_page > docs/settings.md."""
+    """It is written from the settings: make reference."""
     root = Path(__file__).parents[3]
     assert (root / "docs" / "settings.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_page_of_settings_leaves_nothing_out() -> None:
+    """Every setting has its row, and so has every other variable that the code reads or hands on.
+
+    `MILLHAND_PARENT_PID` and `MILLHAND_TREE` are between our own processes; nobody sets them.
+    """
+    shown = [setting for _, settings in PANELS for setting in settings]
+    assert {setting.variable for setting in shown} == {setting.variable for setting in ALL_SETTINGS}
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for package in ("worker", "handlers", "server", "millhand_pytest")
+        for path in (Path(__file__).parents[3] / package).rglob("*.py")
+    )
+    read = set(re.findall(r"\bMILLHAND_[A-Z_]+[A-Z]\b", code))
+    assert {"MILLHAND_CONFIG", "MILLHAND_UP_PORT", "MILLHAND_API_URL"} <= read
+    own = {"MILLHAND_PARENT_PID", "MILLHAND_TREE"}
+    assert read <= {setting.variable for setting in shown} | OTHERS.keys() | own
 
 
 def test_the_readme_names_existing_settings_and_every_exit_code() -> None:

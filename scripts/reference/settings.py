@@ -1,17 +1,15 @@
-"""The page docs/settings.md, from the settings themselves.
-
-Written by: python -m tests.unit.cli.settings_page > docs/settings.md
-"""
+"""The page docs/settings.md, from the settings themselves."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 
 from worker.cli.exits import ExitCode
 from worker.cli.setting import Setting
 from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, LOG_SETTINGS, SERVER_SETTINGS
+from worker.machine.kubernetes import POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY
 
-__all__ = ["page"]
+__all__ = ["OTHERS", "PANELS", "page"]
 
 HEAD = """\
 # Settings
@@ -45,6 +43,17 @@ PANELS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("Logs", LOG_SETTINGS),
 )
 
+# Variables that are no settings: they have neither flag nor key.
+OTHERS: Mapping[str, str] = {
+    "MILLHAND_CONFIG": "The configuration file, where `--config` names none.",
+    "MILLHAND_DEBUG": "With any value, a fault of millhand itself is told with its traceback.",
+    "MILLHAND_UP_PORT": "Port of the server of `millhand up`.",
+    POD_UID: "UID of the pod, in Kubernetes; see [Facts](facts.md).",
+    REQUEST_CPU: "The pod's request of CPUs.",
+    REQUEST_CPU_MILLICORES: "The same, in thousandths.",
+    REQUEST_MEMORY: "The pod's request of memory.",
+}
+
 
 def page() -> str:
     """Return the whole page."""
@@ -52,6 +61,8 @@ def page() -> str:
     for title, settings in PANELS:
         parts.append(f"\n## {title}\n\n| setting | default | |\n|---|---|---|\n")
         parts += [row(setting) for setting in settings]
+    parts.append("\n## Other variables\n\n| variable | |\n|---|---|\n")
+    parts += [f"| `{name}` | {meaning} |\n" for name, meaning in OTHERS.items()]
     parts.append("\n## Exit codes\n\n| code | meaning |\n|---|---|\n")
     parts += [f"| {code.value} | {code.meaning} |\n" for code in ExitCode]
     return "".join(parts)
@@ -62,7 +73,3 @@ def row(setting: Setting) -> str:
     shown = setting.shown_default
     default = shown if isinstance(shown, str) else f"`{setting.default}`" if shown else "–"
     return f"| `{setting.variable}`<br>`{setting.flag}` | {default.replace('<', '&lt;')} | {setting.help} |\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
