@@ -1,49 +1,54 @@
-"""The pages that teach: whoever follows them step by step sees what they say."""
+"""The pages that teach: whoever follows them step by step sees what they say.
+
+Those that begin with an installation are followed from a plain shell: the machine's own Python, an empty
+home, and pip, which takes millhand from the tree and the libraries from wheels of the locked ones.
+"""
 
 from __future__ import annotations
 
 import os
-import socket
 import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.integration.page import Block, Terminal, blocks, missing
+from tests.integration.ports import free_port
+from tests.wheels import pip_settings
 
 HOME = Path(__file__).resolve().parents[2]
-PAGES = ("docs/first-handler.md", "docs/testing-handlers.md", "docs/gpu-handler.md")
+FROM_NOTHING = ("docs/first-handler.md", "docs/packaging-handlers.md")
+INSTALLED_PAGES = ("docs/testing-handlers.md", "docs/long-jobs.md", "docs/gpu-handler.md")
 INSTALLED = HOME / ".venv" / ".project"
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Reader:
     """Somebody who follows a page, in a home of their own, at terminals."""
 
-    def __init__(self, home: Path) -> None:
-        """Sit down; port and cloud are those of a test, and nothing else is."""
+    def __init__(self, home: Path, programs: str, settings: Mapping[str, str] | None = None) -> None:
+        """Sit down, with a folder of programs; port and cloud are those of a test, and nothing else is."""
         kept = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in (settings or os.environ).items()
             if not name.startswith(("MILLHAND_", "XDG_", "PYTEST_", "VIRTUAL_ENV", "PYTHON"))
         }
+        kept["PATH"] = os.pathsep.join(
+            folder for folder in kept["PATH"].split(os.pathsep) if not folder.startswith(sys.prefix)
+        )
         port = free_port()
         self.environment = {
             **kept, "HOME": str(home), "TMPDIR": str(home),
             "COLUMNS": "120", "NO_COLOR": "1", "TERM": "xterm",
-            "PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "MILLHAND_CLOUD": "none",
+            "PATH": f"{programs}:{kept['PATH']}", "MILLHAND_CLOUD": "none",
             "MILLHAND_UP_PORT": str(port), "MILLHAND_API_URL": f"http://127.0.0.1:{port}",
         }  # fmt: skip
         self.folder = HOME
         self.terminal = Terminal(self.environment, HOME)
         self.others: list[Terminal] = []
+        self.activation = ""
         self.printed = ""
 
     def follow(self, block: Block) -> None:
@@ -54,7 +59,7 @@ class Reader:
                 (self.folder / name).write_text(block.text)
             case "sh" if block.how == "background":
                 self.others.append(Terminal(self.environment, self.folder))
-                self.others[-1].type(f"exec {block.text}")
+                self.others[-1].type(f"{self.activation}\nexec {block.text}")
             case "sh":
                 self.type(block)
             case "text" if self.printed == "" and self.others:
@@ -69,7 +74,9 @@ class Reader:
             self.printed = ""
 
     def type(self, block: Block) -> None:
-        """Type commands, as they stand."""
+        """Type commands, as they stand; terminals that are opened later begin as this one now is."""
+        activations = [line for line in block.text.splitlines() if line.endswith("/bin/activate")]
+        self.activation = activations[-1] if activations else self.activation
         wanted = int(block.how.removeprefix("exit=") or 0)
         code, self.printed, folder = self.terminal.run(block.text)
         assert code == wanted, f"exit code {code} of:\n{block.text}\n{self.printed}"
@@ -81,19 +88,28 @@ class Reader:
             terminal.close()
 
 
-@pytest.mark.skipif(
-    not INSTALLED.exists(), reason="the page begins with `make setup`, which would install anew"
-)
-@pytest.mark.parametrize("page", PAGES)
-def test_who_follows_a_page_sees_what_it_says(page: str, tmp_path: Path) -> None:
-    """Every file is saved and every command typed, literally and in order."""
-    reader = Reader(tmp_path)
+def follow(page: str, reader: Reader) -> None:
+    """Do everything that a page says."""
     try:
         for block in blocks((HOME / page).read_text(encoding="utf-8")):
             reader.follow(block)
         assert not reader.others, "something goes on at the page's end"
     finally:
         reader.leave()
+
+
+@pytest.mark.parametrize("page", INSTALLED_PAGES)
+def test_who_follows_a_page_sees_what_it_says(page: str, tmp_path: Path) -> None:
+    """Every file is saved and every command typed, literally and in order."""
+    follow(page, Reader(tmp_path, str(Path(sys.executable).parent)))
+
+
+@pytest.mark.skipif(find_spec("ensurepip") is None, reason="python3 -m venv needs ensurepip (python3-venv)")
+@pytest.mark.parametrize("page", FROM_NOTHING)
+def test_who_begins_with_nothing_sees_what_a_page_says(page: str, tmp_path: Path, shelf: Path) -> None:
+    """From the installation on, in an environment that the page itself makes; nothing of this one is seen."""
+    with TemporaryDirectory(prefix="millhand-reader-", dir=tmp_path) as home:
+        follow(page, Reader(Path(home), f"{sys.base_prefix}/bin", pip_settings(shelf)))
 
 
 def test_a_page_is_read_as_a_person_reads_it() -> None:

@@ -1,0 +1,1 @@
+"""Statistics of tables, as a handler of millhand."""
