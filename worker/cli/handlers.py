@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import structs
@@ -24,9 +21,7 @@ if TYPE_CHECKING:
     from handlers.programs.templates import Template
     from worker.executor.catalogue import Catalogue, HandlerEntry
 
-__all__ = ["command", "read_catalogue", "split_doc"]
-
-ARGUMENT: Final = re.compile(r"\s{1,4}(\w+)(?: \([^)]*\))?: *(.*)")  # a parameter of a Google docstring
+__all__ = ["command", "read_catalogue"]
 
 
 @make_command(
@@ -111,7 +106,9 @@ def show_one(out: Output, entry: HandlerEntry, templates: dict[str, Template]) -
         return
     from rich.text import Text
 
+    from worker.cli.schema_view import rows_of
     from worker.cli.view import record, status_text, table
+    from worker.sdk.docstring import split_doc
 
     options = [f"{name}={value}" for name, value in entry.options.items() if value is not None]
     record(out, entry.type, [
@@ -119,52 +116,14 @@ def show_one(out: Output, entry: HandlerEntry, templates: dict[str, Template]) -
         *([("problem", Text(entry.problem, style="red"))] if entry.problem else []),
         ("from", entry.source), ("function", entry.target), ("options", ", ".join(options)),
     ])  # fmt: skip
-    about, meanings = split_doc(entry.doc or "")
+    about, _ = split_doc(entry.doc or "")
     if about:
         click.echo(f"\n{about}\n")
     if entry.schema is not None:
-        made = table("parameter", "type", "default", "what it is")
-        for name, kind, default in parameters_of(entry.schema):
-            made.add_row(Text(name), Text(kind), Text(default), Text(meanings.get(name, "")))
+        made = table("parameter", "type", "default", "what it is", whole=["parameter"])
+        for row in rows_of(entry.schema):
+            made.add_row(*map(Text, row))
         out.table(made)
     show_templates(out, templates)
     if entry.traceback:
         out.say(entry.traceback)
-
-
-def split_doc(doc: str) -> tuple[str, dict[str, str]]:
-    """Return a docstring without its `Args:` section, and what that says of each parameter."""
-    before, found, after = doc.partition("Args:\n")
-    if not found:
-        return doc.strip(), {}
-    section = list(takewhile(lambda line: not line or line[0].isspace(), after.splitlines()))
-    rest = "\n".join(after.splitlines()[len(section) :])
-    meanings: dict[str, str] = {}
-    name = ""
-    for line in section:
-        if match := ARGUMENT.match(line):
-            name = match[1]
-            meanings[name] = match[2]
-        elif name and line.strip():
-            meanings[name] += f" {line.strip()}"
-    return f"{before.strip()}\n\n{rest.strip()}".strip(), meanings
-
-
-def parameters_of(schema: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return name, type and default of each parameter, as its JSON Schema says them."""
-    required = set(schema.get("required", ()))
-    return [
-        (name, kind_of(one), "required" if name in required else json.dumps(one.get("default")))
-        for name, one in schema.get("properties", {}).items()
-    ]
-
-
-def kind_of(one: dict[str, Any]) -> str:
-    """Say in words what values a parameter takes."""
-    if "enum" in one:
-        return " | ".join(json.dumps(value) for value in one["enum"])
-    if "anyOf" in one:
-        return " or ".join(kind_of(part) for part in one["anyOf"])
-    if one.get("type") == "array" and isinstance(one.get("items"), dict):
-        return f"list of {kind_of(one['items'])}"
-    return str(one.get("type", "any"))

@@ -18,6 +18,7 @@ import msgspec
 from worker.executor.description import Description
 from worker.executor.environment import child_environment
 from worker.executor.loading import split_target
+from worker.executor.sources import has_changed
 from worker.executor.sweep import end_marked
 from worker.minder import confined
 
@@ -75,7 +76,7 @@ class Describer:
     async def _one(self, target: str, known: dict[str, Remembered], turn: asyncio.Semaphore) -> Description:
         stamp = stamp_of(target, self._python)
         old = known.get(target)
-        if stamp is not None and old is not None and old.stamp == stamp:
+        if old is not None and old.stamp == stamp and not has_changed(old.description.sources):
             return old.description
         async with turn:
             description = await asyncio.to_thread(self._ask, target)

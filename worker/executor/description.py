@@ -24,6 +24,7 @@ class Description(Struct, frozen=True, kw_only=True):
     """The handlers of one module or file, or why they cannot be had."""
 
     handlers: tuple[Described, ...] = ()
+    sources: dict[str, int] = field(default_factory=dict)  # its files: when each was changed (mtime, ns)
     error: str | None = None
     traceback: str | None = None
     missing: str | None = None  # the module at the top that was not found, where that is the error

@@ -6,22 +6,39 @@ Imported when an author uses `Secret`, and by the child that runs or describes a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeGuard
 
 import msgspec
 from msgspec import inspect
+
+from worker.sdk.models import is_model, model_has_secret, model_secrets
 
 __all__ = ["Secret", "has_secret", "secrets_in"]
 
 PASSWORD: Final = "password"  # noqa: S105 - a format of JSON Schema and OpenAPI
 
+MARKS: Final = {"format": PASSWORD, "writeOnly": True}
+
+
+class PydanticMark:
+    """Has a field `Secret` of a pydantic model described as one; `msgspec.Meta` says nothing to pydantic."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Return the schema of the text with the marks."""
+        schema: dict[str, Any] = handler(core_schema)
+        return schema | MARKS
+
+
 # A `str` to the handler and to type checkers.
-Secret = Annotated[str, msgspec.Meta(extra_json_schema={"format": PASSWORD, "writeOnly": True})]
+Secret = Annotated[str, msgspec.Meta(extra_json_schema=MARKS), PydanticMark()]
 
 
 def has_secret(of: Any) -> bool:
     """Tell whether a type is a secret, or one may be inside."""
-    return any(is_secret(part) for part in parts_of(inspect.type_info(of), set()))
+    return any(
+        is_secret(part) or (is_model_type(part) and model_has_secret(part.cls))
+        for part in parts_of(inspect.type_info(of), set())
+    )
 
 
 def secrets_in(value: Any, of: Any) -> Iterator[str]:
@@ -32,6 +49,11 @@ def secrets_in(value: Any, of: Any) -> Iterator[str]:
 def is_secret(of: inspect.Type) -> bool:
     """Tell whether a type is marked as secret."""
     return isinstance(of, inspect.Metadata) and (of.extra_json_schema or {}).get("format") == PASSWORD
+
+
+def is_model_type(of: inspect.Type) -> TypeGuard[inspect.CustomType]:
+    """Tell whether a type is a model of pydantic."""
+    return isinstance(of, inspect.CustomType) and is_model(of.cls)
 
 
 def parts_of(of: inspect.Type, seen: set[Any]) -> Iterator[inspect.Type]:
@@ -66,6 +88,10 @@ def secret_texts(value: Any, of: inspect.Type) -> Iterator[str]:
     """Yield the secrets in a JSON value of a type."""
     if is_secret(of):
         yield from texts_in(value)
+        return
+    if is_model_type(of):
+        for part in model_secrets(of.cls, value):
+            yield from texts_in(part)
         return
     match of:
         case inspect.StructType() | inspect.DataclassType() | inspect.TypedDictType():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.cli.handlers import split_doc
+from worker.sdk.docstring import split_doc
 
 DOC = """Convert a file.
 
