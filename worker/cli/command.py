@@ -51,7 +51,9 @@ class MillCommand(click.Command):
                     formatter.write(f"  {line}\n" if line else "\n")
 
 
-def command(name: str, *, examples: str = "", logs: bool = False, **kwargs: Any) -> Decorator:
+def command(
+    name: str, *, examples: str = "", logs: bool = False, cls: type[MillCommand] = MillCommand, **kwargs: Any
+) -> Decorator:
     """Return the decorator that makes a function a command; its docstring is the help.
 
     The function returns the exit code. With `logs` it also takes the settings of logs, as
@@ -62,7 +64,7 @@ def command(name: str, *, examples: str = "", logs: bool = False, **kwargs: Any)
         wrapped = config_option(function)
         for setting in reversed(LOG_SETTINGS if logs else ()):
             wrapped = setting.option("Logs")(wrapped)
-        made = click.command(name, cls=MillCommand, examples=examples, **kwargs)(wrapped)
+        made = click.command(name, cls=cls, examples=examples, **kwargs)(wrapped)
         assert isinstance(made, MillCommand)
         return made
 

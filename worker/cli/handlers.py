@@ -60,12 +60,7 @@ async def read_catalogue(config: AgentConfig) -> Catalogue:
     from worker.executor.catalogue import open_catalogue
     from worker.executor.describer import Describer
 
-    folder = paths.state_home() / "cache"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return await open_catalogue(config.handlers, Describer(None))
-    return await open_catalogue(config.handlers, Describer(folder))
+    return await open_catalogue(config.handlers, Describer(paths.cache_folder()))
 
 
 def show_all(out: Output, catalogue: Catalogue) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["agent_state_dir", "config_candidates", "state_home", "up_state_dir"]
+__all__ = ["agent_state_dir", "cache_folder", "config_candidates", "state_home", "up_state_dir"]
 
 
 def state_home() -> Path:
@@ -34,3 +34,13 @@ def config_candidates() -> tuple[Path, ...]:
     base = os.environ.get("XDG_CONFIG_HOME")
     home = Path(base) if base else Path.home() / ".config"
     return (home / "millhand" / "config.toml", Path("/etc/millhand/config.toml"))
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of what can be found out again, made where it was not; None where it cannot be."""
+    folder = state_home() / "cache"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return None
+    return folder

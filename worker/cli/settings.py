@@ -20,6 +20,7 @@ __all__ = [
     "AGENT_SETTINGS",
     "ALL_SETTINGS",
     "API_SETTINGS",
+    "HANDLERS_SETTING",
     "LOG_SETTINGS",
     "SERVER_SETTINGS",
     "STORE_SETTING",
@@ -59,6 +60,11 @@ STORE_SETTING: Final = Setting(
     " Without it an agent keeps them in its state folder.",
 )  # fmt: skip
 
+HANDLERS_SETTING: Final = Setting(
+    name="handlers", kind="words", metavar="PATH,…",
+    help="Modules, files or folders with handlers, beside those that are installed.",
+)  # fmt: skip
+
 AGENT_SETTINGS: Final = (
     Setting(name="concurrency", type=click.IntRange(1, 1024), default=AGENT["concurrency"], metavar="N",
             help="Slots: how many tasks run at once."),
@@ -66,8 +72,7 @@ AGENT_SETTINGS: Final = (
             help="How many tasks of single types run at once; it counts instead of what the handler says."),
     Setting(name="types", kind="words", metavar="TYPE,…", default_text="all that have a handler",
             help="Only tasks of these types."),
-    Setting(name="handlers", kind="words", metavar="PATH,…",
-            help="Modules, files or folders with handlers, beside those that are installed."),
+    HANDLERS_SETTING,
     Setting(name="labels", kind="pairs", metavar="KEY=VALUE",
             help="Labels of this machine, for tasks that require them."),
     Setting(name="commands", kind="words", metavar="PROGRAM,…", default_text="none",

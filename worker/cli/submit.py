@@ -15,8 +15,9 @@ from worker.cli import human
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import STORE_SETTING, api_settings
+from worker.cli.settings import HANDLERS_SETTING, STORE_SETTING, api_settings
 from worker.cli.terminal import Output, output_options
+from worker.cli.type_help import TypeCommand, complete_parameter, complete_type
 from worker.cli.values import MEMORY_LIMIT, PAIR, PARAMETER, TIME_LIMIT
 from worker.config import ApiConfig
 
@@ -43,11 +44,15 @@ class Order(Struct, frozen=True, kw_only=True):
     priority: int | None
     key: str | None
     store: str | None
+    handlers: tuple[str, ...] = ()
+    is_checked: bool = True
 
 
 @make_command(
     "submit",
+    cls=TypeCommand,
     examples="""
+millhand submit mesh-convert --help                             # what a type takes, and an example
 millhand submit mesh-convert a.glb b.glb -p format=stl --wait   # a task per file; exit 0 if all succeeded
 millhand submit mesh-convert *.glb -p format=stl -p format=ply  # a task per file and format
 millhand submit render scene.blend -p frame=1..240              # a task per frame; 1..240..10: every tenth
@@ -58,10 +63,11 @@ millhand submit render --param-file shots.json                  # a list of obje
 millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # twice a day is once
 """,
 )
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_type)
 @click.argument("files", metavar="[FILE|URL]…", nargs=-1)
 @click.option(
     "-p", "--param", "pairs", multiple=True, type=PARAMETER, metavar="KEY=VALUE",
+    shell_complete=complete_parameter,
     help="A parameter: JSON where it is JSON (64, true, '\"1.10\"'), else text. 1..240, and a parameter"
     " that is given several times, make a task for each value.",
 )  # fmt: skip
@@ -89,6 +95,10 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
 )  # fmt: skip
 @click.option("--title", metavar="TEXT", help="Title of the job.  [default: the type and the first file]")
 @click.option("--priority", type=int, metavar="N", help="Higher comes first; not every server knows it.")
+@click.option(
+    "--no-check", "is_checked", is_flag=True, flag_value=False, default=True,
+    help="Submit also what the handler of TYPE on this machine would refuse; workers may have another one.",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Follow it to its end; exit 0 if every task succeeded, else 1.")
 @click.option(
     "--idempotency-key", "key", metavar="KEY",
@@ -96,6 +106,7 @@ millhand submit nightly s3://scans/today.glb --idempotency-key "$(date -I)"   # 
 )  # fmt: skip
 @output_options
 @with_settings("Files", (STORE_SETTING,), lambda given: given["store"], "store")
+@with_settings("Handlers", (HANDLERS_SETTING,), lambda given: given["handlers"], "handlers")
 @api_settings
 def command(
     *,
@@ -112,13 +123,15 @@ def command(
 
     A file reaches the handler as the parameter `input`. It stays where it is when the server is on this
     machine; for a server elsewhere it goes to the store (--store), because workers could not read it here.
+
+    Where a handler of TYPE is on this machine, it checks the parameters first; `TYPE --help` shows them.
     """
     from worker.cli.session import with_session
     from worker.cli.submission import submit
 
     limits = {"timeout": timeout, "noProgress": no_progress, "memory": memory}
     order = Order(type=type_, limits=limits, **given)
-    plan = plan_of(order, api.url)
+    plan = plan_of(order, api.url, out)
 
     async def work(session: Session) -> int:
         with counter(out, len(plan.parameters)) as on_task:
@@ -156,11 +169,12 @@ async def report(session: Session, done: Submitted, out: Output) -> int:
     return 0
 
 
-def plan_of(order: Order, api_url: str) -> Plan:
+def plan_of(order: Order, api_url: str, out: Output) -> Plan:
     """Return what is to be created; the files are where workers read them then.
 
     Raises: CliError where something that was typed makes no sense.
     """
+    from worker.cli.check_parameters import check_sets
     from worker.cli.inputs import place_inputs, place_relative
     from worker.cli.parameters import (
         check_count,
@@ -185,6 +199,9 @@ def plan_of(order: Order, api_url: str) -> Plan:
     retry = read_retries(order.retry)
     sets = [with_retry(with_limits(one, order.limits), retry) for one in sets]
     varied = sorted({name for name in sets[0] if any(one.get(name) != sets[0].get(name) for one in sets)})
+    if order.is_checked:
+        given_files = [{"input": file} for file in order.files] or [{}]
+        check_sets(order.type, order.handlers, [{**file, **one} for file in given_files for one in sets], out)
     inputs = place_inputs(order.files, api_url, order.store)
     named = [(Path(file).name, {"input": url}) for file, url in zip(order.files, inputs, strict=True)]
     each = [(name, {**given, **one}) for name, given in named or [("", {})] for one in sets]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +13,11 @@ from uuid import uuid4
 
 import msgspec
 
+from worker.executor.asking import NoAnswer, ask
 from worker.executor.description import Description
-from worker.executor.environment import child_environment
 from worker.executor.loading import split_target
 from worker.executor.sources import has_changed
 from worker.executor.sweep import end_marked
-from worker.minder import confined
 
 __all__ = ["Describer"]
 
@@ -87,36 +84,24 @@ class Describer:
     def _ask(self, target: str) -> Description:
         """Ask a child; blocks until it answered or its time is up."""
         where, attribute = split_target(target)
-        ours = os.environ if self._environment is None else self._environment
-        command = [self._python, "-P", "-m", "worker.executor.describe", where]
         try:
-            child = subprocess.Popen(
-                confined.command(self._wish, command if attribute is None else [*command, attribute]),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                cwd="/",
-                env=child_environment(ours, gpus=(), mark=self._mark),
+            answer = ask(
+                "worker.executor.describe",
+                [where] if attribute is None else [where, attribute],
+                mark=self._mark,
+                timeout_s=self._timeout_s,
+                environment=self._environment,
+                python=self._python,
+                wish=self._wish,
             )
-        except OSError as exc:
-            return Description(error=f"{target} could not be described: {exc}")
-        with child:
-            return self._answer_of(target, child)
-
-    def _answer_of(self, target: str, child: subprocess.Popen[bytes]) -> Description:
+        except NoAnswer as exc:
+            return Description(error=f"{target}: {exc}")
         try:
-            out, err = child.communicate(timeout=self._timeout_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
-            return Description(error=f"{target}: importing took longer than {self._timeout_s:g} s")
-        try:
-            return msgspec.json.decode(out, type=Description)
+            return msgspec.json.decode(answer.out, type=Description)
         except msgspec.DecodeError:
-            printed = err.decode("utf-8", "replace")[-MAX_SHOWN_CHARS:]
             return Description(
-                error=f"{target}: the process that imported it ended with {child.returncode}",
-                traceback=printed,
+                error=f"{target}: the process that imported it ended with {answer.code}",
+                traceback=answer.err.decode("utf-8", "replace")[-MAX_SHOWN_CHARS:],
             )
 
     def _recall(self) -> dict[str, Remembered]:
