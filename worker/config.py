@@ -69,6 +69,8 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     min_free_bytes: int = 512 * 1024**2  # on the disks that the agent fills; with less, nothing is claimed
     min_memory_bytes: int | None = None  # available; with less nothing is claimed; None: 256 MiB, or a tenth
     memory_pressure: float = 20.0  # percent of 10 s that everything waited for memory; with more, the same
+    input_cache: Path | None = None  # where inputs are kept between runs; None: nowhere
+    input_cache_bytes: int = 20 * 1024**3  # of them
     gpu_runs: int = 1  # that one GPU, or instance of MIG, is given to at once
     gpu_shared: bool = False  # others may compute on the GPUs, and that keeps no task away
     gpu_quarantine_s: float = 60.0  # of a GPU on which task after task failed at once; 0: never

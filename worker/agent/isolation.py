@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 import worker
+from worker.agent.input_cache import key_path, user_folder
 from worker.agent.task_user import find_user, missing_capabilities, obstacle
 from worker.config import AgentConfig
 from worker.executor.confinement import Confinement, TaskUser
@@ -48,9 +49,16 @@ def confinement_of(config: AgentConfig) -> Confinement:
         user=user,
         oom_score_adj=sooner_than_agent(),
         hide=hidden,
-        keep=tuple(str(config.state_dir / name) for name in ("runs", "home")),
+        keep=tuple(map(str, kept_paths(config, user))),
         read=tuple(map(str, unchangeable(config, user))),
     )
+
+
+def kept_paths(config: AgentConfig, user: TaskUser | None) -> Iterator[Path]:
+    """Yield what handlers use below hidden paths, or beside them."""
+    yield from (config.state_dir / name for name in ("runs", "home"))
+    if config.input_cache is not None:
+        yield user_folder(config.input_cache, user)
 
 
 def sooner_than_agent(path: Path = Path("/proc/self/oom_score_adj")) -> int | None:
@@ -112,6 +120,8 @@ def hidden_paths(config: AgentConfig) -> Iterator[Path]:
     for path in (config.api.token_file, config.api.client_key, config.store_token_file):
         if path is not None:
             yield path.absolute()
+    if config.input_cache is not None:
+        yield key_path(config.input_cache)
     if config.api.client_cert is not None and config.api.client_key is None:
         yield config.api.client_cert.absolute()  # it holds the key too
     yield from (Path(item).expanduser().absolute() for item in config.hide)

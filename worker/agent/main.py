@@ -19,6 +19,7 @@ from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
 from worker.agent.gpus.pool import Gpus
 from worker.agent.gpus.quarantine_file import QuarantineFile
+from worker.agent.input_cache import open_input_cache
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.operators.listening import listen_for_operators, operators_page
 from worker.agent.operators.presence import Presence, handlers_told, present
@@ -75,6 +76,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
     prepare_state_dir(state.path, confinement.user)
+    inputs = open_input_cache(config.input_cache, config.input_cache_bytes, confinement.user)
     environment = child_environment(config) | confinement.environment()
     describer = Describer(state.path, environment=environment, wish=confinement.wish())
     catalogue = await open_catalogue(config.handlers, describer)
@@ -119,6 +121,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         redactor=secrets,
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
         gpus=GpuAccounts(watch, clock, shares=gpus.shares, runs_per_gpu=config.gpu_runs),
+        inputs=inputs,
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")

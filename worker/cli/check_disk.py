@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from worker.agent.free_space import filled_folders, lack, look
+from worker.agent.input_cache import key_path
 from worker.agent.workdirs import KEPT_NAME, RUNS_NAME
 from worker.cli import human
 from worker.cli.checks import Check, fail, ok, warn
@@ -19,6 +20,7 @@ def check_disk(config: AgentConfig) -> list[Check]:
     """Look at everything that is on the agent's disks."""
     checks = [check_room(folder, config.min_free_bytes) for folder in filled_folders(config)]
     checks += [check_kept(config.state_dir / KEPT_NAME), check_resisting(config.state_dir)]
+    checks.append(check_inputs(config))
     return [check for check in checks if check is not None]
 
 
@@ -46,6 +48,23 @@ def check_kept(folder: Path) -> Check | None:
         return None
     size = human.size(sum(note.size_bytes for note in notes))
     return ok("kept folders", f"{folder}: {human.count(len(notes), 'failed run')}, {size}")
+
+
+def check_inputs(config: AgentConfig) -> Check | None:
+    """Look whether inputs can be kept, and how much of them is."""
+    folder = config.input_cache
+    if folder is None:
+        return None
+    if not key_path(folder).exists():
+        return ok("input cache", f"{folder}: the agent makes it")
+    try:
+        key_path(folder).read_bytes()
+        sizes = [path.stat().st_size for path in folder.glob("user-*/content/*")]
+    except OSError as exc:
+        todo = "run doctor as the agent's user; agents that share it run as the same one"
+        return warn("input cache", f"{folder}: {exc.strerror}", todo)
+    held = f"{human.size(sum(sizes))} of {human.size(config.input_cache_bytes)}"
+    return ok("input cache", f"{folder}: {held} in {human.count(len(sizes), 'file')}")
 
 
 def check_resisting(state_dir: Path) -> Check | None:

@@ -32,6 +32,7 @@ from worker.executor.local import LocalRun, LocalRunner, describer_for, find_han
 
 if TYPE_CHECKING:
     from worker.executor.retries import Verdict
+    from worker.agent.input_cache import Grants
     from worker.usage.usage import Usage
 
 __all__ = ["Plan", "Ran", "run_here"]
@@ -53,6 +54,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         True  # whether it is wrong that the last run here left nothing; else it starts anew
     )
     target: Path | None = None  # where the run's files are copied to
+    input_cache: Path | None = None  # where inputs are kept between runs
+    input_cache_bytes: int = 0  # of them
 
 
 class Ran(Struct, frozen=True, kw_only=True):
@@ -191,7 +194,12 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         last_runs = LastRuns(state_dir / "checkpoints")
         resumed = resumed_from(plan, last_runs, entry.target, entry.type)
         runner = LocalRunner(
-            entry, state_dir=state_dir, limits=plan.limits, environment=environment, tells_steps=True
+            entry,
+            state_dir=state_dir,
+            limits=plan.limits,
+            environment=environment,
+            tells_steps=True,
+            inputs=inputs_of(plan),
         )
         last = LastRun(handler=entry.target, type=entry.type, at=datetime.now(UTC))
         if resumed is None and plan.resume is not None:
@@ -222,6 +230,19 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
         reported=trail.reported,
         faults=tuple(fault for fault in (closing, trail.fault) if fault is not None),
     )
+
+
+def inputs_of(plan: Plan) -> Grants:
+    """Return where runs may keep inputs.
+
+    Raises: CliError where they cannot.
+    """
+    from worker.agent.input_cache import open_input_cache
+
+    try:
+        return open_input_cache(plan.input_cache, plan.input_cache_bytes)
+    except ValueError as exc:
+        raise CliError(str(exc), "check --input-cache", code=ExitCode.CONFIGURATION) from exc
 
 
 async def fault_of_closing(runner: LocalRunner) -> CliError | None:

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-TAKEN: Final = ("handlers", "commands", "command_templates", "timeout", "no_progress", "memory")
+TAKEN: Final = (
+    "handlers", "commands", "command_templates", "timeout", "no_progress", "memory", "input_cache", "input_cache_size",
+)  # fmt: skip
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 
 
@@ -139,6 +141,8 @@ def command(
         kill_after_s=kill_after_s,
         resume=resume,
         target=target,
+        input_cache=agent["input_cache"],
+        input_cache_bytes=agent["input_cache_size"],
     )
     return asyncio.run(execute(plan, watched_file(what) if is_reloading else None, out))
 

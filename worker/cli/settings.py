@@ -21,6 +21,7 @@ __all__ = [
     "ALL_SETTINGS",
     "API_SETTINGS",
     "HANDLERS_SETTING",
+    "INPUT_SETTINGS",
     "LOG_SETTINGS",
     "SERVER_SETTINGS",
     "STORE_SETTING",
@@ -63,6 +64,13 @@ STORE_SETTING: Final = Setting(
 HANDLERS_SETTING: Final = Setting(
     name="handlers", kind="words", metavar="PATH,…",
     help="Modules, files or folders with handlers, beside those that are installed.",
+)  # fmt: skip
+
+INPUT_SETTINGS: Final = (
+    Setting(name="input_cache", type=FOLDER, metavar="FOLDER", default_text="none",
+            help="Where inputs that handlers download are kept between runs; agents of one user share it."),
+    Setting(name="input_cache_size", type=BYTES, default=AGENT["input_cache_bytes"], metavar="SIZE",
+            default_text="20GiB", help="How much of them is kept; what was used longest ago goes first."),
 )  # fmt: skip
 
 AGENT_SETTINGS: Final = (
@@ -127,6 +135,7 @@ AGENT_SETTINGS: Final = (
             help="How long they are kept."),
     Setting(name="keep_workdirs_size", type=BYTES, default=AGENT["keep_workdirs_bytes"], metavar="SIZE",
             default_text="10GiB", help="How much of them is kept; the oldest go first."),
+    *INPUT_SETTINGS,
     Setting(name="min_free", type=BYTES, default=AGENT["min_free_bytes"], metavar="SIZE",
             default_text="512MiB",
             help="With less free for the state folder, or for a store that is a folder, no task is claimed;"
@@ -253,6 +262,7 @@ OTHER_FIELDS: Final = {
     "store": "artifacts",
     "workdir_size": "workdir_bytes",
     "keep_workdirs_size": "keep_workdirs_bytes",
+    "input_cache_size": "input_cache_bytes",
 }
 
 

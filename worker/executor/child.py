@@ -156,7 +156,9 @@ def load(frame: Load) -> LoadedHandler | NotLoaded:
     """Import the handler, read its signature and set it up."""
     try:
         spec = load_handler(frame.type, frame.target)
-        loaded = LoadedHandler(spec, read_signature(spec.function), HandlerState(spec, frame.gpus))
+        loaded = LoadedHandler(
+            spec, read_signature(spec.function), HandlerState(spec, frame.gpus), frame.inputs
+        )
         loaded.state.set_up()
         return loaded
     except LoadError as exc:

@@ -19,6 +19,7 @@ from worker.executor.handler_state import HandlerState
 from worker.executor.limits import Limits, effective_limits
 from worker.executor.linux import flush_c_streams
 from worker.executor.loading import author_text, author_traceback
+from worker.sdk.cache_grant import CacheGrant
 from worker.sdk.context import Context, StopSignal
 from worker.sdk.errors import Cancelled, Fail, InvalidParameters, Retry
 from worker.sdk.handler import HandlerSpec
@@ -36,8 +37,11 @@ Cancel = Callable[[], None]
 class LoadedHandler:
     """A handler ready to run: its spec, what it takes, and what it keeps in this process."""
 
-    def __init__(self, spec: HandlerSpec, signature: Signature, state: HandlerState) -> None:
+    def __init__(
+        self, spec: HandlerSpec, signature: Signature, state: HandlerState, inputs: CacheGrant | None = None
+    ) -> None:
         self.spec = spec
+        self.inputs = inputs
         self.signature = signature
         self.state = state
         self.is_async = inspect.iscoroutinefunction(spec.function)
@@ -68,6 +72,7 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded
         sink=sink,
         stop=stop,
         limit_mono=None if limit_s is None else time.monotonic() + limit_s,
+        input_cache=loaded.inputs,
     )
 
 

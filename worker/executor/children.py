@@ -17,6 +17,7 @@ from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.warm import ChildKey, WarmChildren
 from worker.minder.trees import has_descendants
+from worker.sdk.cache_grant import CacheGrant
 
 __all__ = ["Children"]
 
@@ -29,7 +30,14 @@ class Children:
     """Every child that has no run just now; `aclose` must be awaited at last."""
 
     def __init__(
-        self, spawner: Spawner, *, keep: int, reuse: Reuse, idle_s: float, redact: Callable[[str], str]
+        self,
+        spawner: Spawner,
+        *,
+        keep: int,
+        reuse: Reuse,
+        idle_s: float,
+        redact: Callable[[str], str],
+        inputs: Callable[[str], CacheGrant | None],
     ) -> None:
         """Take the parts.
 
@@ -39,11 +47,13 @@ class Children:
             reuse: decides how long one serves.
             idle_s: one without a run for so long is let go.
             redact: removes secrets from lines of the log.
+            inputs: says where those of a type may keep inputs.
         """
         self._spawner = spawner
         self._reuse = reuse
         self._idle_s = idle_s
         self._redact = redact
+        self._inputs = inputs
         self._warm = WarmChildren(keep)
         self._leaving = LeavingChildren(redact)
         self._replaced_types: set[str] = set()  # whose reasons stand in the log
@@ -65,7 +75,7 @@ class Children:
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
         try:
             link.open()
-            link.load = Load(key.type, key.target, link.life.minder_pid, key.gpus)
+            link.load = Load(key.type, key.target, link.life.minder_pid, key.gpus, self._inputs(key.type))
         except BaseException:
             await to_the_end(link.end())
             raise

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct, field
 
 from worker.executor.assignment import Assignment
 from worker.executor.limits import Limits
+from worker.sdk.cache_grant import CacheGrant
 
 __all__ = [
     "EXIT_CHANNEL_LOST",
@@ -43,6 +44,7 @@ class Load(Struct, frozen=True, tag_field="frame", tag="load"):
     target: str  # "module:attribute"; or a module or "/path/file.py", where it is found by its type
     parent_pid: int  # who must live; the child ends with it
     gpus: tuple[str, ...] = ()  # UUIDs of the GPUs that its runs may use
+    inputs: CacheGrant | None = None  # where its runs may keep inputs
 
 
 class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):

@@ -26,6 +26,7 @@ from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner, Spawned
 from worker.executor.workdir import Workdirs
 from worker.redaction import Redactor
+from worker.sdk.cache_grant import CacheGrant
 from worker.storage.file import StoredFile, stored
 from worker.storage.opening import open_store
 from worker.storage.spool import Spool
@@ -95,6 +96,7 @@ class LocalRunner:
         environment: Mapping[str, str] | None = None,
         redactor: Callable[[], Redactor] = Redactor,
         tells_steps: bool = False,
+        inputs: Callable[[str], CacheGrant | None] = lambda _: None,
     ) -> None:
         """Take the parts; nothing starts before the first run.
 
@@ -107,6 +109,7 @@ class LocalRunner:
             environment: of which the handler's process sees an allow-list; ours by default.
             redactor: takes secrets out of what runs tell.
             tells_steps: whether a run's start is an event too.
+            inputs: says where runs of a type may keep inputs.
         """
         self._type = entry.type
         self._spool = Spool(state_dir / "spool", SPOOL_BYTES)
@@ -122,6 +125,7 @@ class LocalRunner:
             limits=limits,
             redactor=redactor,
             output=OutputRules(keep="none", tells_steps=tells_steps),  # a person sees it
+            inputs=inputs,
         )
 
     async def run(

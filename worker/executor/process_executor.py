@@ -38,6 +38,7 @@ from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
 from worker.executor.workdir import Workdirs, is_removed
 from worker.redaction import Redactor
+from worker.sdk.cache_grant import CacheGrant
 from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
 from worker.usage.gpu_meter import GpuAccounts, RunMeters
@@ -94,6 +95,7 @@ class ProcessExecutor:
         redactor: Callable[[], Redactor] = Redactor,
         output: OutputRules | None = None,
         gpus: GpuAccounts | None = None,
+        inputs: Callable[[str], CacheGrant | None] = lambda _: None,
     ) -> None:
         """Take the parts.
 
@@ -112,6 +114,7 @@ class ProcessExecutor:
             redactor: asked at each run's start; takes the agent's own secrets out of what runs tell.
             output: what is kept of what runs print.
             gpus: measures those of runs; None: nobody does.
+            inputs: says where runs of a type may keep inputs.
         """
         self._catalogue = catalogue
         self._spawner = spawner
@@ -130,6 +133,7 @@ class ProcessExecutor:
             reuse=Reuse(max_runs=max_runs, growth_bytes=growth_bytes),
             idle_s=idle_s,
             redact=lambda text: redactor().text(text),
+            inputs=inputs,
         )
 
     async def execute(

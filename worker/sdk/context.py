@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, Protocol
 
+    from worker.sdk.cache_grant import CacheGrant
+
     class Sink(Protocol):
         """Where a context's tellings go: the agent, or an author's unit test."""
 
@@ -98,6 +100,7 @@ class Context:
         stop: StopSignal | None = None,
         limit_mono: float | None = None,
         mono: Callable[[], float] = time.monotonic,
+        input_cache: CacheGrant | None = None,
     ) -> None:
         """Built by the child process, and by `worker.sdk.testing.make_context`."""
         self.run_id = run_id
@@ -116,6 +119,7 @@ class Context:
         self._stop = stop or StopSignal()
         self._limit_mono = limit_mono
         self._mono = mono
+        self._input_cache = input_cache
         self._ratio = 0.0
         self._sent_mono = float("-inf")
         self._unsent: list[tuple[float, str | None]] = []  # one at most
@@ -216,21 +220,45 @@ class Context:
         self._sink.secret(value)
         return value
 
-    def input(self, source: str | os.PathLike[str], *, max_bytes: int = 16 * 1024**3) -> Path:
+    def input(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        sha256: str | None = None,
+        max_bytes: int = 16 * 1024**3,
+        progress: tuple[float, float] | None = None,
+    ) -> Path:
         """Return an input as a local file that can be read.
+
+        A download goes on where it broke off, and is tried again while its problem passes. Where the
+        agent keeps inputs (``--input-cache``), one that has not changed is not downloaded again. The
+        file in `workdir` is the run's own.
 
         Args:
             source: a path or ``file://`` URL (used where it lies), an ``http(s)://`` URL (streamed
                 into `workdir`), or ``s3://``, ``gs://``, ``az://`` (with the extra ``storage``).
+            sha256: of the content, in hex; another content fails the run.
             max_bytes: refuse a download that is larger.
+            progress: the part of the run's progress that the download is, as ``(0.0, 0.2)``; without
+                it the download is told as a message, and the progress stays where it is.
 
         Raises:
-            Fail: the input is missing, not readable or too large; the message says which and why.
-            Retry: the place it comes from has a passing problem.
+            Fail: the input is missing, not readable, too large or another one; the message says which
+                and why.
+            Retry: the place it comes from has a problem that did not pass.
         """
-        from worker.sdk.inputs import fetch_input  # noqa: PLC0415 - costs 40 ms, few handlers need it
+        from worker.sdk.download import Bounds  # noqa: PLC0415 - costs 40 ms, few handlers need it
+        from worker.sdk.inputs import fetch_input  # noqa: PLC0415 - the same
+        from worker.sdk.telling import InputTold  # noqa: PLC0415 - the same
 
-        return fetch_input(os.fspath(source), self.workdir, max_bytes, self.check)
+        named = os.fspath(source)
+        told = InputTold(self.progress, lambda: self._ratio, named, progress)
+        checksum = None if sha256 is None else sha256.strip().lower()
+        path = fetch_input(
+            named, self.workdir, Bounds(max_bytes, checksum, self.check, told), self._input_cache
+        )
+        told.end()
+        return path
 
     @property
     def cancelled(self) -> bool:

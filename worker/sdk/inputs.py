@@ -5,41 +5,104 @@ Imported at the first use of `Context.input`, because urllib costs 40 ms.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import socket
-import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-from worker.sdk.errors import Fail, Retry
+from worker.sdk.cache_grant import CacheGrant
+from worker.sdk.download import Bounds, Downloaded, download, part_of, reserved
+from worker.sdk.errors import Fail
+from worker.sdk.input_cache import InputCache, is_digest
+from worker.sdk.remote import HttpSource, NotModified, Source, StoreSource, without_secrets
 
 __all__ = ["fetch_input"]
 
-TIMEOUT_S: Final = 30.0  # of connecting and of every read: a stalled server ends the wait
-CHUNK_BYTES: Final = 1024 * 1024
-RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 STORE_SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
+UNKNOWN: Final = (None, None)
 
 
-def fetch_input(source: str, workdir: Path, max_bytes: int, check: Callable[[], None]) -> Path:
-    """Return the input as a readable local file; `check` is called between chunks, to stop early.
+def fetch_input(source: str, workdir: Path, bounds: Bounds, grant: CacheGrant | None) -> Path:
+    """Return the input as a readable local file.
+
+    Args:
+        source: a path or URL.
+        workdir: of the run.
+        bounds: of its size and content; `check` is called between chunks, to stop early.
+        grant: where inputs are kept between runs; None: nowhere.
 
     Raises:
-        Fail: it is missing, not readable, too large, or of a kind that cannot be fetched here.
-        Retry: the place it comes from has a passing problem.
+        Fail: it is missing, not readable, too large, not what its checksum says, or of a kind that
+            cannot be fetched here.
+        Retry: the place it comes from has a problem that did not pass.
     """
-    scheme = urllib.parse.urlsplit(source).scheme.lower() if "://" in source else ""
-    if scheme in ("", "file"):
-        return local_file(source)
-    shown = without_secrets(source)
+    if bounds.sha256 is not None and not is_digest(bounds.sha256):
+        raise Fail(f"sha256 is 64 hex digits, not {bounds.sha256[:100]!r}")
+    if "://" not in source:
+        return with_checksum(local_file(source), bounds)
+    try:
+        scheme, shown = urllib.parse.urlsplit(source).scheme.lower(), without_secrets(source)
+    except ValueError as exc:
+        raise Fail(f"the input is no URL that can be fetched: {exc}") from exc
+    if scheme == "file":
+        return with_checksum(local_file(source), bounds)
     if scheme not in ("http", "https") and scheme not in STORE_SCHEMES:
         raise Fail(f"input {shown}: {scheme}:// is not known; use a path, file, http(s), s3, gs or az")
-    chunks = http_chunks(source, shown) if scheme in ("http", "https") else store_chunks(source, shown)
-    return save(chunks, free_path(workdir / "inputs", source), shown, max_bytes, check)
+    place: Source = HttpSource(source, shown) if scheme in ("http", "https") else StoreSource(source, shown)
+    with reserved(workdir / "inputs", source) as path:
+        if grant is None:
+            download(place, path, shown, bounds)
+        else:
+            fetch_cached(InputCache(grant), source, place, path, shown=shown, bounds=bounds)
+    return path
+
+
+def fetch_cached(
+    cache: InputCache, url: str, place: Source, path: Path, *, shown: str, bounds: Bounds
+) -> None:
+    """Copy the input out of the cache, or download and keep it; one run at a time."""
+
+    def tell_wait() -> None:
+        bounds.tell(-1, None)
+
+    with cache.turn(bounds.sha256 or url, bounds.check, tell_wait):
+        if bounds.sha256 is not None and is_copied(cache, bounds.sha256, path, shown, bounds):
+            return
+        known = cache.known(url) if bounds.sha256 is None else None
+        try:
+            done = download(
+                place, path, shown, bounds, UNKNOWN if known is None else (known.etag, known.modified)
+            )
+        except NotModified:
+            if known is not None and is_copied(cache, known.sha256, path, shown, bounds):
+                return
+            done = fetch_anew(place, path, shown, bounds)
+        cache.keep(url, done, path)
+
+
+def fetch_anew(place: Source, path: Path, shown: str, bounds: Bounds) -> Downloaded:
+    """Download what is not in the cache any more."""
+    try:
+        return download(place, path, shown, bounds)
+    except NotModified:  # which nobody asked
+        raise Fail(f"input {shown}: the server answered that nothing changed, unasked") from None
+
+
+def is_copied(cache: InputCache, sha256: str, path: Path, shown: str, bounds: Bounds) -> bool:
+    """Copy a content out of the cache; tell whether it was there."""
+    part = part_of(path)
+    try:
+        size = cache.copy(sha256, part, bounds.max_bytes)
+    except OverflowError as exc:
+        raise Fail(f"input {shown} is larger than {bounds.max_bytes} bytes: it has {exc}") from exc
+    if size is None:
+        return False
+    part.rename(path)
+    bounds.tell(size, size)
+    return True
 
 
 def local_file(source: str) -> Path:
@@ -57,75 +120,12 @@ def local_file(source: str) -> Path:
     return path.absolute()
 
 
-def http_chunks(source: str, shown: str) -> Iterable[bytes]:
-    """Stream a download."""
-    try:
-        with urllib.request.urlopen(source, timeout=TIMEOUT_S) as answer:  # noqa: S310 - http(s) only
-            while chunk := answer.read(CHUNK_BYTES):
-                yield chunk
-    except urllib.error.HTTPError as exc:
-        exc.close()
-        raised = Retry if exc.code in RETRYABLE_STATUS else Fail
-        raise raised(f"input {shown}: the server answered {exc.code} {exc.reason}") from exc
-    except OSError as exc:  # URLError, time-outs and broken connections are all of its kind
-        raise Retry(f"input {shown} could not be downloaded: {getattr(exc, 'reason', exc)}") from exc
-
-
-def store_chunks(source: str, shown: str) -> Iterable[bytes]:
-    """Stream an object of a store."""
-    try:
-        import obstore  # noqa: PLC0415 - an extra
-        from obstore.store import from_url  # noqa: PLC0415 - an extra
-    except ImportError as exc:
-        raise Fail(f"input {shown} needs the extra `storage`: pip install 'millhand[storage]'") from exc
-    parts = urllib.parse.urlsplit(source)
-    store: Any = from_url(f"{parts.scheme}://{parts.netloc}")
-    try:
-        for chunk in obstore.get(store, urllib.parse.unquote(parts.path.lstrip("/"))):
-            yield bytes(chunk)
-    except FileNotFoundError as exc:
-        raise Fail(f"input {shown} does not exist") from exc
-    except PermissionError as exc:
-        raise Fail(f"input {shown} may not be read with the credentials of this machine") from exc
-    except Exception as exc:  # the library's errors have no common class for passing ones
-        raise Retry(f"input {shown} could not be read: {type(exc).__name__}") from exc
-
-
-def save(chunks: Iterable[bytes], path: Path, shown: str, max_bytes: int, check: Callable[[], None]) -> Path:
-    """Write chunks to a file under its name only when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    size_bytes = 0
-    try:
-        with part.open("xb") as file:
-            for chunk in chunks:
-                check()
-                size_bytes += len(chunk)
-                if size_bytes > max_bytes:
-                    raise Fail(f"input {shown} is larger than {max_bytes} bytes")
-                file.write(chunk)
-        part.rename(path)
-    except OSError as exc:
-        free_bytes = shutil.disk_usage(path.parent).free
-        raise Retry(f"input {shown} could not be written to {path} ({free_bytes} bytes free): {exc}") from exc
-    finally:
-        part.unlink(missing_ok=True)
+def with_checksum(path: Path, bounds: Bounds) -> Path:
+    """Return a local file that has the checksum that was asked for."""
+    if bounds.sha256 is None:
+        return path
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != bounds.sha256:
+        raise Fail(f"input {path} has the SHA-256 {found}, not {bounds.sha256}, which was asked for")
     return path
-
-
-def free_path(folder: Path, source: str) -> Path:
-    """Return a path in the folder that is not taken, named after the URL's last part."""
-    name = PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(source).path)).name
-    if name in ("", ".", "..") or not name.isprintable() or len(os.fsencode(name)) > 200:
-        name = "input"
-    count, path = 1, folder / name
-    while path.exists():
-        path = folder / f"{count}-{name}"
-        count += 1
-    return path
-
-
-def without_secrets(source: str) -> str:
-    """Return a URL for messages: without user, password, query and fragment, where secrets are."""
-    parts = urllib.parse.urlsplit(source)
-    return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

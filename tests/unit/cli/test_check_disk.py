@@ -46,3 +46,16 @@ def test_what_lies_there_for_a_person_is_told(tmp_path: Path) -> None:
     assert (kept.state, kept.said) == ("ok", f"{tmp_path}/kept: 1 failed run, 2.0 KiB")
     assert (resisting.state, resisting.name) == ("warn", "runs' folders")
     assert "1 folder of runs could not be removed" in resisting.said
+
+
+def test_what_is_kept_of_inputs_is_told(tmp_path: Path) -> None:
+    """Before the agent has made the folder, and with something in it; without the setting nothing is said."""
+    folder = tmp_path / "inputs"
+    config = AgentConfig(state_dir=tmp_path, min_free_bytes=0, input_cache=folder, input_cache_bytes=2048)
+    (before,) = check_disk(config)
+    assert (before.state, before.said) == ("ok", f"{folder}: the agent makes it")
+    (folder / "user-0" / "content").mkdir(parents=True)
+    (folder / "key").write_bytes(b"k" * 32)
+    (folder / "user-0" / "content" / "a").write_bytes(b"x" * 1024)
+    (after,) = check_disk(config)
+    assert after.said == f"{folder}: 1.0 KiB of 2.0 KiB in 1 file"
