@@ -43,6 +43,7 @@ class RunHandlerInChild(Protocol):
         cancel_at: Moment | None = None,
         kill_at: Moment | None = None,
         grace_s: float = 10.0,
+        secrets: Mapping[str, str] | None = None,
     ) -> ChildRun:
         """Run a handler in a child process; see `worker.testing.ChildRunner.run`."""
         ...

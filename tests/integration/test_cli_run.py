@@ -227,3 +227,29 @@ def test_facts_have_a_source_or_a_reason(cli: Cli) -> None:
     table = cli("facts", "--no-json").out
     assert "nodeCPUs" in table
     assert "GiB" in table
+
+
+def test_a_secret_by_name_is_given_to_a_local_run(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the folder or a variable; what is missing is said by the run, and by the list."""
+    path = tmp_path / "asks.py"
+    path.write_text(
+        "from worker import handler\n\n\n@handler(secrets=('HF_TOKEN',))\ndef asks(ctx):\n"
+        "    print('it is', ctx.secrets['HF_TOKEN'])\n    return len(ctx.secrets['HF_TOKEN'])\n"
+    )
+    ran = cli("run", str(path))
+    assert ran.code == 1
+    assert "secret HF_TOKEN is not on this machine" in ran.out
+    shown = cli("handlers", "asks", "--handlers", str(path), "--no-json")
+    assert "lacks a secret" in shown.out
+    assert "MILLHAND_SECRET_HF_TOKEN" in shown.out
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "HF_TOKEN").write_text("hf_abcdefgh\n")
+    ran = cli("run", str(path), "--secrets-dir", str(tmp_path / "secrets"))
+    assert (ran.code, json.loads(ran.out)["value"]) == (0, {"value": 11})
+    assert "hf_abcdefgh" not in ran.out + ran.err
+    monkeypatch.setenv("MILLHAND_SECRET_HF_TOKEN", "hf_by_variable")
+    assert json.loads(cli("run", str(path)).out)["value"] == {"value": 14}
+    listed = json.loads(cli("handlers", "asks", "--handlers", str(path)).out)
+    assert (listed["secrets"], listed["lacks"]) == (["HF_TOKEN"], [])

@@ -21,7 +21,12 @@ from tests.wheels import pip_settings
 
 HOME = Path(__file__).resolve().parents[2]
 FROM_NOTHING = ("docs/first-handler.md", "docs/packaging-handlers.md")
-INSTALLED_PAGES = ("docs/testing-handlers.md", "docs/long-jobs.md", "docs/gpu-handler.md", "docs/writing-handlers.md")
+INSTALLED_PAGES = (
+    "docs/testing-handlers.md",
+    "docs/long-jobs.md",
+    "docs/gpu-handler.md",
+    "docs/writing-handlers.md",
+)
 INSTALLED = HOME / ".venv" / ".project"
 
 

@@ -68,6 +68,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     on_kind: Callable[[ServerKind], None]
     space: FreeSpace  # on the disks that the agent fills
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the handlers, by type
+    lacks: Callable[[str], tuple[str, ...]] = lambda _: ()  # what a type's handler asks for and is not here
     watches: Sequence[Watch] = ()  # what else is watched while it works
 
 
@@ -234,6 +235,7 @@ def poller_of(
         agent_id=parts.pod_id,
         types=parts.types,
         unmet=lambda task: (
+            *parts.lacks(task.type or ""),
             *parts.gpus.unmet(task),
             *jobs.unmet(task),
             *undelivered(task, parts.journal),

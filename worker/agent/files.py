@@ -54,6 +54,8 @@ def kept_paths(config: AgentConfig) -> Iterator[Path]:
     for name in ("journal", "spool", "runs"):
         yield (config.state_dir / name).resolve()
     keys = (config.api.token_file, config.api.client_key, config.api.client_cert, config.store_token_file)
+    if config.secrets_dir is not None:
+        yield config.secrets_dir.expanduser().resolve()
     for path in (*keys, *map(Path, config.hide)):
         if path is not None:
             yield path.expanduser().resolve()

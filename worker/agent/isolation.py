@@ -117,7 +117,7 @@ def needed_by_handlers(config: AgentConfig) -> Iterator[Path]:
 def hidden_paths(config: AgentConfig) -> Iterator[Path]:
     """Yield what handlers must not reach."""
     yield config.state_dir.absolute()
-    for path in (config.api.token_file, config.api.client_key, config.store_token_file):
+    for path in (config.api.token_file, config.api.client_key, config.store_token_file, config.secrets_dir):
         if path is not None:
             yield path.absolute()
     if config.input_cache is not None:

@@ -36,6 +36,7 @@ from worker.config import AgentConfig
 from worker.executor.catalogue import Catalogue, open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.limits import Limits
+from worker.executor.named_secrets import NamedSecrets
 from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
@@ -81,6 +82,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     describer = Describer(state.path, environment=environment, wish=confinement.wish())
     catalogue = await open_catalogue(config.handlers, describer)
     tell_problems(catalogue)
+    secrets_here = NamedSecrets(config.secrets_dir, config.secrets)
+    tell_lacks(catalogue, secrets_here)
     types = offered_types(catalogue, config)
     clouds = clouds_of(config, os.environ)
     facts = await detect_configured(config, os.environ, clouds)
@@ -122,6 +125,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
         gpus=GpuAccounts(watch, clock, shares=gpus.shares, runs_per_gpu=config.gpu_runs),
         inputs=inputs,
+        secrets=lambda type_: secrets_here.read(catalogue.secrets_of(type_)),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -139,6 +143,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         pod_id=pod_id,
         types=types,
         options={type_: entry.options for type_ in types if (entry := catalogue.get(type_)) is not None},
+        lacks=lambda type_: secrets_here.lacks(catalogue.secrets_of(type_)),
         facts=live.as_run_fields,
         machine=live.as_body,
         gpus=gpus,
@@ -237,6 +242,13 @@ def tell_problems(catalogue: Catalogue) -> None:
         log.warning("handlers.unreadable", source=problem.source, problem=problem.message)
     for warning in catalogue.warnings:
         log.warning("handlers.replaced", message=warning)
+
+
+def tell_lacks(catalogue: Catalogue, secrets_here: NamedSecrets) -> None:
+    """Log which handlers get no tasks, because a secret is not here; it is looked for at each poll."""
+    for type_ in catalogue.types:
+        for lack in secrets_here.lacks(catalogue.secrets_of(type_)):
+            log.warning("handler.lacks_secret", type=type_, reason=lack)
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:

@@ -45,7 +45,7 @@ def command(
     from worker.cli.templates import read_or_fail
 
     require_linux()
-    guard_secrets(API_SETTINGS + AGENT_SETTINGS)
+    guard_secrets(API_SETTINGS + AGENT_SETTINGS, has_named=True)
     config = with_hidden_config(agent(with_token(api)))
     read_or_fail(config.command_templates)
     secrets = own_secrets(config)

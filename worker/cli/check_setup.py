@@ -15,6 +15,7 @@ from worker.cli.checks import Check, fail, ok, warn
 from worker.cli.setting import PREFIX
 from worker.cli.settings import ALL_SETTINGS
 from worker.config import ApiConfig
+from worker.executor.named_secrets import VARIABLE_PREFIX
 from worker.machine.kubernetes import POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY
 
 __all__ = ["check_config_file", "check_packages", "check_token", "check_variables"]
@@ -44,7 +45,11 @@ def check_config_file(path: Path | None, keys: Iterable[str]) -> Check:
 def check_variables(environment: Mapping[str, str]) -> Check:
     """Look for variables with our prefix that nothing reads: slips of the finger."""
     known = {setting.variable for setting in ALL_SETTINGS} | OTHERS
-    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and name not in known and not name.startswith(VARIABLE_PREFIX)
+    )
     if not unknown:
         used = sum(name in known for name in environment)
         return ok("variables", f"{used} set, all known")

@@ -21,6 +21,7 @@ from worker.config import AgentConfig, ApiConfig
 
 if TYPE_CHECKING:
     from worker.executor.catalogue import Catalogue
+    from worker.executor.named_secrets import NamedSecrets
 
 __all__ = ["command"]
 
@@ -66,6 +67,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
     from worker.cli.session import with_token
     from worker.cli.templates import check_templates
     from worker.executor.linux import unfit_reason
+    from worker.executor.named_secrets import NamedSecrets
     from worker.machine.detect import clouds_of, detect_configured
 
     log.configure("error")
@@ -92,6 +94,7 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
         check_facts(facts),
         *check_handlers(catalogue),
         *check_templates(config.command_templates),
+        *check_secrets(catalogue, NamedSecrets(config.secrets_dir, config.secrets)),
     ]
     return [*checks, check_token(with_token(config.api)), *await check_server(config, facts, catalogue.types)]
 
@@ -108,6 +111,15 @@ def check_handlers(catalogue: Catalogue) -> list[Check]:
     )
     todo = "`millhand handlers` shows where; mend or remove it"
     return [first, *(warn(f"handler {name}", f"cannot run here: {why}", todo) for name, why in broken)]
+
+
+def check_secrets(catalogue: Catalogue, here: NamedSecrets) -> list[Check]:
+    """Say which types get no tasks here, because a secret that they ask for is missing."""
+    return [
+        warn(f"handler {type_}", f"gets no tasks here: {lack}", "provide it; a running agent sees it at once")
+        for type_ in catalogue.types
+        for lack in here.lacks(catalogue.secrets_of(type_))
+    ]
 
 
 def has_failed(checks: list[Check]) -> bool:

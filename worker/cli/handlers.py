@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import structs
@@ -13,9 +13,11 @@ from worker.cli import human, paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.settings import agent_settings
-from worker.cli.templates import as_json, read_or_fail, show_templates
+from worker.cli.templates import as_json as templates_as_json
+from worker.cli.templates import read_or_fail, show_templates
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
+from worker.executor.named_secrets import NamedSecrets
 
 if TYPE_CHECKING:
     from handlers.programs.templates import Template
@@ -43,14 +45,15 @@ def command(*, type_: str | None, agent: Callable[[ApiConfig], AgentConfig], out
     """
     config = agent(ApiConfig())
     catalogue = asyncio.run(read_catalogue(config))
+    here = NamedSecrets(config.secrets_dir, config.secrets)
     if type_ is not None:
         entry = catalogue.entries.get(type_)
         if entry is None:
             known = ", ".join(sorted(catalogue.entries)) or "none"
             raise CliError(f"there is no handler for {type_!r}", f"there are: {known}", code=ExitCode.USAGE)
-        show_one(out, entry, read_or_fail(config.command_templates) if type_ == "command" else {})
+        show_one(out, entry, here, read_or_fail(config.command_templates) if type_ == "command" else {})
         return ExitCode.OK if entry.problem is None else ExitCode.FAILED
-    show_all(out, catalogue)
+    show_all(out, catalogue, here)
     is_broken = catalogue.problems or any(entry.problem for entry in catalogue.entries.values())
     return ExitCode.FAILED if is_broken else ExitCode.OK
 
@@ -63,11 +66,16 @@ async def read_catalogue(config: AgentConfig) -> Catalogue:
     return await open_catalogue(config.handlers, Describer(paths.cache_folder()))
 
 
-def show_all(out: Output, catalogue: Catalogue) -> None:
+def as_json(entry: HandlerEntry, here: NamedSecrets) -> dict[str, Any]:
+    """Return an entry for a program, with what keeps an agent of this machine from its tasks."""
+    return {**structs.asdict(entry), "lacks": here.lacks(entry.secrets)}
+
+
+def show_all(out: Output, catalogue: Catalogue, here: NamedSecrets) -> None:
     """Write the list."""
     if out.is_json:
         out.json({
-            "handlers": [structs.asdict(entry) for entry in catalogue.entries.values()],
+            "handlers": [as_json(entry, here) for entry in catalogue.entries.values()],
             "problems": [structs.asdict(problem) for problem in catalogue.problems],
             "warnings": catalogue.warnings,
         })  # fmt: skip
@@ -79,9 +87,7 @@ def show_all(out: Output, catalogue: Catalogue) -> None:
     made = table("type", "state", "from", "what it does")
     for entry in catalogue.entries.values():
         said = Text(entry.problem, style="red") if entry.problem else Text(human.text(entry.summary))
-        made.add_row(
-            Text(entry.type), status_text("broken" if entry.problem else "ok"), Text(entry.source), said
-        )
+        made.add_row(Text(entry.type), status_text(state_of(entry, here)), Text(entry.source), said)
     for problem in catalogue.problems:
         made.add_row(
             human.DASH, status_text("broken"), Text(problem.source), Text(problem.message, style="red")
@@ -94,10 +100,16 @@ def show_all(out: Output, catalogue: Catalogue) -> None:
             out.say(f"\n{problem.source}:\n{problem.traceback}")
 
 
-def show_one(out: Output, entry: HandlerEntry, templates: dict[str, Template]) -> None:
+def state_of(entry: HandlerEntry, here: NamedSecrets) -> str:
+    """Return whether a handler can run, and would be given tasks, here."""
+    return "broken" if entry.problem else "lacks a secret" if here.lacks(entry.secrets) else "ok"
+
+
+def show_one(out: Output, entry: HandlerEntry, here: NamedSecrets, templates: dict[str, Template]) -> None:
     """Write one handler with its parameters, and the templates of this machine that it knows."""
     if out.is_json:
-        out.json(structs.asdict(entry) | ({"templates": as_json(templates)} if templates else {}))
+        told = {"templates": templates_as_json(templates)} if templates else {}
+        out.json(as_json(entry, here) | told)
         return
     from rich.text import Text
 
@@ -107,9 +119,11 @@ def show_one(out: Output, entry: HandlerEntry, templates: dict[str, Template]) -
 
     options = [f"{name}={value}" for name, value in entry.options.items() if value is not None]
     record(out, entry.type, [
-        ("state", status_text("broken" if entry.problem else "ok")),
+        ("state", status_text(state_of(entry, here))),
         *([("problem", Text(entry.problem, style="red"))] if entry.problem else []),
         ("from", entry.source), ("function", entry.target), ("options", ", ".join(options)),
+        *([("secrets", ", ".join(entry.secrets))] if entry.secrets else []),
+        *[("lacks", Text(lack, style="yellow")) for lack in here.lacks(entry.secrets)],
     ])  # fmt: skip
     about, _ = split_doc(entry.doc or "")
     if about:

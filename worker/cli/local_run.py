@@ -29,10 +29,11 @@ from worker.executor.executor import (
 )
 from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
+from worker.executor.named_secrets import NamedSecrets
 
 if TYPE_CHECKING:
-    from worker.executor.retries import Verdict
     from worker.agent.input_cache import Grants
+    from worker.executor.retries import Verdict
     from worker.usage.usage import Usage
 
 __all__ = ["Plan", "Ran", "run_here"]
@@ -54,6 +55,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         True  # whether it is wrong that the last run here left nothing; else it starts anew
     )
     target: Path | None = None  # where the run's files are copied to
+    secrets: NamedSecrets | None = None  # where those are that the handler asks for by name
     input_cache: Path | None = None  # where inputs are kept between runs
     input_cache_bytes: int = 0  # of them
 
@@ -200,6 +202,7 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
             environment=environment,
             tells_steps=True,
             inputs=inputs_of(plan),
+            secrets=lambda: plan.secrets or NamedSecrets(),
         )
         last = LastRun(handler=entry.target, type=entry.type, at=datetime.now(UTC))
         if resumed is None and plan.resume is not None:

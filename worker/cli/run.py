@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 TAKEN: Final = (
-    "handlers", "commands", "command_templates", "timeout", "no_progress", "memory", "input_cache", "input_cache_size",
+    "handlers", "commands", "command_templates", "timeout", "no_progress", "memory",
+    "input_cache", "input_cache_size", "secrets_dir",
 )  # fmt: skip
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 
@@ -121,6 +122,7 @@ def command(
     from worker.cli.local_run import Plan
     from worker.cli.parameters import one_set, read_param_file, with_limits, with_retry
     from worker.executor.limits import Limits
+    from worker.executor.named_secrets import NamedSecrets, secret_variables
 
     require_linux()
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
@@ -141,6 +143,7 @@ def command(
         kill_after_s=kill_after_s,
         resume=resume,
         target=target,
+        secrets=NamedSecrets(agent["secrets_dir"], secret_variables(os.environ)),
         input_cache=agent["input_cache"],
         input_cache_bytes=agent["input_cache_size"],
     )

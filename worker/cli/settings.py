@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import Setting, with_settings
 from worker.cli.values import BYTES, DURATION, MEMORY_LIMIT, TIME_LIMIT
 from worker.config import AgentConfig, ApiConfig
+from worker.executor.named_secrets import secret_variables
 
 __all__ = [
     "AGENT_SETTINGS",
@@ -64,6 +66,12 @@ STORE_SETTING: Final = Setting(
 HANDLERS_SETTING: Final = Setting(
     name="handlers", kind="words", metavar="PATH,…",
     help="Modules, files or folders with handlers, beside those that are installed.",
+)  # fmt: skip
+
+SECRETS_SETTING: Final = Setting(
+    name="secrets_dir", type=FOLDER, metavar="FOLDER",
+    help="Folder of secrets that handlers ask for by name, a file each, read at each run; it wins over"
+    " variables MILLHAND_SECRET_NAME.",
 )  # fmt: skip
 
 INPUT_SETTINGS: Final = (
@@ -136,6 +144,7 @@ AGENT_SETTINGS: Final = (
     Setting(name="keep_workdirs_size", type=BYTES, default=AGENT["keep_workdirs_bytes"], metavar="SIZE",
             default_text="10GiB", help="How much of them is kept; the oldest go first."),
     *INPUT_SETTINGS,
+    SECRETS_SETTING,
     Setting(name="min_free", type=BYTES, default=AGENT["min_free_bytes"], metavar="SIZE",
             default_text="512MiB",
             help="With less free for the state folder, or for a store that is a folder, no task is claimed;"
@@ -311,6 +320,7 @@ def build_agent(given: Mapping[str, Any]) -> Callable[[ApiConfig], AgentConfig]:
     fields = {field_name(name): value for name, value in given.items()}
     fields["state_dir"] = fields["state_dir"] or paths.agent_state_dir()
     fields["type_concurrency"] = type_limits(fields["type_concurrency"])
+    fields["secrets"] = secret_variables(os.environ)
     fields["hardening"] = fields["hardening"] or AGENT["hardening"]
     return lambda api: AgentConfig(api=api, **fields)
 

@@ -67,13 +67,15 @@ def processed(param: click.Parameter, ctx: click.Context, given: Mapping[str, An
 
 async def handler_here(type_: str, handlers: Sequence[str]) -> HandlerEntry | None:
     """Return the handler of a type on this machine, described; None where there is none."""
-    from worker.executor.catalogue import installed_handlers, open_catalogue
+    from worker.executor.catalogue import open_catalogue
     from worker.executor.describer import Describer
+    from worker.executor.installed import Installed, installed_handlers
 
-    installed = [entry for entry in installed_handlers() if entry.type == type_]
-    if not installed and not handlers:
+    entries = tuple(entry for entry in installed_handlers().entries if entry.type == type_)
+    if not entries and not handlers:
         return None
-    catalogue = await open_catalogue(handlers, Describer(paths.cache_folder()), installed=installed)
+    describer = Describer(paths.cache_folder())
+    catalogue = await open_catalogue(handlers, describer, installed=Installed(entries))
     return catalogue.entries.get(type_)
 
 
@@ -114,9 +116,10 @@ def described(row: Any) -> str:
 
 def complete_type(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the installed types that begin as typed, without asking their modules."""
-    from worker.executor.catalogue import installed_handlers
+    from worker.executor.installed import installed_handlers
 
-    return [CompletionItem(entry.type) for entry in installed_handlers() if entry.type.startswith(incomplete)]
+    entries = installed_handlers().entries
+    return [CompletionItem(entry.type) for entry in entries if entry.type.startswith(incomplete)]
 
 
 def complete_parameter(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -23,7 +23,7 @@ __all__ = ["jobs_table", "record", "result_text", "runs_table", "status_text", "
 STYLES: Final = {
     "Success": "green", "ok": "green", "measured": "green", "active": "", "stopped": "",
     "Failed": "red", "fail": "bold red", "cancelled": "red", "broken": "red",
-    "running": "cyan", "warn": "yellow", "paused": "yellow", "unknown": "yellow",
+    "running": "cyan", "warn": "yellow", "lacks a secret": "yellow", "paused": "yellow", "unknown": "yellow",
     "pending": "dim", "absent": "dim", "requeued": "dim",
 }  # fmt: skip
 

@@ -35,6 +35,11 @@ class Catalogue(Struct, frozen=True, kw_only=True):
         entry = self.entries.get(type_)
         return entry if entry is not None and entry.problem is None else None
 
+    def secrets_of(self, type_: str, /) -> tuple[str, ...]:
+        """Return the names of the secrets that the handler of a type asks for."""
+        entry = self.entries.get(type_)
+        return () if entry is None else entry.secrets
+
     def with_entry(self, entry: HandlerEntry) -> Catalogue:
         """Return a catalogue with one more handler; an earlier one of its type gives way, with a warning."""
         before = self.entries.get(entry.type)
@@ -99,7 +104,12 @@ def with_installed(catalogue: Catalogue, entry: HandlerEntry, answer: Descriptio
         text = f"{entry.source} declares the type {entry.type!r} for {entry.target}, whose @handler says"
         catalogue = catalogue.with_warning(f"{text} {said.type!r}; the declared one counts")
     described = replace(
-        entry, doc=said.doc, schema=said.parameters, options=said.options, problem=said.problem
+        entry,
+        doc=said.doc,
+        schema=said.parameters,
+        options=said.options,
+        secrets=said.secrets,
+        problem=said.problem,
     )
     return catalogue.with_entry(described)
 
@@ -138,6 +148,7 @@ def entry_of(said: Described, source: str) -> HandlerEntry:
         doc=said.doc,
         schema=said.parameters,
         options=said.options,
+        secrets=said.secrets,
         problem=said.problem,
     )
 

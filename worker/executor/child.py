@@ -157,7 +157,7 @@ def load(frame: Load) -> LoadedHandler | NotLoaded:
     try:
         spec = load_handler(frame.type, frame.target)
         loaded = LoadedHandler(
-            spec, read_signature(spec.function), HandlerState(spec, frame.gpus), frame.inputs
+            spec, read_signature(spec.function), HandlerState(spec, frame.gpus, frame.secrets), frame.inputs
         )
         loaded.state.set_up()
         return loaded

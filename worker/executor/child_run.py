@@ -73,6 +73,7 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded
         stop=stop,
         limit_mono=None if limit_s is None else time.monotonic() + limit_s,
         input_cache=loaded.inputs,
+        secrets=assign.secrets,
     )
 
 
@@ -81,6 +82,7 @@ def end_of(
 ) -> Ended:
     """Call the handler and return the receipt; nothing that it raises passes."""
     try:
+        check_secrets(loaded.spec, context)
         for secret in loaded.signature.secrets_in(context.parameters):
             context.secret(secret)
         arguments = loaded.signature.check(context.parameters)
@@ -89,6 +91,16 @@ def end_of(
         return Ended(context.run_id, "returned", Raw(encoded), is_stop_seen=context.cancelled)
     except BaseException as exc:  # noqa: BLE001 - also SystemExit: only a receipt ends a run
         return end_by(exc, context)
+
+
+def check_secrets(spec: HandlerSpec, context: Context) -> None:
+    """Raise Fail where the handler asks for a secret that the agent did not know of."""
+    for name in spec.secrets:
+        if name not in context.secrets:
+            raise Fail(
+                f"the handler asks for the secret {name}, which the agent did not know when it started;"
+                " start it again"
+            )
 
 
 def end_by(exc: BaseException, context: Context) -> Ended:

@@ -75,7 +75,9 @@ class Children:
         link = ChildLink(await self._spawner.spawn(key.gpus), key.gpus)
         try:
             link.open()
-            link.load = Load(key.type, key.target, link.life.minder_pid, key.gpus, self._inputs(key.type))
+            link.load = Load(
+                key.type, key.target, link.life.minder_pid, key.gpus, self._inputs(key.type), assign.secrets
+            )
         except BaseException:
             await to_the_end(link.end())
             raise

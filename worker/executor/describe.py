@@ -51,7 +51,14 @@ def described(spec: HandlerSpec, target: str) -> Described:
         schema = read_signature(spec.function).schema(spec.doc)
     except TypeError as exc:
         return Described(type=spec.type, target=target, doc=spec.doc, problem=str(exc))
-    return Described(type=spec.type, target=target, doc=spec.doc, parameters=schema, options=spec.options())
+    return Described(
+        type=spec.type,
+        target=target,
+        doc=spec.doc,
+        parameters=schema,
+        options=spec.options(),
+        secrets=spec.secrets,
+    )
 
 
 def main(where: str, attribute: str | None = None) -> None:

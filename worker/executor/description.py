@@ -17,6 +17,7 @@ class Described(Struct, frozen=True, kw_only=True):
     doc: str = ""
     parameters: dict[str, Any] | None = None  # JSON Schema
     options: dict[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()  # names of those that it asks for
     problem: str | None = None  # why it cannot run
 
 

@@ -45,6 +45,7 @@ class Load(Struct, frozen=True, tag_field="frame", tag="load"):
     parent_pid: int  # who must live; the child ends with it
     gpus: tuple[str, ...] = ()  # UUIDs of the GPUs that its runs may use
     inputs: CacheGrant | None = None  # where its runs may keep inputs
+    secrets: dict[str, str] = field(default_factory=dict)  # by name, for its setup
 
 
 class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
@@ -54,6 +55,7 @@ class Assign(Struct, frozen=True, tag_field="frame", tag="assign"):
     workdir: str
     wished: Limits = Limits()  # what the task says of its limits
     most: Limits = Limits()  # what the agent allows any run
+    secrets: dict[str, str] = field(default_factory=dict)  # by name: those that the handler asks for
 
 
 class Stop(Struct, frozen=True, tag_field="frame", tag="stop"):

@@ -19,6 +19,7 @@ class HandlerEntry(Struct, frozen=True, kw_only=True):
     doc: str = ""
     schema: dict[str, Any] | None = None  # JSON Schema of its parameters; None: not described (yet)
     options: dict[str, Any] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()  # names of those that it asks for
     problem: str | None = None  # why it cannot run here: a dependency is missing, …
     traceback: str | None = None  # of its author's code, with the problem
 

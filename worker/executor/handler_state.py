@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from worker.executor.loading import LoadError, author_text, author_traceback
@@ -19,8 +19,11 @@ __all__ = ["HandlerState", "takes_context"]
 class HandlerState:
     """Made by `set_up` before the first run, unmade by `tear_down` after the last; on the main thread."""
 
-    def __init__(self, spec: HandlerSpec, gpus: tuple[str, ...]) -> None:
+    def __init__(
+        self, spec: HandlerSpec, gpus: tuple[str, ...], secrets: Mapping[str, str] | None = None
+    ) -> None:
         self.value: Any = None
+        self._secrets = secrets
         self._spec = spec
         self._gpus = gpus
         self._runner: asyncio.Runner | None = None
@@ -71,7 +74,7 @@ class HandlerState:
             runner.run(cancel_others(kept))
 
     def _set_up(self, setup: Callable[..., Any]) -> Any:
-        given = (SetupContext(self._spec.type, self._gpus),) if takes_context(setup) else ()
+        given = (SetupContext(self._spec.type, self._gpus, self._secrets),) if takes_context(setup) else ()
         value = setup(*given)
         if not inspect.iscoroutine(value):
             return value

@@ -20,6 +20,7 @@ from worker.executor.describer import Describer
 from worker.executor.executor import EventSink, StopRequest
 from worker.executor.life import Life
 from worker.executor.limits import Limits
+from worker.executor.named_secrets import NamedSecrets
 from worker.executor.outcome import Outcome, RunError
 from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
@@ -97,6 +98,7 @@ class LocalRunner:
         redactor: Callable[[], Redactor] = Redactor,
         tells_steps: bool = False,
         inputs: Callable[[str], CacheGrant | None] = lambda _: None,
+        secrets: Callable[[], NamedSecrets] = NamedSecrets,
     ) -> None:
         """Take the parts; nothing starts before the first run.
 
@@ -110,6 +112,7 @@ class LocalRunner:
             redactor: takes secrets out of what runs tell.
             tells_steps: whether a run's start is an event too.
             inputs: says where runs of a type may keep inputs.
+            secrets: says where those are that the handler asks for by name; asked at each run.
         """
         self._type = entry.type
         self._spool = Spool(state_dir / "spool", SPOOL_BYTES)
@@ -126,6 +129,7 @@ class LocalRunner:
             redactor=redactor,
             output=OutputRules(keep="none", tells_steps=tells_steps),  # a person sees it
             inputs=inputs,
+            secrets=lambda _: secrets().read(entry.secrets),
         )
 
     async def run(

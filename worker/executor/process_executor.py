@@ -26,6 +26,7 @@ from worker.executor.last_bill import LastBill
 from worker.executor.lease import Lease
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
+from worker.executor.named_secrets import MissingSecret
 from worker.executor.outcome import NOT_STARTED, Outcome, RunError
 from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
@@ -96,6 +97,7 @@ class ProcessExecutor:
         output: OutputRules | None = None,
         gpus: GpuAccounts | None = None,
         inputs: Callable[[str], CacheGrant | None] = lambda _: None,
+        secrets: Callable[[str], dict[str, str]] = lambda _: {},
     ) -> None:
         """Take the parts.
 
@@ -115,6 +117,7 @@ class ProcessExecutor:
             output: what is kept of what runs print.
             gpus: measures those of runs; None: nobody does.
             inputs: says where runs of a type may keep inputs.
+            secrets: reads those that a type's handler asks for, at each run; raises `MissingSecret`.
         """
         self._catalogue = catalogue
         self._spawner = spawner
@@ -122,6 +125,7 @@ class ProcessExecutor:
         self._workdirs = workdirs
         self._spool = spool
         self._limits = limits or Limits()
+        self._secrets = secrets
         self._load_timeout_s = load_timeout_s
         self._redactor = redactor
         self._closing: asyncio.Task[None] | None = None
@@ -147,6 +151,10 @@ class ProcessExecutor:
         problems += read_retry(assignment.parameters.get("retry"))[1]
         if problems:
             return failed(ErrorKind.INVALID_PARAMETERS, "; ".join(problems))
+        try:
+            secrets = await asyncio.to_thread(self._secrets, assignment.type)
+        except MissingSecret as exc:
+            return failed(ErrorKind.INTERNAL, str(exc))
         key = ChildKey(assignment.type, entry.target, assignment.gpus)
         try:
             workdir = self._workdirs.make(assignment.run_id)
@@ -155,7 +163,7 @@ class ProcessExecutor:
         error: RunError | None = None
         bill = LastBill(on_event)
         try:
-            assign = Assign(assignment, str(workdir), wished, self._limits)
+            assign = Assign(assignment, str(workdir), wished, self._limits, secrets)
             outcome = await self._run_in(key, assign, Steering(stop, bill, lease or Lease()))
             error = outcome.error
             return outcome
@@ -201,6 +209,8 @@ class ProcessExecutor:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
         assignment = assign.assignment
         meter = self._meter(link, assignment.gpus)
+        for secret in assign.secrets.values():
+            link.keep_secret(secret)  # for later runs of the process too, where there is room
         task = ChildTask(
             link,
             assign,
@@ -208,7 +218,7 @@ class ProcessExecutor:
             steering=steering,
             meter=meter,
             clock=self._clock,
-            redactor=self._redactor(),
+            redactor=self._redactor().with_secrets(assign.secrets.values()),
             output=Path(f"{assign.workdir}.out"),
             rules=self._output,
             watch=self._workdirs.watch(Path(assign.workdir)),

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from worker.sdk.errors import Fail
 from worker.sdk.fake_clock import FakeClock
 from worker.sdk.handler import HandlerSpec, SetupContext, spec_of
 from worker.sdk.parameters import read_signature
@@ -50,6 +51,7 @@ def call_handler(
 
     Raises:
         TypeError: the function is no handler.
+        Fail: it asks for a secret that the context does not have.
         InvalidParameters: the parameters do not fit its signature.
         NotAResult: what it returned is no JSON.
         Exception: whatever the handler raises, `Fail`, `Retry` and `Cancelled` among it.
@@ -57,6 +59,8 @@ def call_handler(
     spec = spec_of(handler)
     if spec is None:
         raise TypeError(f"{handler!r} is not decorated with @handler")
+    if missing := [name for name in spec.secrets if name not in context.secrets]:
+        raise Fail(f"the handler asks for the secret {missing[0]}; give it: secrets={{{missing[0]!r}: …}}")
     signature = read_signature(spec.function)
     for secret in signature.secrets_in(context.parameters):
         context.secret(secret)
@@ -85,7 +89,7 @@ def set_up(spec: HandlerSpec, context: ToldContext) -> Any:
         if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     ]
     setup: Callable[..., Any] = spec.setup
-    return setup(SetupContext(spec.type, context.gpus)) if needed else setup()
+    return setup(SetupContext(spec.type, context.gpus, context.secrets)) if needed else setup()
 
 
 def tear_down(runner: asyncio.Runner, spec: HandlerSpec, context: ToldContext) -> None:

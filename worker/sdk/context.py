@@ -10,6 +10,7 @@ import time
 from _thread import allocate_lock  # `threading` would cost 2 ms
 
 from worker.sdk.errors import Cancelled
+from worker.sdk.given_secrets import GivenSecrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Context:
         resume: what an earlier attempt gave to `checkpoint`, or None.
         gpus: UUIDs of the GPUs that the run may use.
         state: what the handler's `setup` returned in this process, or None.
+        secrets: those that the handler asks for by name (`@handler(secrets=…)`), as they are now.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Context:
         limit_mono: float | None = None,
         mono: Callable[[], float] = time.monotonic,
         input_cache: CacheGrant | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """Built by the child process, and by `worker.sdk.testing.make_context`."""
         self.run_id = run_id
@@ -120,6 +123,7 @@ class Context:
         self._limit_mono = limit_mono
         self._mono = mono
         self._input_cache = input_cache
+        self.secrets = GivenSecrets(secrets or {})
         self._ratio = 0.0
         self._sent_mono = float("-inf")
         self._unsent: list[tuple[float, str | None]] = []  # one at most

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from worker.sdk.given_secrets import GivenSecrets
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, Literal, TypeVar
 
     from worker.sdk.retry_policy import RetryPolicy
@@ -30,18 +32,25 @@ class SetupContext:
     Attributes:
         type: the task type whose runs the process serves.
         gpus: UUIDs of the GPUs that they may use.
+        secrets: by name, as they were when the process began; a run's `ctx.secrets` are those of now.
     """
 
-    def __init__(self, type: str, gpus: tuple[str, ...] = ()) -> None:  # noqa: A002 - the word of the wire
+    def __init__(
+        self,
+        type: str,  # noqa: A002 - the word of the wire
+        gpus: tuple[str, ...] = (),
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
         """Built by the child process, and by authors' unit tests."""
         self.type = type
         self.gpus = gpus
+        self.secrets = GivenSecrets(secrets or {})
 
 
 class HandlerSpec:
     """What a handler is: its task type, its function and its options. Frozen."""
 
-    __slots__ = ("concurrency", "doc", "function", "retry", "setup", "teardown", "type", *OPTIONS)
+    __slots__ = ("concurrency", "doc", "function", "retry", "secrets", "setup", "teardown", "type", *OPTIONS)
 
     def __init__(
         self,
@@ -58,11 +67,12 @@ class HandlerSpec:
         retry: RetryPolicy | None = None,
         setup: Setup | None = None,
         teardown: Callable[[Any], Any] | None = None,
+        secrets: tuple[str, ...] = (),
     ) -> None:
         """Set every value once; `handler` describes them."""
         values = (timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
         others = {"type": type, "function": function, "doc": doc, "setup": setup, "teardown": teardown}
-        others |= {"concurrency": concurrency, "retry": retry}
+        others |= {"concurrency": concurrency, "retry": retry, "secrets": secrets}
         for name, value in {**dict(zip(OPTIONS, values, strict=True)), **others}.items():
             object.__setattr__(self, name, value)
 
@@ -79,6 +89,7 @@ class HandlerSpec:
         retry: RetryPolicy | None
         setup: Setup | None
         teardown: Callable[[Any], Any] | None
+        secrets: tuple[str, ...]
 
     def __setattr__(self, name: str, value: object) -> None:
         """Refuse: a spec is frozen."""
@@ -106,6 +117,7 @@ def handler(
     retry: RetryPolicy | None = None,
     setup: Setup | None = None,
     teardown: Callable[[Any], Any] | None = None,
+    secrets: tuple[str, ...] = (),
 ) -> Callable[[F], F]:
     """Make a function the handler of a task type; it stays callable as it is.
 
@@ -126,6 +138,7 @@ def handler(
             `ctx.state` of every run there. It takes nothing, or a `SetupContext`; it may be async.
         teardown: called with that state when the process is let go, within ten seconds; not when
             it is killed. It may be async.
+        secrets: names of those that it needs; the agent has them, and gives them as `ctx.secrets`.
 
     A task's own limits (``parameters.limits``) count instead of the handler's; the agent's bound both.
 
@@ -139,6 +152,7 @@ def handler(
     check_options(timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
     check_callables(setup, teardown)
     check_again(concurrency, retry)
+    check_secrets(secrets)
 
     def decorate(function: F) -> F:
         if not hasattr(function, "__name__"):
@@ -156,6 +170,7 @@ def handler(
             retry=retry,
             setup=setup,
             teardown=teardown,
+            secrets=tuple(dict.fromkeys(secrets)),
         )
         setattr(function, MARK, spec)
         return function
@@ -208,6 +223,15 @@ def check_again(concurrency: object, retry: object) -> None:
         raise ValueError(f"concurrency must be a whole number above 0, not {concurrency!r}")
     if retry is not None and not hasattr(retry, "options"):
         raise TypeError(f"retry is a RetryPolicy, not {retry!r}; write retry=RetryPolicy(max_attempts=5)")
+
+
+def check_secrets(secrets: object) -> None:
+    """Raise where `secrets` are not names that a variable and a file can have."""
+    if isinstance(secrets, str) or not isinstance(secrets, tuple | list):
+        raise TypeError(f"secrets are names, as secrets=('HF_TOKEN',), not {secrets!r}")
+    for name in secrets:
+        if not isinstance(name, str) or not (name.isascii() and name.isidentifier()) or len(name) > 100:
+            raise ValueError(f"{name!r} is no name of a secret; take letters, digits and _, as HF_TOKEN")
 
 
 def clean_doc(doc: str | None) -> str:

@@ -117,6 +117,7 @@ def make_context(
     stop_at: float | None = None,
     timeout_s: float | None = None,
     clock: FakeClock | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> ToldContext:
     """Return a context to call a handler with; `told` holds what it tells.
 
@@ -132,6 +133,7 @@ def make_context(
         stop_at: ask to stop once the handler tells so much progress, from 0 to 1.
         timeout_s: the run's time limit, which `deadline` counts down to.
         clock: what `deadline` goes by; the machine's by default.
+        secrets: what `Context.secrets` shall hold, by name.
     """
     mono: Callable[[], float] = time.monotonic if clock is None else clock.mono
     return ToldContext(
@@ -150,4 +152,5 @@ def make_context(
         state=state,
         limit_mono=None if timeout_s is None else mono() + timeout_s,
         mono=mono,
+        secrets=secrets,
     )

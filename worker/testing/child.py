@@ -28,6 +28,7 @@ from worker.executor.growth import private_bytes
 from worker.executor.limits import Limits
 from worker.executor.linux import unfit_reason
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
+from worker.executor.named_secrets import NamedSecrets
 from worker.executor.outcome import RunError
 from worker.redaction import Redactor
 from worker.sdk.calling import new_runner
@@ -107,6 +108,7 @@ class ChildRunner:
         *,
         timeout_s: float = TIMEOUT_S,
         redactor: Callable[[], Redactor] = Redactor,
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         """Take the parts; nothing starts before the first run.
 
@@ -115,6 +117,7 @@ class ChildRunner:
             folder: an existing folder for runs and artifacts, as pytest's ``tmp_path``.
             timeout_s: the most that a run may take.
             redactor: takes secrets out of what runs tell.
+            secrets: those that the handler asks for by name.
 
         Raises:
             RuntimeError: this system cannot run handlers in child processes, as macOS cannot.
@@ -125,6 +128,7 @@ class ChildRunner:
         self._folder = folder
         self._limits = Limits(timeout_s=timeout_s)
         self._redactor = redactor
+        self._secrets = NamedSecrets(None, secrets)
         self._loop = new_runner()
         self._runner: LocalRunner | None = None
 
@@ -154,6 +158,7 @@ class ChildRunner:
         cancel_at: Moment | None = None,
         kill_at: Moment | None = None,
         grace_s: float = GRACE_S,
+        secrets: Mapping[str, str] | None = None,
     ) -> ChildRun:
         """Run it once; every failure is a part of what is returned.
 
@@ -165,7 +170,10 @@ class ChildRunner:
                 "progress" or "checkpoint".
             kill_at: send SIGKILL to its process at the first such moment.
             grace_s: how long it may go on once it is asked to stop.
+            secrets: those that it asks for by name, from this run on.
         """
+        if secrets is not None:
+            self._secrets = NamedSecrets(None, secrets)
         with quiet():
             return self._loop.run(
                 self._run(dict(parameters or {}), resume, attempt, Steps(cancel_at, kill_at, grace_s))
@@ -220,6 +228,7 @@ class ChildRunner:
             environment=environment,
             redactor=self._redactor,
             tells_steps=True,
+            secrets=lambda: self._secrets,
         )
 
 

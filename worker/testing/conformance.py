@@ -32,7 +32,7 @@ def check_handler(
     *,
     long_parameters: Mapping[str, Any] | None = None,
     ignore: Collection[str] = (),
-    secrets: Collection[str] = (),
+    secrets: Collection[str] | Mapping[str, str] = (),
     grace_s: float = GRACE_S,
     runs: int = RUNS,
     growth_bytes: float = GROWTH_BYTES,
@@ -53,7 +53,7 @@ def check_handler(
             default `parameters`.
         ignore: keys of the result and names of artifacts that differ from run to run, as times do.
         secrets: texts that it must not show, beside its parameters annotated `Secret` and what it gives
-            to `ctx.secret`.
+            to `ctx.secret`; or a mapping of those that it asks for by name.
         grace_s: how long it may go on once it is asked to stop.
         runs: how many follow each other for the check of memory, from 20.
         growth_bytes: how much memory may be added a run, by its slope after a warm-up.
@@ -70,7 +70,10 @@ def check_handler(
     glass = Glass()
     with TemporaryDirectory(prefix="millhand-check-") as temporary:
         place = folder or Path(temporary)
-        with ChildRunner(handler, place, timeout_s=timeout_s, redactor=lambda: glass) as runner:
+        named = secrets if isinstance(secrets, Mapping) else {}
+        with ChildRunner(
+            handler, place, timeout_s=timeout_s, redactor=lambda: glass, secrets=named
+        ) as runner:
             trial = Trial(runner, parameters or {}, long_parameters, frozenset(ignore), grace_s)
             checks = [it_runs(trial)]
             if checks[0].verdict is Verdict.OK:
@@ -80,7 +83,7 @@ def check_handler(
                     it_survives_a_kill(trial),
                     it_keeps_its_memory(trial, runs, growth_bytes),
                 ]
-            checks.append(it_shows_no_secret(trial, glass.told | set(secrets)))
+            checks.append(it_shows_no_secret(trial, glass.told | set(named.values() if named else secrets)))
     return HandlerReport(type_of(handler), tuple(checks))
 
 

@@ -30,7 +30,9 @@ def entry_of(handler: Callable[..., Any]) -> HandlerEntry:
     spec = spec_of(handler)
     if spec is None:
         raise TypeError(f"{handler!r} is not decorated with @handler")
-    return HandlerEntry(type=spec.type, target=target_of(spec), source=spec.function.__module__)
+    return HandlerEntry(
+        type=spec.type, target=target_of(spec), source=spec.function.__module__, secrets=spec.secrets
+    )
 
 
 def target_of(spec: HandlerSpec) -> str:
