@@ -236,10 +236,7 @@ async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
 
 
 def inputs_of(plan: Plan) -> Grants:
-    """Return where runs may keep inputs.
-
-    Raises: CliError where they cannot.
-    """
+    """Return where runs may keep inputs; raises CliError where they cannot."""
     from worker.agent.input_cache import open_input_cache
 
     try:

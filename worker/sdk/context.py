@@ -251,18 +251,11 @@ class Context:
                 and why.
             Retry: the place it comes from has a problem that did not pass.
         """
-        from worker.sdk.download import Bounds  # noqa: PLC0415 - costs 40 ms, few handlers need it
-        from worker.sdk.inputs import fetch_input  # noqa: PLC0415 - the same
-        from worker.sdk.telling import InputTold  # noqa: PLC0415 - the same
+        from worker.sdk.inputs import get_input  # noqa: PLC0415 - costs 40 ms, few handlers need it
 
-        named = os.fspath(source)
-        told = InputTold(self.progress, lambda: self._ratio, named, progress)
-        checksum = None if sha256 is None else sha256.strip().lower()
-        path = fetch_input(
-            named, self.workdir, Bounds(max_bytes, checksum, self.check, told), self._input_cache
-        )
-        told.end()
-        return path
+        bounds = (max_bytes, sha256, self.check)
+        told = (self.progress, lambda: self._ratio, progress)
+        return get_input(os.fspath(source), self.workdir, bounds, told, self._input_cache)
 
     @property
     def cancelled(self) -> bool:

@@ -37,13 +37,14 @@ class Bounds(NamedTuple):
     sha256: str | None  # that the content must have
     check: Callable[[], None]  # raises where the run is asked to stop
     tell: Tell  # bytes that are there, bytes of the whole
+    needs_digest: bool = True  # hashing costs more than a fast network
 
 
 class Downloaded(NamedTuple):
     """What is there now."""
 
     size: int
-    sha256: str
+    sha256: str  # of nothing where no digest was needed
     etag: str | None
     modified: str | None
 
@@ -174,7 +175,8 @@ def attempt(
                 if part.size + len(chunk) > bounds.max_bytes:
                     raise too_large(shown, bounds.max_bytes)
                 part.file.write(chunk)
-                part.digest.update(chunk)
+                if bounds.needs_digest:
+                    part.digest.update(chunk)
                 part = part._replace(size=part.size + len(chunk))
                 bounds.tell(part.size, opened.total)
             if opened.total is not None and part.size < opened.total:

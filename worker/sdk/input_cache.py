@@ -89,7 +89,11 @@ class InputCache:
             return None
         if not hmac.compare_digest(known.seal, self._seal(url, known)) or not is_digest(known.sha256):
             return None
-        return known if (self._content(known.sha256)).exists() else None
+        return known if self.has(known.sha256) else None
+
+    def has(self, sha256: str) -> bool:
+        """Tell whether a content seems to be here; `copy` finds out whether it is what it should be."""
+        return self._content(sha256).exists()
 
     def copy(self, sha256: str, part: Path, max_bytes: int) -> int | None:
         """Copy a content to a file; return its size. None where it is not here, or is not what it should be.

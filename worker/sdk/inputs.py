@@ -10,6 +10,7 @@ import os
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,30 @@ from worker.sdk.download import Bounds, Downloaded, download, part_of, reserved
 from worker.sdk.errors import Fail
 from worker.sdk.input_cache import InputCache, is_digest
 from worker.sdk.remote import HttpSource, NotModified, Source, StoreSource, without_secrets
+from worker.sdk.telling import InputTold
 
-__all__ = ["fetch_input"]
+__all__ = ["fetch_input", "get_input"]
 
 STORE_SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
 UNKNOWN: Final = (None, None)
+
+
+def get_input(
+    source: str,
+    workdir: Path,
+    bounds: tuple[int, str | None, Callable[[], None]],
+    told: tuple[Callable[[float, str | None], None], Callable[[], float], tuple[float, float] | None],
+    grant: CacheGrant | None,
+) -> Path:
+    """Return an input for a context, told as its progress; see `Context.input`."""
+    max_bytes, sha256, check = bounds
+    tell, ratio, span = told
+    as_progress = InputTold(tell, ratio, source, span)
+    digest = None if sha256 is None else sha256.strip().lower()
+    needs_digest = digest is not None or grant is not None
+    path = fetch_input(source, workdir, Bounds(max_bytes, digest, check, as_progress, needs_digest), grant)
+    as_progress.end()
+    return path
 
 
 def fetch_input(source: str, workdir: Path, bounds: Bounds, grant: CacheGrant | None) -> Path:
@@ -63,24 +83,28 @@ def fetch_input(source: str, workdir: Path, bounds: Bounds, grant: CacheGrant | 
 def fetch_cached(
     cache: InputCache, url: str, place: Source, path: Path, *, shown: str, bounds: Bounds
 ) -> None:
-    """Copy the input out of the cache, or download and keep it; one run at a time."""
+    """Copy the input out of the cache, or download and keep it: one run downloads, all copy at once."""
 
     def tell_wait() -> None:
         bounds.tell(-1, None)
 
+    digest = bounds.sha256
+    if digest is not None and is_copied(cache, digest, path, shown, bounds):
+        return
     with cache.turn(bounds.sha256 or url, bounds.check, tell_wait):
-        if bounds.sha256 is not None and is_copied(cache, bounds.sha256, path, shown, bounds):
-            return
-        known = cache.known(url) if bounds.sha256 is None else None
-        try:
-            done = download(
-                place, path, shown, bounds, UNKNOWN if known is None else (known.etag, known.modified)
-            )
-        except NotModified:
-            if known is not None and is_copied(cache, known.sha256, path, shown, bounds):
+        if digest is None or not cache.has(digest):
+            known = None if digest is not None else cache.known(url)
+            tags = UNKNOWN if known is None else (known.etag, known.modified)
+            try:
+                cache.keep(url, download(place, path, shown, bounds, tags), path)
+            except NotModified:
+                digest = None if known is None else known.sha256
+            else:
                 return
-            done = fetch_anew(place, path, shown, bounds)
-        cache.keep(url, done, path)
+    if digest is not None and is_copied(cache, digest, path, shown, bounds):
+        return
+    with cache.turn(bounds.sha256 or url, bounds.check, tell_wait):  # it is gone meanwhile, or was forged
+        cache.keep(url, fetch_anew(place, path, shown, bounds), path)
 
 
 def fetch_anew(place: Source, path: Path, shown: str, bounds: Bounds) -> Downloaded:
