@@ -69,13 +69,13 @@ async def handler_here(type_: str, handlers: Sequence[str]) -> HandlerEntry | No
     """Return the handler of a type on this machine, described; None where there is none."""
     from worker.executor.catalogue import open_catalogue
     from worker.executor.describer import Describer
-    from worker.executor.installed import Installed, installed_handlers
+    from worker.executor.installed import installed_handlers
 
     entries = tuple(entry for entry in installed_handlers().entries if entry.type == type_)
     if not entries and not handlers:
         return None
     describer = Describer(paths.cache_folder())
-    catalogue = await open_catalogue(handlers, describer, installed=Installed(entries))
+    catalogue = await open_catalogue(handlers, describer, installed=entries)
     return catalogue.entries.get(type_)
 
 
