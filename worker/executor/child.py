@@ -39,6 +39,7 @@ from worker.executor.linux import become_subreaper, die_with_parent
 from worker.executor.loading import LoadError, load_handler
 from worker.executor.sources import handler_sources
 from worker.executor.surroundings import Surroundings
+from worker.minder.trees import child_pids
 from worker.sdk.context import Context, StopSignal
 from worker.sdk.parameters import read_signature
 
@@ -168,13 +169,14 @@ def load(frame: Load) -> LoadedHandler | NotLoaded:
 
 
 def ready(loaded: LoadedHandler) -> Ready:
-    """Tell the options of the handler and where it lies."""
+    """Tell the options of the handler, where it lies, and which processes its `setup` started."""
     spec = loaded.spec
     return Ready(
         limits_of(spec),
         spec.isolation,
         handler_sources(inspect.unwrap(spec.function).__code__.co_filename),
         spec.teardown is not None,
+        tuple(child_pids(os.getpid()) or ()),
     )
 
 

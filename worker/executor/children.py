@@ -16,7 +16,7 @@ from worker.executor.reuse import Fate, Reuse, has_room
 from worker.executor.shield import to_the_end
 from worker.executor.spawn import Spawner
 from worker.executor.warm import ChildKey, WarmChildren
-from worker.minder.trees import has_descendants
+from worker.minder.trees import has_just
 from worker.sdk.cache_grant import CacheGrant
 
 __all__ = ["Children"]
@@ -110,7 +110,8 @@ class Children:
 
     def _is_alone(self, link: ChildLink) -> bool:
         try:
-            return not has_descendants(link.pid) and not self._spawner.has_strangers()
+            kept = () if link.ready is None else link.ready.processes
+            return has_just(link.pid, kept) and not self._spawner.has_strangers()
         except OSError:  # it cannot be looked at now
             return False
 

@@ -75,6 +75,7 @@ class Ready(Struct, frozen=True, tag_field="frame", tag="ready"):
     isolation: str
     sources: dict[str, int] = field(default_factory=dict)  # its files: when each was changed (mtime, ns)
     has_teardown: bool = False
+    processes: tuple[int, ...] = ()  # that `setup` started, by pid: a part of the child as long as they live
 
 
 class NotLoaded(Struct, frozen=True, tag_field="frame", tag="not_loaded"):

@@ -32,7 +32,7 @@ class Reuse(Struct, frozen=True, kw_only=True):
     def fate(self, link: ChildLink, seen: Evidence, is_alone: Callable[[], bool]) -> tuple[Fate, str | None]:
         """Return what becomes of a child after a run, and the fault of its handler that costs it.
 
-        `is_alone` tells whether no process is left below it.
+        `is_alone` tells whether the processes below it are those that its `setup` started, each of them.
         """
         ready, ended = link.ready, seen.ended
         if ready is None or ended is None or not is_sound(link, seen) or not is_alone():

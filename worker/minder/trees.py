@@ -19,7 +19,7 @@ __all__ = [
     "below",
     "child_pids",
     "every_process",
-    "has_descendants",
+    "has_just",
     "read_stat",
     "reap_orphans",
     "send_signal",
@@ -117,10 +117,15 @@ def reap_orphans(known: Collection[int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def has_descendants(pid: int) -> bool:
-    """Tell whether a process has others below it, dead ones that nobody reaps too; about 30 µs if not."""
+def has_just(pid: int, wanted: Collection[int]) -> bool:
+    """Tell whether a process's children are these and no others, dead ones that nobody reaps too.
+
+    What is below them is theirs; who loses its parent comes up here. About 30 µs.
+    """
     children = child_pids(pid)
-    return bool(children if children is not None else below([pid], {one.pid: one for one in every_process()}))
+    if children is None:
+        children = [one.pid for one in every_process() if one.parent_pid == pid]
+    return set(children) == set(wanted)
 
 
 def send_signal(stat: ProcessStat, number: int) -> None:

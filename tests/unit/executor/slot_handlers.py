@@ -10,6 +10,7 @@ import locale
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -271,3 +272,19 @@ CHANGES: dict[str, Any] = {
     "broken threading": lambda: setattr(threading, "enumerate", None),
     "many files": lambda: KEPT.extend(Path(os.devnull).open() for _ in range(40)),  # noqa: SIM115
 }
+
+
+def start_program() -> subprocess.Popen[bytes]:
+    """Start a program that starts another one."""
+    return subprocess.Popen(["sh", "-c", "sleep 600 & wait"])
+
+
+@handler("with-program", setup=start_program)
+def with_program(ctx: Context, *, then: str = "return") -> dict[str, int]:
+    """Leave the program of the setup alone, end it, or leave another one behind."""
+    if then == "end":
+        ctx.state.kill()
+        ctx.state.wait()
+    if then == "leave":
+        subprocess.Popen(["sleep", "600"])
+    return {"pid": os.getpid(), "program": ctx.state.pid}

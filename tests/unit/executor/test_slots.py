@@ -264,3 +264,33 @@ def test_a_gpu_is_free_of_other_types_before_a_run_begins(tmp_path: Path, slots:
             assert is_running(other)
 
     within_limit(scenario())
+
+
+def test_a_program_that_setup_started_stays_with_its_process(tmp_path: Path, slots: Path) -> None:
+    """So do those that it starts; both go when the child is let go."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=slots) as it:
+            first, second = [(await it.run("with-program")).value for _ in range(2)]
+            assert first == second
+            assert is_running(first["program"])
+        assert not is_running(first["program"])
+
+    within_limit(scenario())
+
+
+@pytest.mark.parametrize("then", ["end", "leave"])
+def test_a_child_whose_programs_are_others_than_after_setup_is_replaced(
+    tmp_path: Path, slots: Path, then: str
+) -> None:
+    """One that ended is set up anew, one that was left behind is ended; the next run has what setup makes."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=slots) as it:
+            first = (await it.run("with-program", then=then)).value
+            second = (await it.run("with-program")).value
+            assert first["pid"] != second["pid"]
+            assert not is_running(first["program"])
+            assert is_running(second["program"])
+
+    within_limit(scenario())
