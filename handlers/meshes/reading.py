@@ -10,11 +10,12 @@ from urllib.parse import unquote
 import numpy as np
 import trimesh
 
+from handlers.gltf.container import check_glb, check_gltf
 from handlers.meshes.bounds import Bounds, check_counts, check_scene
-from handlers.meshes.container import check_glb, check_gltf, warnings_of
 from handlers.meshes.joining import joined, welded
 from handlers.meshes.threemf import read_3mf
 from handlers.meshes.units import FILE_UNITS
+from handlers.meshes.wants import check_beside, check_compressions, check_sizes, warnings_of
 from worker import Fail
 
 __all__ = ["INPUTS", "Model", "check_format", "read_model"]
@@ -53,13 +54,12 @@ def read_model(path: Path, name: str, bounds: Bounds) -> Model:
     if path.stat().st_size == 0:
         raise Fail(f"{name} is empty: it has 0 bytes")
     check_counts(path, kind, name, bounds)
-    checks = {"glb": check_glb, "gltf": check_gltf}
     unit = FILE_UNITS.get(kind)
     if kind == "3mf":
         scene, unit, warnings = read_3mf(path, name, bounds)
         placed: set[Hashable] = set(scene.geometry)
     else:
-        warnings = warnings_of(checks[kind](path, name, bounds)) if kind in checks else []
+        warnings = check_description(path, kind, name, bounds) if kind in ("glb", "gltf") else []
         scene, placed = load(path, kind, name)
     warnings += drop_all_but_triangles(scene, placed, name)
     triangles = check_scene(scene, name, bounds)
@@ -79,6 +79,16 @@ class Beside(trimesh.resolvers.FilePathResolver):
         """Return what such a file holds."""
         read: Any = super().get  # without type information
         return read(unquote(name))
+
+
+def check_description(path: Path, kind: str, name: str, bounds: Bounds) -> list[str]:
+    """Check what a GLB or glTF file says of itself; return what will not be carried over."""
+    description = check_glb(path, name) if kind == "glb" else check_gltf(path, name)
+    check_compressions(description, name)
+    check_sizes(description, name, bounds)
+    if kind == "gltf":
+        check_beside(description, path, name)
+    return warnings_of(description)
 
 
 def load(path: Path, kind: str, name: str) -> tuple[trimesh.Scene, set[Hashable]]:

@@ -5,29 +5,21 @@ Format: Khronos glTF 2.0, section 4, "GLB File Format Specification".
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from urllib.parse import unquote
 
-from handlers.meshes.bounds import Bounds
 from worker import Fail
 
-__all__ = ["check_glb", "check_gltf", "warnings_of"]
+__all__ = ["check_glb", "check_gltf", "list_of"]
 
 HEADER: Final = struct.Struct("<4sII")  # "glTF", version, length of the whole file
 CHUNK: Final = struct.Struct("<I4s")  # length of the content, kind
 MAX_JSON_BYTES: Final = 256 * 1024 * 1024  # the description alone; real ones have kilobytes
-COMPRESSIONS: Final = {  # packages that trimesh would need, or None where it cannot read it at all
-    "KHR_draco_mesh_compression": "DracoPy",
-    "EXT_meshopt_compression": None,
-    "KHR_meshopt_compression": None,
-}
 
 
-def check_glb(path: Path, name: str, bounds: Bounds) -> dict[str, Any]:
+def check_glb(path: Path, name: str) -> dict[str, Any]:
     """Return a GLB's description (its JSON chunk).
 
     Raises:
@@ -50,7 +42,7 @@ def check_glb(path: Path, name: str, bounds: Bounds) -> dict[str, Any]:
             f"{name} is cut off: it has {size_bytes:,} bytes, and its header promises {length:,}{where}; "
             "get the file again"
         )
-    return with_sound_counts(described(chunks, name), name, bounds)
+    return described(chunks, name)
 
 
 def read_chunks(file: BinaryIO, end: int, name: str) -> list[tuple[str, int, bytes]]:
@@ -84,37 +76,15 @@ def described(chunks: list[tuple[str, int, bytes]], name: str) -> dict[str, Any]
     return description
 
 
-def check_gltf(path: Path, name: str, bounds: Bounds) -> dict[str, Any]:
-    """Return a glTF's description; raise Fail where it is none, or names files that are not beside it."""
+def check_gltf(path: Path, name: str) -> dict[str, Any]:
+    """Return a glTF's description; raise Fail where it is none."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise Fail(f"{name} has more than {MAX_JSON_BYTES:,} bytes; pack it into a GLB")
-    description = parse(path.read_bytes(), name)
-    for buffer in list_of(description, "buffers"):
-        uri = buffer.get("uri")
-        if isinstance(uri, str) and not uri.startswith("data:") and not is_beside(path, uri):
-            raise Fail(
-                f"{name} needs the file {uri[:200]!r} beside it, which is not there; pack both into a GLB"
-            )
-    return with_sound_counts(description, name, bounds)
-
-
-def is_beside(path: Path, uri: str) -> bool:
-    """Tell whether an address is that of a file in the folder of another one, or below."""
-    beside = (path.parent / unquote(uri)).resolve()
-    return beside.is_relative_to(path.parent.resolve()) and beside.is_file()
-
-
-def with_sound_counts(description: dict[str, Any], name: str, bounds: Bounds) -> dict[str, Any]:
-    """Return a description whose arrays are no longer than allowed: one may be long without bytes."""
-    for accessor in list_of(description, "accessors"):
-        count = accessor.get("count")
-        if isinstance(count, int):
-            bounds.points(count, name)
-    return description
+    return parse(path.read_bytes(), name)
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:
-    """Return a description that is a glTF 2 and needs nothing that cannot be read."""
+    """Return a description that is a glTF 2."""
     try:
         description = json.loads(content)
     except (ValueError, RecursionError) as exc:
@@ -123,24 +93,7 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
     version = asset.get("version") if isinstance(asset, dict) else None
     if not isinstance(version, str) or not version.startswith("2."):
         raise Fail(f"{name} is no glTF 2: its asset.version is {str(version)[:60]!r}")
-    required = description.get("extensionsRequired") or []
-    for extension in required if isinstance(required, list) else []:
-        package = COMPRESSIONS.get(extension, "") if isinstance(extension, str) else ""
-        if package is None or (package and importlib.util.find_spec(package) is None):
-            raise Fail(f"{name} is compressed with {extension}, which cannot be read here; export it without")
     return dict(description)
-
-
-def warnings_of(description: dict[str, Any]) -> list[str]:
-    """Return what of a file will not be carried over."""
-    warnings = []
-    if list_of(description, "images") and importlib.util.find_spec("PIL") is None:
-        warnings.append("textures are left out: Pillow is not installed on this worker")
-    if list_of(description, "animations"):
-        warnings.append("animations are left out: only the scene as it stands is converted")
-    if list_of(description, "skins"):
-        warnings.append("skins are left out: the mesh is converted as it was bound")
-    return warnings
 
 
 def list_of(description: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""What handlers that read glTF share; needs no library."""
