@@ -10,7 +10,7 @@ __all__ = ["faults", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("worker", "handlers", "server", "millhand_pytest")
-SHIPPED = {".py", ".pyi", ".typed", ".sql", ".html", ".css", ".js", ".svg", ".json", ".glb", ".md"}
+SHIPPED = {".py", ".pyi", ".typed", ".sql", ".html", ".css", ".js", ".svg", ".json", ".glb", ".md", ".wasm"}
 
 
 def expected() -> set[str]:

@@ -21,6 +21,7 @@ from worker.machine.kubernetes import POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICOR
 __all__ = ["check_config_file", "check_packages", "check_token", "check_variables"]
 
 OTHERS: Final = frozenset({
+    "MILLHAND_CHROMIUM", "MILLHAND_CHROMIUM_SANDBOX",  # of the handler `render-webgl`
     "MILLHAND_CONFIG", "MILLHAND_DEBUG", "MILLHAND_TREE",
     POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY,
 })  # fmt: skip

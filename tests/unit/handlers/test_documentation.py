@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +26,16 @@ from worker.sdk.parameters import read_signature
 from worker.sdk.testing import ToldContext
 
 PAGE = (Path(__file__).parents[3] / "docs" / "handlers.md").read_text()
-HANDLERS = [noop, sleep, command, mesh_convert]
+
+
+def render_webgl() -> Any:
+    """Return the handler; its module wants a browser that is there, and does not start it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLHAND_CHROMIUM", sys.executable)
+        return importlib.import_module("handlers.render_webgl").render_webgl
+
+
+HANDLERS = [noop, sleep, command, mesh_convert, render_webgl()]
 
 
 def section(title: str) -> str:
