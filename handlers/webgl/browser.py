@@ -47,7 +47,7 @@ class Browser:
             launch = launch_of(program, environment, folder, with_gpu=with_gpu)
             process = subprocess.Popen(
                 launch.argv,
-                cwd="/",
+                cwd=launch.folder or "/",
                 env=dict(launch.environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

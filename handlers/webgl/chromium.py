@@ -107,7 +107,11 @@ def launch_of(program: str, environment: Mapping[str, str], folder: Path | None,
     }
     if is_off(environment):
         assert folder is not None
-        seen |= {"HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
+        seen |= {
+            "HOME": str(folder),
+            "TMPDIR": "/proc/self/cwd",
+            "LANG": "C.UTF-8",
+        }  # its socket's name is short
         argv = [
             *shell(f'exec "$@" {TO_PIPES}'),
             program,

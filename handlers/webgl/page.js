@@ -21,7 +21,8 @@ function rendererOf(wanted) {
   if (renderer !== null && isSmooth === wanted) return renderer;
   dropRenderer();
   renderer = new THREE.WebGLRenderer({ alpha: true, antialias: wanted, powerPreference: 'high-performance' });
-  renderer.domElement.addEventListener('webglcontextlost', () => { isLost = true; });
+  const { domElement } = renderer;
+  domElement.addEventListener('webglcontextlost', () => { isLost ||= domElement === renderer?.domElement; });
   renderer.toneMapping = THREE.NeutralToneMapping;
   renderer.debug.onShaderError = (gl, program) => {
     throw new Error(`a shader does not compile: ${gl.getProgramInfoLog(program)}`);
