@@ -19,7 +19,7 @@ from msgspec import structs
 from handlers import models
 from worker.testing import HandlerReport, Verdict, check_handler
 
-__all__ = ["ENVIRONMENT", "HOW", "built_in", "main", "matrix", "report_of", "type_of"]
+__all__ = ["ENVIRONMENT", "HOW", "NEEDS_ENGINE", "built_in", "main", "matrix", "report_of", "type_of"]
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 GRACE_S: Final = 60.0  # a busy machine is no fault of a handler
@@ -47,7 +47,13 @@ HOW: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "mesh-convert": {"parameters": {"input": MODEL, "format": "glb"}},
     "mesh-convert to fewer": {"parameters": {"input": MODEL, "format": "3mf", "ratio": 0.5}},
+    "render-webgl": {
+        "parameters": {"input": MODEL, "width": 64, "height": 64, "light": "direct"},
+        "long_parameters": {"input": MODEL, "width": 64, "height": 64, "light": "direct", "frames": 60},
+    },
 }
+# Those that need an engine, which the tests of real parts install: there they are checked by the tests, too.
+NEEDS_ENGINE: Final = frozenset({"render-webgl"})
 
 
 def built_in() -> dict[str, str]:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import ENVIRONMENT, HOW, built_in, main, matrix, report_of, type_of
+from tests.conformance import ENVIRONMENT, HOW, NEEDS_ENGINE, built_in, main, matrix, report_of, type_of
 from worker.testing import Check, HandlerReport, Verdict
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 
 
-@pytest.mark.parametrize("way", sorted(HOW))
+@pytest.mark.parametrize("way", sorted(way for way in HOW if type_of(way) not in NEEDS_ENGINE))
 def test_a_built_in_handler_keeps_its_promises(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops when asked, survives SIGKILL, gives the same output again, keeps its memory over 100 runs.
 
