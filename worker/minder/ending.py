@@ -12,7 +12,7 @@ import os
 import signal
 
 from worker.minder.kin import owners
-from worker.minder.trees import ProcessStat, every_process, send_signal
+from worker.minder.trees import ProcessStat, every_process, read_stat, send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Ending:
         """Take the child, not yet reaped, and what kills its control group at once where that can be."""
         self._pid = pid
         self._kill_group = kill_group
-        self._frozen: set[tuple[int, int]] = set()
+        self._frozen: dict[tuple[int, int], ProcessStat] = {}
         self._rounds = 0
         self._pause_s = FIRST_PAUSE_S
 
@@ -49,7 +49,7 @@ class Ending:
         """
         if not is_dead and self._kill_group():
             return self._pause()
-        living = living_tree(self._pid, marks)
+        living = self._with_seen(living_tree(self._pid, marks))
         if is_dead and not living:
             return None
         if self._freeze(living, is_dead=is_dead):
@@ -59,6 +59,14 @@ class Ending:
         if not is_dead:
             self._signal(signal.SIGKILL)
         return self._pause()
+
+    def _with_seen(self, living: list[ProcessStat]) -> list[ProcessStat]:
+        """Add what was seen before and lives on: below a stranger that died, nothing tells whose it is."""
+        known = {stat.key for stat in living}
+        seen = [read_stat(pid) for pid, started_ticks in self._frozen if (pid, started_ticks) not in known]
+        return living + [
+            stat for stat in seen if stat is not None and stat.key in self._frozen and not stat.is_dead
+        ]
 
     def _freeze(self, living: list[ProcessStat], *, is_dead: bool) -> bool:
         """Stop what was not seen before; tell whether there was something, so that it is looked for more."""
@@ -70,7 +78,7 @@ class Ending:
         self._rounds += 1
         for stat in new:
             send_signal(stat, signal.SIGSTOP)
-            self._frozen.add(stat.key)
+            self._frozen[stat.key] = stat
         return bool(new) and self._rounds < FREEZE_ROUNDS
 
     def _signal(self, number: int) -> None:
@@ -87,12 +95,13 @@ def living_tree(child_pid: int, marks: Mapping[int, str]) -> list[ProcessStat]:
     """Return the living processes of a tree but the child, and reap the orphans that ended.
 
     Those are what descends from the child and, since orphans become the minder's own children,
-    whatever descends from the minder and cannot be told to be of another child.
+    whatever descends from the minder and cannot be told to be of another child; and what carries the
+    child's mark elsewhere, as a container of the run does.
     """
     processes = {stat.pid: stat for stat in every_process()}
     ours = [
         processes[pid]
-        for pid, owner in owners(os.getpid(), marks, processes).items()
+        for pid, owner in owners(os.getpid(), marks, processes, with_strangers=True).items()
         if pid != child_pid and owner in (child_pid, None)
     ]
     for stat in ours:
