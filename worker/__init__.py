@@ -7,9 +7,29 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing itself costs 10 ms; type checkers take the name as true
 if TYPE_CHECKING:
-    from worker.sdk import Cancelled, Context, Fail, Retry, RetryPolicy, Secret, SetupContext, handler
+    from worker.sdk import (
+        Cancelled,
+        Context,
+        Fail,
+        OutOfMemory,
+        Retry,
+        RetryPolicy,
+        Secret,
+        SetupContext,
+        handler,
+    )
 
-__all__ = ["Cancelled", "Context", "Fail", "Retry", "RetryPolicy", "Secret", "SetupContext", "handler"]
+__all__ = [
+    "Cancelled",
+    "Context",
+    "Fail",
+    "OutOfMemory",
+    "Retry",
+    "RetryPolicy",
+    "Secret",
+    "SetupContext",
+    "handler",
+]
 
 
 def __getattr__(name: str) -> object:

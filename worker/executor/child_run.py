@@ -21,7 +21,7 @@ from worker.executor.linux import flush_c_streams
 from worker.executor.loading import author_text, author_traceback
 from worker.sdk.cache_grant import CacheGrant
 from worker.sdk.context import Context, StopSignal
-from worker.sdk.errors import Cancelled, Fail, InvalidParameters, Retry
+from worker.sdk.errors import Cancelled, Fail, InvalidParameters, OutOfMemory, Retry
 from worker.sdk.handler import HandlerSpec
 from worker.sdk.parameters import RESERVED, Signature
 from worker.sdk.result import NotAResult, encode_result
@@ -55,7 +55,7 @@ def limits_of(spec: HandlerSpec) -> Limits:
 def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded: LoadedHandler) -> Context:
     """Return the context of an assignment; its deadline is the one that the agent holds the run to."""
     given = assign.assignment
-    limit_s = effective_limits(assign.wished, limits_of(loaded.spec), assign.most).timeout_s
+    limits = effective_limits(assign.wished, limits_of(loaded.spec), assign.most)
     return Context(
         run_id=given.run_id,
         task_id=given.task_id,
@@ -71,9 +71,10 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded
         workdir=Path(assign.workdir),
         sink=sink,
         stop=stop,
-        limit_mono=None if limit_s is None else time.monotonic() + limit_s,
+        limit_mono=None if limits.timeout_s is None else time.monotonic() + limits.timeout_s,
         input_cache=loaded.inputs,
         secrets=assign.secrets,
+        memory_bytes=limits.memory_bytes,
     )
 
 
@@ -128,6 +129,8 @@ def account_of(exc: BaseException) -> tuple[str, str, str | None]:
     match exc:
         case InvalidParameters():
             return "invalid_parameters", author_text(exc), None
+        case OutOfMemory():
+            return "out_of_memory", author_text(exc) or "the handler was out of memory", None
         case Fail():
             return "fail", author_text(exc) or "the handler failed without a message", None
         case Retry():

@@ -11,7 +11,15 @@ from typing import Any, Final
 from msgspec import Raw
 
 from worker.executor.channel import BlockingChannel
-from worker.executor.frames import ToldArtifact, ToldCheckpoint, ToldLog, ToldProgress, ToldSecret, Up
+from worker.executor.frames import (
+    ToldArtifact,
+    ToldCheckpoint,
+    ToldLog,
+    ToldProgress,
+    ToldSecret,
+    ToldUsage,
+    Up,
+)
 from worker.executor.interrupt import Interrupt
 from worker.sdk.result import encode_value
 
@@ -56,6 +64,10 @@ class ChannelSink:
     def checkpoint(self, value: Any) -> None:
         """Send a token; raises `NotAResult` where it is no JSON or too large."""
         self._send(ToldCheckpoint(Raw(encode_value(value, MAX_CHECKPOINT_BYTES, "checkpoint"))))
+
+    def usage(self, told: dict[str, Any]) -> None:
+        """Send what was consumed elsewhere."""
+        self._send(ToldUsage(**told))
 
     def close(self) -> None:
         """Send nothing any more, but for the number of lines that were dropped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -15,21 +15,35 @@ from worker.executor.assignment import Assignment
 from worker.executor.deadlines import RunLimits
 from worker.executor.evidence import Evidence, StopReason
 from worker.executor.executor import UsageEvent
-from worker.executor.frames import Assign, Ended, NotLoaded, Ready, TearDownFailed, ToldProgress, Up
+from worker.executor.frames import (
+    Assign,
+    Ended,
+    NotLoaded,
+    Ready,
+    TearDownFailed,
+    ToldProgress,
+    ToldUsage,
+    Up,
+)
 from worker.executor.hearing import Hearing
 from worker.executor.link import ChildLink
 from worker.executor.output import OutputRules
 from worker.executor.steering import Pilot, Steering
+from worker.executor.visible import visible
 from worker.executor.workdir_watch import WorkdirWatch
 from worker.redaction import Redactor
+from worker.usage.outside import Outside
 from worker.usage.usage import Usage
 
 __all__ = ["ChildTask", "RunMeter"]
 
 USAGE_INTERVAL_S: Final = 1.0
+METHOD_CHARS: Final = 40
+REASON_CHARS: Final = 300
 EOF_PATIENCE_S: Final = 1.0  # between a closed channel and the end of its process
 
 log = structlog.get_logger(__name__)
+N = TypeVar("N", int, float)
 
 
 class RunMeter(Protocol):
@@ -37,6 +51,10 @@ class RunMeter(Protocol):
 
     def sample(self) -> Usage:
         """Return what was consumed so far."""
+        ...
+
+    def take_outside(self, told: Outside) -> None:
+        """Take what was consumed outside of the run's processes."""
         ...
 
 
@@ -205,6 +223,8 @@ class ChildTask:
                 if frame.run_id == self.assignment.run_id:
                     self._ended = frame
                     self._wake.set()
+            case ToldUsage():
+                self._meter.take_outside(outside_of(frame, self.heard.redactor))
             case TearDownFailed():
                 pass  # of a child that is let go, which has no run
             case _:
@@ -219,3 +239,22 @@ class ChildTask:
     def on_change(self) -> None:
         """Look at the child again."""
         self._wake.set()
+
+
+def outside_of(told: ToldUsage, redactor: Redactor) -> Outside:
+    """Return what was told as the bill has it: bounded words, and no number below 0."""
+    return Outside(
+        method=visible(redactor.text(told.method))[:METHOD_CHARS],
+        cpu_user_s=from_zero(told.cpu_user_s),
+        cpu_system_s=from_zero(told.cpu_system_s),
+        ram_bytes=from_zero(told.ram_bytes),
+        ram_peak_bytes=from_zero(told.ram_peak_bytes),
+        pid=told.pid,
+        reason=None if told.reason is None else visible(redactor.text(told.reason))[:REASON_CHARS],
+        is_last=told.is_last,
+    )
+
+
+def from_zero(number: N | None) -> N | None:
+    """Return a number that can be; None for one below 0."""
+    return number if number is not None and number >= 0 else None

@@ -75,7 +75,7 @@ def stop_error(stop: StopReason, seen: Evidence) -> RunError:
     message = stop.message
     if seen.ended is None and seen.is_killed:
         message = f"{message}; it did not stop in time and was killed"
-    elif seen.ended is not None and seen.ended.how in ("fail", "retry"):
+    elif seen.ended is not None and seen.ended.how in ("fail", "retry", "out_of_memory"):
         message = f"{message}; the handler: {visible(seen.ended.message)}"
     return RunError(
         kind=stop.kind,
@@ -88,11 +88,11 @@ def stop_error(stop: StopReason, seen: Evidence) -> RunError:
 
 def receipt_error(ended: Ended, seen: Evidence) -> RunError:
     """Return the error that the handler's own end is."""
-    is_invalid = ended.how == "invalid_parameters"
+    kinds = {"invalid_parameters": ErrorKind.INVALID_PARAMETERS, "out_of_memory": ErrorKind.OUT_OF_MEMORY}
     kills = oom_kills(seen)
     note = f" ({kills_words(kills)} while it ran)" if kills else ""
     return RunError(
-        kind=ErrorKind.INVALID_PARAMETERS if is_invalid else ErrorKind.HANDLER_ERROR,
+        kind=kinds.get(ended.how, ErrorKind.HANDLER_ERROR),
         message=visible(ended.message) + note,
         retryable=ended.how == "retry",
         retry_after_s=ended.retry_after_s,

@@ -30,6 +30,7 @@ __all__ = [
     "ToldLog",
     "ToldProgress",
     "ToldSecret",
+    "ToldUsage",
     "Up",
 ]
 
@@ -119,11 +120,24 @@ class ToldCheckpoint(Struct, frozen=True, tag_field="frame", tag="checkpoint"):
     value: Raw
 
 
+class ToldUsage(Struct, frozen=True, tag_field="frame", tag="usage"):
+    """What the run has consumed so far outside of its process tree; see `Context.usage`."""
+
+    method: str
+    cpu_user_s: float | None = None
+    cpu_system_s: float | None = None
+    ram_bytes: int | None = None
+    ram_peak_bytes: int | None = None
+    pid: int | None = None
+    reason: str | None = None
+    is_last: bool = False
+
+
 class Ended(Struct, frozen=True, tag_field="frame", tag="ended"):
     """The receipt: how the handler ended, complete.
 
-    `how`: "returned", "fail", "retry", "invalid_parameters", "raised" (its own exception),
-    "not_a_result" (what it returned cannot be sent).
+    `how`: "returned", "fail", "retry", "invalid_parameters", "out_of_memory" (elsewhere, as in a
+    container), "raised" (its own exception), "not_a_result" (what it returned cannot be sent).
     """
 
     run_id: str
@@ -146,5 +160,5 @@ class TearDownFailed(Struct, frozen=True, tag_field="frame", tag="teardown_faile
 
 Down = Load | Assign | Stop
 Told = ToldProgress | ToldLog | ToldSecret | ToldArtifact | ToldCheckpoint
-Up = Ready | NotLoaded | Told | Ended | TearDownFailed
+Up = Ready | NotLoaded | Told | ToldUsage | Ended | TearDownFailed
 Frame = Down | Up

@@ -83,7 +83,7 @@ class ProcessSpawner:
         self._environment = environment
         self._also = tuple(pass_environment)
         self._python = python
-        self._mark = mark or uuid4().hex
+        self._mark = mark or f"local-{uuid4().hex}"
         self._wish = dict(wish or {})
         self._max_processes = max_processes
         self.minder = Minder(mark=self._mark, python=python, has_groups=has_groups)

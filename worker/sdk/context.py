@@ -38,6 +38,9 @@ if TYPE_CHECKING:
         def checkpoint(self, value: Any) -> None:
             """Take the token from which a later attempt may go on."""
 
+        def usage(self, told: dict[str, Any]) -> None:
+            """Take what the run has consumed outside of its processes; see `Context.usage`."""
+
 
 __all__ = ["Context", "StopSignal"]
 
@@ -79,6 +82,7 @@ class Context:
         workdir: an empty folder of this run, and its current directory; removed afterwards.
         resume: what an earlier attempt gave to `checkpoint`, or None.
         gpus: UUIDs of the GPUs that the run may use.
+        memory_bytes: the most memory that the run may have, or None; held from outside.
         state: what the handler's `setup` returned in this process, or None.
         secrets: those that the handler asks for by name (`@handler(secrets=…)`), as they are now.
     """
@@ -101,6 +105,7 @@ class Context:
         state: Any = None,
         stop: StopSignal | None = None,
         limit_mono: float | None = None,
+        memory_bytes: int | None = None,
         mono: Callable[[], float] = time.monotonic,
         input_cache: CacheGrant | None = None,
         secrets: Mapping[str, str] | None = None,
@@ -117,6 +122,7 @@ class Context:
         self.workdir = workdir
         self.resume = resume
         self.gpus = gpus
+        self.memory_bytes = memory_bytes
         self.state = state
         self._sink = sink
         self._stop = stop or StopSignal()
@@ -296,6 +302,36 @@ class Context:
             value: anything that JSON can say, at most 256 KiB.
         """
         self._sink.checkpoint(value)
+
+    def usage(
+        self,
+        *,
+        method: str,
+        cpu_user_s: float | None = None,
+        cpu_system_s: float | None = None,
+        ram_bytes: int | None = None,
+        ram_peak_bytes: int | None = None,
+        pid: int | None = None,
+        reason: str | None = None,
+        is_last: bool = False,
+    ) -> None:
+        """Tell for the bill what the run has consumed so far outside of its own processes, as in a container.
+
+        Each telling replaces the one before. What is None is unknown, and so is then the run's whole figure.
+
+        Args:
+            method: how it was measured, in a word; it stands on the bill.
+            cpu_user_s: CPU seconds in user mode, since the run began.
+            cpu_system_s: those in the kernel.
+            ram_bytes: anonymous and shared memory that is held now.
+            ram_peak_bytes: the most that was held.
+            pid: the first process there: what is below it is not counted with the run's own processes.
+            reason: why figures are None.
+            is_last: nothing is consumed there any more, and all of it was told.
+        """
+        figures = {"cpu_user_s": cpu_user_s, "cpu_system_s": cpu_system_s}
+        figures |= {"ram_bytes": ram_bytes, "ram_peak_bytes": ram_peak_bytes}
+        self._sink.usage({"method": method, "pid": pid, "reason": reason, "is_last": is_last, **figures})
 
 
 def artifact_name(name: str) -> str:

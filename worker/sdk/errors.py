@@ -5,6 +5,7 @@
     Exception
       Fail              failed for good: the message says why, no traceback is shown
         InvalidParameters   the task's parameters do not fit the handler's signature
+        OutOfMemory         the kernel ended, for want of memory, what the handler had started elsewhere
       Retry             failed for now: another attempt may succeed
     BaseException
       Cancelled         the run is asked to stop; passes `except Exception`
@@ -12,7 +13,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "Fail", "InvalidParameters", "Retry"]
+__all__ = ["Cancelled", "Fail", "InvalidParameters", "OutOfMemory", "Retry"]
 
 
 class Fail(Exception):  # noqa: N818 - a verb, as authors read it: raise Fail
@@ -29,6 +30,10 @@ class InvalidParameters(Fail):
         """Take one sentence a field."""
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class OutOfMemory(Fail):
+    """End the run as out of memory: only on evidence, as a count of the kernel; an exit code is none."""
 
 
 class Retry(Exception):  # noqa: N818 - a verb

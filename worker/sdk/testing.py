@@ -43,6 +43,7 @@ class Told:
     content_types: dict[str, str | None] = field(default_factory=dict)
     checkpoints: list[Any] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
+    usage: list[dict[str, Any]] = field(default_factory=list)
 
 
 class KeepingSink:
@@ -71,6 +72,10 @@ class KeepingSink:
     def checkpoint(self, value: Any) -> None:
         """Keep the token."""
         self.told.checkpoints.append(value)
+
+    def usage(self, told: dict[str, Any]) -> None:
+        """Keep what was consumed elsewhere."""
+        self.told.usage.append(told)
 
 
 class ToldContext(Context):
@@ -116,6 +121,7 @@ def make_context(
     state: Any = None,
     stop_at: float | None = None,
     timeout_s: float | None = None,
+    memory_bytes: int | None = None,
     clock: FakeClock | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> ToldContext:
@@ -132,6 +138,7 @@ def make_context(
         state: what the handler's `setup` would return.
         stop_at: ask to stop once the handler tells so much progress, from 0 to 1.
         timeout_s: the run's time limit, which `deadline` counts down to.
+        memory_bytes: the run's limit of memory.
         clock: what `deadline` goes by; the machine's by default.
         secrets: what `Context.secrets` shall hold, by name.
     """
@@ -151,6 +158,7 @@ def make_context(
         gpus=gpus,
         state=state,
         limit_mono=None if timeout_s is None else mono() + timeout_s,
+        memory_bytes=memory_bytes,
         mono=mono,
         secrets=secrets,
     )

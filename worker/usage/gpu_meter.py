@@ -13,6 +13,7 @@ from worker.machine.gpu_look import Look
 from worker.usage.gpu import Owner
 from worker.usage.gpu_bill import GpuFigures, GpuLedger
 from worker.usage.meter import Meter
+from worker.usage.outside import Outside, OutsideLedger
 from worker.usage.rusage import Rusage
 from worker.usage.usage import Usage
 
@@ -101,6 +102,13 @@ class RunMeters:
         """Take both."""
         self._meter = meter
         self._gpus = gpus
+        self._outside = OutsideLedger()
+
+    def take_outside(self, told: Outside) -> None:
+        """Take what the run has consumed outside of its processes."""
+        self._outside.take(told, self._meter.mono())
+        if told.pid is not None:
+            self._meter.leave_out(told.pid)
 
     async def start(self) -> Usage:
         """Begin, once the GPUs were looked at; return what was consumed so far.
@@ -110,6 +118,7 @@ class RunMeters:
         if self._gpus is not None:
             await self._gpus.look()
             self._gpus.begin()
+        self._outside.begin(self._meter.mono())
         return self._with_gpus(self._meter.start())
 
     def sample(self, *, is_last: bool = False) -> Usage:
@@ -135,6 +144,7 @@ class RunMeters:
             self._gpus.close()
 
     def _with_gpus(self, usage: Usage) -> Usage:
+        usage = self._outside.added_to(usage)
         if self._gpus is None:
             return usage
         try:

@@ -6,6 +6,7 @@ Pure arithmetic on readings.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 
 from worker.usage.process import Key, ProcessReading
@@ -61,6 +62,10 @@ class CpuLedger:
     def last(self) -> dict[Key, ProcessReading]:
         """Return the last reading."""
         return self._last
+
+    def forget(self, keys: Collection[Key]) -> None:
+        """Take that processes are not the run's: they have not ended, and nobody has their counters."""
+        self._last = {key: reading for key, reading in self._last.items() if key not in keys}
 
     def lacks(self, readings: dict[Key, ProcessReading]) -> bool:
         """Tell whether a reading has less of an ended process than it had: nobody waited, or not yet."""

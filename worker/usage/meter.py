@@ -68,6 +68,16 @@ class Meter:
         self._seen = Seen()
         self._cpu_method = ""
         self._missing = "the meter was not started"
+        self._left_out: int | None = None
+
+    def mono(self) -> float:
+        """Return the clock that durations go by."""
+        return self._clock.mono()
+
+    def leave_out(self, pid: int) -> None:
+        """Count a process and what is below it no more, should they be seen: somebody else tells of them."""
+        if pid != self._pid:
+            self._left_out = pid
 
     def start(self) -> Usage:
         """Take what was consumed before as the baseline, and set the peak of RAM back; return the usage."""
@@ -215,6 +225,10 @@ class Meter:
             readings = self._source.read_tree(self._pid, known, is_full)
         except (OSError, ValueError, IndexError) as exc:
             return {}, f"process {self._pid} could not be read: {exc}"
+        if self._left_out is not None and (left_out := keys_below(self._left_out, readings)):
+            readings = {key: reading for key, reading in readings.items() if key not in left_out}
+            if self._ledger is not None:
+                self._ledger.forget(left_out)
         return readings, "" if self._root(readings) else f"process {self._pid} is gone"
 
     def _read_settled(self, ledger: CpuLedger, *, is_full: bool) -> tuple[dict[Key, ProcessReading], str]:
@@ -268,3 +282,14 @@ def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:
         ram_bytes=None,
         hwm_bytes=None,
     )
+
+
+def keys_below(pid: int, readings: dict[Key, ProcessReading]) -> set[Key]:
+    """Return those of a reading that are one process or below it; a tree is read from its top down."""
+    pids: set[int] = {pid}
+    found: set[Key] = set()
+    for key, reading in readings.items():
+        if key.pid in pids or reading.parent_pid in pids:
+            pids.add(key.pid)
+            found.add(key)
+    return found
