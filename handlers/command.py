@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from handlers.programs.allowed import find_program, program_of
 from handlers.programs.filling import checked_values, filled
-from handlers.programs.outputs import check_patterns, find_outputs
-from handlers.programs.program import run_program
+from handlers.programs.outputs import check_patterns, keep_outputs
+from handlers.programs.printed import Printed
+from handlers.programs.program import ending, run_program
 from handlers.programs.progress import ProgressReader, progress_reader
 from handlers.programs.templates import VARIABLE as TEMPLATES
 from handlers.programs.templates import TemplateError, find_templates
@@ -25,8 +24,6 @@ __all__ = ["command"]
 # threads, and the name of its process tree, by which the worker finds what is left of it.
 PASSED_ON = frozenset({"LANG", "LD_LIBRARY_PATH", "MILLHAND_TREE", "PATH", "TZ"})
 PASSED_ON_PREFIXES = ("CUDA_", "LC_", "NVIDIA_", "OMP_")
-TAIL_LINES = 20  # how many of the last lines stand in an error
-TAIL_CHARS = 500  # of each of them
 
 
 @handler("command")
@@ -134,33 +131,9 @@ def carry_out(ctx: Context, plan: Plan) -> dict[str, Any]:
     if exit_code not in plan.success:
         said = f"{plan.name} {ending(exit_code)}{printed.tail()}"
         raise Retry(said, plan.retry_after_s) if exit_code in plan.retry else Fail(said)
-    names = [keep(ctx, path) for path in find_outputs(ctx.workdir, plan.outputs)]
+    names = keep_outputs(ctx, ctx.workdir, plan.outputs)
     ctx.progress(1.0, "done")
     return {"exitCode": exit_code, "lines": printed.count, "outputs": names}
-
-
-class Printed:
-    """What the program printed: logged, counted, searched for progress; the last lines kept."""
-
-    def __init__(self, ctx: Context, ratio_in: ProgressReader) -> None:
-        self.count = 0
-        self._ctx = ctx
-        self._ratio_in = ratio_in
-        self._last: deque[str] = deque(maxlen=TAIL_LINES)
-
-    def take(self, stream: str, text: str, is_overwritten: bool) -> None:
-        """Take one line; a state of a progress bar tells progress and is not logged."""
-        ratio = self._ratio_in(text)
-        if ratio is not None:
-            self._ctx.progress(ratio, text.strip())
-        if not is_overwritten:
-            self.count += 1
-            self._last.append(text[:TAIL_CHARS])
-            self._ctx.log(text, stream=stream)
-
-    def tail(self) -> str:
-        """Return the last lines for an error."""
-        return ":\n" + "\n".join(self._last) if self._last else ", and printed nothing"
 
 
 def environment_of(workdir: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -171,18 +144,3 @@ def environment_of(workdir: Path, environment: Mapping[str, str]) -> dict[str, s
         if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
     }
     return passed_on | {"HOME": str(workdir), "TMPDIR": str(workdir)}
-
-
-def ending(exit_code: int) -> str:
-    """Say how a program ended that did not end well."""
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    try:
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"was ended by signal {-exit_code}"
-
-
-def keep(ctx: Context, path: Path) -> str:
-    """Make a file of the run's folder an artifact, named by its place there."""
-    return ctx.artifact(path, name=path.relative_to(ctx.workdir).as_posix())

@@ -41,6 +41,10 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     spool_bytes: int = 50 * 1024**3  # of files that wait to be stored; with more, nothing is claimed
     commands: tuple[str, ...] = ()  # programs that the `command` handler may run
     command_templates: Path | None = None  # and this file's templates of commands
+    images: tuple[str, ...] = ()  # images that the `container` handler may run, or patterns of them
+    container_engine: str | None = None  # docker, podman or a path; None: whichever is found
+    container_network: Literal["none", "bridge"] = "none"
+    container_user: str | None = None  # UID[:GID]; None: the agent's own, nobody where that is root
     poll_interval_s: float = 5.0
     poll_max_s: float = 60.0
     long_poll_s: float = 30.0  # 0: never asked for

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from worker import Fail
+from worker import Context, Fail
 
-__all__ = ["check_patterns", "find_outputs"]
+__all__ = ["check_patterns", "find_outputs", "keep_outputs"]
 
 MAX_OUTPUTS = 1000
 
@@ -21,6 +21,12 @@ def check_patterns(patterns: Sequence[str]) -> None:
             raise Fail(
                 f"outputs: {pattern[:200]!r} must be a pattern below the run's folder, as renders/*.png"
             )
+
+
+def keep_outputs(ctx: Context, folder: Path, patterns: Sequence[str]) -> list[str]:
+    """Make the files of a folder that match artifacts, named by their places there; return the names."""
+    found = find_outputs(folder, patterns)
+    return [ctx.artifact(path, name=path.relative_to(folder).as_posix()) for path in found]
 
 
 def find_outputs(folder: Path, patterns: Sequence[str]) -> list[Path]:

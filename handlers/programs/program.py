@@ -11,11 +11,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from handlers.programs.lines import LineCutter
 from worker import Context, Fail
 
-__all__ = ["run_program"]
+__all__ = ["ending", "run_program"]
 
 OnLine = Callable[[str, str, bool], None]  # stream, text, whether it was meant to be overwritten
 ReadSome = Callable[[], bool]  # read what is there; whether there was something
@@ -37,10 +38,24 @@ def run_program(
     on_line: OnLine,
     *,
     timeout_s: float | None = None,
+    ask_to_end: Callable[[float], None] | None = None,
+    on_look: Callable[[], None] | None = None,
+    kill_margin_s: float = KILL_MARGIN_S,
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
     It has a process group of its own. When this returns or raises, nothing of that group is left.
+
+    Args:
+        ctx: the run.
+        argv: the program's path and arguments.
+        environment: all that it sees.
+        cwd: its current directory.
+        on_line: takes what it prints.
+        ask_to_end: asks it to end, once, with how many seconds it has; by default it gets SIGTERM.
+        on_look: called each time that it is looked at, some 50 times a second; must be quick.
+        kill_margin_s: SIGKILL comes so much before the run's deadline.
+        timeout_s: how long it may take; then it is asked to end as well.
 
     Raises:
         Fail: it could not be started, or took longer than `timeout_s` and was stopped.
@@ -49,12 +64,22 @@ def run_program(
     limit_mono = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     process = start(argv, environment, cwd)
     try:
-        if follow(ctx, process, on_line, limit_mono):
+        ask = ask_to_end or (lambda _: signal_group(process, signal.SIGTERM))
+        if follow(ctx, process, on_line, Way(ask, on_look, kill_margin_s, limit_mono)):
             ctx.check()  # a program that had ended by itself before is not thrown away
             raise Fail(f"{argv[0]} took longer than {timeout_s:g} s, and was stopped")
     finally:
         kill(process)
     return process.returncode
+
+
+class Way(NamedTuple):
+    """How a program is followed and ended."""
+
+    ask_to_end: Callable[[float], None]
+    on_look: Callable[[], None] | None
+    kill_margin_s: float
+    limit_mono: float  # then it has taken too long
 
 
 def start(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> subprocess.Popen[bytes]:
@@ -73,11 +98,11 @@ def start(argv: Sequence[str], environment: Mapping[str, str], cwd: Path) -> sub
         raise Fail(f"{argv[0]} could not be started: {exc}") from exc
 
 
-def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine, limit_mono: float) -> bool:
+def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine, way: Way) -> bool:
     """Read both streams until the program and what it started have ended; tell whether it was asked to."""
     cutters = {"stdout": LineCutter(), "stderr": LineCutter()}
     with streams_of(process) as selector:
-        was_asked = read_until_the_end(ctx, process, lambda: read(selector, cutters, on_line), limit_mono)
+        was_asked = read_until_the_end(ctx, process, lambda: read(selector, cutters, on_line), way)
         signal_group(process, signal.SIGKILL)  # what it left in the background ends with it
         read_the_rest(selector, lambda: read(selector, cutters, on_line))
     for name, cutter in cutters.items():
@@ -86,20 +111,20 @@ def follow(ctx: Context, process: subprocess.Popen[bytes], on_line: OnLine, limi
     return was_asked
 
 
-def read_until_the_end(
-    ctx: Context, process: subprocess.Popen[bytes], read_some: ReadSome, limit_mono: float
-) -> bool:
+def read_until_the_end(ctx: Context, process: subprocess.Popen[bytes], read_some: ReadSome, way: Way) -> bool:
     """Read until the program has ended, or was asked to and has had its time; tell whether it was asked.
 
     Reading goes on while it ends: a program that is stuck in a full pipe could not clean up.
     """
     asked_mono = math.inf
-    while not has_ended(process) and not is_out_of_time(ctx, asked_mono):
-        if asked_mono == math.inf and (ctx.cancelled or time.monotonic() > limit_mono):
+    while not has_ended(process) and not is_out_of_time(ctx, asked_mono, way.kill_margin_s):
+        if asked_mono == math.inf and (ctx.cancelled or time.monotonic() > way.limit_mono):
             asked_mono = time.monotonic()
             ctx.log("asked the program to end (SIGTERM)", reason=ctx.stop_reason or "its own time limit")
-            signal_group(process, signal.SIGTERM)
+            way.ask_to_end(grace_s(ctx, way.kill_margin_s))
         read_some()
+        if way.on_look is not None:
+            way.on_look()
     return asked_mono < math.inf
 
 
@@ -141,13 +166,18 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def is_out_of_time(ctx: Context, asked_mono: float) -> bool:
+def grace_s(ctx: Context, margin_s: float) -> float:
+    """Return how long a program that is asked to end now has."""
+    return TERM_GRACE_S if ctx.deadline is None else max(0.0, ctx.deadline - margin_s)
+
+
+def is_out_of_time(ctx: Context, asked_mono: float, margin_s: float) -> bool:
     """Tell whether a program that was asked to end has had its time."""
     if asked_mono == math.inf:
         return False
     if ctx.deadline is None or not ctx.cancelled:
         return time.monotonic() > asked_mono + TERM_GRACE_S
-    return ctx.deadline <= KILL_MARGIN_S
+    return ctx.deadline <= margin_s
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -167,3 +197,13 @@ def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> No
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
+
+
+def ending(exit_code: int) -> str:
+    """Say how a program ended that did not end well."""
+    if exit_code > 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was ended by signal {-exit_code}"

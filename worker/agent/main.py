@@ -216,10 +216,16 @@ def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
 
 def child_environment(config: AgentConfig) -> dict[str, str]:
     """Return what children may choose from: ours, with the settings that are meant for handlers."""
-    commands = {"MILLHAND_COMMANDS": ",".join(config.commands)} if config.commands else {}
-    path = config.command_templates
-    templates = {"MILLHAND_COMMAND_TEMPLATES": str(path.absolute())} if path else {}
-    return {**os.environ, **commands, **templates}
+    templates = config.command_templates
+    told = {
+        "MILLHAND_COMMANDS": ",".join(config.commands),
+        "MILLHAND_COMMAND_TEMPLATES": str(templates.absolute()) if templates else None,
+        "MILLHAND_IMAGES": ",".join(config.images),
+        "MILLHAND_CONTAINER_ENGINE": config.container_engine,
+        "MILLHAND_CONTAINER_NETWORK": config.container_network,
+        "MILLHAND_CONTAINER_USER": config.container_user,
+    }
+    return {**os.environ, **{name: value for name, value in told.items() if value}}
 
 
 def own_secrets(config: AgentConfig) -> OwnSecrets:

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+FOR_HANDLERS: Final = (
+    "commands", "command_templates", "images", "container_engine", "container_network", "container_user",
+)  # fmt: skip
 TAKEN: Final = (
-    "handlers", "commands", "command_templates", "timeout", "no_progress", "memory",
-    "input_cache", "input_cache_size", "secrets_dir",
+    "handlers", *FOR_HANDLERS, "timeout", "no_progress", "memory", "input_cache", "input_cache_size",
+    "secrets_dir",
 )  # fmt: skip
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 
@@ -128,10 +131,9 @@ def command(
     parameters = one_set(pairs, read_param_file(param_file) if param_file else [{}])
     parameters = with_retry(with_limits(parameters, typed_limits(agent)), {})
     parameters = with_input(parameters, source, given)
-    if agent["commands"]:
-        os.environ["MILLHAND_COMMANDS"] = ",".join(agent["commands"])
-    if agent["command_templates"]:
-        os.environ["MILLHAND_COMMAND_TEMPLATES"] = str(agent["command_templates"].absolute())
+    for name in FOR_HANDLERS:
+        if value := agent[name]:
+            os.environ[f"MILLHAND_{name.upper()}"] = as_variable(value)
     plan = Plan(
         what=what,
         parameters=parameters,
@@ -171,6 +173,13 @@ def with_input(parameters: dict[str, Any], source: str | None, given: str | None
     if source is None:
         return parameters
     return {**parameters, "input": source if is_url(source) else str(check_file(source).absolute())}
+
+
+def as_variable(value: str | Path | tuple[str, ...]) -> str:
+    """Return a setting as a child reads it."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return value if isinstance(value, str) else ",".join(value)
 
 
 def typed_limits(agent: Mapping[str, Any]) -> dict[str, float | None]:

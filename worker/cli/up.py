@@ -23,8 +23,8 @@ from worker.cli.terminal import Output, text_output_options
 __all__ = ["command"]
 
 TAKEN: Final = (
-    "handlers", "types", "labels", "commands", "command_templates", "store",
-    "drain_timeout", "timeout", "hardening",
+    "handlers", "types", "labels", "commands", "command_templates", "images", "container_engine",
+    "container_network", "container_user", "store", "drain_timeout", "timeout", "hardening",
 )  # fmt: skip
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
 PORT: Final = 8077

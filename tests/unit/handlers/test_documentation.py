@@ -14,6 +14,7 @@ from msgspec import structs
 
 from handlers import models
 from handlers.command import PASSED_ON, PASSED_ON_PREFIXES, command
+from handlers.container import container
 from handlers.mesh_convert import mesh_convert
 from handlers.noop import noop
 from handlers.programs.parameters import Parameter
@@ -35,7 +36,7 @@ def render_webgl() -> Any:
         return importlib.import_module("handlers.render_webgl").render_webgl
 
 
-HANDLERS = [noop, sleep, command, mesh_convert, render_webgl()]
+HANDLERS = [noop, sleep, command, container, mesh_convert, render_webgl()]
 
 
 def section(title: str) -> str:

@@ -1,0 +1,1 @@
+"""The parts of the `container` handler; real engines are in `tests/real`."""
