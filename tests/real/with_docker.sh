@@ -4,8 +4,10 @@
 #
 # The image millhand/host is a root with nothing in it but folders: containers mount what they need of this
 # machine, read-only. So no registry is asked, and what is tested are the very files that lie here.
+# millhand/small is a busybox, for the handler `container`, which mounts nothing of this machine.
 set -eu
 . "$(dirname "$0")/packages.sh"
+. "$(dirname "$0")/small_image.sh"
 need_root
 install_for dockerd '^docker[.]io$' # apt reads an expression; the dot of the name reads like a host's
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
@@ -51,5 +53,8 @@ mkdir "$folder/root"
     echo '127.0.0.1 localhost' >etc/hosts
     tar -c .
 ) | docker import - millhand/host >/dev/null
+
+small_root "$folder/small"
+tar -c -C "$folder/small" . | docker import - millhand/small:1 >/dev/null
 
 "$@"
