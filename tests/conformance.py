@@ -12,11 +12,14 @@ import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import pytest
 from msgspec import structs
 
 from handlers import models
+from tests.unit.containers.conftest import FakeEngine
 from worker.testing import HandlerReport, Verdict, check_handler
 
 __all__ = ["ENVIRONMENT", "HOW", "NEEDS_ENGINE", "built_in", "main", "matrix", "report_of", "type_of"]
@@ -45,6 +48,7 @@ HOW: Final[Mapping[str, Mapping[str, Any]]] = {
         "parameters": {"template": "say", "values": {"word": "said"}},
         "long_parameters": {"template": "wait"},
     },
+    "container": {"parameters": {"image": "acme/render"}, "runs": 20},  # each asks its engine six times
     "mesh-convert": {"parameters": {"input": MODEL, "format": "glb"}},
     "mesh-convert to fewer": {"parameters": {"input": MODEL, "format": "3mf", "ratio": 0.5}},
     "render-webgl": {
@@ -73,7 +77,10 @@ def report_of(way: str) -> HandlerReport:
     Raises:
         KeyError: it has no parameters here.
     """
-    report = check_handler(type_of(way), grace_s=GRACE_S, **HOW[way])
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLHAND_IMAGES", "acme/*")
+        patch.setenv("MILLHAND_CONTAINER_ENGINE", str(FakeEngine(Path(folder) / "engine").path))
+        report = check_handler(type_of(way), grace_s=GRACE_S, **HOW[way])
     return structs.replace(report, type=way)
 
 

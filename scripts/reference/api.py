@@ -15,7 +15,17 @@ from scripts.reference.signatures import signature
 
 __all__ = ["kit_page", "sdk_page"]
 
-SDK: Final = ("handler", "Context", "SetupContext", "Secret", "Fail", "Retry", "RetryPolicy", "Cancelled")
+SDK: Final = (
+    "handler",
+    "Context",
+    "SetupContext",
+    "Secret",
+    "Fail",
+    "Retry",
+    "RetryPolicy",
+    "OutOfMemory",
+    "Cancelled",
+)
 KIT: Final = (
     "check_handler", "HandlerReport", "Check", "Verdict", "ChildRunner", "ChildRun",
     "call_handler", "Called", "make_context", "ToldContext", "Told", "FakeClock",

@@ -35,6 +35,7 @@ class Told:
         content_types: the media type that was given with each, by the same names; None where none was.
         checkpoints: each token that was saved.
         secrets: each text that must not be shown, parameters annotated `Secret` first.
+        usage: what was told of consumption outside of the run's processes, each as it was told.
     """
 
     progress: list[tuple[float, str | None]] = field(default_factory=list)
