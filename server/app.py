@@ -24,14 +24,14 @@ from server.http.operation import Endpoint, Services
 from server.http.paths import Paths
 from server.http.peers import Network, Peers
 from server.http.rates import Rates
-from server.ids import IdSource, ordered_ids
+from server.ids import IdSource
 from server.pending.desk import Desk
 from server.readiness import Readiness
 from server.reaper import Reaper
 from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
+from server.store.choice import store_for
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
-from server.store.sqlite.store import SqliteStore
 from server.store.store import Store
 from server.timed_store import timed
 from server.token_use import TokenUse
@@ -94,7 +94,7 @@ def create_app(
     """Put the server together; nothing is opened before its lifespan begins.
 
     Args:
-        db: URL of the database, ``sqlite:///file`` or ``sqlite://`` for one in memory.
+        db: URL of the database, ``sqlite:///file``, ``sqlite://`` for one in memory, ``postgresql://…``.
         token: a token with every scope for the default organisation; one of an earlier start that
             is not given again is not valid any more.
         max_body_bytes: larger bodies are refused with 413.
@@ -108,9 +108,9 @@ def create_app(
         clock: where time comes from.
         new_id: where ids come from.
     """
-    clock = clock or SystemClock()
     activity = Activity()
-    store = timed(SqliteStore(db, clock, new_id or ordered_ids(clock)), activity.writes)
+    store = timed(store_for(db, clock, new_id), activity.writes)
+    clock = clock or SystemClock()
     desk = Desk(store)
     token_use = TokenUse(store, clock)
     services = Services(

@@ -1,4 +1,4 @@
-"""Stop runs whose agents fell silent; see `server.store.sqlite.reaping` for what becomes of them."""
+"""Stop runs whose agents fell silent; see `server.store.sql.reaping` for what becomes of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Patience:
-    """When silence may be held against a run: not after a start, a pause, or a jump of the clock.
+    """When silence may be held against a run: not after a start, a pause, a jump, or a failing database.
 
     While this server did not listen, no agent could be heard; each gets a full lease to report anew.
     """
@@ -47,9 +47,13 @@ class Patience:
         paused = passed_s > self._look_s + max(JUMP_S, self._look_s)
         self._wall, self._mono = wall, mono
         if jumped or paused:
-            self._until_mono = mono + self._lease_s
+            self.begin_anew()
             log.warning("reaper.patient", clock_jumped=jumped, paused=paused, for_s=self._lease_s)
         return mono >= self._until_mono
+
+    def begin_anew(self) -> None:
+        """Grant everybody a full lease from now on: what agents said could not be stored."""
+        self._until_mono = self._clock.mono() + self._lease_s
 
     def _times(self) -> tuple[float, float]:
         return self._clock.now().timestamp(), self._clock.mono()
@@ -86,10 +90,11 @@ class Reaper:
         patience = Patience(self._clock, self._lease_s, self._look_s)
         while True:
             await asyncio.sleep(self._look_s)
-            if patience.is_over():
-                await self._reap()
+            if patience.is_over() and not await self._reap():
+                patience.begin_anew()
 
-    async def _reap(self) -> None:
+    async def _reap(self) -> bool:
+        """Stop silent runs; tell whether the database did what was asked."""
         command = ReapRuns(lease_ms=int(self._lease_s * 1000), most=MOST_AT_ONCE)
         try:
             while count := await self._store.apply(command):
@@ -98,8 +103,12 @@ class Reaper:
                     "runs.lost", count=count, hint="their agents were silent; the tasks are pending again"
                 )
                 if count < MOST_AT_ONCE:
-                    return
-        except (StoreBusy, StoreFailed) as exc:
+                    break
+        except StoreBusy as exc:
             log.warning("reaper.delayed", reason=str(exc))
+        except StoreFailed as exc:
+            log.warning("reaper.delayed", reason=str(exc), for_s=self._lease_s)
+            return False
         except Exception:
             log.exception("reaper.failed", consequence="silent runs keep their tasks until the next look")
+        return True

@@ -24,7 +24,7 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
-from server.store.sqlite.database import DatabaseError
+from server.store.refusal import DatabaseError
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
 

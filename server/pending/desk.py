@@ -32,7 +32,7 @@ class Desk:
     def __init__(self, store: Store) -> None:
         """Hand out the tasks of a store; give `on_changes` to it as listener."""
         self._store = store
-        self._line = Line()
+        self._line = Line(store.pass_on)
         self._reservations = Reservations(self._call)
         self._deferred = Deferred(self._call)
 
@@ -43,7 +43,7 @@ class Desk:
 
     def on_changes(self, changes: Sequence[Change]) -> None:
         """Hear what was committed."""
-        came = Counter[tuple[str, str]]()
+        came = Counter[tuple[str, str, tuple[int, ...]]]()
         for change in changes:
             if isinstance(change, TaskTaken):
                 self._reservations.taken(change.org_id, change.task_id)
@@ -51,9 +51,11 @@ class Desk:
             elif isinstance(change, TaskDeferred):
                 self._deferred.add(change)
             elif isinstance(change, TasksPending):
-                came[change.org_id, change.type] += change.count
-        for (org_id, task_type), tasks in came.items():
-            self._line.call(org_id, task_type, tasks)
+                came[change.org_id, change.type, change.asked] += change.count
+            else:
+                self._line.call_all()
+        for (org_id, task_type, asked), tasks in came.items():
+            self._line.call(org_id, task_type, tasks, asked=asked)
 
     def close(self) -> None:
         """Answer everybody who waits with an empty list, now and from now on."""
@@ -106,9 +108,18 @@ class Desk:
         return found[: -(-len(found) // waiting)]
 
     async def _visible(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
-        hidden = self._reservations.hidden_from(query.org_id, agent)
-        hidden |= self._deferred.hidden_from(query.org_id, agent)
-        return await self._store.tasks(msgspec.structs.replace(query, hidden=hidden))
+        while True:
+            found = await self._store.tasks(
+                msgspec.structs.replace(query, hidden=self._hidden_from(query.org_id, agent))
+            )
+            # What was shown to others while the database looked is not shown again.
+            hidden = self._hidden_from(query.org_id, agent)
+            seen = [answer for answer in found if answer.task.id not in hidden]
+            if seen or not found:
+                return seen
+
+    def _hidden_from(self, org_id: str, agent: str | None) -> frozenset[str]:
+        return self._reservations.hidden_from(org_id, agent) | self._deferred.hidden_from(org_id, agent)
 
     def _reserve(self, org_id: str, found: list[TaskAnswer], agent: str | None) -> None:
         shown = ((answer.task.id, answer.task.type) for answer in found[:MOST_RESERVED_AT_ONCE])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
-__all__ = ["MOST_WAITING", "Line", "Waiter"]
+from server.store.changes import TasksPending
+
+__all__ = ["MOST_WAITING", "Line", "Unheard", "Waiter"]
+
+Unheard = Callable[[TasksPending], None]
 
 MOST_WAITING: Final = 10_000  # requests; further ones are answered at once
 
@@ -45,9 +49,10 @@ class Waiter:
 class Line:
     """Waiters by organisation, in the order in which they came."""
 
-    def __init__(self) -> None:
-        """Begin empty and open."""
+    def __init__(self, unheard: Unheard) -> None:
+        """Begin empty and open; `unheard` is told of tasks for which nobody here could be called."""
         self.is_open = True
+        self._unheard = unheard
         self._places = count()
         self._waiters: dict[str, dict[int, Waiter]] = {}
         self._length = 0
@@ -80,14 +85,27 @@ class Line:
         if waiter.called_for is not None:
             self.call(waiter.org_id, waiter.called_for)
 
-    def call(self, org_id: str, task_type: str, tasks: int = 1, *, after: int = -1) -> None:
-        """Call as many waiters as tasks came, from the front of the line or after a place."""
+    def call(
+        self, org_id: str, task_type: str, tasks: int = 1, *, after: int = -1, asked: tuple[int, ...] = ()
+    ) -> None:
+        """Call as many waiters as tasks came, from the front of the line or after a place.
+
+        What is left is for the waiters of other servers, but for those that were asked.
+        """
         for waiter in self._waiters.get(org_id, {}).values():
             if tasks <= 0:
                 return
             if waiter.place > after and waiter.called_for is None and waiter.fits(task_type):
                 waiter.ring(task_type)
                 tasks -= 1
+        if tasks > 0:
+            self._unheard(TasksPending(org_id, task_type, tasks, asked))
+
+    def call_all(self) -> None:
+        """Let everybody look again."""
+        for line in self._waiters.values():
+            for waiter in line.values():
+                waiter.ring(waiter.called_for)
 
     def length(self, org_id: str) -> int:
         """Return how many wait in an organisation."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-__all__ = ["Change", "Listener", "TaskDeferred", "TaskTaken", "TasksPending"]
+__all__ = ["AnyPending", "Change", "Listener", "TaskDeferred", "TaskTaken", "TasksPending"]
 
 
 class TasksPending(Struct, frozen=True):
@@ -15,6 +15,7 @@ class TasksPending(Struct, frozen=True):
     org_id: str
     type: str
     count: int = 1
+    asked: tuple[int, ...] = ()  # servers whose waiters were called for them already
 
 
 class TaskTaken(Struct, frozen=True):
@@ -33,5 +34,9 @@ class TaskDeferred(Struct, frozen=True):
     for_s: float
 
 
-Change = TasksPending | TaskTaken | TaskDeferred
+class AnyPending(Struct, frozen=True):
+    """Nobody knows what became claimable: everybody who waits looks again."""
+
+
+Change = TasksPending | TaskTaken | TaskDeferred | AnyPending
 Listener = Callable[[Sequence[Change]], None]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["Reason", "Refused", "StoreBusy", "StoreFailed"]
+__all__ = ["DatabaseError", "OutcomeUnknown", "Reason", "Refused", "StoreBusy", "StoreFailed"]
+
+
+class DatabaseError(Exception):
+    """The database cannot be used: what it is, why, and what to do."""
 
 
 class Reason(StrEnum):
@@ -37,3 +41,10 @@ class StoreBusy(Exception):  # noqa: N818 - a state, and it passes
 
 class StoreFailed(Exception):  # noqa: N818
     """The database could not make the write durable (disk full, I/O error); nothing was changed."""
+
+
+class OutcomeUnknown(StoreFailed):
+    """The database went away during the commit: the write is durable, or nothing was changed.
+
+    Every command may be sent again: a run by its id, identity or last report, others by what they set.
+    """

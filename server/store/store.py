@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from server.store.changes import Listener
+from server.store.changes import Listener, TasksPending
 from server.store.commands import Command
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
@@ -52,7 +52,12 @@ class Store(Protocol):
             Refused: the state of things does not allow it; nothing changed.
             StoreBusy: too many commands wait already.
             StoreFailed: the database failed; nothing changed.
+            OutcomeUnknown: the database went away in the middle of the commit.
         """
+        ...
+
+    def pass_on(self, pending: TasksPending) -> None:
+        """Let waiters of other servers on the same database know of tasks that nobody here waits for."""
         ...
 
     async def principal(self, sha256: str) -> Principal | None:

@@ -10,27 +10,40 @@ import pytest
 from server.testing import RunningServer, running_server
 from tests.contract.caller import Caller
 from tests.foreign import ForeignServer, foreign_server
+from tests.postgres.databases import database
 
-BOTH = ("ours", "foreign")
+BOTH = ("ours", "ours-postgres", "foreign")
+OURS = ("ours", "ours-postgres")
 
 Target = tuple[str, RunningServer | ForeignServer]
 
 
 @contextlib.contextmanager
 def served(kind: str) -> Iterator[RunningServer | ForeignServer]:
-    """Serve one of the two; what comes has `url` and `token`."""
+    """Serve one of them; what comes has `url` and `token`."""
     if kind == "foreign":
         with foreign_server() as server:
             yield server
         return
-    with running_server() as server:
+    with served_by_us(kind) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def served_by_us(kind: str) -> Iterator[RunningServer]:
+    """Serve ours, on SQLite or PostgreSQL."""
+    if kind == "ours":
+        with running_server() as server:
+            yield server
+        return
+    with database() as url, running_server(url) as server:
         yield server
 
 
 @contextlib.contextmanager
 def calling(kind: str, url: str, token: str | None) -> Iterator[Caller]:
     """Call a server until the block ends."""
-    caller = Caller(kind, url, token)
+    caller = Caller(kind.partition("-")[0], url, token)
     try:
         yield caller
     finally:
@@ -71,10 +84,10 @@ def fresh_api(request: pytest.FixtureRequest) -> Iterator[Caller]:
         yield caller
 
 
-@pytest.fixture(scope="module")
-def our_server() -> Iterator[RunningServer]:
+@pytest.fixture(scope="module", params=OURS)
+def our_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     """Our server alone, for what the reference leaves open."""
-    with running_server() as server:
+    with served_by_us(request.param) as server:
         yield server
 
 

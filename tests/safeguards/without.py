@@ -13,14 +13,14 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct, structs
 
+import server.store.sql.run_commands
 import server.store.sqlite.migrate
-import server.store.sqlite.run_commands
 import server.store.sqlite.store
 import worker.agent.statedir
 import worker.machine.notices
 from server.reaper import Patience
-from server.store.sqlite import reaping
-from server.store.sqlite.migrate import Migration
+from server.store.migration import Migration
+from server.store.sql import reaping
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds
@@ -61,24 +61,24 @@ def no_unique_index() -> Sequence[Change]:
 
 def no_claim_rules() -> Sequence[Change]:
     """Let a run start whatever the task's other runs are."""
-    commands = server.store.sqlite.run_commands
+    commands = server.store.sql.run_commands
     nothing = lambda *of: None  # noqa: E731 - two of them
     return [(commands, "check_claim", nothing), (commands, "check_nothing_live", nothing)]
 
 
 def known_ids_pass() -> Sequence[Change]:
     """Answer a claim of a known id with the run, whoever asks."""
-    return [(server.store.sqlite.run_commands, "is_same_claim", lambda *of, **named: True)]
+    return [(server.store.sql.run_commands, "is_same_claim", lambda *of, **named: True)]
 
 
 def anybody_reports() -> Sequence[Change]:
     """Take a report from anybody."""
-    return [(server.store.sqlite.run_commands, "_check_identity", lambda command, run: None)]
+    return [(server.store.sql.run_commands, "_check_identity", lambda command, run: None)]
 
 
 def stopped_runs_change() -> Sequence[Change]:
     """Say yes to any report on a stopped run."""
-    return [(server.store.sqlite.run_commands, "_check_repetition", lambda fields, run: None)]
+    return [(server.store.sql.run_commands, "_check_repetition", lambda fields, run: None)]
 
 
 def no_reaper() -> Sequence[Change]:
@@ -93,7 +93,7 @@ def no_patience() -> Sequence[Change]:
 
 def always_in_time() -> Sequence[Change]:
     """Take a late result although somebody has started the task since."""
-    return [(server.store.sqlite.run_commands, "make_room", lambda tx, run, *, is_success: True)]
+    return [(server.store.sql.run_commands, "make_room", lambda tx, run, *, is_success: True)]
 
 
 def no_lock() -> Sequence[Change]:

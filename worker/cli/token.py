@@ -167,7 +167,8 @@ def operator_of(server: Mapping[str, Any]) -> Operator:
 
 def has_database(server: Mapping[str, Any]) -> bool:
     """Tell whether the database is there; one that is not yet has no tokens."""
-    from server.store.sqlite.database import DatabaseError, database_path
+    from server.store.refusal import DatabaseError
+    from server.store.sqlite.database import database_path
 
     try:
         path = database_path(db_of(server))
@@ -178,7 +179,7 @@ def has_database(server: Mapping[str, Any]) -> bool:
 
 def told(work: Callable[[], T]) -> T:
     """Do something with the database; tell a person what is wrong with it."""
-    from server.store.sqlite.database import DatabaseError
+    from server.store.refusal import DatabaseError
 
     try:
         return work()

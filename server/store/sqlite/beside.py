@@ -14,20 +14,17 @@ from typing import TypeVar, cast
 from server.ids import ordered_ids
 from server.store.commands import Command
 from server.store.records import TokenRecord
-from server.store.sqlite.database import DatabaseError, database_path, lock_file, open_reader, open_writer
+from server.store.refusal import DatabaseError
+from server.store.sql import rows
+from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import apply_all
 from server.times import to_ms
 from worker.clock import Clock
 
-__all__ = ["apply_beside", "tokens_beside"]
+__all__ = ["apply_beside", "is_there", "tokens_beside"]
 
 AnswerT = TypeVar("AnswerT")
-
-TOKENS = (
-    "SELECT t.*, o.name AS organisation FROM tokens t JOIN organisations o ON o.id = t.org_id"
-    " ORDER BY o.name, t.created_at, t.id"
-)
 
 
 def apply_beside(url: str, command: Command[AnswerT], clock: Clock) -> AnswerT:
@@ -49,6 +46,15 @@ def apply_beside(url: str, command: Command[AnswerT], clock: Clock) -> AnswerT:
     return cast(AnswerT, answer)
 
 
+def is_there(url: str) -> bool:
+    """Tell whether there is such a database.
+
+    Raises:
+        DatabaseError: it cannot be one.
+    """
+    return _file(url).exists()
+
+
 def tokens_beside(url: str, clock: Clock) -> list[TokenRecord]:
     """Return all tokens of a database, by organisation, without their hashes.
 
@@ -60,19 +66,7 @@ def tokens_beside(url: str, clock: Clock) -> list[TokenRecord]:
         raise DatabaseError(f"there is no database {path}; `millhand token create` or a server makes it")
     _bring_up_to_date(path, clock)
     with closing(open_reader(path)) as db:
-        return [
-            TokenRecord(
-                id=row["id"],
-                name=row["name"],
-                org_id=row["org_id"],
-                organisation=row["organisation"],
-                scopes=tuple(row["scopes"].split()),
-                created_at=row["created_at"],
-                expires_at=row["expires_at"],
-                last_used_at=row["last_used_at"],
-            )
-            for row in db.execute(TOKENS)
-        ]
+        return [rows.token_record(row) for row in db.execute(rows.TOKENS)]
 
 
 def _file(url: str) -> Path:

@@ -4,42 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 
-from server.store.rules import JobTotals, TaskState, job_status
+from server.store.rules import JobTotals, job_status
+from server.store.sql.shares import Moved, Share
 
 __all__ = ["Counters"]
 
-SHARD = 0  # this writer's; the sums over all shards are right, so other writers may have their own
-
-JobKey = tuple[str, str]  # organisation, job
-Share = tuple[int, int, int, int, int, int]  # pending, running, stopped, failures, successes, progress
-NOTHING: Share = (0, 0, 0, 0, 0, 0)
+SHARD = 0  # the one writer's
 
 
-class Counters:
-    """Collects changes, so that a hundred runs of a job cost one write of its counters."""
+class Counters(Moved):
+    """Counters of the jobs in one row each, and the status that follows from them."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         """Write within the transaction that is open then."""
+        super().__init__()
         self._db = db
-        self._changed: dict[JobKey, tuple[Share, int]] = {}
-
-    def move(
-        self, job: JobKey, before: TaskState | None, after: TaskState, now_ms: int, tasks: int = 1
-    ) -> None:
-        """Move tasks of a job from one state to another; from None: they are new."""
-        delta, _ = self._changed.get(job, (NOTHING, 0))
-        old, new = _share(before), _share(after)
-        changed = [d + tasks * (n - o) for d, n, o in zip(delta, new, old, strict=True)]
-        self._changed[job] = (_as_share(changed), now_ms)
-
-    def clear(self) -> None:
-        """Forget what was not written: its commands are taken back."""
-        self._changed.clear()
 
     def write(self) -> None:
         """Bring the counters and status of all changed jobs up to date."""
-        changed, self._changed = self._changed, {}
-        for (org_id, job_id), (delta, now_ms) in changed.items():
+        for (org_id, job_id), (delta, now_ms) in self.take().items():
             self._add(org_id, job_id, delta, now_ms)
             if any(delta[:3]):
                 self._set_status(org_id, job_id)
@@ -67,19 +50,3 @@ class Counters:
             self._db.execute(
                 "UPDATE jobs SET status = ? WHERE org_id = ? AND id = ?", (status, org_id, job_id)
             )
-
-
-def _share(state: TaskState | None) -> Share:
-    """Return what a task in that state adds to the counters."""
-    if state is None:
-        return NOTHING
-    if state.status == "stopped":
-        success = int(state.result == "Success")
-        return (0, 0, 1, 1 - success, success, state.weight)
-    running = int(state.status == "running")
-    return (1 - running, running, 0, 0, 0, state.weight)
-
-
-def _as_share(numbers: list[int]) -> Share:
-    pending, running, stopped, failures, successes, progress = numbers
-    return (pending, running, stopped, failures, successes, progress)

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import quote, unquote
 
-__all__ = ["DatabaseError", "database_path", "lock_file", "open_reader", "open_writer"]
+from server.store.refusal import DatabaseError
+
+__all__ = ["database_path", "lock_file", "open_reader", "open_writer"]
 
 BUSY_TIMEOUT_S: Final = 5.0  # another process (a backup, the sqlite3 shell) may hold the write lock
 CHECKPOINT_PAGES: Final = 8_000  # of 4 KiB: a busy second's worth of WAL; with the default of 1,000 every
 # third group of commands would wait for a checkpoint
 CACHE_KIB: Final = 65_536  # of pages, for a connection; the default of 2,000 spills within a group
 OLDEST_SQLITE: Final = (3, 24, 0)  # upsert
-
-
-class DatabaseError(Exception):
-    """The database cannot be used: what it is, why, and what to do."""
 
 
 def database_path(url: str) -> Path | None:

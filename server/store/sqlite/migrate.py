@@ -5,36 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 from typing import Final
 
-from msgspec import Struct
+from server.store.migration import Migration, check_known, files_of
+from server.store.refusal import DatabaseError
 
-from server.store.sqlite.database import DatabaseError
-
-__all__ = ["Migration", "migrate", "migrations", "newest_version"]
+__all__ = ["migrate", "migrations", "newest_version"]
 
 FOLDER: Final = "server.store.sqlite.migrations"
 
 
-class Migration(Struct, frozen=True, order=True):
-    """A step of the schema: its number, the name of its file, its statements."""
-
-    version: int
-    name: str
-    sql: str
-
-
 def migrations() -> list[Migration]:
     """Read the files that came with the program, in order."""
-    files = (f for f in resources.files(FOLDER).iterdir() if f.name.endswith(".sql"))
-    return sorted(Migration(int(f.name.split("_")[0]), f.name, f.read_text("utf-8")) for f in files)
+    return files_of(FOLDER)
 
 
 @cache
 def newest_version() -> int:
     """Return the version of the schema that this program works with."""
-    return max(step.version for step in migrations())
+    return check_known(0, migrations())
 
 
 def migrate(connection: sqlite3.Connection, steps: list[Migration], now_ms: int) -> int:
@@ -62,12 +51,7 @@ def _apply_missing(connection: sqlite3.Connection, steps: list[Migration], now_m
         " (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied_at INTEGER NOT NULL)"
     )
     (current,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-    newest = max((step.version for step in steps), default=0)
-    if current > newest:
-        raise DatabaseError(
-            f"the database has schema version {current}, this program knows up to {newest}:"
-            " start the newer program, or restore the backup made before it ran"
-        )
+    newest = check_known(current, steps)
     for step in steps:
         if step.version > current:
             for statement in _statements(step.sql):

@@ -17,12 +17,11 @@ from typing import BinaryIO, Final, TypeVar, cast
 from msgspec import Struct
 
 from server.ids import IdSource
-from server.store.changes import Listener
+from server.store.changes import Listener, TasksPending
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
-    Depth,
     Depths,
     JobRecord,
     Principal,
@@ -31,11 +30,14 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
+from server.store.refusal import DatabaseError
 from server.store.rules import is_closed
-from server.store.sqlite import reads, rows
-from server.store.sqlite.closing import Closing, StopPending, half_closed
-from server.store.sqlite.database import DatabaseError, database_path, lock_file, open_reader, open_writer
-from server.store.sqlite.execute import Probe
+from server.store.sql import reads, rows
+from server.store.sql.closing import Closing, StopPending
+from server.store.sql.execute import Probe
+from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
+from server.store.sqlite.dialect import SQLITE
+from server.store.sqlite.half_closed import half_closed
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
 from server.times import to_ms
@@ -131,6 +133,9 @@ class SqliteStore:
             self._closing.begin(StopPending(answer.org_id, answer.id))
         return cast(AnswerT, answer)
 
+    def pass_on(self, pending: TasksPending) -> None:
+        """There are no others."""
+
     async def check_writable(self) -> None:
         """Write something that changes nothing."""
         await self.apply(Probe())
@@ -148,12 +153,7 @@ class SqliteStore:
         if row is None:  # not remembered: guesses shall not fill the memory
             self._tokens.pop(sha256, None)
             return None
-        principal = Principal(
-            token_id=row["id"],
-            org_id=row["org_id"],
-            scopes=frozenset(row["scopes"].split()),
-            name=row["name"],
-        )
+        principal = rows.principal(row)
         if len(self._tokens) >= MOST_TOKENS_KNOWN:
             self._tokens.clear()
         expires_at = NEVER if row["expires_at"] is None else row["expires_at"]
@@ -170,7 +170,7 @@ class SqliteStore:
 
     async def job(self, org_id: str, job_id: str) -> JobRecord | None:
         """Return a job."""
-        row = self._one(rows.JOB, org_id, job_id)
+        row = self._one(SQLITE.job, org_id, job_id)
         return None if row is None else rows.job_record(row)
 
     async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
@@ -185,27 +185,28 @@ class SqliteStore:
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:
         """Return a page of jobs."""
-        return [rows.job_record(row) for row in await self._page(query, reads.select_jobs(query))]
+        return [rows.job_record(row) for row in await self._page(query, reads.select_jobs(SQLITE, query))]
 
     async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
         """Return a page of tasks."""
         closing = self._closing.jobs_of(query.org_id)
-        found = await self._page(query, reads.select_tasks(query, closing), is_long=bool(closing))
+        found = await self._page(query, reads.select_tasks(SQLITE, query, closing), is_long=bool(closing))
         return [rows.task_answer(row) for row in found]
 
     async def runs(self, query: RunQuery) -> list[RunAnswer]:
         """Return a page of runs."""
-        return [rows.run_answer(row) for row in await self._page(query, reads.select_runs(query))]
+        return [rows.run_answer(row) for row in await self._page(query, reads.select_runs(SQLITE, query))]
 
     async def reports(self, query: ReportQuery) -> list[ReportRecord]:
         """Return a page of reports."""
-        return [rows.report_record(row) for row in await self._page(query, reads.select_reports(query))]
+        return [
+            rows.report_record(row) for row in await self._page(query, reads.select_reports(SQLITE, query))
+        ]
 
     async def task_states(self, org_id: str, job_id: str, most: int) -> str:
         """Return a letter for each of a job's tasks."""
-        async with self._slow_reads:
-            (row,) = await asyncio.to_thread(self._read_slowly, rows.TASK_STATES, [org_id, job_id, most])
-        return row[0] or ""
+        (row,) = await self._slowly(*reads.select_task_states(SQLITE, org_id, job_id, most))
+        return row["states"] or ""
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
@@ -218,15 +219,8 @@ class SqliteStore:
 
     async def depths(self) -> Depths:
         """Return how many tasks are pending, by type, and running."""
-        async with self._slow_reads:
-            pending = await asyncio.to_thread(self._read_slowly, reads.DEPTHS, [])
-            running = await asyncio.to_thread(self._read_slowly, reads.RUNNING, [])
-        return Depths(
-            pending=tuple(
-                Depth(type=row["type"], tasks=row["tasks"], oldest_at=row["oldest"]) for row in pending
-            ),
-            running=running[0]["tasks"],
-        )
+        pending = await self._slowly(reads.count_pending(SQLITE), [])
+        return rows.depths(pending, await self._slowly(reads.count_running(SQLITE), []))
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False
@@ -234,8 +228,12 @@ class SqliteStore:
         """Read a page here if that is quick, else in a thread, one after another."""
         if not is_long and not reads.may_take_long(query):
             return self._all(*statement)
+        return await self._slowly(*statement)
+
+    async def _slowly(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+        """Read in a thread, one after another."""
         async with self._slow_reads:
-            return await asyncio.to_thread(self._read_slowly, *statement)
+            return await asyncio.to_thread(self._read_slowly, sql, values)
 
     def _read_slowly(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
         if self._slow_reader is None:

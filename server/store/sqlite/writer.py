@@ -21,9 +21,9 @@ from server.ids import IdSource
 from server.store.changes import Change, Listener
 from server.store.commands import Command
 from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.sql.execute import execute
 from server.store.sqlite.counters import Counters
-from server.store.sqlite.execute import execute
-from server.store.sqlite.transaction import Transaction
+from server.store.sqlite.transaction import SqliteTransaction
 from server.times import to_ms
 from worker.clock import Clock
 
@@ -149,9 +149,9 @@ class Group(Struct, frozen=True):
     new_id: IdSource
     counters: Counters
 
-    def begin_command(self) -> Transaction:
+    def begin_command(self) -> SqliteTransaction:
         """Return what the next command works with."""
-        return Transaction(self.db, to_ms(self.clock.now()), self.new_id, self.counters)
+        return SqliteTransaction(self.db, to_ms(self.clock.now()), self.new_id, self.counters)
 
 
 class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
@@ -159,7 +159,9 @@ class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
 
 
 def _apply_group(
-    group: Group, commands: Sequence[Command[Any]], apply_one: Callable[[Transaction, Command[Any]], Result]
+    group: Group,
+    commands: Sequence[Command[Any]],
+    apply_one: Callable[[SqliteTransaction, Command[Any]], Result],
 ) -> tuple[list[Result], list[Change]]:
     db = group.db
     db.execute("BEGIN IMMEDIATE")
@@ -179,7 +181,7 @@ def _apply_group(
     return results, changes
 
 
-def _apply_plainly(tx: Transaction, command: Command[Any]) -> Result:
+def _apply_plainly(tx: SqliteTransaction, command: Command[Any]) -> Result:
     before = tx.db.total_changes
     try:
         return execute(tx, command)
@@ -191,7 +193,7 @@ def _apply_plainly(tx: Transaction, command: Command[Any]) -> Result:
         raise FailedHalfway from exc
 
 
-def _apply_safely(tx: Transaction, command: Command[Any]) -> Result:
+def _apply_safely(tx: SqliteTransaction, command: Command[Any]) -> Result:
     tx.db.execute("SAVEPOINT command")
     try:
         result = execute(tx, command)

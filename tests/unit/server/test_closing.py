@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from server.store.commands import UpdateJob
+from server.store.postgres.store import PostgresStore
 from server.store.queries import RunQuery, TaskQuery
 from server.store.records import JobRecord, TaskAnswer
 from server.store.refusal import Refused
-from server.store.sqlite import closing
-from server.store.sqlite.closing import Closing, StopPending
+from server.store.sql import closing
+from server.store.sql.closing import Closing, StopPending
 from server.store.sqlite.store import SqliteStore
-from tests.unit.server.world import World, opened, run_async
+from tests.unit.server.world import World, durable_database, opened, run_async
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 async def close(world: World, job: JobRecord, state: str = "cancelled") -> JobRecord:
@@ -24,6 +27,7 @@ async def close(world: World, job: JobRecord, state: str = "cancelled") -> JobRe
 
 async def closed(world: World) -> None:
     """Wait until nothing is left to stop."""
+    assert isinstance(world.store, SqliteStore | PostgresStore)
     await asyncio.gather(*world.store._closing._under_way.values())
 
 
@@ -95,9 +99,8 @@ def test_tasks_of_a_job_that_is_being_closed_are_neither_listed_nor_claimable(
 
 def test_a_restart_goes_on_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server that died had left is stopped by the next one, without being asked."""
-    url = f"sqlite:///{tmp_path / 'jobs.db'}"
 
-    async def die_half_way() -> None:
+    async def die_half_way(url: str) -> None:
         with monkeypatch.context() as dying:
             never_go_on(dying)
             async with opened(url) as world:
@@ -106,15 +109,16 @@ def test_a_restart_goes_on_closing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                     await world.task(job)
                 await close(world, job)
 
-    async def start_again() -> None:
+    async def start_again(url: str) -> None:
         async with opened(url) as world:
             job = await world.store.job(world.org_id, "job")
             assert job is not None
             await closed(world)
             assert await world.counters(job) == (0, 0, 5, 5, 0)
 
-    run_async(die_half_way)
-    run_async(start_again)
+    with durable_database(tmp_path) as url:
+        run_async(lambda: die_half_way(url))
+        run_async(lambda: start_again(url))
 
 
 def test_a_job_that_is_opened_again_keeps_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +148,6 @@ def test_a_store_that_closes_leaves_no_task_behind(monkeypatch: pytest.MonkeyPat
             for _ in range(5):
                 await world.task(job)
             await close(world, job)
-            assert isinstance(world.store, SqliteStore)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_async(body)

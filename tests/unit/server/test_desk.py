@@ -9,29 +9,29 @@ from itertools import chain, pairwise
 
 import pytest
 
-from server.ids import ordered_ids
 from server.pending import reservations
 from server.pending.desk import Desk
 from server.store.commands import EnsureOrganisation
 from server.store.queries import Page, TaskQuery
 from server.store.records import TaskAnswer
-from server.store.sqlite.store import SqliteStore
-from tests.unit.server.world import LIMIT_S, FakeClock, World, run_async
+from tests.unit.server.world import LIMIT_S, World, fresh_database, run_async
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 
 @asynccontextmanager
 async def open_desk() -> AsyncIterator[tuple[World, Desk]]:
     """Open a store with a desk that hears of its changes."""
-    clock = FakeClock()
-    world = World(SqliteStore("sqlite://", clock, ordered_ids(clock)), clock)
-    desk = Desk(world.store)
-    await world.store.start(desk.on_changes)
-    try:
-        world.org_id = await world.store.apply(EnsureOrganisation(name="ours"))
-        yield world, desk
-    finally:
-        desk.close()
-        await world.store.close()
+    with fresh_database() as url:
+        world = World(url)
+        desk = Desk(world.store)
+        await world.store.start(desk.on_changes)
+        try:
+            world.org_id = await world.store.apply(EnsureOrganisation(name="ours"))
+            yield world, desk
+        finally:
+            desk.close()
+            await world.store.close()
 
 
 def pending(world: World, **fields: object) -> TaskQuery:

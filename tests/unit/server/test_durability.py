@@ -15,11 +15,13 @@ from server.ids import ordered_ids
 from server.store.commands import CreateJob, CreateTask, EnsureOrganisation
 from server.store.queries import JobQuery, Page, Sort
 from server.store.records import JobRecord
-from server.store.refusal import Refused, StoreBusy, StoreFailed
-from server.store.sqlite import execute, writer
-from server.store.sqlite.database import DatabaseError, open_writer
+from server.store.refusal import DatabaseError, Refused, StoreBusy, StoreFailed
+from server.store.sql import execute
+from server.store.sql.transaction import Transaction
+from server.store.sqlite import writer
+from server.store.sqlite.database import open_writer
 from server.store.sqlite.migrate import migrate, migrations
-from server.store.sqlite.transaction import Transaction
+from server.store.sqlite.store import SqliteStore
 from tests.unit.server.world import LIMIT_S, FakeClock, opened, rows, run_async
 
 WRITER = """
@@ -120,6 +122,7 @@ def test_a_full_disk_fails_the_write_and_not_the_server(tmp_path: Path) -> None:
 
     async def body() -> None:
         async with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as world:
+            assert isinstance(world.store, SqliteStore)
             assert world.store._open_writer is not None
             db = world.store._open_writer._db
             with world.store._write_lock:
@@ -175,6 +178,7 @@ def test_the_database_itself_refuses_a_second_live_run() -> None:
         async with opened() as world:
             task = await world.task(await world.job())
             await world.claim(task)
+            assert isinstance(world.store, SqliteStore)
             assert world.store._open_writer is not None
             db = world.store._open_writer._db
             with world.store._write_lock, pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):

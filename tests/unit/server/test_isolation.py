@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,8 +22,10 @@ from server.store.commands import (
 )
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.refusal import Refused
-from server.store.sqlite.store import SqliteStore
-from tests.unit.server.world import LIMIT_S, opened
+from server.store.store import Store
+from tests.unit.server.world import LIMIT_S, Kind, opened
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 IDS = st.sampled_from(["a", "b"])  # of jobs, tasks and runs alike, in both organisations
 FIELDS = st.sampled_from(
@@ -55,7 +58,7 @@ command = st.one_of(
 )
 
 
-async def view(store: SqliteStore, org_id: str) -> list[Any]:
+async def view(store: Store, org_id: str) -> list[Any]:
     """Return all that an organisation can see."""
     return [
         await store.jobs(JobQuery(org_id=org_id)),
@@ -87,4 +90,5 @@ def test_what_one_organisation_does_changes_nothing_for_the_other(
                     await world.store.apply(kind(org_id=acting, **fields))
                 assert await view(world.store, watching) == before
 
-    asyncio.run(body())
+    if not Kind.has_enough():
+        asyncio.run(body())

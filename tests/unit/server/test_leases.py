@@ -19,6 +19,8 @@ from worker.api.connect import open_api
 from worker.api.ids import requeue_run_id
 from worker.config import ApiConfig
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 LEASE_MS = 90_000
 CLAIM: dict[str, Any] = {"started_at": 5, "pod_id": "pod/agent"}
 SUCCESS: dict[str, Any] = {"started_at": 5, "stopped_at": 9, "result_code": "Success", "results": '{"a":1}'}

@@ -12,7 +12,7 @@ def called(*waiters: Waiter) -> list[bool]:
 
 def test_as_many_are_called_as_tasks_came_from_the_front() -> None:
     """Two tasks call the two that waited longest."""
-    line = Line()
+    line = Line(lambda _: None)
     waiters = [line.join("org", ()) for _ in range(3)]
     line.call("org", "noop", 2)
     assert called(*waiters) == [True, True, False]
@@ -22,7 +22,7 @@ def test_as_many_are_called_as_tasks_came_from_the_front() -> None:
 
 def test_only_those_are_called_whom_the_task_fits() -> None:
     """Neither another type nor another organisation is woken."""
-    line = Line()
+    line = Line(lambda _: None)
     other_type, other_org, fitting = line.join("org", ["b"]), line.join("x", ()), line.join("org", ["a", "b"])
     line.call("org", "a")
     assert called(other_type, other_org, fitting) == [False, False, True]
@@ -30,7 +30,7 @@ def test_only_those_are_called_whom_the_task_fits() -> None:
 
 def test_who_leaves_with_an_unused_call_passes_it_on() -> None:
     """A waiter that went away costs nobody the task."""
-    line = Line()
+    line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop")
     line.leave(first)
@@ -39,7 +39,7 @@ def test_who_leaves_with_an_unused_call_passes_it_on() -> None:
 
 def test_a_used_call_is_not_passed_on_and_leaving_twice_is_harmless() -> None:
     """Who was answered took the call with it."""
-    line = Line()
+    line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop")
     first.use_call()
@@ -51,7 +51,7 @@ def test_a_used_call_is_not_passed_on_and_leaving_twice_is_harmless() -> None:
 
 def test_a_called_waiter_that_found_nothing_keeps_its_place() -> None:
     """Losing a race does not send anybody to the end of the line."""
-    line = Line()
+    line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop")
     first.use_call()
@@ -61,7 +61,7 @@ def test_a_called_waiter_that_found_nothing_keeps_its_place() -> None:
 
 def test_a_call_after_a_place_skips_those_before_it() -> None:
     """A waiter that looks at a part only lets the next one look, not itself again."""
-    line = Line()
+    line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop", after=first.place)
     assert called(first, second) == [False, True]

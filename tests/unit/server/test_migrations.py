@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from server.store.migration import Migration
 from server.store.queries import JobQuery, RunQuery, TaskQuery
-from server.store.sqlite import reads
-from server.store.sqlite.database import DatabaseError, database_path, open_writer
-from server.store.sqlite.migrate import Migration, migrate, migrations
+from server.store.refusal import DatabaseError
+from server.store.sql import reads
+from server.store.sqlite.database import database_path, open_writer
+from server.store.sqlite.dialect import SQLITE
+from server.store.sqlite.migrate import migrate, migrations
 from tests.unit.server.world import opened, rows
 
 
@@ -81,19 +84,19 @@ def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
     try:
         migrate(connection, migrations(), 1)
         for sql, values in (
-            reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",))),
-            reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",), types=("a",))),
-            reads.select_tasks(TaskQuery(org_id="o", job_ids=("j",))),
-            reads.select_tasks(TaskQuery(org_id="o", statuses=("running",))),
-            reads.select_tasks(TaskQuery(org_id="o", job_ids=("j",), statuses=("stopped",))),
-            reads.select_tasks(TaskQuery(org_id="o")),
-            reads.select_runs(RunQuery(org_id="o", job_ids=("j",))),
-            reads.select_runs(RunQuery(org_id="o", task_ids=("t",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o", statuses=("pending",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o", statuses=("pending",), types=("a",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o", job_ids=("j",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o", statuses=("running",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o", job_ids=("j",), statuses=("stopped",))),
+            reads.select_tasks(SQLITE, TaskQuery(org_id="o")),
+            reads.select_runs(SQLITE, RunQuery(org_id="o", job_ids=("j",))),
+            reads.select_runs(SQLITE, RunQuery(org_id="o", task_ids=("t",))),
         ):
             plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
             assert any("USING INDEX" in line for line in plan), plan
             assert not any("SCAN" in line or "TEMP B-TREE FOR ORDER BY" in line for line in plan), (sql, plan)
-        sql, values = reads.select_jobs(JobQuery(org_id="o"))
+        sql, values = reads.select_jobs(SQLITE, JobQuery(org_id="o"))
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert any("jobs_by_creation" in line for line in plan)
     finally:

@@ -18,8 +18,9 @@ from server.readiness import Readiness
 from server.store.commands import UpdateJob
 from server.store.records import Depth, Depths
 from server.store.refusal import StoreFailed
-from server.store.sqlite import reads
+from server.store.sql import reads
 from server.store.sqlite.database import open_writer
+from server.store.sqlite.dialect import SQLITE
 from server.testing import TOKEN, RunningServer, running_server
 from tests.unit.server.world import FakeClock, opened
 
@@ -112,7 +113,11 @@ def test_runs_whose_lease_expired_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statement", "index"), [(reads.DEPTHS, "tasks_claimable_by_type"), (reads.RUNNING, "tasks_running")]
+    ("statement", "index"),
+    [
+        (reads.count_pending(SQLITE), "tasks_claimable_by_type"),
+        (reads.count_running(SQLITE), "tasks_running"),
+    ],
 )
 def test_queues_are_counted_along_an_index_of_such_tasks_alone(
     tmp_path: Path, statement: str, index: str

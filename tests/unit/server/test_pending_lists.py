@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from server.http.query import several
 from server.store.queries import Page, RunQuery, Sort, TaskQuery
-from server.store.sqlite import reads
+from server.store.sql import reads
 from server.store.sqlite.database import open_writer
+from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
-from tests.unit.server.world import LIMIT_S, opened
+from tests.unit.server.world import LIMIT_S, Kind, opened
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 TYPES = ("a", "b", "c", "d")
 
@@ -49,7 +52,8 @@ def test_a_page_of_pending_tasks_is_a_part_of_the_whole_in_order(
             found = [answer.task.id for answer in await world.store.tasks(query)]
             assert found == sorted(shown, key=order.__getitem__)[(number - 1) * size : number * size]
 
-    asyncio.run(body())
+    if not Kind.has_enough():
+        asyncio.run(body())
 
 
 def test_a_poll_for_several_types_walks_along_those_only(tmp_path: Path) -> None:
@@ -57,7 +61,7 @@ def test_a_poll_for_several_types_walks_along_those_only(tmp_path: Path) -> None
     db = open_writer(tmp_path / "jobs.db")
     try:
         migrate(db, migrations(), 1)
-        sql, values = reads.select_tasks(TaskQuery(org_id="o", statuses=("pending",), types=TYPES))
+        sql, values = reads.select_tasks(SQLITE, TaskQuery(org_id="o", statuses=("pending",), types=TYPES))
         plan = [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     finally:
         db.close()

@@ -14,7 +14,7 @@ from server.routes.runs import NEW_RUN, REPORT
 from server.routes.tasks import NEW_TASK
 from server.store import queries
 from server.store.queries import Page, Sort
-from server.store.sqlite import reads
+from server.store.sql import reads
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from server.store.refusal import Refused
 from server.store.rules import JobTotals, RunState, TaskState, job_status, task_state
 from tests.unit.server.world import opened, run_async
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 
 def test_a_claim_makes_the_task_running_and_a_second_one_is_refused() -> None:
     """One task has one live run, whoever asks for another."""
@@ -261,12 +263,9 @@ def test_usage_samples_of_a_run_stay_bounded() -> None:
             for second in range(600):
                 world.clock.advance(1)
                 await world.put(run, cpu_time=second)
-            with world.store._read_lock:
-                reader = world.store._open_reader
-                assert reader is not None
-                found = reader.execute("SELECT cpu_s FROM usage_samples ORDER BY at").fetchall()
+            found = await world.ask("SELECT cpu_s FROM usage_samples ORDER BY at")
             assert 100 < len(found) <= 240
-            assert found[-1][0] == 599
+            assert found[-1]["cpu_s"] == 599
 
     run_async(body)
 

@@ -18,7 +18,7 @@ import pytest
 
 from server.serve import ServeConfig, run
 from server.store.commands import CreateToken
-from server.store.sqlite.database import DatabaseError
+from server.store.refusal import DatabaseError
 from server.testing import RunningServer, running_server
 from server.tokens import READ, hash_token, new_token
 from tests.unit.server.world import LIMIT_S, FakeClock, rows

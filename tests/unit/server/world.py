@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from server.ids import ordered_ids
-from server.store.changes import Change
+from server.store.changes import AnyPending, Change
+from server.store.choice import store_for
 from server.store.commands import (
     CreateJob,
     CreateRun,
@@ -20,10 +20,23 @@ from server.store.commands import (
     RunFields,
     UpdateRun,
 )
+from server.store.postgres.store import PostgresStore
 from server.store.records import JobRecord, RunRecord, TaskRecord
+from server.store.sql.dialect import Row
 from server.store.sqlite.store import SqliteStore
+from tests.postgres.databases import database
 
-__all__ = ["LIMIT_S", "FakeClock", "World", "opened", "run_async", "totals"]
+__all__ = [
+    "LIMIT_S",
+    "FakeClock",
+    "Kind",
+    "World",
+    "durable_database",
+    "fresh_database",
+    "opened",
+    "run_async",
+    "totals",
+]
 
 LIMIT_S = 20.0  # of anything that a test waits for; only a broken program takes so long
 
@@ -48,14 +61,26 @@ class FakeClock:
         self.at += timedelta(seconds=seconds)
 
 
-@dataclass
 class World:
-    """An open store, its clock, and what it told to listeners."""
+    """A store, its clock, and what it told to listeners."""
 
-    store: SqliteStore
-    clock: FakeClock
-    org_id: str = ""
-    changes: list[Change] = field(default_factory=list)
+    def __init__(self, url: str) -> None:
+        """Prepare the store of a database."""
+        self.clock = FakeClock()
+        self.store = store_for(url, self.clock, connections=2)
+        self.org_id = ""
+        self.changes: list[Change] = []
+
+    def hear(self, changes: Sequence[Change]) -> None:
+        """Keep what the store tells, but not that it began to listen to others."""
+        self.changes += [change for change in changes if not isinstance(change, AnyPending)]
+
+    async def ask(self, sql: str) -> Sequence[Row]:
+        """Read the database by a statement."""
+        if isinstance(self.store, PostgresStore):
+            return await self.store._read(sql, [])
+        assert isinstance(self.store, SqliteStore)
+        return self.store._all(sql, [])
 
     async def job(self, **fields: Any) -> JobRecord:
         """Make a job."""
@@ -107,17 +132,50 @@ def totals(job: JobRecord) -> tuple[int, ...]:
     )
 
 
+class Kind:
+    """The kind of store that `opened` opens; set by the fixture `each_store`."""
+
+    is_postgres = False
+    examples = 0
+
+    @classmethod
+    def has_enough(cls) -> bool:
+        """Tell whether drawn examples of a module are enough: on PostgreSQL each takes much longer."""
+        cls.examples += 1
+        return cls.is_postgres and cls.examples > 20
+
+
+@contextmanager
+def fresh_database() -> Iterator[str]:
+    """Give the URL of an empty database of the kind that is tested."""
+    if not Kind.is_postgres:
+        yield "sqlite://"
+        return
+    with database() as url:
+        yield url
+
+
+@contextmanager
+def durable_database(folder: Path) -> Iterator[str]:
+    """Give the URL of an empty database of that kind which can be opened again."""
+    if not Kind.is_postgres:
+        yield f"sqlite:///{folder / 'jobs.db'}"
+        return
+    with database() as url:
+        yield url
+
+
 @asynccontextmanager
-async def opened(db: str = "sqlite://") -> AsyncIterator[World]:
-    """Open a store with one organisation, and close it."""
-    clock = FakeClock()
-    world = World(SqliteStore(db, clock, ordered_ids(clock)), clock)
-    await world.store.start(world.changes.extend)
-    try:
-        world.org_id = await world.store.apply(EnsureOrganisation(name="ours"))
-        yield world
-    finally:
-        await world.store.close()
+async def opened(db: str | None = None) -> AsyncIterator[World]:
+    """Open a store with one organisation, in an empty database unless one is named, and close it."""
+    with nullcontext(db) if db is not None else fresh_database() as url:
+        world = World(url)
+        await world.store.start(world.hear)
+        try:
+            world.org_id = await world.store.apply(EnsureOrganisation(name="ours"))
+            yield world
+        finally:
+            await world.store.close()
 
 
 def run_async(test: Callable[[], Coroutine[Any, Any, None]]) -> None:

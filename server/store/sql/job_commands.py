@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import UNSET
 
 from server.store.changes import TasksPending
@@ -9,9 +11,9 @@ from server.store.commands import CreateJob, UpdateJob
 from server.store.records import JobRecord
 from server.store.refusal import Reason, Refused
 from server.store.rules import ACTIVE, is_closed
-from server.store.sqlite.closing import StopPending, stop_pending
-from server.store.sqlite.rows import JOB, job_record
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.closing import StopPending, mark_closing, stop_pending
+from server.store.sql.rows import job_record
+from server.store.sql.transaction import Transaction
 
 __all__ = ["create_job", "update_job"]
 
@@ -31,9 +33,9 @@ def create_job(tx: Transaction, command: CreateJob) -> JobRecord:
         scheduler_state=command.scheduler_state,
         priority=command.priority,
         parameters=command.parameters,
-        status="pending",
         created_at=tx.now_ms,
         updated_at=tx.now_ms,
+        **tx.dialect.new_job,
     )
     return _answer(tx, command.org_id, job_id)
 
@@ -41,7 +43,7 @@ def create_job(tx: Transaction, command: CreateJob) -> JobRecord:
 def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
     """Change a job, and its tasks as far as they follow it."""
     org_id, job_id = command.org_id, command.id
-    before = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, job_id)
+    before = tx.one(f"{STATE} {tx.dialect.change_job}", org_id, job_id)
     if before is None:
         raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {job_id}")
     changed = {name: value for name in CHANGEABLE if (value := getattr(command, name)) is not UNSET}
@@ -53,35 +55,37 @@ def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
     return _answer(tx, org_id, job_id)
 
 
-CHANGEABLE = ("title", "scheduler_state", "priority", "parameters")
+STATE: Final = "SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?"
+CHANGEABLE: Final = ("title", "scheduler_state", "priority", "parameters")
 
 
 def _answer(tx: Transaction, org_id: str, job_id: str) -> JobRecord:
     tx.counters.write()  # what earlier commands of the group changed is part of the answer
-    row = tx.one(JOB, org_id, job_id)
+    row = tx.one(tx.dialect.job, org_id, job_id)
     assert row is not None
     return job_record(row)
 
 
 def _reorder_tasks(tx: Transaction, org_id: str, job_id: str, priority: int) -> None:
-    tx.db.execute(
+    tx.execute(
         "UPDATE tasks SET priority = ? WHERE org_id = ? AND job_id = ? AND own_priority IS NULL",
         (priority, org_id, job_id),
     )
 
 
 def _follow_state(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
+    mark_closing(tx, org_id, job_id, is_closed(state))
     if is_closed(state):
         stop_pending(tx, StopPending(org_id, job_id))
         return
-    tx.db.execute(
+    tx.execute(
         "UPDATE tasks SET job_is_active = ? WHERE org_id = ? AND job_id = ? AND run_status = 'pending'",
         (state == ACTIVE, org_id, job_id),
     )
     if state == ACTIVE:
-        rows = tx.db.execute(
-            "SELECT type, count(*) FROM tasks WHERE org_id = ? AND job_id = ? AND run_status = 'pending'"
-            " GROUP BY type",
+        rows = tx.all(
+            "SELECT type, count(*) AS tasks FROM tasks"
+            " WHERE org_id = ? AND job_id = ? AND run_status = 'pending' GROUP BY type",
             (org_id, job_id),
         )
-        tx.changes.extend(TasksPending(org_id, type_, count) for type_, count in rows)
+        tx.changes.extend(TasksPending(org_id, row["type"], row["tasks"]) for row in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,11 +13,12 @@ from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.records import RunAnswer
 from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
-from server.store.sqlite.reaping import is_late_result, make_room
-from server.store.sqlite.rows import RUN, run_answer
-from server.store.sqlite.task_state import close_placeholders, find_task, latest_run, live_run, settle
-from server.store.sqlite.transaction import Transaction
-from server.store.sqlite.usage_samples import add_sample, tells_usage
+from server.store.sql.dialect import Row
+from server.store.sql.reaping import is_late_result, make_room
+from server.store.sql.rows import RUN, run_answer
+from server.store.sql.task_state import close_placeholders, find_task, latest_run, live_run, settle
+from server.store.sql.transaction import Transaction
+from server.store.sql.usage_samples import add_sample, tells_usage
 from server.times import instant_of
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
@@ -38,9 +38,9 @@ WHERE r.org_id = ? AND r.id = ?"""
 
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     """Add a run to a task, or answer with the one that an earlier try made."""
+    task = find_task(tx, command.org_id, command.task_id)  # first: from here on its runs stay as they are
     if command.id and (existing := _find(tx, command.org_id, command.id)):
         return _repeated(command, existing)
-    task = find_task(tx, command.org_id, command.task_id)
     if task is None:
         raise _invalid(f"taskId: no task {command.task_id}")
     if command.job_id not in (None, task["job_id"]):
@@ -55,7 +55,7 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     return run_answer(written)
 
 
-def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
+def _repeated(command: CreateRun, existing: Row) -> RunAnswer:
     same = is_same_claim(command.fields, started_at=existing["started_at"], pod_id=existing["pod_id"])
     if same and existing["task_id"] == command.task_id:
         return run_answer(existing)
@@ -67,7 +67,7 @@ def _repeated(command: CreateRun, existing: sqlite3.Row) -> RunAnswer:
     )
 
 
-def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: str) -> int:
+def _make_room(tx: Transaction, task: Row, fields: RunFields, run_id: str) -> int:
     """Check the rules for a new run, close placeholders if it takes them, return its `createdAt`.
 
     `createdAt` grows strictly within a task, whatever the clock does, so the order of runs is sure.
@@ -85,9 +85,7 @@ def _make_room(tx: Transaction, task: sqlite3.Row, fields: RunFields, run_id: st
     return max(tx.now_ms, latest.created_at + 1)
 
 
-def _insert(
-    tx: Transaction, command: CreateRun, run_id: str, task: sqlite3.Row, created_at: int
-) -> dict[str, Any]:
+def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created_at: int) -> dict[str, Any]:
     """Insert the run and return it as `RUN` would."""
     row = {
         "report_progress": True,
@@ -112,6 +110,7 @@ def _insert(
 
 def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     """Take a report on a run that is not stopped, or the repetition of its last one."""
+    tx.lock_task_of(command.org_id, command.id)
     run = tx.one(REPORTED, command.org_id, command.id)
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
@@ -133,7 +132,7 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     return run_answer(written)
 
 
-def _take_late_result(tx: Transaction, command: UpdateRun, run: sqlite3.Row) -> RunAnswer:
+def _take_late_result(tx: Transaction, command: UpdateRun, run: Row) -> RunAnswer:
     """Let a run that was stopped for its silence end as its agent says; nobody else has started the task."""
     written = _write_report(
         tx, command, run, {"error": None} | _columns(command.fields) | {"lease_until": None}
@@ -162,9 +161,7 @@ def _is_live(fields: RunFields) -> bool:
     return fields.started_at is not UNSET and fields.stopped_at is UNSET
 
 
-def _write_report(
-    tx: Transaction, command: UpdateRun, run: sqlite3.Row, told: dict[str, Any]
-) -> dict[str, Any]:
+def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str, Any]) -> dict[str, Any]:
     """Change what differs (a repeated value costs its indexes), and return the run as `RUN` would."""
     changed = {name: value for name, value in told.items() if value != run[name]}
     if tells_usage(command.fields):
@@ -178,7 +175,7 @@ def _write_report(
     return {**dict(run), **changed}
 
 
-def _check_identity(command: UpdateRun, run: sqlite3.Row) -> None:
+def _check_identity(command: UpdateRun, run: Row) -> None:
     """Refuse a report on a started run by somebody else than who claimed it."""
     if run["started_at"] is None:
         return
@@ -189,7 +186,7 @@ def _check_identity(command: UpdateRun, run: sqlite3.Row) -> None:
         raise _not_yours(f"Run {run['id']} was started at {instant_of(run['started_at'])}, by another claim")
 
 
-def _check_repetition(fields: RunFields, run: sqlite3.Row) -> None:
+def _check_repetition(fields: RunFields, run: Row) -> None:
     same = fields.stopped_at == run["stopped_at"] and all(
         value in (UNSET, stored)
         for value, stored in ((fields.result_code, run["result_code"]), (fields.error, run["error"]))
@@ -208,7 +205,7 @@ def _is_same_json(told: Any, stored: str | None) -> bool:
     return stored is not None and bool(msgspec.json.decode(told) == msgspec.json.decode(stored))
 
 
-def _check_start(tx: Transaction, task: sqlite3.Row, command: UpdateRun) -> None:
+def _check_start(tx: Transaction, task: Row, command: UpdateRun) -> None:
     """Let a report start a placeholder only as a claim would, and close the others."""
     if command.fields.started_at is UNSET or command.fields.stopped_at is not UNSET:
         return
@@ -242,14 +239,14 @@ def _columns(fields: RunFields) -> dict[str, Any]:
 
 def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
     if fields.results is not UNSET:
-        tx.db.execute(
+        tx.execute(
             "INSERT INTO results VALUES (?, ?, ?)"
             " ON CONFLICT (org_id, run_id) DO UPDATE SET body = excluded.body",
             (org_id, run_id, fields.results),
         )
 
 
-def _find(tx: Transaction, org_id: str, run_id: str) -> sqlite3.Row | None:
+def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
     return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
 
 
@@ -257,7 +254,7 @@ def _run_state(row: Mapping[str, Any]) -> RunState:
     return RunState(**{name: row[name] for name in RunState.__struct_fields__})
 
 
-def _live_now(tx: Transaction, task: sqlite3.Row, written: RunState) -> RunState | None:
+def _live_now(tx: Transaction, task: Row, written: RunState) -> RunState | None:
     if written.status is RunStatus.RUNNING:
         return written
     # A current run that is not live after the write leaves its task without a live one.

@@ -7,40 +7,36 @@ from typing import Final
 import msgspec
 
 from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
-from server.store.sqlite.rows import REPORT, RUN, TASK, jobs_with_counters
+from server.store.sql.dialect import Dialect
+from server.store.sql.rows import REPORT, RUN, TASK
 from worker.api.wire import RunStatus
 
 __all__ = [
-    "DEPTHS",
     "JOB_ORDER",
     "REPORT_ORDER",
-    "RUNNING",
     "RUN_ORDER",
     "TASK_ORDER",
     "Statement",
+    "count_pending",
+    "count_running",
     "may_take_long",
     "select_jobs",
     "select_reports",
     "select_runs",
+    "select_task_states",
     "select_tasks",
 ]
 
 Statement = tuple[str, list[object]]
 
-# When a job or one of its tasks was last written.
-JOB_UPDATED: Final = (
-    "max(j.updated_at, coalesce((SELECT max(u.updated_at) FROM job_counters u"
-    " WHERE u.org_id = j.org_id AND u.job_id = j.id), 0))"
-)
-
 # Fields of the wire that lists can be sorted by -> what they are in the statement.
 JOB_ORDER: Final = {
     "createdAt": "j.created_at",
-    "updatedAt": JOB_UPDATED,
+    "updatedAt": "",  # the dialect's
     "priority": "j.priority",
     "title": "j.title",
     "type": "j.type",
-    "status": "j.status",
+    "status": "",  # the dialect's
     "schedulerState": "j.scheduler_state",
     "id": "j.id",
 }
@@ -67,23 +63,13 @@ REPORT_ORDER: Final = {
     "stoppedAt": "r.stopped_at",
     "progress": "r.progress",
 }
+MAY_BE_NULL: Final = frozenset({"title", "type", "startedAt", "stoppedAt", "progress"})
 BY_CREATION: Final = Sort("createdAt")
 NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 
 PENDING: Final = ("pending",)
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
 MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
-
-# The inner part follows the index without a sort; the outer one adds organisations together.
-DEPTHS: Final = (
-    "SELECT type, sum(tasks) AS tasks, min(oldest) AS oldest FROM"
-    " (SELECT type, count(*) AS tasks, min(created_at) AS oldest"
-    " FROM tasks t INDEXED BY tasks_claimable_by_type"
-    " WHERE t.run_status = 'pending' AND t.job_is_active = 1 GROUP BY org_id, type) GROUP BY type"
-)
-RUNNING: Final = (
-    "SELECT count(*) AS tasks FROM tasks t INDEXED BY tasks_running WHERE t.run_status = 'running'"
-)
 
 AnyQuery = JobQuery | TaskQuery | RunQuery | ReportQuery
 
@@ -111,78 +97,111 @@ def _walks_past_others(query: TaskQuery) -> bool:
     )
 
 
-def select_jobs(query: JobQuery) -> Statement:
+def select_jobs(dialect: Dialect, query: JobQuery) -> Statement:
     """Return the statement for a page of jobs."""
-    where, values = _where("j", query.org_id, {"status": query.statuses})
-    order = _order(JOB_ORDER, query.page, "j")
+    where, values = _where("j", query.org_id, {})
+    if query.statuses:
+        where += f" AND {dialect.job_status} IN ({_marks(query.statuses)})"
+        values += query.statuses
+    terms = {**JOB_ORDER, "updatedAt": dialect.job_updated, "status": dialect.job_status}
     page, limits = _limit(query.page)
-    inner = f"SELECT j.* FROM jobs j WHERE {where} ORDER BY {order} {page}"  # noqa: S608
-    return f"{jobs_with_counters(inner)} ORDER BY {order}", values + limits
+    return dialect.jobs(where, _order(dialect, terms, query.page, "j"), page), values + limits
 
 
-def select_tasks(query: TaskQuery, closing: frozenset[str] = frozenset()) -> Statement:
+def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = frozenset()) -> Statement:
     """Return the statement for a page of tasks.
 
     Args:
+        dialect: of which database.
         query: which ones.
         closing: jobs whose pending tasks may not be marked yet as not claimable.
     """
     page, limits = _limit(query.page)
     if query.statuses != PENDING or query.page.sort is not None:
-        tasks, values = _tasks(query, closing)
-        return f"{tasks} ORDER BY {_order(TASK_ORDER, query.page, 't')} {page}", values + limits
+        tasks, values = _tasks(dialect, query, closing)
+        return f"{tasks} ORDER BY {_order(dialect, TASK_ORDER, query.page, 't')} {page}", values + limits
     # Each type has its own walk along the index, and they are merged: with `IN`, a poll for rare types
     # would step over every task of the others.
     types = [(task_type,) for task_type in query.types] if len(query.types) <= MOST_MERGED else [query.types]
-    walks = [_tasks(msgspec.structs.replace(query, types=types_), closing) for types_ in types or [()]]
+    walks = [
+        _tasks(dialect, msgspec.structs.replace(query, types=types_), closing) for types_ in types or [()]
+    ]
     merged = " UNION ALL ".join(tasks for tasks, _ in walks)
     values = [value for _, values in walks for value in values]
     return f"{merged} ORDER BY priority DESC, created_at, id {page}", values + limits
 
 
-def _tasks(query: TaskQuery, closing: frozenset[str]) -> Statement:
+def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> Statement:
     filters = {"job_id": query.job_ids, "type": query.types, "run_result": query.results}
     where, values = _where("t", query.org_id, filters)
     if query.hidden:
-        where += " AND t.id NOT IN (SELECT value FROM json_each(?))"
-        values.append(msgspec.json.encode(query.hidden).decode())
-    if "pending" in query.statuses and closing:
-        where += f" AND NOT (t.run_status = 'pending' AND t.job_id IN ({CLOSING}))"
-        values += [query.org_id, msgspec.json.encode(closing).decode()]
+        where += f" AND t.id NOT IN {dialect.in_list('?')}"
+        values.append(dialect.as_list(query.hidden))
+    if "pending" in query.statuses and (condition := dialect.not_closing(query.org_id, closing)):
+        where += f" AND {condition[0]}"
+        values += condition[1]
     if query.statuses:
-        where = f"{where} AND {_status(query.statuses)}"
+        where = f"{where} AND {_status(dialect, query.statuses)}"
     return f"{TASK} WHERE {where}", values
 
 
-def select_runs(query: RunQuery) -> Statement:
+def select_runs(dialect: Dialect, query: RunQuery) -> Statement:
     """Return the statement for a page of runs."""
     where, values = _where("r", query.org_id, {"job_id": query.job_ids, "task_id": query.task_ids})
     if query.is_live:
         where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
     page, limits = _limit(query.page)
-    return f"{RUN} WHERE {where} ORDER BY {_order(RUN_ORDER, query.page, 'r')} {page}", values + limits
+    return (
+        f"{RUN} WHERE {where} ORDER BY {_order(dialect, RUN_ORDER, query.page, 'r')} {page}",
+        values + limits,
+    )
 
 
-def select_reports(query: ReportQuery) -> Statement:
+def select_reports(dialect: Dialect, query: ReportQuery) -> Statement:
     """Return the statement for a page of reports."""
-    order = _order(REPORT_ORDER, query.page, "r")
+    order = _order(dialect, REPORT_ORDER, query.page, "r")
     page, limits = _limit(query.page)
     where = "r.org_id = ? AND r.started_at IS NOT NULL"
     return f"{REPORT} WHERE {where} ORDER BY {order} {page}", [query.org_id, *limits]
 
 
-# The row of the job decides: it may be active again.
-CLOSING: Final = (
-    "SELECT id FROM jobs WHERE org_id = ? AND scheduler_state <> 'active'"
-    " AND id IN (SELECT value FROM json_each(?))"
-)
-# Written exactly as in the partial indexes.
-CLAIMABLE: Final = "(t.run_status = 'pending' AND t.job_is_active = 1)"
+def select_task_states(dialect: Dialect, org_id: str, job_id: str, most: int) -> Statement:
+    """Return the statement for the `states` of a job's tasks, a letter each."""
+    return (
+        f"SELECT {dialect.joined('letter', 'created_at, id')} AS states FROM ("  # noqa: S608
+        "SELECT CASE WHEN run_status = 'pending' THEN 'p' WHEN run_status = 'running' THEN 'r'"
+        " WHEN run_result = 'Success' THEN 's' ELSE 'f' END AS letter, created_at, id"
+        " FROM tasks WHERE org_id = ? AND job_id = ? ORDER BY created_at, id LIMIT ?) letters",
+        [org_id, job_id, most],
+    )
 
 
-def _status(statuses: tuple[str, ...]) -> str:
-    # Literals, not parameters: a partial index is used only where SQLite can see that it fits.
-    terms = [CLAIMABLE if s == "pending" else f"t.run_status = '{RunStatus(s).value}'" for s in statuses]
+def count_pending(dialect: Dialect) -> str:
+    """Return the statement that counts claimable tasks by type, over all organisations.
+
+    The inner part follows the index without a sort; the outer one adds organisations together.
+    """
+    return (
+        "SELECT type, CAST(sum(tasks) AS BIGINT) AS tasks, min(oldest) AS oldest FROM"  # noqa: S608
+        " (SELECT type, count(*) AS tasks, min(created_at) AS oldest"
+        f" FROM tasks t {dialect.by_index('tasks_claimable_by_type')}"
+        f" WHERE {dialect.claimable} GROUP BY org_id, type) of GROUP BY type"
+    )
+
+
+def count_running(dialect: Dialect) -> str:
+    """Return the statement that counts tasks with a live run."""
+    return (
+        f"SELECT count(*) AS tasks FROM tasks t {dialect.by_index('tasks_running')}"  # noqa: S608
+        " WHERE t.run_status = 'running'"
+    )
+
+
+def _status(dialect: Dialect, statuses: tuple[str, ...]) -> str:
+    # Literals, not parameters: a partial index is used only where the database can see that it fits.
+    terms = [
+        dialect.claimable if s == "pending" else f"t.run_status = '{RunStatus(s).value}'" for s in statuses
+    ]
     return f"({' OR '.join(terms)})"
 
 
@@ -201,13 +220,14 @@ def _marks(values: list[str] | tuple[str, ...]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _order(allowed: dict[str, str], page: Page, alias: str) -> str:
+def _order(dialect: Dialect, terms: dict[str, str], page: Page, alias: str) -> str:
     sort = page.sort or BY_CREATION
     direction = "DESC" if sort.descending else "ASC"
     ties = ("created_at", "id") if sort.field != "createdAt" else ("id",)
-    return ", ".join(
-        [f"{allowed[sort.field]} {direction}", *(f"{alias}.{column} {direction}" for column in ties)]
-    )
+    first = f"{terms[sort.field]} {direction}"
+    if sort.field in MAY_BE_NULL:
+        first = dialect.directed(terms[sort.field], direction)
+    return ", ".join([first, *(f"{alias}.{column} {direction}" for column in ties)])
 
 
 def _limit(page: Page) -> Statement:

@@ -8,15 +8,15 @@ nobody else has started the task.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from msgspec import UNSET
 
 from server.store.commands import ReapRuns, UpdateRun
 from server.store.rules import is_closed
-from server.store.sqlite.task_state import SERVER, find_task, latest_run, settle
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.dialect import Row
+from server.store.sql.task_state import SERVER, find_task, latest_run, settle
+from server.store.sql.transaction import Transaction
 from worker.api.ids import requeue_run_id
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
@@ -25,9 +25,14 @@ __all__ = ["is_late_result", "make_room", "reap_runs"]
 LOST_MOST: Final = 20  # runs of one task that ended so; then a person must look why its agents die
 SILENT: Final = """
 SELECT org_id, id, task_id, job_id, updated_at FROM runs
-WHERE lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until < ? ORDER BY lease_until LIMIT ?"""
+WHERE started_at IS NOT NULL AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until < ?
+ORDER BY lease_until LIMIT ?"""
+STILL_SILENT: Final = """
+SELECT 1 AS yes FROM runs
+WHERE org_id = ? AND id = ? AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until < ?"""
 CLAMP: Final = """
-UPDATE runs SET lease_until = ? WHERE lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until > ?"""
+UPDATE runs SET lease_until = ?
+WHERE started_at IS NOT NULL AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until > ?"""
 
 
 def reap_runs(tx: Transaction, command: ReapRuns) -> int:
@@ -36,17 +41,18 @@ def reap_runs(tx: Transaction, command: ReapRuns) -> int:
     A lease that ends later than one that was granted now is from before the clock was set back.
     """
     latest_end = tx.now_ms + command.lease_ms
-    tx.db.execute(CLAMP, (latest_end, latest_end))
-    rows = tx.db.execute(SILENT, (tx.now_ms, command.most)).fetchall()
-    for row in rows:
+    tx.execute(CLAMP, (latest_end, latest_end))
+    rows = tx.all(SILENT, (tx.now_ms, command.most))
+    # In one order, as two who lock tasks in different ones would wait for each other.
+    for row in sorted(rows, key=lambda row: (row["org_id"], row["job_id"], row["task_id"])):
         _reap(tx, row)
     return len(rows)
 
 
-def _reap(tx: Transaction, run: sqlite3.Row) -> None:
+def _reap(tx: Transaction, run: Row) -> None:
     task = find_task(tx, run["org_id"], run["task_id"])
-    if task is None:  # cannot be: runs refer to their task
-        return
+    if task is None or tx.one(STILL_SILENT, run["org_id"], run["id"], tx.now_ms) is None:
+        return  # its agent was faster
     silent_s = (tx.now_ms - run["updated_at"]) / 1000
     error = format_error(ErrorKind.WORKER_LOST, f"its agent was silent for {silent_s:.0f} s")
     tx.update(
@@ -63,7 +69,7 @@ def _reap(tx: Transaction, run: sqlite3.Row) -> None:
     settle(tx, task, None)
 
 
-def _lost_before(tx: Transaction, run: sqlite3.Row) -> int:
+def _lost_before(tx: Transaction, run: Row) -> int:
     row = tx.one(
         "SELECT count(*) AS lost FROM runs WHERE org_id = ? AND task_id = ? AND id <> ? AND error LIKE ?",
         run["org_id"],
@@ -74,7 +80,7 @@ def _lost_before(tx: Transaction, run: sqlite3.Row) -> int:
     return 0 if row is None else int(row["lost"])
 
 
-def _requeue(tx: Transaction, run: sqlite3.Row, task: sqlite3.Row) -> None:
+def _requeue(tx: Transaction, run: Row, task: Row) -> None:
     """Post the placeholder that the agent would post, unless it did before it fell silent."""
     run_id = requeue_run_id(run["id"])
     if tx.one("SELECT id FROM runs WHERE org_id = ? AND id = ?", run["org_id"], run_id) is not None:
@@ -94,7 +100,7 @@ def _requeue(tx: Transaction, run: sqlite3.Row, task: sqlite3.Row) -> None:
     )
 
 
-def is_late_result(command: UpdateRun, run: sqlite3.Row) -> bool:
+def is_late_result(command: UpdateRun, run: Row) -> bool:
     """Tell whether this is how a run ended that was stopped for its silence, told by who ran it."""
     fields = command.fields
     return (
@@ -106,7 +112,7 @@ def is_late_result(command: UpdateRun, run: sqlite3.Row) -> bool:
     )
 
 
-def make_room(tx: Transaction, run: sqlite3.Row, *, is_success: bool) -> bool:
+def make_room(tx: Transaction, run: Row, *, is_success: bool) -> bool:
     """Tell whether a late report may be taken; a success takes the requeue of its run back.
 
     It is too late where somebody has started the task since, or it was requeued for another reason. A
@@ -119,5 +125,5 @@ def make_room(tx: Transaction, run: sqlite3.Row, *, is_success: bool) -> bool:
     if latest.id != placeholder_id or latest.status is not RunStatus.PENDING:
         return False
     if is_success:
-        tx.db.execute("DELETE FROM runs WHERE org_id = ? AND id = ?", (run["org_id"], placeholder_id))
+        tx.execute("DELETE FROM runs WHERE org_id = ? AND id = ?", (run["org_id"], placeholder_id))
     return True

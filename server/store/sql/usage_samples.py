@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from server.store.commands import RunFields
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.transaction import Transaction
 
 __all__ = ["MOST_SAMPLES", "add_sample", "tells_usage"]
 
@@ -25,8 +25,11 @@ def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, bef
     Two within a millisecond become one. The number belongs into the run's column `usage_samples`.
     """
     values = [None if value is UNSET else value for value in (*_usage(fields), fields.progress)]
-    tx.db.execute(
-        "INSERT OR REPLACE INTO usage_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    tx.execute(
+        "INSERT INTO usage_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (org_id, run_id, at) DO UPDATE SET cpu_s = excluded.cpu_s,"
+        " ram_bytes = excluded.ram_bytes, gpu_s = excluded.gpu_s, wall_s = excluded.wall_s,"
+        " progress = excluded.progress",
         (org_id, run_id, tx.now_ms, *values),
     )
     return before + 1 if before + 1 < MOST_SAMPLES else _thin_out(tx, org_id, run_id)
@@ -38,11 +41,13 @@ def _usage(fields: RunFields) -> tuple[float | UnsetType, ...]:
 
 def _thin_out(tx: Transaction, org_id: str, run_id: str) -> int:
     """Drop every second sample, never the newest, and return how many are left."""
-    tx.db.execute(
+    tx.execute(
         "DELETE FROM usage_samples WHERE org_id = :org AND run_id = :run AND at IN ("
         " SELECT at FROM (SELECT at, row_number() OVER (ORDER BY at DESC) AS n FROM usage_samples"
-        "  WHERE org_id = :org AND run_id = :run) WHERE n % 2 = 0)",
+        "  WHERE org_id = :org AND run_id = :run) numbered WHERE n % 2 = 0)",
         {"org": org_id, "run": run_id},
     )
-    row = tx.one("SELECT count(*) FROM usage_samples WHERE org_id = ? AND run_id = ?", org_id, run_id)
-    return int(row[0]) if row is not None else 0
+    row = tx.one(
+        "SELECT count(*) AS samples FROM usage_samples WHERE org_id = ? AND run_id = ?", org_id, run_id
+    )
+    return int(row["samples"]) if row is not None else 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Final
 
 from server.store.rules import ACTIVE, RunState, TaskState, current_run, is_closed, task_state
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.dialect import Row
+from server.store.sql.transaction import Transaction
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
 __all__ = ["SERVER", "cancelled_error", "close_placeholders", "find_task", "latest_run", "live_run", "settle"]
@@ -15,15 +15,15 @@ FIND: Final = """
 SELECT t.id AS task_id, t.org_id, t.job_id, t.type, t.current_run_id, t.run_status, t.run_result,
        t.run_progress, t.job_is_active, j.scheduler_state
 FROM tasks t JOIN jobs j ON j.org_id = t.org_id AND j.id = t.job_id
-WHERE t.org_id = ? AND t.id = ?"""
+WHERE t.org_id = ? AND t.id = ? """
 
 
-def find_task(tx: Transaction, org_id: str, task_id: str) -> sqlite3.Row | None:
-    """Return what the rules look at in a task, with its job's state."""
-    return tx.one(FIND, org_id, task_id)
+def find_task(tx: Transaction, org_id: str, task_id: str) -> Row | None:
+    """Return what the rules look at in a task, with its job's state; both stay so."""
+    return tx.one(FIND + tx.dialect.lock_task, org_id, task_id)
 
 
-def settle(tx: Transaction, task: sqlite3.Row, live: RunState | None, latest: RunState | None = None) -> None:
+def settle(tx: Transaction, task: Row, live: RunState | None, latest: RunState | None = None) -> None:
     """After a write to a task's runs: derive what it shows, count it, tell waiters.
 
     Args:
@@ -39,23 +39,23 @@ def settle(tx: Transaction, task: sqlite3.Row, live: RunState | None, latest: Ru
     _store(tx, task, state)
 
 
-def live_run(tx: Transaction, task: sqlite3.Row) -> RunState | None:
+def live_run(tx: Transaction, task: Row) -> RunState | None:
     """Return the task's started and not stopped run; its current run is that, if it is running."""
     return tx.live_run(task["org_id"], task["task_id"]) if task["run_status"] == RunStatus.RUNNING else None
 
 
-def latest_run(tx: Transaction, task: sqlite3.Row) -> RunState | None:
+def latest_run(tx: Transaction, task: Row) -> RunState | None:
     """Return the task's most recent run by `createdAt`."""
     return tx.latest_run(task["org_id"], task["task_id"]) if task["current_run_id"] is not None else None
 
 
-def _derive(tx: Transaction, task: sqlite3.Row, live: RunState | None, latest: RunState | None) -> TaskState:
+def _derive(tx: Transaction, task: Row, live: RunState | None, latest: RunState | None) -> TaskState:
     if live is None and latest is None:
         latest = tx.latest_run(task["org_id"], task["task_id"])
     return task_state(current_run(live, latest))
 
 
-def _store(tx: Transaction, task: sqlite3.Row, state: TaskState) -> None:
+def _store(tx: Transaction, task: Row, state: TaskState) -> None:
     before = TaskState(
         current_run_id=task["current_run_id"],
         status=task["run_status"],
@@ -80,14 +80,14 @@ def _store(tx: Transaction, task: sqlite3.Row, state: TaskState) -> None:
 
 def close_placeholders(tx: Transaction, org_id: str, task_id: str, error: str, *, but: str = "") -> None:
     """Stop every placeholder of a task, except one."""
-    tx.db.execute(
+    tx.execute(
         "UPDATE runs SET stopped_at = ?, updated_at = ?, result_code = ?, error = ?"
         " WHERE org_id = ? AND task_id = ? AND started_at IS NULL AND stopped_at IS NULL AND id <> ?",
         (tx.now_ms, tx.now_ms, ResultCode.FAILED, error, org_id, task_id, but),
     )
 
 
-def _cancel(tx: Transaction, task: sqlite3.Row) -> None:
+def _cancel(tx: Transaction, task: Row) -> None:
     """Stop a pending task of a closed job: its placeholders, or else by a run that never started."""
     error = cancelled_error(task["job_id"], task["scheduler_state"])
     if task_has_runs := tx.latest_run(task["org_id"], task["task_id"]) is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -12,20 +11,20 @@ from server.store.commands import CreateTask, UpdateTask
 from server.store.records import TaskAnswer
 from server.store.refusal import Reason, Refused
 from server.store.rules import ACTIVE, TaskState, is_closed
-from server.store.sqlite.rows import TASK, task_answer
-from server.store.sqlite.task_state import find_task, settle
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.dialect import Row
+from server.store.sql.rows import TASK, task_answer
+from server.store.sql.task_state import find_task, settle
+from server.store.sql.transaction import Transaction
 
 __all__ = ["create_task", "update_task"]
 
 
+JOB: Final = "SELECT type, priority, scheduler_state FROM jobs WHERE org_id = ? AND id = ?"
+
+
 def create_task(tx: Transaction, command: CreateTask) -> TaskAnswer:
     """Make a pending task; in a closed job it stops at once."""
-    job = tx.one(
-        "SELECT type, priority, scheduler_state FROM jobs WHERE org_id = ? AND id = ?",
-        command.org_id,
-        command.job_id,
-    )
+    job = tx.one(f"{JOB} {tx.dialect.lock_job}", command.org_id, command.job_id)
     if job is None:
         raise _invalid(f"jobId: no job {command.job_id}")
     task_id, type_ = command.id or tx.new_id(), command.type or job["type"]
@@ -37,7 +36,7 @@ def create_task(tx: Transaction, command: CreateTask) -> TaskAnswer:
     return _answer(tx, command.org_id, task_id)
 
 
-def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job: sqlite3.Row) -> None:
+def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job: Row) -> None:
     state = job["scheduler_state"]
     tx.insert(
         "tasks",
@@ -65,6 +64,7 @@ def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job:
 
 def update_task(tx: Transaction, command: UpdateTask) -> TaskAnswer:
     """Change a task's own fields; its runs are not touched."""
+    find_task(tx, command.org_id, command.id)  # locked: `extra` is merged into what it was
     row = tx.one("SELECT extra FROM tasks WHERE org_id = ? AND id = ?", command.org_id, command.id)
     if row is None:
         raise Refused(Reason.NOT_FOUND, "task_not_found", f"Task not found: {command.id}")

@@ -21,15 +21,14 @@ from server.store.commands import (
     UpdateTask,
 )
 from server.store.refusal import Reason, Refused
-from server.store.sqlite.agent_commands import announce_agent
-from server.store.sqlite.closing import StopPending, stop_pending
-from server.store.sqlite.job_commands import create_job, update_job
-from server.store.sqlite.migrate import newest_version
-from server.store.sqlite.reaping import reap_runs
-from server.store.sqlite.run_commands import create_run, update_run
-from server.store.sqlite.task_commands import create_task, update_task
-from server.store.sqlite.token_commands import create_token, delete_token, ensure_organisation, note_token_use
-from server.store.sqlite.transaction import Transaction
+from server.store.sql.agent_commands import announce_agent
+from server.store.sql.closing import StopPending, stop_pending
+from server.store.sql.job_commands import create_job, update_job
+from server.store.sql.reaping import reap_runs
+from server.store.sql.run_commands import create_run, update_run
+from server.store.sql.task_commands import create_task, update_task
+from server.store.sql.token_commands import create_token, delete_token, ensure_organisation, note_token_use
+from server.store.sql.transaction import Transaction
 
 __all__ = ["Probe", "execute"]
 
@@ -44,11 +43,11 @@ def probe(tx: Transaction, _command: Probe) -> None:
     Refused: ``schema_changed``, by a newer program that worked on the database meanwhile.
     """
     row = tx.one("SELECT max(version) AS version FROM schema_version")
-    if row is None or row["version"] != newest_version():
+    if row is None or row["version"] != tx.schema_version:
         raise Refused(
             Reason.CONFLICT, "schema_changed", "Another version of millhand has changed the database's schema"
         )
-    tx.db.execute("UPDATE schema_version SET name = name WHERE version = 1")
+    tx.execute("UPDATE schema_version SET name = name WHERE version = 1")
 
 
 FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {

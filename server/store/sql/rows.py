@@ -2,66 +2,50 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from server.store.records import (
     AgentRecord,
+    Depth,
+    Depths,
     JobRecord,
+    Principal,
     ReportRecord,
     RunAnswer,
     RunRecord,
     SampleRecord,
     TaskAnswer,
     TaskRecord,
+    TokenRecord,
 )
 from server.store.rules import MILLION
+from server.store.sql.dialect import Row
 from server.times import instant_of
 
 __all__ = [
     "AGENTS",
-    "JOB",
     "REPORT",
     "RUN",
     "SAMPLES",
     "TASK",
-    "TASK_STATES",
+    "TOKENS",
     "agent_record",
+    "depths",
     "job_record",
-    "jobs_with_counters",
+    "principal",
     "report_record",
     "run_answer",
     "sample_record",
     "task_answer",
+    "token_record",
 ]
 
 
-def jobs_with_counters(jobs: str) -> str:
-    """Return the statement that adds up the counters of the jobs that another statement selects.
-
-    The jobs come first, so that a page costs the counters of its jobs only.
-    """
-    return f"""
-SELECT j.*, sum(c.pending) AS pending, sum(c.running) AS running, sum(c.stopped) AS stopped,
-       sum(c.failures) AS failures, sum(c.successes) AS successes, sum(c.progress) AS progress,
-       max(j.updated_at, coalesce(max(c.updated_at), 0)) AS changed_at
-FROM ({jobs}) j LEFT JOIN job_counters c ON c.org_id = j.org_id AND c.job_id = j.id
-GROUP BY j.org_id, j.id"""  # noqa: S608 - built from constants
-
-
-JOB: Final = jobs_with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ?")
-
 TASK: Final = "SELECT * FROM tasks t"
-
-TASK_STATES: Final = """
-SELECT group_concat(letter, '') FROM (
-  SELECT CASE WHEN run_status = 'pending' THEN 'p' WHEN run_status = 'running' THEN 'r'
-              WHEN run_result = 'Success' THEN 's' ELSE 'f' END AS letter
-  FROM tasks WHERE org_id = ? AND job_id = ? ORDER BY created_at, id LIMIT ?)"""
 
 RUN: Final = """
 SELECT r.*, b.body AS results, j.scheduler_state
@@ -69,6 +53,10 @@ FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 
 AGENTS: Final = "SELECT * FROM agents WHERE org_id = ? ORDER BY id LIMIT 10000"
+TOKENS: Final = (
+    "SELECT t.*, o.name AS organisation FROM tokens t JOIN organisations o ON o.id = t.org_id"
+    " ORDER BY o.name, t.created_at, t.id"
+)
 SAMPLES: Final = "SELECT * FROM usage_samples WHERE org_id = ? AND run_id = ? ORDER BY at"
 
 REPORT: Final = """
@@ -78,8 +66,8 @@ FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 
 
-def job_record(row: sqlite3.Row) -> JobRecord:
-    """Read a row of `JOB`."""
+def job_record(row: Row) -> JobRecord:
+    """Read a row of `Dialect.job` or `Dialect.jobs`."""
     pending, running, stopped = (row[name] or 0 for name in ("pending", "running", "stopped"))
     count = pending + running + stopped
     return JobRecord(
@@ -104,7 +92,7 @@ def job_record(row: sqlite3.Row) -> JobRecord:
     )
 
 
-def task_answer(row: sqlite3.Row) -> TaskAnswer:
+def task_answer(row: Row) -> TaskAnswer:
     """Read a row of `TASK`."""
     record = TaskRecord(
         id=row["id"],
@@ -154,7 +142,7 @@ PLAIN: Final = (
 )
 
 
-def run_answer(row: sqlite3.Row | Mapping[str, Any]) -> RunAnswer:
+def run_answer(row: Row) -> RunAnswer:
     """Read a row of `RUN`, or the same columns as they were just written."""
     record = RunRecord(
         **{name: row[name] for name in PLAIN},
@@ -172,7 +160,7 @@ def run_answer(row: sqlite3.Row | Mapping[str, Any]) -> RunAnswer:
     return RunAnswer(record, row["scheduler_state"], is_leased)
 
 
-def report_record(row: sqlite3.Row) -> ReportRecord:
+def report_record(row: Row) -> ReportRecord:
     """Read a row of `REPORT`."""
     return ReportRecord(
         created_by=row["created_by"],
@@ -204,7 +192,38 @@ def _ratio(part: int, whole: int) -> float:
     return int(ratio) if ratio in (0, 1) else ratio
 
 
-def sample_record(row: sqlite3.Row) -> SampleRecord:
+def depths(pending: Sequence[Row], running: Sequence[Row]) -> Depths:
+    """Read the rows of `reads.count_pending` and `reads.count_running`."""
+    return Depths(
+        pending=tuple(
+            Depth(type=row["type"], tasks=row["tasks"], oldest_at=row["oldest"]) for row in pending
+        ),
+        running=running[0]["tasks"],
+    )
+
+
+def principal(row: Row) -> Principal:
+    """Read a row of the tokens."""
+    return Principal(
+        token_id=row["id"], org_id=row["org_id"], scopes=frozenset(row["scopes"].split()), name=row["name"]
+    )
+
+
+def token_record(row: Row) -> TokenRecord:
+    """Read a row of `TOKENS`."""
+    return TokenRecord(
+        id=row["id"],
+        name=row["name"],
+        org_id=row["org_id"],
+        organisation=row["organisation"],
+        scopes=tuple(row["scopes"].split()),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
+    )
+
+
+def sample_record(row: Row) -> SampleRecord:
     """Read a row of `SAMPLES`."""
     return SampleRecord(
         at=_instant(row["at"]),
@@ -216,7 +235,7 @@ def sample_record(row: sqlite3.Row) -> SampleRecord:
     )
 
 
-def agent_record(row: sqlite3.Row) -> AgentRecord:
+def agent_record(row: Row) -> AgentRecord:
     """Read a row of `AGENTS`."""
     return AgentRecord(
         id=row["id"],

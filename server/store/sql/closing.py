@@ -8,21 +8,20 @@ others, and after a restart the rest follows.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 import structlog
 
 from server.store.commands import Command
 from server.store.refusal import StoreBusy, StoreFailed
-from server.store.rules import CLOSED, TaskState, is_closed
-from server.store.sqlite.task_state import SERVER, cancelled_error
-from server.store.sqlite.transaction import Transaction
+from server.store.rules import TaskState, is_closed
+from server.store.sql.dialect import Dialect
+from server.store.sql.task_state import SERVER, cancelled_error
+from server.store.sql.transaction import Transaction
 from worker.api.wire import ResultCode
 
-__all__ = ["Closing", "StopPending", "half_closed", "stop_pending"]
+__all__ = ["Closing", "StopPending", "mark_closing", "stop_pending"]
 
 STOPPED_AT_ONCE: Final = 1_000  # tasks; some 40 ms, which is how long others wait
 AGAIN_AFTER_S: Final = 1.0  # a full queue or a full disk
@@ -43,54 +42,56 @@ def stop_pending(tx: Transaction, command: StopPending) -> bool:
     A pending task has no run at all, or its most recent one is a placeholder.
     """
     org_id, job_id = command.org_id, command.job_id
-    job = tx.one("SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?", org_id, job_id)
+    job = tx.one(f"{STATE} {tx.dialect.lock_job}", org_id, job_id)
     if job is None or not is_closed(job["scheduler_state"]):
         return False
-    rows = tx.db.execute(PENDING, (org_id, job_id, STOPPED_AT_ONCE)).fetchall()
+    rows = tx.all(f"{PENDING} {tx.dialect.lock_tasks}", (org_id, job_id, STOPPED_AT_ONCE))
     values: dict[str, Any] = {
         "org": org_id,
-        "tasks": msgspec.json.encode([row["id"] for row in rows]).decode(),
+        "tasks": tx.dialect.as_list([row["id"] for row in rows]),
         "now": tx.now_ms,
         "failed": ResultCode.FAILED,
         "error": cancelled_error(job_id, job["scheduler_state"]),
         "server": SERVER,
     }
-    for statement in STOP:
-        tx.db.execute(statement, values)
+    for statement in _stop(tx.dialect):
+        tx.execute(statement, values)
     stopped = TaskState(status="stopped", result=ResultCode.FAILED)
     tx.counters.move((org_id, job_id), TaskState(), stopped, tx.now_ms, tasks=len(rows))
-    return len(rows) == STOPPED_AT_ONCE
+    is_done = len(rows) < STOPPED_AT_ONCE
+    if is_done:
+        mark_closing(tx, org_id, job_id, False)
+    return not is_done
 
 
+def mark_closing(tx: Transaction, org_id: str, job_id: str, is_closing: bool) -> None:
+    """Note for everybody that a job has pending tasks that shall not be listed, or that it has none."""
+    if marked := tx.dialect.closing(is_closing):
+        tx.update("jobs", org_id, job_id, **marked)
+
+
+STATE: Final = "SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?"
 PENDING: Final = """
 SELECT id FROM tasks WHERE org_id = ? AND job_id = ? AND run_status = 'pending'
 ORDER BY created_at, id LIMIT ?"""
 
-STOP: Final = (
-    """UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
-    WHERE org_id = :org AND task_id IN (SELECT value FROM json_each(:tasks))
-      AND started_at IS NULL AND stopped_at IS NULL""",
-    """INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
-                         result_code, error, report_progress)
-    SELECT org_id, new_id(), id, job_id, :server, :now, :now, :now, :failed, :error, 1
-    FROM tasks WHERE org_id = :org AND id IN (SELECT value FROM json_each(:tasks))
-      AND current_run_id IS NULL""",
-    """UPDATE tasks SET run_status = 'stopped', run_result = :failed, job_is_active = 0, updated_at = :now,
-        current_run_id = (SELECT r.id FROM runs r WHERE r.org_id = :org AND r.task_id = tasks.id
-                          ORDER BY r.created_at DESC LIMIT 1)
-    WHERE org_id = :org AND id IN (SELECT value FROM json_each(:tasks))""",
-)
 
-
-def half_closed(db: sqlite3.Connection) -> list[StopPending]:
-    """Return what an earlier process left to do."""
-    marks = ", ".join("?" * len(CLOSED))
-    rows = db.execute(
-        f"SELECT org_id, id FROM jobs j WHERE scheduler_state IN ({marks}) AND EXISTS ("  # noqa: S608
-        " SELECT 1 FROM tasks t WHERE t.org_id = j.org_id AND t.job_id = j.id AND t.run_status = 'pending')",
-        tuple(CLOSED),
+def _stop(dialect: Dialect) -> tuple[str, ...]:
+    """Return the statements that stop tasks which are pending."""
+    tasks = dialect.in_list(":tasks")
+    return (
+        f"""UPDATE runs SET stopped_at = :now, updated_at = :now, result_code = :failed, error = :error
+        WHERE org_id = :org AND task_id IN {tasks} AND started_at IS NULL AND stopped_at IS NULL""",  # noqa: S608
+        f"""INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, stopped_at,
+                              result_code, error, report_progress)
+        SELECT org_id, {dialect.new_id}, id, job_id, :server, :now, :now, :now, :failed, :error, TRUE
+        FROM tasks WHERE org_id = :org AND id IN {tasks} AND current_run_id IS NULL""",  # noqa: S608
+        f"""UPDATE tasks SET run_status = 'stopped', run_result = :failed, job_is_active = FALSE,
+            updated_at = :now,
+            current_run_id = (SELECT r.id FROM runs r WHERE r.org_id = :org AND r.task_id = tasks.id
+                              ORDER BY r.created_at DESC LIMIT 1)
+        WHERE org_id = :org AND id IN {tasks}""",  # noqa: S608
     )
-    return [StopPending(*row) for row in rows]
 
 
 class Closing:

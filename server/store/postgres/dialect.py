@@ -1,0 +1,84 @@
+"""PostgreSQL's parts of the statements."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from server.store.sql.dialect import Dialect
+
+__all__ = ["POSTGRES", "psycopg_form"]
+
+# The counters of a job are looked up job by job, so that a page costs those of its jobs only.
+SUMS: Final = """
+LEFT JOIN LATERAL (
+    SELECT sum(pending)::bigint AS pending, sum(running)::bigint AS running, sum(stopped)::bigint AS stopped,
+           sum(failures)::bigint AS failures, sum(successes)::bigint AS successes,
+           sum(progress)::bigint AS progress, max(updated_at) AS counted_at
+    FROM job_counters WHERE org_id = j.org_id AND job_id = j.id) c ON TRUE"""
+STATUS: Final = """(CASE WHEN coalesce(c.running + c.stopped, 0) = 0 THEN 'pending'
+WHEN c.pending + c.running > 0 THEN 'running' ELSE 'stopped' END)"""
+UPDATED: Final = "greatest(j.updated_at, c.counted_at)"
+JOBS: Final = f"""
+SELECT j.*, c.*, {STATUS} AS status, {UPDATED} AS changed_at
+FROM jobs j {SUMS}"""  # noqa: S608 - built from constants
+
+
+class PostgresDialect:
+    """Many writers: row locks, first of the job, then of its tasks. A list of texts is an array."""
+
+    lock_task = " FOR KEY SHARE OF j FOR UPDATE OF t"
+    lock_tasks = " FOR UPDATE"
+    lock_job = " FOR KEY SHARE"
+    change_job = " FOR UPDATE"
+    claimable = "(t.run_status = 'pending' AND t.job_is_active)"
+    new_id = "gen_random_uuid()::text"
+    new_job: Mapping[str, Any] = {}
+    job = f"{JOBS} WHERE j.org_id = ? AND j.id = ?"
+    job_status = STATUS
+    job_updated = UPDATED
+
+    def jobs(self, where: str, order: str, page: str) -> str:
+        """Return the statement for a page of jobs."""
+        return f"{JOBS} WHERE {where} ORDER BY {order} {page}"
+
+    def closing(self, is_closing: bool) -> Mapping[str, Any]:
+        """Tell every replica."""
+        return {"is_closing": is_closing}
+
+    def not_closing(self, org_id: str, closing: Collection[str]) -> tuple[str, list[object]] | None:
+        """Ask the rows, whoever closes the jobs; the index of those is as good as empty."""
+        return f"t.job_id NOT IN ({CLOSING})", [org_id]
+
+    def in_list(self, mark: str) -> str:
+        """Take the array apart."""
+        return f"(SELECT unnest(CAST({mark} AS text[])))"
+
+    def as_list(self, values: Collection[str]) -> object:
+        """Return what psycopg sends as an array."""
+        return list(values)
+
+    def directed(self, term: str, direction: str) -> str:
+        """Say where NULL goes: here it is the largest value."""
+        return f"{term} {direction} NULLS {'LAST' if direction == 'DESC' else 'FIRST'}"
+
+    def joined(self, term: str, order: str) -> str:
+        """Say the order again: only so it is promised."""
+        return f"string_agg({term}, '' ORDER BY {order})"
+
+    def by_index(self, name: str) -> str:
+        """Leave it to the planner, which knows that the partial index is the smallest."""
+        return ""
+
+
+CLOSING: Final = "SELECT id FROM jobs WHERE org_id = ? AND is_closing"
+POSTGRES: Final[Dialect] = PostgresDialect()
+NAMED: Final = re.compile(r"(?<![:\w]):([a-z_]+)")
+
+
+@lru_cache(maxsize=1024)
+def psycopg_form(sql: str) -> str:
+    """Return a statement with psycopg's marks."""
+    return NAMED.sub(r"%(\1)s", sql.replace("%", "%%").replace("?", "%s"))

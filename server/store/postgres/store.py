@@ -1,0 +1,220 @@
+"""`Store` on PostgreSQL, shared by any number of servers.
+
+Each command is one transaction in a thread with a connection of its own. What two servers do to one task is
+put in order by its row's lock; the time is the database's. What was told to a caller is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar, cast
+
+import psycopg
+import structlog
+
+from server.ids import IdSource
+from server.store.changes import Change, Listener, TasksPending
+from server.store.commands import Command, CreateToken, DeleteToken, ReapRuns
+from server.store.postgres.commands import Jumps
+from server.store.postgres.database import Limits, check_server, connect, target_of
+from server.store.postgres.dialect import POSTGRES
+from server.store.postgres.migrate import migrate, migrations
+from server.store.postgres.notices import Notices
+from server.store.postgres.session import Session
+from server.store.postgres.text import without_nul
+from server.store.postgres.tokens import Tokens
+from server.store.postgres.workers import Workers
+from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
+from server.store.records import (
+    AgentRecord,
+    Depths,
+    JobRecord,
+    Principal,
+    ReportRecord,
+    RunAnswer,
+    SampleRecord,
+    TaskAnswer,
+)
+from server.store.refusal import DatabaseError
+from server.store.rules import is_closed
+from server.store.sql import reads, rows
+from server.store.sql.closing import Closing, StopPending
+from server.store.sql.dialect import Row
+from server.store.sql.execute import Probe
+from server.times import to_ms
+from worker.clock import Clock, SystemClock
+
+__all__ = ["PostgresStore"]
+
+CLOSING_EVERY_S: Final = 30.0  # what a server that died had begun to close is looked for by others
+
+log = structlog.get_logger(__name__)
+
+AnswerT = TypeVar("AnswerT")
+
+
+class PostgresStore:
+    """The store in a PostgreSQL database."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None,
+        new_id: IdSource,
+        *,
+        connections: int,
+        limits: Limits | None = None,
+    ) -> None:
+        """Prepare; `start` opens. Time is the database's, unless a clock is given (in tests).
+
+        Raises:
+            DatabaseError: it is no PostgreSQL URL.
+        """
+        self._target = target_of(url)
+        self._limits = limits or Limits()
+        self._clock = clock
+        mono = SystemClock().mono if clock is None else clock.mono
+        jumps = Jumps() if clock is None else None
+        self._workers = Workers([Session(self._connect, new_id, clock, jumps) for _ in range(connections)])
+        self._slow_reads = asyncio.Semaphore(max(1, connections // 4))  # the others stay free for the rest
+        self._tokens = Tokens(self._read, mono, clock)
+        self._closing = Closing(self.apply)
+        self._notices: Notices | None = None
+        self._listener: Listener = lambda _changes: None
+        self._look_for_closing_at_mono = 0.0
+
+    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
+        return connect(self._target, self._limits)
+
+    async def start(self, listener: Listener) -> None:
+        """Bring the schema up to date, open connections, listen to the other servers."""
+        await asyncio.to_thread(self._prepare)
+        self._listener = listener
+        self._workers.start()
+        self._notices = Notices(self._target, listener, self._read)
+        self._notices.start()
+        await self._go_on_closing()
+
+    def _prepare(self) -> None:
+        try:
+            connection = self._connect()
+        except psycopg.Error as exc:
+            raise DatabaseError(f"the database {self._target.name} cannot be reached: {exc}") from exc
+        with connection:
+            check_server(connection)
+            now_ms = to_ms((self._clock or SystemClock()).now())
+            migrate(connection, migrations(), now_ms)
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the connections."""
+        await self._closing.end()
+        if self._notices is not None:
+            await self._notices.stop()
+        await self._workers.stop()
+
+    async def apply(self, command: Command[AnswerT]) -> AnswerT:
+        """Do a command and return its answer, durable."""
+        clean = without_nul(command)
+        answer, _ = await self._workers.do(lambda session: session.apply(clean), self._tell)
+        if isinstance(command, CreateToken | DeleteToken):
+            self._tokens.clear()
+        if isinstance(command, ReapRuns):
+            await self._go_on_closing()
+        if isinstance(answer, JobRecord) and is_closed(answer.scheduler_state) and answer.task_status_pending:
+            self._closing.begin(StopPending(answer.org_id, answer.id))
+        return cast(AnswerT, answer)
+
+    def _tell(self, result: tuple[Any, Sequence[Change]]) -> None:
+        if changes := result[1]:
+            self._listener(changes)
+
+    async def _go_on_closing(self) -> None:
+        """Close what another server, or an earlier start, left half closed."""
+        if time.monotonic() < self._look_for_closing_at_mono:
+            return
+        self._look_for_closing_at_mono = time.monotonic() + CLOSING_EVERY_S
+        for row in await self._read("SELECT org_id, id FROM jobs WHERE is_closing", []):
+            self._closing.begin(StopPending(row["org_id"], row["id"]))
+
+    def pass_on(self, pending: TasksPending) -> None:
+        """Let waiters of other servers know."""
+        if self._notices is not None:
+            self._notices.pass_on(pending)
+
+    async def check_writable(self) -> None:
+        """Write something that changes nothing."""
+        await self.apply(Probe())
+
+    async def principal(self, sha256: str) -> Principal | None:
+        """Return who the token of that hash speaks for."""
+        return await self._tokens.principal(sha256)
+
+    async def has_tokens(self) -> bool:
+        """Tell whether there is a token that has not expired."""
+        return await self._tokens.has_any()
+
+    async def job(self, org_id: str, job_id: str) -> JobRecord | None:
+        """Return a job."""
+        found = await self._read(POSTGRES.job, [org_id, job_id])
+        return rows.job_record(found[0]) if found else None
+
+    async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
+        """Return a task."""
+        found = await self._read(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", [org_id, task_id])
+        return rows.task_answer(found[0]) if found else None
+
+    async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
+        """Return a run, with its job's state."""
+        found = await self._read(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", [org_id, run_id])
+        return rows.run_answer(found[0]) if found else None
+
+    async def jobs(self, query: JobQuery) -> list[JobRecord]:
+        """Return a page of jobs."""
+        return [rows.job_record(row) for row in await self._page(query, reads.select_jobs(POSTGRES, query))]
+
+    async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
+        """Return a page of tasks."""
+        return [rows.task_answer(row) for row in await self._page(query, reads.select_tasks(POSTGRES, query))]
+
+    async def runs(self, query: RunQuery) -> list[RunAnswer]:
+        """Return a page of runs."""
+        return [rows.run_answer(row) for row in await self._page(query, reads.select_runs(POSTGRES, query))]
+
+    async def reports(self, query: ReportQuery) -> list[ReportRecord]:
+        """Return a page of reports."""
+        found = await self._page(query, reads.select_reports(POSTGRES, query))
+        return [rows.report_record(row) for row in found]
+
+    async def task_states(self, org_id: str, job_id: str, most: int) -> str:
+        """Return a letter for each of a job's tasks."""
+        (row,) = await self._slowly(*reads.select_task_states(POSTGRES, org_id, job_id, most))
+        return row["states"] or ""
+
+    async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
+        """Return how a run's usage grew, in the order of time."""
+        return [rows.sample_record(row) for row in await self._read(rows.SAMPLES, [org_id, run_id])]
+
+    async def agents(self, org_id: str) -> list[AgentRecord]:
+        """Return the agents of an organisation that said something lately."""
+        return [rows.agent_record(row) for row in await self._read(rows.AGENTS, [org_id])]
+
+    async def depths(self) -> Depths:
+        """Return how many tasks are pending, by type, and running."""
+        pending = await self._slowly(reads.count_pending(POSTGRES), [])
+        return rows.depths(pending, await self._slowly(reads.count_running(POSTGRES), []))
+
+    async def _page(self, query: reads.AnyQuery, statement: reads.Statement) -> list[Row]:
+        """Read a page; only some connections at once for those that may take long."""
+        if not reads.may_take_long(query):
+            return await self._read(*statement)
+        return await self._slowly(*statement)
+
+    async def _slowly(self, sql: str, values: list[Any]) -> list[Row]:
+        async with self._slow_reads:
+            return await self._read(sql, values)
+
+    async def _read(self, sql: str, values: list[Any]) -> list[Row]:
+        clean = without_nul(values)
+        return await self._workers.do(lambda session: session.all(sql, clean))

@@ -1,0 +1,1 @@
+"""What both databases do alike: commands and lists as SQL, in the dialect of each."""

@@ -1,0 +1,87 @@
+"""SQLite's parts of the statements."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from server.store.sql.dialect import Dialect
+
+__all__ = ["SQLITE"]
+
+
+def _with_counters(jobs: str) -> str:
+    """Add up the counters of the jobs that another statement selects.
+
+    The jobs come first, so that a page costs the counters of its jobs only.
+    """
+    return f"""
+SELECT j.*, sum(c.pending) AS pending, sum(c.running) AS running, sum(c.stopped) AS stopped,
+       sum(c.failures) AS failures, sum(c.successes) AS successes, sum(c.progress) AS progress,
+       max(j.updated_at, coalesce(max(c.updated_at), 0)) AS changed_at
+FROM ({jobs}) j LEFT JOIN job_counters c ON c.org_id = j.org_id AND c.job_id = j.id
+GROUP BY j.org_id, j.id"""  # noqa: S608 - built from constants
+
+
+CLOSING: Final = (
+    "SELECT id FROM jobs WHERE org_id = ? AND scheduler_state <> 'active'"
+    " AND id IN (SELECT value FROM json_each(?))"
+)
+
+
+class SqliteDialect:
+    """One writer: no locks. A list of texts goes as JSON."""
+
+    lock_task = ""
+    lock_tasks = ""
+    lock_job = ""
+    change_job = ""
+    claimable = "(t.run_status = 'pending' AND t.job_is_active = 1)"
+    new_id = "new_id()"
+    new_job: Mapping[str, Any] = {"status": "pending"}
+    job = _with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ?")
+    job_status = "j.status"
+    job_updated = (
+        "max(j.updated_at, coalesce((SELECT max(u.updated_at) FROM job_counters u"
+        " WHERE u.org_id = j.org_id AND u.job_id = j.id), 0))"
+    )
+
+    def jobs(self, where: str, order: str, page: str) -> str:
+        """Return the statement for a page of jobs."""
+        inner = f"SELECT j.* FROM jobs j WHERE {where} ORDER BY {order} {page}"  # noqa: S608
+        return f"{_with_counters(inner)} ORDER BY {order}"
+
+    def closing(self, is_closing: bool) -> Mapping[str, Any]:
+        """Return nothing: the one process knows by itself."""
+        return {}
+
+    def not_closing(self, org_id: str, closing: Collection[str]) -> tuple[str, list[object]] | None:
+        """Ask the rows of these jobs: one may be active again."""
+        if not closing:
+            return None
+        return f"NOT (t.run_status = 'pending' AND t.job_id IN ({CLOSING}))", [org_id, self.as_list(closing)]
+
+    def in_list(self, mark: str) -> str:
+        """Take the list apart."""
+        return f"(SELECT value FROM json_each({mark}))"  # noqa: S608 - a mark of ours
+
+    def as_list(self, values: Collection[str]) -> object:
+        """Return a JSON array."""
+        return msgspec.json.encode(values).decode()
+
+    def directed(self, term: str, direction: str) -> str:
+        """Return the term as it is: here NULL is the smallest value."""
+        return f"{term} {direction}"
+
+    def joined(self, term: str, order: str) -> str:
+        """Join them as they come."""
+        return f"group_concat({term}, '')"
+
+    def by_index(self, name: str) -> str:
+        """Name it: SQLite has no statistics, and could choose another."""
+        return f"INDEXED BY {name}"
+
+
+SQLITE: Final[Dialect] = SqliteDialect()

@@ -1,0 +1,153 @@
+"""A PostgreSQL of our own, on a socket in a temporary folder, as a user without rights; gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+__all__ = ["Cluster", "programs"]
+
+LIMIT_S: Final = 60.0  # a bound for a hang, not a measure
+USER: Final = "millhand"
+# A crash of the machine is not tested here, so nothing waits for its disk.
+CONFIGURATION: Final = """
+listen_addresses = ''
+max_connections = 200
+shared_buffers = 64MB
+fsync = off
+full_page_writes = off
+max_wal_size = 4GB
+jit = off
+deadlock_timeout = 200ms
+log_min_messages = warning
+"""
+INSTALL: Final = Path(__file__).with_name("install.sh")
+
+
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs; the newest, where there are several.
+
+    Where there are none, they are installed if that is required (in CI); else the test is skipped.
+    """
+    if (found := _found()) is None and os.environ.get("MILLHAND_REAL_PARTS") == "required":
+        subprocess.run([str(INSTALL)], check=True, timeout=600)
+        found = _found()
+        assert found is not None, "PostgreSQL was installed, and its programs are not found"
+    if found is None:
+        pytest.skip("no PostgreSQL here: install it (Debian: apt-get install postgresql)")
+    return found
+
+
+def _found() -> Path | None:
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    if folders:
+        return max(folders, key=lambda folder: int(folder.parent.name))
+    in_path = shutil.which("postgres")
+    return Path(in_path).resolve().parent if in_path else None
+
+
+class Cluster:
+    """The server; `url` names its databases."""
+
+    def __init__(self) -> None:
+        """Make it; `start` runs it."""
+        self._programs = programs()
+        self.folder = Path(tempfile.mkdtemp(prefix="millhand-pg-"))
+        self._prefix: list[str] = ["setpriv", "--pdeathsig=INT"]  # it goes when the tests are killed
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            entry = _unprivileged()
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+            self._prefix += [f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count(1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        options = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", f"--username={USER}"]
+        command = [*self._prefix, str(self._programs / "initdb"), *options, "-D", str(self.folder / "data")]
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with (self.folder / "data/postgresql.conf").open("a") as file:
+            file.write(f"{CONFIGURATION}unix_socket_directories = '{self.folder}'\n")
+
+    def url(self, database: str, **parameters: str) -> str:
+        """Return the URL of a database."""
+        more = "".join(f"&{name}={value}" for name, value in parameters.items())
+        return f"postgresql://{USER}@/{database}?host={self.folder}{more}"
+
+    def start(self) -> None:
+        """Run it, and return once it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._prefix, str(self._programs / "postgres"), "-D", str(self.folder / "data")],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + LIMIT_S
+        while not self._answers():
+            assert self._process.poll() is None, (self.folder / "log").read_text()[-4000:]
+            assert time.monotonic() < end, "PostgreSQL did not start"
+            time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: SIGINT cuts connections, SIGQUIT is a crash (`pg_ctl stop -m immediate`)."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(LIMIT_S)
+
+    def remove(self) -> None:
+        """Stop it and delete its files."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, program: str, *arguments: str) -> bytes:
+        """Run one of PostgreSQL's programs, and return what it prints."""
+        command = [str(self._programs / program), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, timeout=LIMIT_S).stdout
+
+    def ask(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Do a statement on a connection of its own, and return its rows."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(sql.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def new_database(self, template: str = "template1") -> str:
+        """Make a database, and return its name."""
+        name = f"test_{next(self._numbers)}"
+        self.ask(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Delete a database, whoever is connected."""
+        self.ask(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.ask("SELECT 1"))
+        except psycopg.OperationalError:
+            return False
+
+
+def _unprivileged() -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    pytest.skip("there is no user that PostgreSQL could run as")
