@@ -30,7 +30,7 @@ from server.readiness import Readiness
 from server.reaper import Reaper
 from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
-from server.store.choice import store_for
+from server.store.choice import DatabaseOptions, store_for
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
 from server.store.store import Store
 from server.timed_store import timed
@@ -90,6 +90,7 @@ def create_app(
     audit: Audit | None = None,
     clock: Clock | None = None,
     new_id: IdSource | None = None,
+    db_options: DatabaseOptions = DatabaseOptions(),  # noqa: B008 - frozen
 ) -> App:
     """Put the server together; nothing is opened before its lifespan begins.
 
@@ -107,9 +108,10 @@ def create_app(
         audit: where writes are told.
         clock: where time comes from.
         new_id: where ids come from.
+        db_options: how a PostgreSQL database is used.
     """
     activity = Activity()
-    store = timed(store_for(db, clock, new_id), activity.writes)
+    store = timed(store_for(db, clock, new_id, db_options), activity.writes)
     clock = clock or SystemClock()
     desk = Desk(store)
     token_use = TokenUse(store, clock)

@@ -24,7 +24,8 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
-from server.store.refusal import DatabaseError
+from server.store.choice import DatabaseOptions
+from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
 
@@ -58,6 +59,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     audit_log: str | None = None  # a file, or "-" for stderr
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # 0: none
+    db_options: DatabaseOptions = DatabaseOptions()
 
 
 class TokenNeeded(Exception):  # noqa: N818 - says what is missing
@@ -72,13 +74,15 @@ def run(config: ServeConfig) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code; blocking, in the main thread.
 
     The code is 0 after a stop that was asked for, 2 for a configuration that cannot work (also a
-    database that cannot be opened), 1 where the address cannot be had.
+    database that cannot be opened), 1 where the address cannot be had or the database does not answer.
     """
     log_plainly()
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # whoever sends nonsense could fill the log
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(config))
+    except (DatabaseUnreachable, StoreBusy, StoreFailed) as exc:
+        return _give_up(EXIT_FAILED, str(exc))
     except (AuditError, DatabaseError, TlsError, TokenNeeded) as exc:
         return _give_up(EXIT_USAGE, str(exc))
     except CannotListen as exc:
@@ -100,6 +104,7 @@ async def _serve(config: ServeConfig) -> None:
             trusted_proxies=config.trusted_proxies,
             access_log=config.access_log,
             audit=audit,
+            db_options=config.db_options,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
         server = ApiServer(app, limits, tls=context, on_stop=app.stop)

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from server.ids import IdSource, ordered_ids
 from server.store.refusal import DatabaseError
 from server.store.sqlite.store import SqliteStore
 from server.store.store import Store
 from worker.clock import Clock, SystemClock
 
-__all__ = ["CONNECTIONS", "is_postgres", "store_for"]
+__all__ = ["DatabaseOptions", "is_postgres", "store_for"]
 
-CONNECTIONS: Final = 8  # of one server on PostgreSQL, beside the one that listens
+
+class DatabaseOptions(Struct, frozen=True, kw_only=True):
+    """How a server uses a PostgreSQL database."""
+
+    connections: int = 8  # at most, beside one that listens
+    timeout_s: float = 10.0  # how long a statement may take
+
+
+DEFAULTS: Final = DatabaseOptions()
 
 
 def is_postgres(url: str) -> bool:
@@ -21,7 +31,10 @@ def is_postgres(url: str) -> bool:
 
 
 def store_for(
-    url: str, clock: Clock | None = None, new_id: IdSource | None = None, *, connections: int = CONNECTIONS
+    url: str,
+    clock: Clock | None = None,
+    new_id: IdSource | None = None,
+    options: DatabaseOptions = DEFAULTS,
 ) -> Store:
     """Return the store of a database, not yet opened.
 
@@ -29,7 +42,7 @@ def store_for(
         url: ``sqlite:///file``, ``sqlite://`` for one in memory, or ``postgresql://user@host/name``.
         clock: where time comes from, instead of the machine's or the database's.
         new_id: where ids come from.
-        connections: how many a server on PostgreSQL opens at most, beside one that listens.
+        options: how a PostgreSQL database is used.
 
     Raises:
         DatabaseError: it is no such URL, or what it needs is not installed.
@@ -41,4 +54,4 @@ def store_for(
         from server.store.postgres.store import PostgresStore  # noqa: PLC0415 - installed with its extra only
     except ImportError as exc:
         raise DatabaseError(f"PostgreSQL cannot be used: {exc}; pip install 'millhand[postgres]'") from exc
-    return PostgresStore(url, clock, new_id, connections=connections)
+    return PostgresStore(url, clock, new_id, options)

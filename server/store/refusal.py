@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["DatabaseError", "OutcomeUnknown", "Reason", "Refused", "StoreBusy", "StoreFailed"]
+__all__ = [
+    "DatabaseError",
+    "DatabaseUnreachable",
+    "OutcomeUnknown",
+    "Reason",
+    "Refused",
+    "StoreBusy",
+    "StoreFailed",
+]
 
 
 class DatabaseError(Exception):
     """The database cannot be used: what it is, why, and what to do."""
+
+
+class DatabaseUnreachable(DatabaseError):  # noqa: N818 - a state, and it may pass
+    """The database does not answer, or lets nobody in; it may do so later."""
 
 
 class Reason(StrEnum):

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import click
+import msgspec
 
 from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.settings import SERVER_SETTINGS, server_settings
+from worker.cli.terminal import Output, output_options
 
 if TYPE_CHECKING:
     from server.http.peers import Network
+    from server.store.choice import DatabaseOptions
     from server.tls import Certificate
 
 __all__ = ["command"]
@@ -24,16 +30,21 @@ __all__ = ["command"]
     examples="""
 MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
 millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --tls-cert mill.pem --tls-key mill.key
+millhand serve --db postgresql://millhand@db.example.com/millhand
+millhand serve --check --db sqlite:////var/lib/millhand/jobs.db   # may a server start on it?
 curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 """,
 )
+@click.option("--check", is_flag=True, help="Look whether the database can be used, and write nothing.")
+@output_options
 @server_settings
-def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> int:
+def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: str, log_format: Any) -> int:
     """Serve the Jobs API until SIGTERM or Ctrl-C. What it answers with 200 is durable.
 
     Without --token or --token-file only the tokens in the database are accepted (millhand token). Where
     other machines can reach it, it does not start without any. SIGTERM ends it once every request under way
     is answered. A service manager may hold its socket (LISTEN_FDS), so that nobody is refused meanwhile.
+    On PostgreSQL any number of servers share a database.
     """
     from worker import log
     from worker.cli.secrecy import guard_secrets
@@ -41,15 +52,22 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
     guard_secrets(SERVER_SETTINGS)
     token = token_of(server)
 
-    log.configure(log_level, log_format, secrets=[token] if token else [])
+    secrets = [token, password_in(str(server["server_db"] or ""))]
+    log.configure(log_level, log_format, secrets=[secret for secret in secrets if secret])
     try:
         from server.serve import ServeConfig, run
+        from server.store.choice import DatabaseOptions
     except ImportError as exc:
         raise CliError(
             f"the server cannot be loaded: {exc}",
             "pip install 'millhand[server]'",
             code=ExitCode.CONFIGURATION,
         ) from exc
+    options = DatabaseOptions(
+        connections=server["server_db_connections"], timeout_s=server["server_db_timeout"]
+    )
+    if check:
+        return _check(db_of(server), options, out)
     config = ServeConfig(
         host=server["server_host"],
         port=server["server_port"],
@@ -66,6 +84,7 @@ def command(*, server: Mapping[str, Any], log_level: str, log_format: Any) -> in
         audit_log=server["server_audit_log"],
         metrics_host=server["server_metrics_host"],
         metrics_port=server["server_metrics_port"],
+        db_options=options,
     )
     code = run(config)
     return ExitCode.CONFIGURATION if code == ExitCode.USAGE else code
@@ -109,6 +128,24 @@ def proxies_of(server: Mapping[str, Any]) -> tuple[Network, ...]:
     return tuple(found)
 
 
+def _check(url: str, options: DatabaseOptions, out: Output) -> int:
+    """Show what the database is; exit code 0 where a server could start on it."""
+    from server.store.check import check_database
+    from server.store.refusal import DatabaseError, DatabaseUnreachable
+
+    try:
+        report = check_database(url, options)
+    except DatabaseUnreachable as exc:
+        raise CliError(str(exc), "is it running, and may this user log in?", code=ExitCode.FAILED) from exc
+    except DatabaseError as exc:
+        raise CliError(str(exc), code=ExitCode.CONFIGURATION) from exc
+    if out.is_json:
+        out.json(msgspec.to_builtins(report))
+    else:
+        out.say(report.as_text())
+    return ExitCode.OK
+
+
 def db_of(server: Mapping[str, Any]) -> str:
     """Return the database's URL; the default's folder is made."""
     if given := server["server_db"]:
@@ -123,6 +160,15 @@ def db_of(server: Mapping[str, Any]) -> str:
             code=ExitCode.CONFIGURATION,
         ) from exc
     return f"sqlite:///{folder / 'server.db'}"
+
+
+def password_in(url: str) -> str | None:
+    """Return the password in a database's URL."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return None
+    return None if password is None else unquote(password)
 
 
 def token_of(server: Mapping[str, Any]) -> str | None:

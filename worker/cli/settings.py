@@ -249,7 +249,12 @@ SERVER_SETTINGS: Final = (
             help="How long an agent may be silent about a run before others get its task; 0: for ever."),
     Setting(name="server_db", flag_name="db", is_secret=True, metavar="URL",
             default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
-            help="Database: sqlite:///relative.db, sqlite:////absolute.db; sqlite:// keeps it in memory."),
+            help="Database: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/name; sqlite://"
+            " keeps it in memory."),
+    Setting(name="server_db_connections", flag_name="db-connections", type=click.IntRange(1, 500), default=8,
+            metavar="N", help="Connections of this server to PostgreSQL, beside one that listens."),
+    Setting(name="server_db_timeout", flag_name="db-timeout", type=DURATION, default=10.0, metavar="TIME",
+            help="How long PostgreSQL may take for one statement."),
     Setting(name="server_token", flag_name="token", metavar="TOKEN", is_secret=True,
             help="A token with every right in the default organisation."),
     Setting(name="server_token_file", flag_name="token-file", type=FILE, metavar="FILE",

@@ -11,9 +11,10 @@ from psycopg import conninfo
 from psycopg.adapt import Buffer, Loader
 from psycopg.rows import dict_row
 
-from server.store.refusal import DatabaseError
+from server.store.choice import DatabaseOptions
+from server.store.refusal import DatabaseError, DatabaseUnreachable
 
-__all__ = ["Limits", "Target", "check_server", "connect", "target_of"]
+__all__ = ["Limits", "Target", "check_server", "connect", "limits_of", "target_of", "unreachable"]
 
 OLDEST: Final = 13_00_00
 EXAMPLE: Final = "give postgresql://user@host:5432/name; a password belongs into PGPASSWORD or ~/.pgpass"
@@ -70,6 +71,11 @@ def target_of(url: str) -> Target:
         raise DatabaseError(f"not a PostgreSQL URL that libpq can read; {EXAMPLE}") from (
             None if "password" in str(exc) or "@" in str(exc) else exc
         )
+    host, port = str(given.get("host", "")), str(given.get("port", ""))
+    if "@" in host or not set(port) <= set("0123456789,"):
+        raise DatabaseError(
+            "not a PostgreSQL URL: its host or port is none; write / : @ of a password as %2F %3A %40"
+        )
     return Target({**DEFAULTS, **{name: str(value) for name, value in given.items() if value is not None}})
 
 
@@ -110,6 +116,16 @@ SET statement_timeout = {_ms(limits.statement_s)};
 SET lock_timeout = {_ms(limits.lock_s)};
 SET idle_in_transaction_session_timeout = {_ms(limits.idle_s)};
 SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off'"""
+
+
+def limits_of(options: DatabaseOptions) -> Limits:
+    """Return a session's bounds: nothing may take longer than a statement."""
+    return Limits(options.timeout_s, min(Limits().lock_s, options.timeout_s), options.timeout_s)
+
+
+def unreachable(target: Target, exc: psycopg.Error) -> DatabaseUnreachable:
+    """Return the error for a database that does not answer."""
+    return DatabaseUnreachable(f"the database {target.name} cannot be reached: {' '.join(str(exc).split())}")
 
 
 def _ms(seconds: float) -> int:

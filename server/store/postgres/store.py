@@ -16,9 +16,10 @@ import structlog
 
 from server.ids import IdSource
 from server.store.changes import Change, Listener, TasksPending
+from server.store.choice import DatabaseOptions
 from server.store.commands import Command, CreateToken, DeleteToken, ReapRuns
 from server.store.postgres.commands import Jumps
-from server.store.postgres.database import Limits, check_server, connect, target_of
+from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
 from server.store.postgres.migrate import migrate, migrations
 from server.store.postgres.notices import Notices
@@ -37,7 +38,6 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
-from server.store.refusal import DatabaseError
 from server.store.rules import is_closed
 from server.store.sql import reads, rows
 from server.store.sql.closing import Closing, StopPending
@@ -63,9 +63,7 @@ class PostgresStore:
         url: str,
         clock: Clock | None,
         new_id: IdSource,
-        *,
-        connections: int,
-        limits: Limits | None = None,
+        options: DatabaseOptions,
     ) -> None:
         """Prepare; `start` opens. Time is the database's, unless a clock is given (in tests).
 
@@ -73,12 +71,16 @@ class PostgresStore:
             DatabaseError: it is no PostgreSQL URL.
         """
         self._target = target_of(url)
-        self._limits = limits or Limits()
+        self._limits = limits_of(options)
         self._clock = clock
         mono = SystemClock().mono if clock is None else clock.mono
         jumps = Jumps() if clock is None else None
-        self._workers = Workers([Session(self._connect, new_id, clock, jumps) for _ in range(connections)])
-        self._slow_reads = asyncio.Semaphore(max(1, connections // 4))  # the others stay free for the rest
+        self._workers = Workers(
+            [Session(self._connect, new_id, clock, jumps) for _ in range(options.connections)]
+        )
+        self._slow_reads = asyncio.Semaphore(
+            max(1, options.connections // 4)
+        )  # the others stay free for the rest
         self._tokens = Tokens(self._read, mono, clock)
         self._closing = Closing(self.apply)
         self._notices: Notices | None = None
@@ -101,7 +103,7 @@ class PostgresStore:
         try:
             connection = self._connect()
         except psycopg.Error as exc:
-            raise DatabaseError(f"the database {self._target.name} cannot be reached: {exc}") from exc
+            raise unreachable(self._target, exc) from exc
         with connection:
             check_server(connection)
             now_ms = to_ms((self._clock or SystemClock()).now())

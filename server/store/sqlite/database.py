@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import sqlite3
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +17,7 @@ BUSY_TIMEOUT_S: Final = 5.0  # another process (a backup, the sqlite3 shell) may
 CHECKPOINT_PAGES: Final = 8_000  # of 4 KiB: a busy second's worth of WAL; with the default of 1,000 every
 # third group of commands would wait for a checkpoint
 CACHE_KIB: Final = 65_536  # of pages, for a connection; the default of 2,000 spills within a group
+PASSWORD: Final = re.compile(r"://.*@")
 OLDEST_SQLITE: Final = (3, 24, 0)  # upsert
 
 
@@ -32,8 +34,8 @@ def database_path(url: str) -> Path | None:
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix):
         raise DatabaseError(
-            f"not a database URL: {url!r}; give sqlite:///relative/file, sqlite:////absolute/file,"
-            " or sqlite:// for one in memory"
+            f"not a database URL: {PASSWORD.sub('://***@', url)!r}; give sqlite:///relative/file,"
+            " sqlite:////absolute/file, sqlite:// for one in memory, or postgresql://user@host/name"
         )
     return Path(unquote(url[len(prefix) :]))
 

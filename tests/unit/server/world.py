@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from server.store.changes import AnyPending, Change
-from server.store.choice import store_for
+from server.store.choice import DatabaseOptions, store_for
 from server.store.commands import (
     CreateJob,
     CreateRun,
@@ -67,7 +67,7 @@ class World:
     def __init__(self, url: str) -> None:
         """Prepare the store of a database."""
         self.clock = FakeClock()
-        self.store = store_for(url, self.clock, connections=2)
+        self.store = store_for(url, self.clock, options=DatabaseOptions(connections=2))
         self.org_id = ""
         self.changes: list[Change] = []
 
