@@ -14,19 +14,10 @@ import pytest
 from server.store.postgres.database import target_of
 from server.store.postgres.migrate import newest_version
 from server.store.refusal import DatabaseError
-from tests.postgres.cluster import programs
 from tests.postgres.databases import cluster, database, empty_database
 
 LIMIT_S = 60.0
 SECRET = "s3cret-of-nobody"
-
-pytestmark = pytest.mark.usefixtures("postgres")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> None:
-    """Skip where there is none."""
-    programs()
 
 
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
-import psycopg
-
-from server.store.postgres.dialect import psycopg_form
 from server.store.sql.shares import Moved
 
 __all__ = ["SHARDS", "Counters"]
 
 SHARDS: Final = 32  # rows of a busy job; each connection writes to one, drawn when it opens
-ADD: Final = psycopg_form(
+ADD: Final = (
     "INSERT INTO job_counters AS c VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (org_id, job_id, shard) DO UPDATE SET pending = c.pending + excluded.pending,"
     " running = c.running + excluded.running, stopped = c.stopped + excluded.stopped,"
@@ -24,10 +22,10 @@ ADD: Final = psycopg_form(
 class Counters(Moved):
     """The moves of one transaction."""
 
-    def __init__(self, connection: psycopg.Connection[Any], shard: int) -> None:
-        """Write within the transaction that is open."""
+    def __init__(self, execute: Callable[[str, Sequence[object]], None], shard: int) -> None:
+        """Write by the transaction's statements, in a shard."""
         super().__init__()
-        self._connection = connection
+        self._execute = execute
         self._shard = shard
 
     def write(self) -> None:
@@ -36,4 +34,4 @@ class Counters(Moved):
         In one order, as two who write the rows of two jobs in different ones would wait for each other.
         """
         for (org_id, job_id), (delta, now_ms) in sorted(self.take().items()):
-            self._connection.execute(ADD, (org_id, job_id, self._shard, *delta, now_ms))
+            self._execute(ADD, (org_id, job_id, self._shard, *delta, now_ms))

@@ -44,6 +44,10 @@ class PostgresDialect:
         """Return the statement for a page of jobs."""
         return f"{JOBS} WHERE {where} ORDER BY {order} {page}"
 
+    def walk(self, tasks: str, order: str, depth: int) -> str:
+        """Give it an order and an end of its own: only so it goes along its index."""
+        return f"SELECT * FROM ({tasks} ORDER BY {order} LIMIT {depth:d}) walk"  # noqa: S608
+
     def closing(self, is_closing: bool) -> Mapping[str, Any]:
         """Tell every replica."""
         return {"is_closing": is_closing}

@@ -105,6 +105,7 @@ class Notices:
                     "listener.lost", reason=str(exc), consequence="waits are not called from elsewhere"
                 )
             finally:
+                pause_s = RECONNECT_S[0] if self._pid else pause_s
                 self._pid = 0
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RECONNECT_S[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import select
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -16,7 +17,7 @@ from server.ids import IdSource
 from server.store.changes import Change
 from server.store.commands import Command
 from server.store.postgres.commands import Jumps, execute
-from server.store.postgres.counters import SHARDS, Counters
+from server.store.postgres.counters import SHARDS
 from server.store.postgres.dialect import psycopg_form
 from server.store.postgres.transaction import PostgresTransaction
 from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
@@ -125,11 +126,12 @@ class Session:
         try:
             with _translated(), connection.pipeline() as pipeline:
                 now = self._begin(connection)
-                counters = Counters(connection, self._shard)
-                tx = PostgresTransaction(connection, now, self._new_id, counters)
+                tx = PostgresTransaction(connection, pipeline, now, self._new_id, self._shard)
                 answer = execute(tx, command, self._jumps)
-                counters.write()
+                tx.counters.write()
+                _check_alive(connection)
                 is_committing = True
+                tx.send()
                 done = connection.execute("COMMIT")
                 pipeline.sync()
         except BaseException as exc:
@@ -149,7 +151,7 @@ class Session:
         if (clock := self._clock) is not None:
             return lambda: to_ms(clock.now())
         asked = connection.execute(TIME)
-        return lambda: int(asked.fetchall()[0]["now_ms"])
+        return lambda: int(asked.fetchall()[0]["now_ms"])  # waits for it only where nothing was asked before
 
     def _roll_back(self, connection: Connection) -> None:
         try:
@@ -182,6 +184,18 @@ def _translated() -> Any:
         if _is_lost(exc):
             raise Again(exc, is_connection_useless=True) from exc
         raise StoreFailed(f"The database failed: {exc}") from exc
+
+
+def _check_alive(connection: Connection) -> None:
+    """Raise where the database has ended the session already: then nothing of it can be in doubt.
+
+    Between questions a session that lives says nothing; whatever is there is its end, or so rare
+    (a setting that is told) that trying again does no harm.
+    """
+    waits = select.poll()
+    waits.register(connection.fileno(), select.POLLIN)
+    if waits.poll(0):
+        raise Again(errors.OperationalError("the session was ended"), is_connection_useless=True)
 
 
 def _is_lost(exc: psycopg.Error) -> bool:

@@ -7,6 +7,7 @@ put in order by its row's lock; the time is the database's. What was told to a c
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast
@@ -92,6 +93,7 @@ class PostgresStore:
 
     async def start(self, listener: Listener) -> None:
         """Bring the schema up to date, open connections, listen to the other servers."""
+        logging.getLogger("psycopg").setLevel(logging.ERROR)  # what it would tell is raised as well
         await asyncio.to_thread(self._prepare)
         self._listener = listener
         self._workers.start()

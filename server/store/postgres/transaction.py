@@ -9,10 +9,11 @@ from typing import Any, Final, cast
 import psycopg
 
 from server.ids import IdSource
+from server.store.postgres.counters import Counters
 from server.store.postgres.dialect import POSTGRES, psycopg_form
 from server.store.postgres.migrate import newest_version
 from server.store.sql.dialect import Row
-from server.store.sql.transaction import Counting, Transaction, Values
+from server.store.sql.transaction import Transaction, Values
 
 __all__ = ["PostgresTransaction"]
 
@@ -33,14 +34,17 @@ class PostgresTransaction(Transaction):
     def __init__(
         self,
         connection: psycopg.Connection[Any],
+        pipeline: psycopg.Pipeline,
         now: Callable[[], int],
         new_id: IdSource,
-        counters: Counting,
+        shard: int,
     ) -> None:
-        """Work on an open transaction, in a pipeline: what returns nothing goes with the next question."""
-        super().__init__(new_id, counters)
+        """Work on an open transaction, in a pipeline."""
+        super().__init__(new_id, Counters(self.execute, shard))
         self._connection = connection
+        self._pipeline = pipeline
         self._now = now
+        self._waiting: list[tuple[str, Values]] = []
 
     @cached_property
     def now_ms(self) -> int:
@@ -54,15 +58,24 @@ class PostgresTransaction(Transaction):
 
     def all(self, sql: str, values: Values = ()) -> Sequence[Row]:
         """Return all rows."""
-        return cast(Sequence[Row], self._do(sql, values).fetchall())
+        self.send()
+        cursor = self._connection.execute(psycopg_form(sql), values)
+        self._pipeline.sync()
+        return cast(Sequence[Row], cursor.fetchall())
 
     def execute(self, sql: str, values: Values = ()) -> None:
-        """Do a statement that returns nothing."""
-        self._do(sql, values)
+        """Do a statement that returns nothing, together with the next one that asks."""
+        self._waiting.append((sql, values))
+
+    def send(self) -> None:
+        """Send what waits; a sync must follow at once.
+
+        Only after a sync does the database count the time that this process stands still in a transaction.
+        """
+        waiting, self._waiting = self._waiting, []
+        for sql, values in waiting:
+            self._connection.execute(psycopg_form(sql), values)
 
     def lock_task_of(self, org_id: str, run_id: str) -> None:
         """Lock the task of a run, and its job's state."""
-        self._do(LOCK + self.dialect.lock_task, (org_id, run_id))
-
-    def _do(self, sql: str, values: Values) -> psycopg.Cursor[Any]:
-        return self._connection.execute(psycopg_form(sql), values)
+        self.execute(LOCK + self.dialect.lock_task, (org_id, run_id))

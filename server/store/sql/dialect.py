@@ -43,6 +43,10 @@ class Dialect(Protocol):
         """Return the statement that selects a page of jobs with their counters."""
         ...
 
+    def walk(self, tasks: str, order: str, depth: int) -> str:
+        """Return a statement of `tasks t` as a part of several that are merged in an order, so far down."""
+        ...
+
     def closing(self, is_closing: bool) -> Mapping[str, Any]:
         """Return the columns of a job that tell others whether its tasks are being stopped."""
         ...

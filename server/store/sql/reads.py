@@ -67,6 +67,7 @@ MAY_BE_NULL: Final = frozenset({"title", "type", "startedAt", "stoppedAt", "prog
 BY_CREATION: Final = Sort("createdAt")
 NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 
+BY_PRIORITY: Final = "priority DESC, created_at, id"
 PENDING: Final = ("pending",)
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
 MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
@@ -126,9 +127,10 @@ def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = f
     walks = [
         _tasks(dialect, msgspec.structs.replace(query, types=types_), closing) for types_ in types or [()]
     ]
-    merged = " UNION ALL ".join(tasks for tasks, _ in walks)
+    depth = query.page.offset + query.page.size
+    merged = " UNION ALL ".join(dialect.walk(tasks, BY_PRIORITY, depth) for tasks, _ in walks)
     values = [value for _, values in walks for value in values]
-    return f"{merged} ORDER BY priority DESC, created_at, id {page}", values + limits
+    return f"{merged} ORDER BY {BY_PRIORITY} {page}", values + limits
 
 
 def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> Statement:

@@ -53,6 +53,10 @@ class SqliteDialect:
         inner = f"SELECT j.* FROM jobs j WHERE {where} ORDER BY {order} {page}"  # noqa: S608
         return f"{_with_counters(inner)} ORDER BY {order}"
 
+    def walk(self, tasks: str, order: str, depth: int) -> str:
+        """Return it as it is: it is merged along its index."""
+        return tasks
+
     def closing(self, is_closing: bool) -> Mapping[str, Any]:
         """Return nothing: the one process knows by itself."""
         return {}
