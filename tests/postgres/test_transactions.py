@@ -29,6 +29,11 @@ from tests.postgres.stores import run_async, servers
 Execute = Callable[..., Any]
 
 
+CUT_IDLE = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND state = 'idle in transaction'"""
+
+
 def name_of(url: str) -> str:
     """Return the name of the database in a URL."""
     return url.partition("@/")[2].partition("?")[0]
@@ -120,8 +125,7 @@ def test_a_transaction_that_is_cut_before_its_commit_is_done_again(
             reached, go_on = hold(monkeypatch)
             claim = asyncio.create_task(one.claim(task))
             await asyncio.to_thread(reached.wait, 20)
-            cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            await asyncio.to_thread(ask, url, f"{cut} AND state = 'idle in transaction'")
+            await asyncio.to_thread(ask, url, CUT_IDLE)
             go_on.set()
             run = await claim
             assert [answer.run for answer in await one.store.runs(RunQuery(org_id=one.org_id))] == [run]
