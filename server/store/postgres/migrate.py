@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import Any, Final
 
@@ -14,9 +15,9 @@ __all__ = ["migrate", "migrations", "newest_version", "version_of"]
 
 FOLDER: Final = "server.store.postgres.migrations"
 LOCK: Final = 0x6D696C6C  # "mill"; advisory, of this database
-WAIT_FOR_OTHERS_S: Final = (
-    600  # another server that starts at the same time migrates; a large table takes minutes
-)
+LONGEST_S: Final = 600  # another server may migrate just now; a large table takes minutes
+TABLE_LOCK_MS: Final = 1_000
+PAUSE_S: Final = 0.5
 
 
 def migrations() -> list[Migration]:
@@ -48,15 +49,28 @@ def migrate(connection: psycopg.Connection[Any], steps: list[Migration], now_ms:
     newest = check_known(version_of(connection), steps)
     if version_of(connection) == newest:  # as a rule; no lock is needed to see it
         return newest
-    try:
-        with connection.transaction():
-            connection.execute(f"SET LOCAL statement_timeout = {WAIT_FOR_OTHERS_S * 1000}".encode())
-            connection.execute(f"SET LOCAL lock_timeout = {WAIT_FOR_OTHERS_S * 1000}".encode())
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            _apply_missing(connection, steps, now_ms)
-    except psycopg.Error as exc:
-        raise DatabaseError(f"the database's schema cannot be brought up to date: {exc}") from exc
-    return newest
+    end = time.monotonic() + LONGEST_S
+    while True:
+        try:
+            with connection.transaction():
+                _migrate(connection, steps, now_ms)
+        except psycopg.errors.LockNotAvailable as exc:
+            if time.monotonic() > end:
+                raise DatabaseError(f"the database's schema is in use all the time: {exc}") from exc
+            time.sleep(PAUSE_S)
+        except psycopg.Error as exc:
+            raise DatabaseError(f"the database's schema cannot be brought up to date: {exc}") from exc
+        else:
+            return newest
+
+
+def _migrate(connection: psycopg.Connection[Any], steps: list[Migration], now_ms: int) -> None:
+    connection.execute(f"SET LOCAL statement_timeout = {LONGEST_S * 1000}".encode())
+    connection.execute(f"SET LOCAL lock_timeout = {LONGEST_S * 1000}".encode())
+    connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    # Who waits for a table holds up all who come after, so it gives way again and again.
+    connection.execute(f"SET LOCAL lock_timeout = {TABLE_LOCK_MS}".encode())
+    _apply_missing(connection, steps, now_ms)
 
 
 def _apply_missing(connection: psycopg.Connection[Any], steps: list[Migration], now_ms: int) -> None:
