@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,10 +17,12 @@ from server.store.choice import DatabaseOptions
 from server.store.commands import CreateRun, ReapRuns, RunFields, UpdateJob
 from server.store.postgres import commands, session
 from server.store.postgres.dialect import POSTGRES
+from server.store.postgres.transaction import LOCK
 from server.store.queries import JobQuery, RunQuery, TaskQuery
 from server.store.records import RunRecord
 from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
 from server.store.sql import reads
+from server.store.sql.run_commands import REPORTED
 from server.testing import running_server
 from tests.contract.caller import Caller
 from tests.postgres.cutting import wire
@@ -342,6 +345,26 @@ def test_a_plan_of_before_a_migration_is_made_anew(url: str) -> None:
             assert await one.counters(job) == (13, 0, 0)
 
     run_async(body)
+
+
+def test_a_young_database_finds_rows_by_their_ids(url: str) -> None:
+    """Before anything was analysed, and for an organisation that no statistics know."""
+    plans = []
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            job = await one.job()
+            tasks = [await one.task(job) for _ in range(3)]
+            runs = [await one.claim(task) for task in tasks]
+            for sql in (LOCK + POSTGRES.lock_task, REPORTED):
+                rows = await one.store._read(f"EXPLAIN {sql}", [one.org_id, runs[0].id])  # type: ignore[attr-defined]
+                plans.append("\n".join(row["QUERY PLAN"] for row in rows))
+
+    run_async(body)
+    for plan in plans:
+        assert plan.count("_pkey on") >= 3, plan
+        assert "Rows Removed" not in plan
+        assert not re.search(r"using (runs_of_job|runs_by_creation|tasks_by_\w+)", plan), plan
 
 
 MANY = """

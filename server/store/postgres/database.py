@@ -112,6 +112,7 @@ def settings(limits: Limits) -> str:
     """Return the statements that set up a session; as SET they also pass a pooler in session mode."""
     return f"""
 SET default_transaction_isolation = 'read committed';
+SET enable_seqscan = off; -- a plan that is made while a table is small is kept when it grows
 SET statement_timeout = {_ms(limits.statement_s)};
 SET lock_timeout = {_ms(limits.lock_s)};
 SET idle_in_transaction_session_timeout = {_ms(limits.idle_s)};
