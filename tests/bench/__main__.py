@@ -21,6 +21,7 @@ from tests.bench.journal import measure_journal
 from tests.bench.output import measure_output
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
+from tests.bench.store import measure_store
 from tests.bench.throughput import measure_throughput
 from tests.bench.usage import measure_usage
 from tests.bench.world import BenchError, running_server
@@ -32,6 +33,7 @@ PARTS: Final[dict[str, Callable[[Path, bool], list[Figure]]]] = {
     "journal": lambda folder, is_quick: measure_journal(folder, 0.3 if is_quick else 3.0),
     "minder": lambda folder, is_quick: measure_minder(),
     "output": lambda folder, is_quick: measure_output(0.5 if is_quick else 3.0),
+    "store": measure_store,
     "usage": lambda folder, is_quick: measure_usage(60 if is_quick else 600),
 }
 BUILD: Final = Path(__file__).resolve().parents[2] / "build"  # on a real disk, where /tmp may be memory

@@ -16,21 +16,23 @@ from typing import Any, Final
 import psycopg
 import pytest
 
-__all__ = ["Cluster", "programs"]
+__all__ = ["Cluster", "find_programs", "programs"]
 
 LIMIT_S: Final = 60.0  # a bound for a hang, not a measure
 USER: Final = "millhand"
-# A crash of the machine is not tested here, so nothing waits for its disk.
 CONFIGURATION: Final = """
 listen_addresses = ''
 max_connections = 200
 shared_buffers = 64MB
-fsync = off
-full_page_writes = off
 max_wal_size = 4GB
 jit = off
 deadlock_timeout = 200ms
 log_min_messages = warning
+"""
+# A crash of the machine is not tested, so nothing waits for its disk.
+NOT_DURABLE: Final = """
+fsync = off
+full_page_writes = off
 """
 INSTALL: Final = Path(__file__).with_name("install.sh")
 
@@ -40,16 +42,17 @@ def programs() -> Path:
 
     Where there are none, they are installed if that is required (in CI); else the test is skipped.
     """
-    if (found := _found()) is None and os.environ.get("MILLHAND_REAL_PARTS") == "required":
+    if (found := find_programs()) is None and os.environ.get("MILLHAND_REAL_PARTS") == "required":
         subprocess.run([str(INSTALL)], check=True, timeout=600)
-        found = _found()
+        found = find_programs()
         assert found is not None, "PostgreSQL was installed, and its programs are not found"
     if found is None:
         pytest.skip("no PostgreSQL here: install it (Debian: apt-get install postgresql)")
     return found
 
 
-def _found() -> Path | None:
+def find_programs() -> Path | None:
+    """Return that folder, or None where there is none."""
     folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     if folders:
         return max(folders, key=lambda folder: int(folder.parent.name))
@@ -60,8 +63,9 @@ def _found() -> Path | None:
 class Cluster:
     """The server; `url` names its databases."""
 
-    def __init__(self) -> None:
+    def __init__(self, configuration: str = NOT_DURABLE) -> None:
         """Make it; `start` runs it."""
+        self._configuration = CONFIGURATION + configuration
         self._programs = programs()
         self.folder = Path(tempfile.mkdtemp(prefix="millhand-pg-"))
         self._prefix: list[str] = ["setpriv", "--pdeathsig=INT"]  # it goes when the tests are killed
@@ -81,7 +85,7 @@ class Cluster:
         )
         assert done.returncode == 0, done.stderr
         with (self.folder / "data/postgresql.conf").open("a") as file:
-            file.write(f"{CONFIGURATION}unix_socket_directories = '{self.folder}'\n")
+            file.write(f"{self._configuration}unix_socket_directories = '{self.folder}'\n")
 
     def url(self, database: str, **parameters: str) -> str:
         """Return the URL of a database."""
