@@ -1,0 +1,95 @@
+"""Silence counts only while agents could be heard: a database that failed, and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from server.reaper import Reaper
+from server.store.commands import ReapRuns
+from server.store.postgres import commands
+from server.store.postgres.commands import Jumps
+from server.store.refusal import StoreFailed
+from tests.postgres.stores import run_async, servers
+from worker.clock import SystemClock
+
+
+def test_a_jump_of_the_databases_clock_grants_everybody_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forwards or backwards; a clock that goes as this machine's does reaps at once."""
+
+    class Time:
+        now = 1000.0
+
+        @classmethod
+        def monotonic(cls) -> float:
+            return cls.now
+
+    monkeypatch.setattr(commands, "time", Time)  # a machine's clock cannot be turned for a test
+    jumps, database_s = Jumps(), 5_000_000.0
+    for passed_s, seen_s, expected in [
+        (0, 0, True),
+        (5, 5.4, True),
+        (5, 200, False),
+        (89, 89, False),
+        (2, 2, True),
+        (5, -300, False),
+        (91, 91, True),
+    ]:
+        Time.now += passed_s
+        database_s += seen_s
+        assert jumps.may_reap(round(database_s * 1000), 90_000) is expected, (passed_s, seen_s)
+
+
+class Failing:
+    """A store whose database fails at first, and whose runs are all silent."""
+
+    def __init__(self, failures: int) -> None:
+        """Fail so often."""
+        self.left = failures
+        self.looks: list[tuple[float, bool]] = []  # when, and whether it was done
+
+    async def apply(self, _command: ReapRuns) -> int:
+        """Reap nothing, or fail."""
+        self.left -= 1
+        self.looks.append((time.monotonic(), self.left < 0))
+        if self.left >= 0:
+            raise StoreFailed("the database is away")
+        return 0
+
+
+def test_after_a_failure_of_the_database_nobody_is_reaped_for_a_lease() -> None:
+    """Reports could not be stored meanwhile, so silence says nothing of agents."""
+    store: Any = Failing(failures=1)
+
+    async def body() -> None:
+        async with Reaper(store, SystemClock(), lease_s=0.5):
+            while len(store.looks) < 2:  # noqa: ASYNC110 - what it calls has no event
+                await asyncio.sleep(0.01)
+
+    run_async(body)
+    (failed_at, was_done), (next_at, is_done) = store.looks[:2]
+    assert (was_done, is_done) == (False, True)
+    assert next_at - failed_at >= 0.5
+
+
+def test_what_a_server_that_died_had_begun_to_close_is_closed_by_another(url: str) -> None:
+    """A job of many tasks is marked as long as some are not stopped; whoever starts goes on."""
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            job = await one.job()
+            for _ in range(5):
+                await one.task(job)
+            # As a server leaves it that dies after the first part, before any task was stopped.
+            await one.store._read(  # type: ignore[attr-defined]
+                "UPDATE jobs SET scheduler_state = 'cancelled', is_closing = TRUE WHERE id = ? RETURNING id",
+                [job.id],
+            )
+            async with servers(url, 1) as (two,):
+                while await two.counters(job) != (0, 0, 5):  # noqa: ASYNC110 - in another task
+                    await asyncio.sleep(0.02)
+
+    run_async(body)
