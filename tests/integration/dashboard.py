@@ -129,9 +129,9 @@ class Site:
 
 
 @contextmanager
-def site(audit: Audit | None = None) -> Iterator[Site]:
-    """Give a server in memory with its site."""
-    with running_server(audit=audit) as server:
+def site(audit: Audit | None = None, db: str = "sqlite://") -> Iterator[Site]:
+    """Give a server with its site, in memory unless a database is named."""
+    with running_server(db, audit=audit) as server:
         made = Site(server)
         try:
             yield made

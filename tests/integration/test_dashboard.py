@@ -15,16 +15,21 @@ from server.audit import Audit
 from server.store.commands import CreateToken, EnsureOrganisation
 from server.tokens import ADMIN, READ, SERVER_TOKEN_ID, hash_token
 from tests.integration.dashboard import Reader, Site, site
+from tests.postgres.databases import database
 from worker.clock import SystemClock
 
 HOSTILE = "</pre></title><script>alert(1)</script><img src=x onerror=alert(2)>'\"&{{ 7*7 }}\x1b[31m\u202e"
 LATER = "2026-01-01T00:00:09.000Z"
 
 
-@pytest.fixture(scope="module")
-def here() -> Iterator[Site]:
-    """Give one site to all tests; each looks at what it made."""
-    with site() as made:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def here(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Give one site on each store to all tests; each looks at what it made."""
+    if request.param == "sqlite":
+        with site() as made:
+            yield made
+        return
+    with database() as url, site(db=url) as made:
         yield made
 
 

@@ -51,10 +51,9 @@ class PostgresTransaction(Transaction):
         """Return the database's time at the beginning."""
         return self._now()
 
-    @property
-    def schema_version(self) -> int:
-        """Return the newest that came with the program."""
-        return newest_version()
+    def is_known_schema(self, version: int) -> bool:
+        """Also newer ones: releases only add to it, so that older servers work on during an update."""
+        return version >= newest_version()
 
     def all(self, sql: str, values: Values = ()) -> Sequence[Row]:
         """Return all rows."""

@@ -40,10 +40,10 @@ class Probe(Command[None], frozen=True):
 def probe(tx: Transaction, _command: Probe) -> None:
     """Touch a row, so that the commit has something to make durable.
 
-    Refused: ``schema_changed``, by a newer program that worked on the database meanwhile.
+    Refused: ``schema_changed``, by another version of the program, or by a backup that was restored.
     """
     row = tx.one("SELECT max(version) AS version FROM schema_version")
-    if row is None or row["version"] != tx.schema_version:
+    if row is None or not tx.is_known_schema(row["version"]):
         raise Refused(
             Reason.CONFLICT, "schema_changed", "Another version of millhand has changed the database's schema"
         )

@@ -54,10 +54,9 @@ class Transaction(ABC):
     def now_ms(self) -> int:
         """Return the transaction's time."""
 
-    @property
     @abstractmethod
-    def schema_version(self) -> int:
-        """Return the version of the schema that this program works with."""
+    def is_known_schema(self, version: int) -> bool:
+        """Tell whether this program may write a schema of that version."""
 
     @abstractmethod
     def all(self, sql: str, values: Values = ()) -> Sequence[Row]:

@@ -22,6 +22,7 @@ from server.store.sql import reads
 from server.store.sqlite.database import open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.testing import TOKEN, RunningServer, running_server
+from tests.postgres.databases import database
 from tests.unit.server.world import FakeClock, opened
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
@@ -29,10 +30,14 @@ CLAIM = {"startedAt": "2026-01-02T03:04:05.678Z", "podId": "pod/a"}
 Samples = dict[tuple[str, tuple[str, ...]], float]
 
 
-@pytest.fixture
-def server() -> Iterator[RunningServer]:
-    """Serve from memory."""
-    with running_server() as running:
+@pytest.fixture(params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+    """Serve from memory, and from PostgreSQL."""
+    if request.param == "sqlite":
+        with running_server() as running:
+            yield running
+        return
+    with database() as url, running_server(url) as running:
         yield running
 
 
