@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from server.store.beside import apply_beside, is_there, tokens_beside
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
 from server.store.records import TokenRecord
-from server.store.sqlite.beside import apply_beside, tokens_beside
 from server.times import to_ms
 from server.tokens import DEFAULT_ORG_ID, DEFAULT_ORG_NAME, hash_token, new_token
 from worker.clock import Clock, SystemClock
@@ -31,6 +31,10 @@ class Operator:
         """Open nothing yet."""
         self._url = url
         self._clock = clock or SystemClock()
+
+    def has_database(self) -> bool:
+        """Tell whether there is a database; one that is not yet has no tokens."""
+        return is_there(self._url)
 
     def tokens(self) -> list[TokenRecord]:
         """Return all tokens, by organisation, the oldest first."""

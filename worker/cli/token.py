@@ -37,8 +37,8 @@ command = MillGroup(
     first="list",
     help="""Tokens of a server of ours: make, list, revoke. Without a verb it lists.
 
-    It works on the database itself, on the server's machine, whether a server runs or not. A new token is
-    valid at once; one that is revoked is refused within five seconds.
+    It works on the database itself, whether a server runs or not: a file on the server's machine, or
+    PostgreSQL. A new token is valid at once; one that is revoked is refused within five seconds.
 
     \b
     read     look at jobs, tasks, runs and reports; every other scope may do this, too
@@ -52,6 +52,7 @@ millhand token create --scope submit --name ada --expires 90d
 millhand token create --org films --scope admin
 millhand token list
 millhand token revoke gpu-hosts
+millhand token list --db postgresql://millhand@db.example.com/millhand
 """,
 )
 
@@ -91,7 +92,7 @@ def create(
     check_word("--name", name)
     check_word("--org", organisation)
     operator = operator_of(server)
-    known = told(operator.tokens) if has_database(server) else []
+    known = told(operator.tokens) if told(operator.has_database) else []
     if name is not None and any((one.name, one.organisation) == (name, organisation) for one in known):
         raise CliError(
             f"organisation {organisation} has a token {name!r} already",
@@ -165,24 +166,14 @@ def operator_of(server: Mapping[str, Any]) -> Operator:
     return Operator(db_of(server))
 
 
-def has_database(server: Mapping[str, Any]) -> bool:
-    """Tell whether the database is there; one that is not yet has no tokens."""
-    from server.store.refusal import DatabaseError
-    from server.store.sqlite.database import database_path
-
-    try:
-        path = database_path(db_of(server))
-    except DatabaseError:
-        return True  # whoever opens it says what is wrong
-    return path is not None and path.exists()
-
-
 def told(work: Callable[[], T]) -> T:
     """Do something with the database; tell a person what is wrong with it."""
-    from server.store.refusal import DatabaseError
+    from server.store.refusal import DatabaseError, DatabaseUnreachable
 
     try:
         return work()
+    except DatabaseUnreachable as exc:
+        raise CliError(str(exc), "is it running, and may this user log in?", code=ExitCode.FAILED) from exc
     except DatabaseError as exc:
         raise CliError(
             str(exc), "name the server's database: --db or MILLHAND_SERVER_DB", code=ExitCode.CONFIGURATION
