@@ -17,7 +17,7 @@ from server.store.refusal import DatabaseError
 from tests.postgres.databases import empty_database
 
 LATER = Migration(
-    2, "0002_later.sql", "CREATE TABLE later (x INTEGER); ALTER TABLE jobs ADD COLUMN later TEXT;"
+    99, "0099_later.sql", "CREATE TABLE later (x INTEGER); ALTER TABLE jobs ADD COLUMN later TEXT;"
 )
 
 
@@ -43,7 +43,7 @@ def test_a_newer_database_is_refused_before_anything_is_locked() -> None:
         migrate(db, [*migrations(), LATER], 1)
         with psycopg.connect(url) as other:
             other.execute("SELECT pg_advisory_xact_lock(%s)", (migrating.LOCK,))
-            with pytest.raises(DatabaseError, match=r"has schema version 2.*start the newer program"):
+            with pytest.raises(DatabaseError, match=r"has schema version 99.*start the newer program"):
                 migrate(db, migrations(), 1)
 
 
@@ -63,7 +63,7 @@ def test_a_step_that_waits_for_a_table_does_not_hold_up_who_uses_it(monkeypatch:
             assert thread.is_alive()
             long.rollback()
             thread.join(30)
-            assert version_of(db) == 2
+            assert version_of(db) == LATER.version
 
 
 def waits_for_a_lock(connection: psycopg.Connection) -> bool:

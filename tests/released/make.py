@@ -14,11 +14,13 @@ from typing import Final
 
 from server.store.choice import store_for
 from server.store.commands import (
+    AnnounceAgent,
     CreateJob,
     CreateRun,
     CreateTask,
     CreateToken,
     EnsureOrganisation,
+    NoteTokenUse,
     RunFields,
     UpdateRun,
 )
@@ -35,7 +37,11 @@ PARAMETERS: Final = '{"n": 123456789012345678901, "x": 1.10}'
 async def fill(store: Store) -> None:
     """Make a job with a task in each state; every table gets a row."""
     await store.apply(EnsureOrganisation(id=ORG, name="an organisation"))
-    await store.apply(CreateToken(id="token-1", org_id=ORG, sha256="5f" * 32, scopes=frozenset({"full"})))
+    await store.apply(
+        CreateToken(id="token-1", org_id=ORG, sha256="5f" * 32, scopes=frozenset({"full"}), name="hosts")
+    )
+    await store.apply(NoteTokenUse(used={"token-1": 7}))
+    await store.apply(AnnounceAgent(org_id=ORG, id="agent-1", machine='{"cpus": 1.10}'))
     await store.apply(
         CreateJob(org_id=ORG, created_by="me", id="job-1", type="noop", title="ä", parameters=PARAMETERS)
     )
