@@ -127,7 +127,8 @@ def create_app(
     )
     reaper = Reaper(store, clock, lease_s, activity.lost) if lease_s else None
     readiness = Readiness(store, clock)
-    dashboard = Dashboard(store, clock)
+    peers = Peers(trusted_proxies)
+    dashboard = Dashboard(store, clock, peers)
     app = App(
         routes=[*site_routes(readiness), *dashboard.routes()],
         lifespan=_lifespan(store, desk, token, token_use, reaper),
@@ -135,7 +136,7 @@ def create_app(
     )
     app.store, app.desk, app.activity, app.readiness = store, desk, activity, readiness
     app.load, app.dashboard = services.load, dashboard
-    app.observer = Observer(activity, Peers(trusted_proxies), audit, has_access_log=access_log)
+    app.observer = Observer(activity, peers, audit, has_access_log=access_log)
     app.paths = Paths(Endpoint(operation, services) for operation in OPERATIONS)
     return app
 

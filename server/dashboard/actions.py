@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
+from uuid import UUID, uuid5
 
 from msgspec import Struct
 
@@ -12,13 +13,15 @@ from server.dashboard.forms import BadField, fields_of, parameters_of
 from server.dashboard.pages import Look, handler_named, job_of, task_of
 from server.store.commands import CreateJob, CreateRun, CreateTask, RunFields, UpdateJob
 from server.store.queries import Page, RunQuery, Sort
+from server.store.refusal import Reason, Refused
 from worker.api.ids import requeue_run_id
 from worker.api.wire import RunStatus
 
 __all__ = ["ACTIONS", "Action", "NotNow", "Question", "submit"]
 
-MOST_RUNS: Final = 100
 PRIORITY_CHARS: Final = 9
+# Drawn once at random: what a form that is sent twice makes has the same ids.
+NAMESPACE: Final = UUID("0e5f4f43-9a5f-4a0e-9c55-6a6e6b0f7d52")
 
 
 class NotNow(Exception):  # noqa: N818 - says what it is
@@ -76,21 +79,24 @@ async def requeue(look: Look) -> None:
         raise NotNow("It is running. A task never runs twice at once.")
     if task.run_status == RunStatus.PENDING:
         return
-    page = Page(size=MOST_RUNS, sort=Sort("createdAt", descending=True))
-    runs = await look.store.runs(RunQuery(org_id=look.org_id, task_ids=(task.id,), page=page))
-    before = next((answer.run for answer in runs if answer.run.started_at is not None), runs[0].run)
+    if (await job_of(look, task.job_id)).scheduler_state != "active":
+        raise NotNow("Its job is not active: nothing of it is given to machines.")
+    newest = Page(size=1, sort=Sort("createdAt", descending=True))
+    runs = await look.store.runs(RunQuery(org_id=look.org_id, task_ids=(task.id,), page=newest))
     command = CreateRun(
         org_id=look.org_id,
         created_by=look.session.principal.token_id,
         task_id=task.id,
-        id=requeue_run_id(before.id),
+        id=requeue_run_id(runs[0].run.id),
         fields=RunFields(),
     )
     await look.store.apply(command)
+    if (await task_of(look, task.id)).run_status == RunStatus.STOPPED:
+        raise NotNow("The server keeps it stopped. Look at its runs.")
 
 
 async def submit(look: Look, form: Mapping[str, str]) -> str:
-    """Make a job with one task from a filled-in form; returns where it is seen.
+    """Make a job with one task, once however often the form is sent; returns where it is seen.
 
     Raises:
         BadField: what was filled in cannot be read; nothing is made.
@@ -102,22 +108,31 @@ async def submit(look: Look, form: Mapping[str, str]) -> str:
         raise BadField(f"priority: {priority[:60]!r} is no whole number")
     org_id, created_by = look.org_id, look.session.principal.token_id
     title = form.get("title", "").strip() or None
-    job = await look.store.apply(
-        CreateJob(
-            org_id=org_id, created_by=created_by, title=title, type=handler.type, priority=int(priority)
-        )
+    job_id, task_id = (str(uuid5(NAMESPACE, f"{kind}:{form.get('nonce', '')}")) for kind in ("job", "task"))
+    new_job = CreateJob(
+        org_id=org_id,
+        created_by=created_by,
+        id=job_id,
+        title=title,
+        type=handler.type,
+        priority=int(priority),
     )
-    await look.store.apply(
-        CreateTask(
-            org_id=org_id,
-            created_by=created_by,
-            job_id=job.id,
-            title=title,
-            type=handler.type,
-            parameters=json.dumps(parameters),
-        )
+    new_task = CreateTask(
+        org_id=org_id,
+        created_by=created_by,
+        id=task_id,
+        job_id=job_id,
+        title=title,
+        type=handler.type,
+        parameters=json.dumps(parameters),
     )
-    return f"/jobs/{job.id}"
+    for command in (new_job, new_task):
+        try:
+            await look.store.apply(command)
+        except Refused as refused:
+            if refused.reason is not Reason.CONFLICT:  # else the same form came before
+                raise
+    return f"/jobs/{job_id}"
 
 
 ACTIONS: Final = (

@@ -61,25 +61,26 @@ def machines_of(agents: Iterable[AgentRecord], runs: Iterable[RunRecord], now: d
         runs: live and recent ones; one that comes twice counts once.
         now: the time by the server's clock.
     """
-    machines = {machine.name: machine for machine in (announced(agent, now) for agent in agents)}
+    machines = {machine.name: machine for machine in (announced(agent) for agent in agents)}
     for run in {run.id: run for run in runs}.values():
         if run.pod_id is not None and run.started_at is not None:
             add(machines.setdefault(run.pod_id, Machine(name=run.pod_id, last_seen=run.updated_at)), run)
+    for machine in machines.values():
+        seen = parse_instant(machine.last_seen)
+        machine.is_silent = machine.slots is not None and seen is not None and now - seen > SILENT_AFTER
     return sorted(machines.values(), key=lambda one: (not one.is_silent, not one.live, one.name))
 
 
-def announced(agent: AgentRecord, now: datetime) -> Machine:
+def announced(agent: AgentRecord) -> Machine:
     """Return a machine as its agent tells; what is told in another shape is left out."""
     status, machine, handlers = map(object_of, (agent.status, agent.machine, agent.handlers))
     holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
-    seen = parse_instant(agent.seen_at)
     total = dict_of(status.get("slots")).get("total")
     return Machine(
         name=text_of(status.get("podId")) or agent.id,
         last_seen=agent.seen_at,
         about=about(machine.get("machineType"), machine.get("zone")),
         is_spot=machine.get("preemptible") is True,
-        is_silent=seen is not None and now - seen > SILENT_AFTER,
         slots=total if isinstance(total, int) else None,
         gpus=[gpu_of(dict_of(gpu)) for gpu in list_of(status.get("gpus"))],
         reasons=[why for hold in holds if hold.get("by") != "slots" and (why := text_of(hold.get("reason")))],
@@ -108,7 +109,7 @@ def add(machine: Machine, run: RunRecord) -> None:
     if machine.about == human.DASH:
         machine.about = about(run.machine_type, run.zone)
     if not machine.gpus and run.gpu_type:
-        machine.gpus = [Gpu(run.gpu_type, "fit", None)]
+        machine.gpus = [Gpu(run.gpu_type, "", None)]
     if run.stopped_at is None:
         machine.live = [*machine.live, run]
 

@@ -83,11 +83,7 @@ def parameters_of(fields: list[Field], form: Mapping[str, str]) -> dict[str, Any
         BadField: a field cannot be read; the handler itself checks the rest.
     """
     filled = {field: form.get(field.key, "") for field in fields}
-    return {
-        field.name: read(field, text)
-        for field, text in filled.items()
-        if text.strip() or field.kind == "boolean"
-    }
+    return {field.name: read(field, text) for field, text in filled.items() if text.strip()}
 
 
 def read(field: Field, text: str) -> Any:

@@ -5,56 +5,86 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Final
 
-__all__ = ["Live"]
+__all__ = ["Gone", "Live"]
 
 LOOK_S: Final = 1.0  # between two looks, at least; people do not read faster
-SHARE: Final = 20  # a look that takes long is made so much rarer
+SHARE: Final = 20  # all looks together take one part of so many of the time
 MOST_OPEN: Final = 200  # pages at once; more are shown, and not kept up to date
 KEEP_ALIVE_S: Final = 15.0  # a word that nothing changed, so that proxies keep the line
 
 
+class Gone(Exception):  # noqa: N818 - says what it is
+    """There is nothing to show any more, or nobody who may see it."""
+
+
 class Live:
-    """The open pages."""
+    """The open pages. Those who look at the same thing with the same rights share each look."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._open = 0
+        self._open: Counter[Hashable] = Counter()
+        self._shown: dict[Hashable, tuple[float, str]] = {}  # when, what
+        self._turn = asyncio.Lock()
         self._closed = asyncio.Event()
 
     @property
     def is_full(self) -> bool:
         """Tell whether no further page is kept up to date."""
-        return self._open >= MOST_OPEN or self._closed.is_set()
+        return self._open.total() >= MOST_OPEN or self._closed.is_set()
 
     def close(self) -> None:
         """Let all go, because the server stops; their browsers come again."""
         self._closed.set()
 
-    async def follow(self, render: Callable[[], Awaitable[str | None]]) -> AsyncIterator[bytes]:
-        """Give a page's events: what it shows now, then each change, until `render` gives None."""
-        self._open += 1
+    async def follow(
+        self, key: Hashable, render: Callable[[], Awaitable[str]], first: str
+    ) -> AsyncIterator[bytes]:
+        """Give a page's events: what it shows first, then each change, until `render` raises `Gone`."""
+        self._open[key] += 1
         try:
-            shown, quiet_since = None, time.monotonic()
-            while not self._closed.is_set():
-                begun = time.monotonic()
-                text = await render()
-                if text is None:
+            shown, quiet_since = first, time.monotonic()
+            yield event("main", first)
+            pause_s = LOOK_S
+            while not await self._closes_within(pause_s):
+                try:
+                    text, took_s = await self._look(key, render)
+                except Gone:
                     yield event("gone", "")
                     return
+                pause_s = max(LOOK_S, SHARE * took_s * len(self._open))
+                now = time.monotonic()
                 if text != shown:
-                    shown, quiet_since = text, begun
+                    shown, quiet_since = text, now
                     yield event("main", text)
-                elif begun - quiet_since >= KEEP_ALIVE_S:
-                    quiet_since = begun
+                elif now - quiet_since >= KEEP_ALIVE_S:
+                    quiet_since = now
                     yield b": nothing new\n\n"
-                with contextlib.suppress(TimeoutError):
-                    pause_s = max(LOOK_S, SHARE * (time.monotonic() - begun))
-                    await asyncio.wait_for(self._closed.wait(), pause_s)
         finally:
-            self._open -= 1
+            self._open[key] -= 1
+            if self._open[key] <= 0:
+                del self._open[key]
+                self._shown.pop(key, None)
+
+    async def _look(self, key: Hashable, render: Callable[[], Awaitable[str]]) -> tuple[str, float]:
+        """Return what is to be seen, and what it took; one looks at a time, and for all who look alike."""
+        async with self._turn:
+            at_mono, text = self._shown.get(key, (float("-inf"), ""))
+            begun = time.monotonic()
+            if begun - at_mono < LOOK_S / 2:
+                return text, 0.0
+            text = await render()
+            ended = time.monotonic()
+            self._shown[key] = ended, text
+            return text, ended - begun
+
+    async def _closes_within(self, limit_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), limit_s)
+        return self._closed.is_set()
 
 
 def event(name: str, data: str) -> bytes:

@@ -25,7 +25,7 @@ SHAPES: Final = {
     "f": ("4..4", ".44.", ".44.", "4..4"),  # failed: a cross
 }
 # Of a picture that lies on a light or on a dark page: the first is clear.
-PALETTE: Final = bytes.fromhex("000000 8c959f 2f81f7 2da44e e5534b")
+PALETTE: Final = bytes.fromhex("000000 6e7781 0969da 1a7f37 cf222e")
 CLEAR: Final = b"\x00\xff\xff\xff\xff"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Sequence
 from datetime import datetime
+from secrets import token_urlsafe
 from typing import Any, Final
 
 from msgspec import Struct
 from starlette.requests import Request
 
+from server.dashboard import words
 from server.dashboard.fleet import Handler, handlers_of, machines_of
 from server.dashboard.forms import fields_of
 from server.dashboard.runs import plots_of, run_view, state_of
@@ -98,7 +100,7 @@ async def job_page(look: Look) -> Values:
     if job.task_result_failures:
         failures = grouped(await recent_failures(look, job.id))
     return {
-        "title": job.title or f"Job {job.id}",
+        "title": words.name_of(job.title, f"Job {job.id}"),
         "job": job,
         "tasks": tasks,
         "show": show,
@@ -127,7 +129,7 @@ async def task_page(look: Look) -> Values:
     query = RunQuery(org_id=look.org_id, task_ids=(task.id,), page=Page(size=PAGE_SIZE, sort=NEWEST_FIRST))
     runs = [run_view(answer.run, look.now) for answer in await look.store.runs(query)]
     job = await job_of(look, task.job_id)
-    return {"title": task.title or f"Task {task.id}", "task": task, "job": job, "runs": runs}
+    return {"title": words.name_of(task.title, f"Task {task.id}"), "task": task, "job": job, "runs": runs}
 
 
 async def run_page(look: Look) -> Values:
@@ -169,6 +171,7 @@ async def handler_page(look: Look) -> Values:
         "schema": handler.schema,
         "filled": {},
         "problem": None,
+        "nonce": token_urlsafe(16),
     }
 
 

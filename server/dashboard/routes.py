@@ -10,15 +10,16 @@ from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from server.dashboard.actions import ACTIONS, Action, NotNow, submit
 from server.dashboard.forms import BadField
-from server.dashboard.live import Live
+from server.dashboard.live import Gone, Live
 from server.dashboard.matrix import MOST_CELLS, layout_of, png
 from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page, job_of
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
+from server.http.peers import Peers
 from server.http.seen import seen_of
 from server.store.queries import Page, TaskQuery
 from server.store.refusal import Refused, StoreBusy, StoreFailed
@@ -32,6 +33,7 @@ MAX_FORM_BYTES: Final = 64 * 1024
 STATIC: Final = {"icon.svg": "image/svg+xml", "style.css": "text/css", "live.js": "text/javascript"}
 FOREIGN_FORM: Final = "The form was not one of this page; open it again."
 MOST_DIGITS: Final = 7
+MOST_FIELDS: Final = 500
 EVENTS: Final = "text/event-stream"
 
 Answering = Callable[[Request, Session], Awaitable[Response]]
@@ -40,13 +42,14 @@ Answering = Callable[[Request, Session], Awaitable[Response]]
 class Dashboard:
     """Pages for people, with the store behind them."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        """Take the parts."""
+    def __init__(self, store: Store, clock: Clock, peers: Peers | None = None) -> None:
+        """Take the parts; `peers` knows whose word counts on whether a browser came by HTTPS."""
         self._store = store
         self._clock = clock
+        self._peers = peers or Peers()
         self.live = Live()
 
-    def routes(self) -> list[Mount]:
+    def routes(self) -> list[BaseRoute]:
         """Return where it is served."""
         pages = [Route(view.path or "/", self._signed_in(self._shown(view))) for view in PAGES]
         actions = [
@@ -58,14 +61,16 @@ class Dashboard:
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/{name}", static),
             Route("/jobs/{id}/tasks.png", self._signed_in(self._matrix)),
-            Route("/jobs/{id}/tasks", self._signed_in(self._task_there)),
+            Route("/jobs/{id}/tasks/{count:int}", self._signed_in(self._task_there)),
             Route("/handlers/{id:path}", self._signed_in(self._submitted), methods=["POST"]),
         ]
-        return [Mount(ROOT, routes=[*pages, *actions, *others])]
+        return [Route(ROOT, with_slash), Mount(ROOT, routes=[*pages, *actions, *others])]
 
     def _signed_in(self, answer: Answering) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             session = await session_of(request.cookies.get(COOKIE), self._store)
+            if session is None and wants_events(request):
+                return Response(status_code=401)
             if session is None:
                 here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{root_of(request)}/sign-in?to={quote(here)}", 303)
@@ -82,19 +87,26 @@ class Dashboard:
 
     def _shown(self, view: View) -> Answering:
         async def answer(request: Request, session: Session) -> Response:
-            if EVENTS not in request.headers.get("accept", ""):
-                return page(view.template, await self._values(view, request, session))
+            values = await self._values(view, request, session)
+            if not wants_events(request):
+                return page(view.template, values)
             if self.live.is_full:
                 return Response(status_code=503, headers={"Retry-After": "30"})
 
-            async def render() -> str | None:
-                still = await session_of(session.token, self._store)
-                if still is None or await request.is_disconnected():
-                    return None
-                return main_of(view.template, await self._values(view, request, still))
+            async def render() -> str:
+                try:
+                    still = await session_of(session.token, self._store)
+                    if still is None:
+                        raise Gone
+                    return main_of(view.template, await self._values(view, request, still))
+                except (NotThere, StoreBusy, StoreFailed) as exc:
+                    raise Gone from exc
 
-            headers = {**HEADERS, "X-Accel-Buffering": "no"}
-            return StreamingResponse(self.live.follow(render), media_type=EVENTS, headers=headers)
+            key = (session.principal.org_id, session.may_act, request.url.path, request.url.query)
+            events = self.live.follow(key, render, main_of(view.template, values))
+            return StreamingResponse(
+                events, media_type=EVENTS, headers={**HEADERS, "X-Accel-Buffering": "no"}
+            )
 
         return answer
 
@@ -110,7 +122,7 @@ class Dashboard:
                 return self._told(request, session, "Not allowed", "This token may only look.", 403)
             look = Look(session=session, store=self._store, request=request, now=self._clock.now())
             question = await action.ask(look)
-            if request.method == "GET":
+            if request.method != "POST":
                 return page("question.html", {**surroundings(request, session), "question": question})
             form = await form_of(request)
             if not session.sent(request, form.get("proof", "")):
@@ -121,9 +133,10 @@ class Dashboard:
         return answer
 
     async def _matrix(self, request: Request, session: Session) -> Response:
-        org_id, job_id = session.principal.org_id, request.path_params["id"]
-        states = await self._store.task_states(org_id, job_id, MOST_CELLS)
-        headers = {**HEADERS, "Cache-Control": "private, max-age=3600"}  # its address changes with the job
+        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        job = await job_of(look, look.id)
+        states = await self._store.task_states(look.org_id, job.id, MOST_CELLS)
+        headers = {**HEADERS, "Cache-Control": "private, max-age=60"}  # its address says when the job changed
         return Response(await asyncio.to_thread(png, states), headers=headers, media_type="image/png")
 
     async def _task_there(self, request: Request, session: Session) -> Response:
@@ -132,7 +145,7 @@ class Dashboard:
         x, _, y = request.url.query.partition(",")
         if not (x.isdecimal() and y.isdecimal() and len(x) < MOST_DIGITS and len(y) < MOST_DIGITS):
             raise NotThere("There is no task at this place of the picture")
-        index = layout_of(job.task_count).index_at(int(x), int(y))
+        index = layout_of(request.path_params["count"]).index_at(int(x), int(y))
         query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), page=Page(number=index + 1, size=1))
         found = await self._store.tasks(query)
         if not found:
@@ -159,21 +172,20 @@ class Dashboard:
         return page("message.html", values, status)
 
     async def _sign_in(self, request: Request) -> Response:
-        root = root_of(request)
-        if request.method == "GET":
-            return page(
-                "sign_in.html", {"root": root, "to": request.query_params.get("to", ""), "problem": None}
-            )
-        form = await form_of(request)
+        root, values = root_of(request), {"to": request.query_params.get("to", ""), "problem": None}
+        if request.method != "POST":
+            return page("sign_in.html", {"root": root, **values})
+        try:
+            form = await form_of(request)
+        except NotNow as exc:
+            return page("sign_in.html", {"root": root, "to": "", "problem": str(exc)}, 413)
         token, to = form.get("token", "").strip(), form.get("to", "")
         if await session_of(token, self._store) is None:
             problem = "This token is not valid: it was mistyped, has expired or was revoked."
             return page("sign_in.html", {"root": root, "to": to, "problem": problem}, 403)
-        is_ours = (
-            to.startswith(f"{root}/") and not to.startswith("//") and "\\" not in to and to.isprintable()
-        )
+        is_ours = to.startswith(f"{root}/") and "\\" not in to and to.isprintable()
         response = RedirectResponse(to if is_ours else f"{root}/", 303)
-        keep_cookie(response, token, root, is_secure=request.url.scheme == "https")
+        keep_cookie(response, token, root, is_secure=self._peers.is_https(request.scope))
         return response
 
     async def _sign_out(self, request: Request) -> Response:
@@ -184,8 +196,18 @@ class Dashboard:
         return response
 
 
+async def with_slash(_request: Request) -> Response:
+    """Lead to the front page, by whichever scheme and host the browser came."""
+    return RedirectResponse(f"{ROOT.removeprefix('/')}/")
+
+
+def wants_events(request: Request) -> bool:
+    """Tell whether a page that is open already asks for its changes."""
+    return EVENTS in request.headers.get("accept", "")
+
+
 def root_of(request: Request) -> str:
-    """Return where the dashboard is mounted, also behind a proxy that adds a path."""
+    """Return where the dashboard is mounted."""
     return str(request.scope.get("app_root_path", "")) + ROOT
 
 
@@ -202,13 +224,20 @@ def note_write(request: Request, session: Session, action: str) -> None:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """Read a form of ours; what is larger than any of them is none."""
+    """Read a form of ours.
+
+    Raises:
+        NotNow: it is larger than any of them.
+    """
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM_BYTES:
-            return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100)
+            raise NotNow(f"A form has at most {MAX_FORM_BYTES:,} bytes; submit larger parameters by the API.")
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    except ValueError:
+        raise NotNow(f"A form has at most {MOST_FIELDS} fields.") from None
     return {name: values[-1] for name, values in fields.items()}
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "text_of",
 ]
 
+MOST: Final = 2**62
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 SHOWN_BESIDE: Final = frozenset({"error", "logTail", "usage", "files", "checkpoint", "stopping", "message"})
 FACTS: Final = (
@@ -172,7 +173,7 @@ def bill_of(run: RunRecord, details: object) -> list[Fact]:
     lines += [
         (label, say(value), how(field))
         for label, name, field, say in MORE_FIGURES
-        if isinstance(value := given.get(name), int | float) and not isinstance(value, bool)
+        if (value := number_of(given.get(name))) is not None
     ]
     return [Fact(*line) for line in lines]
 
@@ -181,17 +182,30 @@ def file_of(given: object) -> File | None:
     """Return a file of a run; one that is told in another shape is left out."""
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         return None
-    place = given.get("url") if isinstance(given.get("url"), str) else ""
-    assert isinstance(place, str)
-    is_web = urlsplit(place).scheme in ("http", "https")
-    size = given.get("size", given.get("bytes"))
+    place = text_of(given.get("url")) or ""
+    is_web = scheme_of(place) in ("http", "https")
     return File(
         name=given["name"],
         url=place if is_web else None,
         place=place,
-        size=human.size(size if isinstance(size, int | float) else None),
-        is_picture=is_web and given.get("contentType") in PICTURES,
+        size=human.size(number_of(given.get("size", given.get("bytes")))),
+        is_picture=is_web and text_of(given.get("contentType")) in PICTURES,
     )
+
+
+def scheme_of(place: str) -> str:
+    """Return the scheme of an address; of what is none, nothing."""
+    try:
+        return urlsplit(place).scheme
+    except ValueError:
+        return ""
+
+
+def number_of(value: object) -> float | None:
+    """Return a number that people can be shown; anything else, and what is larger than any, is unknown."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= MOST else None
 
 
 def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:

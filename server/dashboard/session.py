@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from typing import Final
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -41,15 +40,18 @@ class Session(Struct, frozen=True):
         return hmac.new(self.token.encode(), b"millhand form", hashlib.sha256).hexdigest()
 
     def sent(self, request: Request, proof: str) -> bool:
-        """Tell whether a form comes from one of our pages."""
-        origin = request.headers.get("origin")
-        is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        return is_ours and hmac.compare_digest(proof.encode(), self.proof.encode())
+        """Tell whether a form comes from one of our pages: it has the proof, and no browser says otherwise.
+
+        `Origin` is not asked: it is `null` from strict pages, and names another host behind some proxies.
+        """
+        is_foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        return not is_foreign and hmac.compare_digest(proof.encode(), self.proof.encode())
 
 
 async def session_of(token: str | None, store: Store) -> Session | None:
     """Return who signs in with a token; None where it is not valid."""
-    if not token or len(token) > MAX_TOKEN_CHARS or not token.isprintable():
+    is_plain = token is not None and token.isascii() and token.isprintable()
+    if not token or not is_plain or len(token) > MAX_TOKEN_CHARS:
         return None
     principal = await store.principal(hash_token(token))
     return None if principal is None else Session(token, principal)

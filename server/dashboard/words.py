@@ -11,9 +11,9 @@ import msgspec
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = ["ago", "clock_time", "number", "pretty", "seconds_between"]
+__all__ = ["ago", "clock_time", "name_of", "number", "pretty", "seconds_between"]
 
-MAX_SHOWN_CHARS: Final = 64 * 1024
+MAX_SHOWN_CHARS: Final = 32 * 1024
 
 
 def ago(text: str | None, now: datetime) -> str:
@@ -45,5 +45,18 @@ def number(value: float | None) -> str:
 def pretty(value: Any) -> str:
     """Return JSON for people, cut where it is longer than anybody reads."""
     plain = msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
-    text = json.dumps(plain, ensure_ascii=False, indent=2)
-    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}\n… ({len(text):,} characters)"
+    parts, left = [], MAX_SHOWN_CHARS
+    try:
+        for part in json.JSONEncoder(ensure_ascii=False, indent=1).iterencode(plain):
+            parts.append(part[:left])
+            left -= len(part)
+            if left <= 0:
+                return "".join(parts) + "\n… (there is more; the API has all of it)"
+    except RecursionError:
+        return msgspec.json.encode(plain)[:MAX_SHOWN_CHARS].decode("utf-8", "replace")
+    return "".join(parts)
+
+
+def name_of(title: str | None, id_: str) -> str:
+    """Return what a thing is called: its title, or its id where that shows nothing."""
+    return title if title and title.strip() else id_

@@ -26,7 +26,7 @@ class Peers:
     """Knows which proxies to believe."""
 
     def __init__(self, trusted: Iterable[Network] = ()) -> None:
-        """Believe ``X-Forwarded-For`` of these alone; of nobody by default."""
+        """Believe ``X-Forwarded-For`` and ``-Proto`` of these alone; of nobody by default."""
         self._trusted = tuple(trusted)
 
     def address(self, scope: Scope) -> str | None:
@@ -49,6 +49,14 @@ class Peers:
                 break
             at = before
         return str(client[0]) if at is None else str(at)
+
+    def is_https(self, scope: Scope) -> bool:
+        """Tell whether who asks came by HTTPS: to us, or to a trusted proxy that says so."""
+        if scope["scheme"] == "https":
+            return True
+        at = _address(scope["client"][0]) if scope.get("client") else None
+        said = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+        return at is not None and self._is_trusted(at) and said[-1:] == [b"https"]
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in one for one in self._trusted)

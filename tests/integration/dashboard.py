@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from server.audit import Audit
+from server.http.peers import Network
 from server.testing import RunningServer, running_server
 
 __all__ = ["Browser", "Reader", "Site", "site"]
@@ -129,9 +130,11 @@ class Site:
 
 
 @contextmanager
-def site(audit: Audit | None = None, db: str = "sqlite://") -> Iterator[Site]:
+def site(
+    audit: Audit | None = None, db: str = "sqlite://", trusted_proxies: Sequence[Network] = ()
+) -> Iterator[Site]:
     """Give a server with its site, in memory unless a database is named."""
-    with running_server(db, audit=audit) as server:
+    with running_server(db, audit=audit, trusted_proxies=trusted_proxies) as server:
         made = Site(server)
         try:
             yield made

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from server.audit import Audit
-from server.store.commands import CreateToken, EnsureOrganisation
+from server.http.peers import network
+from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
 from server.tokens import ADMIN, READ, SERVER_TOKEN_ID, hash_token
 from tests.integration.dashboard import Reader, Site, site
 from tests.postgres.databases import database
@@ -33,11 +34,11 @@ def here(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield made
 
 
-def token_of(here: Site, org: str, *scopes: str) -> str:
+def token_of(here: Site, org: str, *scopes: str, id_: str | None = None) -> str:
     """Make a token of an organisation."""
-    token = f"token of {org} for {' '.join(scopes)}"
+    token = f"token of {org} for {' '.join(scopes)} {id_ or ''}".strip()
     org_id = here.server.apply(EnsureOrganisation(name=org))
-    command = CreateToken(org_id=org_id, sha256=hash_token(token), scopes=frozenset(scopes))
+    command = CreateToken(id=id_, org_id=org_id, sha256=hash_token(token), scopes=frozenset(scopes))
     here.server.apply(command)
     return token
 
@@ -162,7 +163,16 @@ def test_hostile_content_is_text_on_every_page(here: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "results", [{"usage": 7, "files": {"a": 1}, "error": "odd", "logTail": 5}, {"usage": {"methods": []}}, {}]
+    "results",
+    [
+        {},
+        {"usage": 7, "files": {"a": 1}, "error": "odd", "logTail": 5},
+        {"usage": {"methods": []}},
+        {"usage": {"gpuEnergyJoules": 10**30, "ramAverageBytes": -1e300}},
+        {"files": [{"name": "a", "url": "http://[::1"}, {"name": "b", "url": 7, "size": 10**30}]},
+        {"files": [{"name": "a", "url": "http://x/a", "contentType": []}, {"name": 5}]},
+        {"deep": json.loads("[" * 400 + "]" * 400)},
+    ],
 )
 def test_results_of_any_shape_are_shown(here: Site, results: dict[str, Any]) -> None:
     """Other workers than ours may write them."""
@@ -222,17 +232,18 @@ def test_a_running_task_is_never_run_again_beside_itself(here: Site) -> None:
     assert len(here.api.get("/api/jobs/runs", params={"taskId": task["id"]}).json()["runs"]) == 1
 
 
-@pytest.mark.parametrize("how", ["no proof", "another's proof", "another site"])
+@pytest.mark.parametrize("how", ["no proof", "another's proof", "another site", "a neighbour"])
 def test_a_form_of_another_site_changes_nothing(here: Site, how: str) -> None:
     """The cookie alone is not enough."""
     job = here.job()
     browser = here.browser()
     path = f"/ui/jobs/{job['id']}/cancel"
     proof = browser.look(path).hidden["proof"]
-    headers = {"Origin": "https://evil.test"} if how == "another site" else {}
-    sent = {"no proof": {}, "another's proof": {"proof": "0" * len(proof)}, "another site": {"proof": proof}}[
-        how
-    ]
+    others = here.browser(token_of(here, "strangers", ADMIN)).look("/ui/").hidden["proof"]
+    assert others != proof
+    whence = {"another site": "cross-site", "a neighbour": "same-site"}.get(how)
+    headers = {"Sec-Fetch-Site": whence} if whence else {}
+    sent = {"no proof": "", "another's proof": others}.get(how, proof)
     assert browser.client.post(path, data={"proof": sent}, headers=headers).status_code == 403
     assert state_of(here, job) == "active"
 
@@ -319,12 +330,143 @@ def test_an_open_page_is_told_each_change(here: Site) -> None:
 
 
 def test_an_open_page_ends_when_its_token_is_taken_away(here: Site) -> None:
-    """What was begun with it does not go on."""
+    """What was begun with it does not go on; without a token there is nothing to begin."""
+    token = token_of(here, "default", READ, id_="to-be-revoked")
+    browser = here.browser(token)
+    events = {"Accept": "text/event-stream"}
+    with browser.client.stream("GET", "/ui/", headers=events, timeout=30.0) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: main"
+        here.server.apply(DeleteToken(id="to-be-revoked"))
+        assert "event: gone" in lines
+    assert browser.client.get("/ui/", headers=events).status_code == 401
+
+
+def test_a_page_that_shows_nothing_any_more_has_no_events(here: Site) -> None:
+    """It is 404, as the page itself."""
+    answer = here.browser().client.get("/ui/jobs/none", headers={"Accept": "text/event-stream"})
+    assert answer.status_code == 404
+
+
+def test_open_pages_do_not_hold_up_the_end_of_the_server() -> None:
+    """Their browsers come again; what was being sent is not cut off."""
+    with site() as made:
+        browser = made.browser()
+        events = {"Accept": "text/event-stream"}
+        with browser.client.stream("GET", "/ui/", headers=events, timeout=30.0) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: main"
+            made.server.stop()
+            assert [line for line in lines if line.startswith("event:")] == []
+
+
+def test_forms_work_from_strict_pages_and_behind_proxies(here: Site) -> None:
+    """A browser may say `null` for where a form comes from, a proxy may have changed the host."""
+    for origin in ("null", "https://public.test", "http://["):
+        job = here.job()
+        browser = here.browser()
+        path = f"/ui/jobs/{job['id']}/pause"
+        done = browser.client.post(path, data=browser.look(path).hidden, headers={"Origin": origin})
+        assert done.status_code == 303
+        assert state_of(here, job) == "paused"
+
+
+def test_the_cookie_is_secure_where_the_browser_came_by_https() -> None:
+    """As a trusted proxy says; nobody else is believed."""
+    for trusted, is_secure in (([network("127.0.0.1")], True), ([], False)):
+        with site(trusted_proxies=trusted) as made:
+            stranger = made.stranger()
+            stranger.client.headers["X-Forwarded-Proto"] = "https"
+            cookie = stranger.sign_in(made.server.token).headers["set-cookie"]
+            assert ("Secure" in cookie) is is_secure
+
+
+def test_the_front_page_is_found_without_its_slash(here: Site) -> None:
+    """By the scheme and host that the browser has: a proxy may have others."""
+    assert here.stranger().client.get("/ui").headers["location"] == "ui/"
+
+
+def test_a_form_that_is_too_large_is_refused_in_words(here: Site) -> None:
+    """Before it is read whole."""
+    stranger = here.stranger()
+    large = stranger.sign_in("x" * 70_000)
+    assert large.status_code == 413
+    assert "at most" in Reader(large.text).text
+    many = stranger.client.post("/ui/sign-in", data={f"f{number}": "x" for number in range(600)})
+    assert many.status_code == 413
+
+
+def test_large_results_are_shown_in_part(here: Site) -> None:
+    """Neither their size nor their depth costs a page more than it shows."""
+    run = here.run(here.task(here.job()))
+    nested = json.loads("[" * 150 + ",".join("0" * 20_000) + "]" * 150)
+    here.report(run, stoppedAt=LATER, resultCode="Success", results={"nested": nested, "flat": "x" * 10**6})
+    answer = here.browser().client.get(f"/ui/runs/{run['id']}")
+    assert "there is more" in answer.text
+    assert len(answer.content) < 200_000
+
+
+def test_a_task_can_be_run_again_after_its_job_was_cancelled_and_resumed(here: Site) -> None:
+    """Not while it is cancelled; the server says so, and does not only seem to do it."""
+    job = here.job()
+    run = failed_run(here, job)
     browser = here.browser()
-    browser.client.cookies.set("millhand_token", "nobody's", path="/ui")
-    answer = browser.client.get("/ui/", headers={"Accept": "text/event-stream"})
-    assert answer.status_code in (303, 200)
-    assert "event: main" not in answer.text
+    path = f"/ui/tasks/{run['taskId']}/requeue"
+    hidden = browser.look(path).hidden
+
+    def status() -> str:
+        return str(here.api.get(f"/api/jobs/tasks/{run['taskId']}").json()["runStatus"])
+
+    assert browser.client.post(path, data=hidden).status_code == 303
+    assert status() == "pending"
+    here.make("PUT", f"/api/jobs/{job['id']}", schedulerState="cancelled")
+    refused = browser.client.post(path, data=hidden)
+    assert refused.status_code == 409
+    assert "not active" in Reader(refused.text).text
+    here.make("PUT", f"/api/jobs/{job['id']}", schedulerState="active")
+    assert status() == "stopped"
+    assert browser.client.post(path, data=hidden).status_code == 303
+    assert status() == "pending"
+
+
+def test_a_form_that_is_sent_twice_submits_once(here: Site) -> None:
+    """Its ids follow from a number that the form carries."""
+    announce(here, "a5", handlers={"paint": {"summary": "Paint", "parameters": SCHEMA}})
+    browser = here.browser()
+    sent = {**browser.look("/ui/handlers/paint").hidden, "p.scene": "x"}
+    first, second = (browser.client.post("/ui/handlers/paint", data=sent) for _ in range(2))
+    assert first.headers["location"] == second.headers["location"]
+    job_id = first.headers["location"].rpartition("/")[2]
+    assert len(here.api.get("/api/jobs/tasks", params={"jobId": job_id}).json()["tasks"]) == 1
+    other = {**browser.look("/ui/handlers/paint").hidden, "p.scene": "x"}
+    third = browser.client.post("/ui/handlers/paint", data=other)
+    assert third.headers["location"] != first.headers["location"]
+    announce(here, "a5", isGone=True)
+
+
+@pytest.mark.parametrize("chosen", ["", "true", "false"])
+def test_a_truth_value_is_sent_as_it_was_chosen(here: Site, chosen: str) -> None:
+    """Also none; and a form that comes back shows what was chosen."""
+    schema = {"type": "object", "properties": {"fast": {"type": "boolean"}, "size": {"type": "integer"}}}
+    announce(here, "a6", handlers={"paint": {"parameters": schema}})
+    browser = here.browser()
+    form = {**browser.look("/ui/handlers/paint").hidden, "p.fast": chosen}
+    back = Reader(browser.client.post("/ui/handlers/paint", data={**form, "p.size": "odd"}).text)
+    selected = [tag for tag, attributes in back.elements if tag == "option" and "selected" in attributes]
+    assert len(selected) == (chosen != "")
+    job_id = browser.client.post("/ui/handlers/paint", data=form).headers["location"].rpartition("/")[2]
+    (task,) = here.api.get("/api/jobs/tasks", params={"jobId": job_id}).json()["tasks"]
+    assert task["parameters"].get("fast") == {"": None, "true": True, "false": False}[chosen]
+    announce(here, "a6", isGone=True)
+
+
+def test_looking_alone_is_looking_for_head_too(here: Site) -> None:
+    """A probe of a page does nothing."""
+    job = here.job()
+    browser = here.browser()
+    for path in ("sign-in", f"jobs/{job['id']}/cancel", ""):
+        assert browser.client.head(f"/ui/{path}").status_code == 200
+    assert state_of(here, job) == "active"
 
 
 def read_events(answer: httpx.Response) -> Iterator[str]:
@@ -416,7 +558,7 @@ def test_a_task_is_submitted_by_a_form_made_of_its_handlers_schema(here: Site) -
     job_id = answer.headers["location"].rpartition("/")[2]
     (task,) = here.api.get("/api/jobs/tasks", params={"jobId": job_id}).json()["tasks"]
     assert (task["type"], task["title"], task["priority"]) == ("paint/odd type", "One", 3)
-    wanted = {"scene": "a <b>", "size": 64, "format": "png", "is_fast": False, "camera": {"fov": 40}}
+    wanted = {"scene": "a <b>", "size": 64, "format": "png", "camera": {"fov": 40}}
     assert task["parameters"] == wanted
     announce(here, "a2", isGone=True)
 
@@ -463,10 +605,11 @@ def test_all_tasks_of_a_job_are_one_picture_that_leads_to_each(here: Site) -> No
     here.run(tasks[0])
     changed = browser.look(f"/ui/jobs/{job['id']}")
     assert source not in [attributes.get("src") for _, attributes in changed.elements]
-    there = browser.client.get(f"/ui/jobs/{job['id']}/tasks?13,5")
+    there = browser.client.get(f"/ui/jobs/{job['id']}/tasks/3?13,5")
     assert there.headers["location"] == f"/ui/tasks/{tasks[1]['id']}"
     for place in ("500,5", "1,500", "x,y", "", "99999999999,1"):
-        assert browser.client.get(f"/ui/jobs/{job['id']}/tasks?{place}").status_code == 404
+        assert browser.client.get(f"/ui/jobs/{job['id']}/tasks/3?{place}").status_code == 404
+    assert browser.client.get("/ui/jobs/none/tasks.png").status_code == 404
 
 
 def test_what_is_done_from_a_page_stands_in_the_audit_log(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class Reporter:
         self._urgent = asyncio.Event()  # set with news that do not wait for the interval
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
-        self._has_checkpoint = True  # unless the server refuses reports with it
+        self._refused_bytes: int | None = None  # of a checkpoint with which the server refuses reports
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
 
@@ -131,15 +131,20 @@ class Reporter:
         if (length_s := self._lease.length_s) is not None:
             heartbeat_s = min(heartbeat_s, length_s / REPORTS_PER_LEASE)
         interval_s = self._report_interval_s
-        if self._has_checkpoint:
+        if self._tells_checkpoint:
             interval_s = max(interval_s, self.state.checkpoint_bytes / CHECKPOINT_BYTES_A_S)
         return min(interval_s, heartbeat_s), heartbeat_s
+
+    @property
+    def _tells_checkpoint(self) -> bool:
+        """Tell whether the newest checkpoint is smaller than one with which the server refused a report."""
+        return self._refused_bytes is None or self.state.checkpoint_bytes < self._refused_bytes
 
     async def _report(self) -> None:
         self._held_s = 0.0
         try:
             untold = self.untold
-            body = self.state.report(self._identity, untold, has_checkpoint=self._has_checkpoint)
+            body = self.state.report(self._identity, untold, has_checkpoint=self._tells_checkpoint)
             asked_mono = self._clock.mono()
             run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
@@ -165,9 +170,9 @@ class Reporter:
         """Tell whether another report may be taken; after a refusal it says less, as long as it can."""
         if not isinstance(error, Refused) or error.status not in BODY_REFUSED:
             return True
-        has_checkpoint = self._has_checkpoint and self.state.checkpoint is not None
+        has_checkpoint = self._tells_checkpoint and self.state.checkpoint is not None
         if has_checkpoint and (self._is_strict or error.status == TOO_LARGE):
-            self._has_checkpoint = False
+            self._refused_bytes = self.state.checkpoint_bytes
             hint = "if this machine is lost without notice, the next attempt begins anew"
             log.warning("report.checkpoint_refused", run_id=self._run_id, hint=hint)
             return True

@@ -19,7 +19,7 @@ from worker.agent.drain import Drain
 from worker.agent.errands import cancel
 from worker.agent.operators.survey import Survey
 from worker.api.client import JobsApi
-from worker.api.errors import ApiError, Rejected
+from worker.api.errors import ApiError, NotFound
 from worker.executor.catalogue import Catalogue
 
 __all__ = ["Presence", "handlers_told", "present"]
@@ -58,7 +58,7 @@ class Presence:
         while not self._api.traits.claims_unique:
             await asyncio.sleep(look_s)
             look_s = min(2 * look_s, INTERVAL_S)
-        while await self._tell(self._body()):
+        while await self._tell_safely():
             await self._pause()
 
     async def leave(self) -> None:
@@ -77,13 +77,22 @@ class Presence:
             async with asyncio.timeout(INTERVAL_S):
                 await self._drain.requested()
 
+    async def _tell_safely(self) -> bool:
+        try:
+            return await self._tell(self._body())
+        except Exception:  # a fault of ours is no reason to say nothing for ever
+            log.exception("presence.failed")
+            return True
+
     async def _tell(self, body: Mapping[str, Any]) -> bool:
         """Tell once; returns whether to go on."""
         try:
             await self._api.announce_agent(self._agent_id, body)
-        except Rejected as error:
-            log.debug("presence.refused", error=str(error))
-            return False
+        except NotFound as error:
+            if error.is_documented:
+                log.debug("presence.unknown", error=str(error))
+                return False
+            log.debug("presence.not_told", error=str(error))
         except ApiError as error:
             log.debug("presence.not_told", error=str(error))
         else:
