@@ -9,7 +9,7 @@ WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real simulate soak chaos check format reference conformance bench lock wheel clean
+.PHONY: help setup demo test test-real screenshots simulate soak chaos check format reference conformance bench lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -29,6 +29,11 @@ test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" c
 
 test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -o faulthandler_timeout=600 tests/real $(ARGS)
+
+screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
+	@mkdir -p build/pictures
+	@MILLHAND_PICTURES=build/pictures $(BIN)/pytest -q tests/real/test_dashboard.py -k light_and_dark
+	@cp build/pictures/job-light-1280.png build/pictures/machines-light-1280.png build/pictures/run-light-1280.png docs/pictures/
 
 simulate: setup ## Live through random histories in virtual time, for SECONDS (60); ARGS="--bugs" or "--seed 7"
 	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(ARGS)
