@@ -14,7 +14,7 @@ SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
 	@echo
 	@echo "Start with: make demo"
 

@@ -142,6 +142,8 @@ def test_the_demo_goes_as_announced_ends_by_itself_and_leaves_nothing(environmen
     assert len(errors) == 1
     assert errors[0].startswith("handler_error: broken.glb is cut off")
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
+    drawn = [Path(path).read_bytes()[:8] for path in told["pictures"]]
+    assert drawn in ([], [b"\x89PNG\r\n\x1a\n"] * 3)  # where there is a browser, three
 
 
 def test_the_demo_tells_people_what_it_does(environment: dict[str, str]) -> None:

@@ -20,12 +20,13 @@ from worker.api.errors import ApiError
 from worker.api.models import Job
 from worker.cli import human
 from worker.cli.demo_check import problems
+from worker.cli.demo_pictures import keep_pictures, pictures_plan, why_no_pictures
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.follow import follow, summary
 from worker.cli.local import keep_token
 from worker.cli.mill import Layout, Mill, check_port, ended_early, free_port
 from worker.cli.outcomes import TaskOutcome, files_of, outcome_table, read_outcomes
-from worker.cli.session import explain, session
+from worker.cli.session import Session, explain, session
 from worker.cli.stopping import stopping_on_signals
 from worker.cli.submission import Plan, submit
 from worker.cli.terminal import Output
@@ -47,6 +48,8 @@ class Shown(Struct, frozen=True):
     outcomes: list[TaskOutcome]
     problems: list[str]
     wall_s: float
+    pictures: list[TaskOutcome]
+    kept: list[Path]  # the pictures
 
 
 def run_demo(
@@ -145,9 +148,27 @@ async def do_work(layout: Layout, out: Output, agent_started: asyncio.Event) -> 
             out.say(announcement(plan))
             await follow(opened, done.job.id, out, total=len(plan.parameters), on_look=check_moving)
             outcomes = await read_outcomes(opened, done.job.id, done.task_ids)
+            wall_s = monotonic() - started
+            pictures = await draw(opened, out)
         except ApiError as exc:
             raise Stuck(f"cannot go on: {explain(exc, layout.api).message}") from exc
-    return Shown(outcomes, problems(outcomes, len(plan.parameters), plan.titles[-1]), monotonic() - started)
+    wrong = [
+        *problems(outcomes, len(plan.parameters), plan.titles[-1]),
+        *problems(pictures, len(pictures), None),
+    ]
+    return Shown(outcomes, wrong, wall_s, pictures, keep_pictures(pictures) if pictures else [])
+
+
+async def draw(opened: Session, out: Output) -> list[TaskOutcome]:
+    """Have some models drawn, where that can be done, and say where it cannot."""
+    if reason := await asyncio.to_thread(why_no_pictures):
+        out.say(f"no pictures are drawn: {reason}")
+        return []
+    plan = pictures_plan()
+    done = await submit(opened, plan)
+    out.say(f"submitted {len(plan.parameters)} pictures of models to draw")
+    await follow(opened, done.job.id, out, total=len(plan.parameters), on_look=check_moving)
+    return await read_outcomes(opened, done.job.id, done.task_ids)
 
 
 def demo_plan() -> Plan:
@@ -193,14 +214,18 @@ def conclude(shown: Shown, layout: Layout, is_kept: bool, out: Output) -> int:
     """Show the table and the verdict; return the exit code."""
     broken = next((one for one in shown.outcomes if one.result == "Failed"), None)
     if out.is_json:
-        tasks = [one.as_json() for one in shown.outcomes]
-        out.json({"ok": not shown.problems, "problems": shown.problems, "tasks": tasks})
+        tasks = [one.as_json() for one in (*shown.outcomes, *shown.pictures)]
+        pictures = list(map(str, shown.kept))
+        told = {"ok": not shown.problems, "problems": shown.problems, "tasks": tasks, "pictures": pictures}
+        out.json(told)
     else:
-        out.table(outcome_table(shown.outcomes))
+        out.table(outcome_table([*shown.outcomes, *shown.pictures]))
     if broken is not None:
         out.say(f"{broken.task.title} failed, as announced:\n  {broken.error}")
     where = f"kept in {layout.store}" if is_kept else "checked and removed (--keep keeps them)"
     out.say(f"output files: {where}")
+    for path in shown.kept:
+        out.say(f"picture: {path}")
     files = sum(len(files_of(one.run)) for one in shown.outcomes)
     if shown.problems:
         raise CliError("the demo did not go as announced", "\n  ".join(shown.problems))

@@ -15,7 +15,7 @@ __all__ = ["EXPECTED_KIND", "path_of", "problems"]
 EXPECTED_KIND: Final = "handler_error"  # of the broken model: the handler says that it is not a model
 
 
-def problems(outcomes: Sequence[TaskOutcome], expected: int, broken_title: str) -> list[str]:
+def problems(outcomes: Sequence[TaskOutcome], expected: int, broken_title: str | None) -> list[str]:
     """Return what is not as announced; empty where everything is."""
     found = [] if len(outcomes) == expected else [f"{len(outcomes)} tasks instead of {expected}"]
     for one in outcomes:
