@@ -201,7 +201,7 @@ def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> No
 
 def ending(exit_code: int) -> str:
     """Say how a program ended that did not end well."""
-    if exit_code > 0:
+    if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     try:
         return f"was ended by {signal.Signals(-exit_code).name}"

@@ -47,6 +47,9 @@ PANELS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
 OTHERS: Mapping[str, str] = {
     "MILLHAND_CONFIG": "The configuration file, where `--config` names none.",
     "MILLHAND_DEBUG": "With any value, a fault of millhand itself is told with its traceback.",
+    "MILLHAND_CHROMIUM": "The browser of `render-webgl`; by default a usual name on the `PATH`.",
+    "MILLHAND_CHROMIUM_SANDBOX": "`off`: without its sandbox; see [Handlers](handlers.md#render-webgl).",
+    "MILLHAND_SECRET_NAME": "One for [handlers that ask](writing-handlers.md#secrets-by-name).",
     "MILLHAND_UP_PORT": "Port of the server of `millhand up`.",
     POD_UID: "UID of the pod, in Kubernetes; see [Facts](facts.md).",
     REQUEST_CPU: "The pod's request of CPUs.",

@@ -21,9 +21,7 @@ def shelf() -> Iterator[Path]:
         path = Path(folder)
         pack_libraries(
             path,
-            *requirements_of(distribution(PROJECT), "server"),
-            "numpy",
-            "trimesh",
+            *requirements_of(distribution(PROJECT), "server", "mesh"),
             "pytest",
             "hatchling",
             "editables",

@@ -85,7 +85,7 @@ def test_a_type_that_looks_like_a_slip_is_warned_of(server: RunningServer, cli: 
     assert ran.code == 0
     assert "did you mean 'noop'?" in ran.err
     assert json.loads(ran.out)["job"]["id"] in ran.err
-    assert cli("submit", "render-frames").err == ""
+    assert cli("submit", "paint-walls").err == ""
 
 
 def test_the_same_key_is_the_same_job(server: RunningServer, cli: Cli) -> None:

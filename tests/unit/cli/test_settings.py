@@ -214,7 +214,8 @@ def test_the_page_of_settings_is_up_to_date() -> None:
 def test_the_page_of_settings_leaves_nothing_out() -> None:
     """Every setting has its row, and so has every other variable that the code reads or hands on.
 
-    `MILLHAND_PARENT_PID` and `MILLHAND_TREE` are between our own processes; nobody sets them.
+    `MILLHAND_PARENT_PID` and `MILLHAND_TREE` are between our own processes; nobody sets them. Programs in
+    containers are told where their files are; `MILLHAND_SECRET` is the beginning of names.
     """
     shown = [setting for _, settings in PANELS for setting in settings]
     assert {setting.variable for setting in shown} == {setting.variable for setting in ALL_SETTINGS}
@@ -225,7 +226,8 @@ def test_the_page_of_settings_leaves_nothing_out() -> None:
     )
     read = set(re.findall(r"\bMILLHAND_[A-Z_]+[A-Z]\b", code))
     assert {"MILLHAND_CONFIG", "MILLHAND_UP_PORT", "MILLHAND_API_URL"} <= read
-    own = {"MILLHAND_PARENT_PID", "MILLHAND_TREE"}
+    own = {"MILLHAND_PARENT_PID", "MILLHAND_TREE", "MILLHAND_SECRET"}
+    own |= {f"MILLHAND_{name}" for name in ("INPUT", "INPUTS", "OUTPUTS", "RUN", "SECRETS")}
     assert read <= {setting.variable for setting in shown} | OTHERS.keys() | own
 
 

@@ -80,10 +80,10 @@ def test_they_stand_still_with_their_child(tmp_path: Path) -> None:
             try:
                 life.guard(None, None, boot_s())
                 await until(lambda: life.is_frozen)
-                assert {state(ours.pid), state(below)} == {"T"}
+                await until(lambda: {state(ours.pid), state(below)} == {"T"})
                 life.guard(None, None, None)
                 await until(lambda: not life.is_frozen)
-                assert "T" not in {state(ours.pid), state(below)}
+                await until(lambda: "T" not in {state(ours.pid), state(below)})
                 await life.end()
                 assert not is_alive(below)
             finally:
