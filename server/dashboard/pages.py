@@ -112,7 +112,9 @@ async def job_page(look: Look) -> Values:
 async def recent_failures(look: Look, job_id: str) -> list[RunRecord]:
     """Return the failed ones among the newest runs of a job."""
     page = Page(size=RECENT_RUNS, sort=NEWEST_FIRST)
-    answers = await look.store.runs(RunQuery(org_id=look.org_id, job_ids=(job_id,), page=page))
+    answers = await look.store.runs(
+        RunQuery(org_id=look.org_id, job_ids=(job_id,), has_results=False, page=page)
+    )
     return [answer.run for answer in answers if state_of(answer.run) == "failed"]
 
 
@@ -149,8 +151,9 @@ async def run_page(look: Look) -> Values:
 
 async def machines_page(look: Look) -> Values:
     """Show the machines: what runs there, why one takes nothing, and which fell silent."""
-    recent = RunQuery(org_id=look.org_id, page=Page(size=RECENT_RUNS, sort=NEWEST_FIRST))
-    live = RunQuery(org_id=look.org_id, is_live=True, page=Page(size=MOST_LIVE))
+    newest = Page(size=RECENT_RUNS, sort=NEWEST_FIRST)
+    recent = RunQuery(org_id=look.org_id, has_results=False, page=newest)
+    live = RunQuery(org_id=look.org_id, has_results=False, is_live=True, page=Page(size=MOST_LIVE))
     runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
     machines = machines_of(await look.store.agents(look.org_id), runs, look.now)
     return {"title": "Machines", "machines": machines, "memory": RECENT_RUNS}

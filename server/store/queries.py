@@ -75,6 +75,7 @@ class RunQuery(Struct, frozen=True, kw_only=True):
     org_id: str
     job_ids: tuple[str, ...] = ()
     task_ids: tuple[str, ...] = ()
+    has_results: bool = True  # they may be large, and lists for people do not show them
     is_live: bool = False  # only those that have started and not stopped
     page: Page = Page()
 

@@ -8,7 +8,7 @@ import msgspec
 
 from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
 from server.store.sql.dialect import Dialect
-from server.store.sql.rows import REPORT, RUN, TASK
+from server.store.sql.rows import REPORT, RUN, RUN_ALONE, TASK
 from worker.api.wire import RunStatus
 
 __all__ = [
@@ -153,8 +153,9 @@ def select_runs(dialect: Dialect, query: RunQuery) -> Statement:
     if query.is_live:
         where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
     page, limits = _limit(query.page)
+    run = RUN if query.has_results else RUN_ALONE
     return (
-        f"{RUN} WHERE {where} ORDER BY {_order(dialect, RUN_ORDER, query.page, 'r')} {page}",
+        f"{run} WHERE {where} ORDER BY {_order(dialect, RUN_ORDER, query.page, 'r')} {page}",
         values + limits,
     )
 

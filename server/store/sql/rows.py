@@ -30,6 +30,7 @@ __all__ = [
     "AGENTS",
     "REPORT",
     "RUN",
+    "RUN_ALONE",
     "SAMPLES",
     "TASK",
     "TOKENS",
@@ -51,6 +52,10 @@ RUN: Final = """
 SELECT r.*, b.body AS results, j.scheduler_state
 FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+
+RUN_ALONE: Final = """
+SELECT r.*, NULL AS results, j.scheduler_state
+FROM runs r JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 
 AGENTS: Final = "SELECT * FROM agents WHERE org_id = ? ORDER BY id LIMIT 10000"
 TOKENS: Final = (

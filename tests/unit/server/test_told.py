@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import Raw
 
 from server.store.changes import TaskDeferred
 from server.store.commands import AnnounceAgent, CreateToken, NoteTokenUse, UpdateJob
@@ -107,13 +108,17 @@ def test_tasks_are_found_by_their_result_and_runs_that_live() -> None:
             job = await world.job()
             tasks = [await world.task(job) for _ in range(4)]
             runs = [await world.claim(task) for task in tasks[:3]]
-            await world.put(runs[0], stopped_at=9, result_code="Failed", error="x")
+            await world.put(runs[0], stopped_at=9, result_code="Failed", error="x", results='{"a":1}')
             await world.put(runs[1], stopped_at=9, result_code="Success")
             await world.post(tasks[3])
             failed = await world.store.tasks(TaskQuery(org_id=world.org_id, results=("Failed",)))
             assert [answer.task.id for answer in failed] == [tasks[0].id]
             live = await world.store.runs(RunQuery(org_id=world.org_id, is_live=True))
             assert [answer.run.id for answer in live] == [runs[2].id]
+            for has_results, told in ((True, b'{"a":1}'), (False, None)):
+                query = RunQuery(org_id=world.org_id, task_ids=(tasks[0].id,), has_results=has_results)
+                (answer,) = await world.store.runs(query)
+                assert answer.run.results == (None if told is None else Raw(told))
             assert await world.store.runs(RunQuery(org_id="other", is_live=True)) == []
 
     run_async(scene)
