@@ -87,6 +87,9 @@ class Shelf:
         found = (task for task in self.pending.values() if task.id not in query.hidden)
         return [ListedAnswer(task) for task, _ in zip(found, range(query.page.size), strict=False)]
 
+    def pass_on(self, pending: TasksPending) -> None:
+        """There are no other servers."""
+
 
 class FleetNetwork(FaultyNetwork):
     """A network without faults; polls are held by our server's desk, or answered at once."""
