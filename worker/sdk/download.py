@@ -56,6 +56,7 @@ class Part(NamedTuple):
     digest: Any
     size: int
     etag: str | None
+    total: int | None = None  # bytes of the whole, as the first answer said
 
     def begin(self) -> Part:
         """Forget it."""
@@ -168,7 +169,7 @@ def attempt(
                 raise NotModified  # said by a place that was asked and sends it all the same
             if opened.start != part.size:
                 part = part.begin()
-            part = part._replace(etag=strong(opened.etag))
+            part = gone_on_with(part, opened)
             check_room(opened, part.size, Path(part.file.name), shown, bounds)
             for chunk in opened.chunks:
                 bounds.check()
@@ -178,13 +179,35 @@ def attempt(
                 if bounds.needs_digest:
                     part.digest.update(chunk)
                 part = part._replace(size=part.size + len(chunk))
-                bounds.tell(part.size, opened.total)
-            if opened.total is not None and part.size < opened.total:
-                return part, Passing(f"the download ended after {part.size} of {opened.total} bytes")
+                bounds.tell(part.size, part.total)
+            check_end(part, opened)
     except Passing as exc:
         return (part._replace(etag=None) if exc.is_other else part), exc
     part.file.flush()
     return part, Downloaded(part.size, part.digest.hexdigest(), opened.etag, opened.modified)
+
+
+def gone_on_with(part: Part, opened: Opened) -> Part:
+    """Return a part as what this answer goes on with.
+
+    Raises: Passing where the answer is of another version: two halves of different files are no file.
+    """
+    if part.size and (
+        opened.etag not in (None, part.etag)
+        or (part.total is not None and opened.total not in (None, part.total))
+    ):
+        raise Passing("it changed while it was read", is_other=True)
+    total = part.total if opened.total is None else opened.total
+    return part._replace(etag=strong(opened.etag), total=total)
+
+
+def check_end(part: Part, opened: Opened) -> None:
+    """Raise Passing where less came than the whole has, or more than was promised."""
+    if opened.start and opened.end is not None and part.size > opened.end:
+        raise Passing(f"the server sent more than the {opened.end} bytes that it said", is_other=True)
+    total = opened.end if part.total is None else part.total
+    if total is not None and part.size < total:
+        raise Passing(f"the download ended after {part.size} of {total} bytes")
 
 
 def check_room(opened: Opened, there: int, path: Path, shown: str, bounds: Bounds) -> None:

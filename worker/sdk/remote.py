@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import ssl
 import urllib.error
 import urllib.parse
@@ -22,6 +23,10 @@ MAX_REDIRECTS: Final = 10
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 RETRYABLE_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_AFTER_S: Final = 24 * 3600.0
+COUNT: Final = r"\d{1,18}"
+EXTENT: Final = re.compile(
+    rf"bytes (?P<first>{COUNT})-(?P<last>{COUNT})/(?P<total>{COUNT}|\*)", re.ASCII | re.IGNORECASE
+)
 
 
 class NotModified(Exception):  # noqa: N818 - what the place says
@@ -45,6 +50,7 @@ class Opened(NamedTuple):
     total: int | None  # bytes of the whole; None where the place does not say
     etag: str | None
     modified: str | None  # as the place wrote it
+    end: int | None = None  # where this stream ends, which may be before the end of the whole
 
 
 class Source(Protocol):
@@ -95,11 +101,13 @@ class HttpSource:
         elif known[1] is not None:
             headers["If-Modified-Since"] = known[1]
         answer = self._follow(headers)
-        start, total = extent_of(answer, offset)
-        opened = Opened(
-            http_chunks(answer), start, total, answer.headers.get("ETag"), answer.headers.get("Last-Modified")
-        )
-        return Closing(opened, answer)
+        try:
+            start, end, total = extent_of(answer, offset)
+        except Passing:
+            answer.close()
+            raise
+        tag, modified = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+        return Closing(Opened(http_chunks(answer), start, total, tag, modified, end), answer)
 
     def _follow(self, headers: dict[str, str]) -> Any:
         """Send the request, and follow where it leads."""
@@ -185,20 +193,22 @@ def http_chunks(answer: Any) -> Iterator[bytes]:
         raise Passing(f"the download broke off: {getattr(exc, 'reason', exc)}") from exc
 
 
-def extent_of(answer: Any, offset: int) -> tuple[int, int | None]:
-    """Return where an answer begins, and how much the whole is.
+def extent_of(answer: Any, offset: int) -> tuple[int, int | None, int | None]:
+    """Return where an answer begins and ends, and how much the whole is; None: it does not say.
 
-    Raises: Passing where it is another part than was asked for.
+    Raises: Passing where it is another part than was asked for, or does not say which.
     """
-    length = answer.headers.get("Content-Length", "")
-    bytes_ = int(length) if length.isascii() and length.isdigit() else None
     if answer.status != 206:
-        return 0, bytes_
-    unit, _, extent = answer.headers.get("Content-Range", "").partition(" ")
-    first, _, total = extent.partition("/")
-    if unit != "bytes" or first.partition("-")[0] != str(offset):
+        length = answer.headers.get("Content-Length", "").strip()
+        total = int(length) if re.fullmatch(COUNT, length, re.ASCII) else None
+        return 0, total, total
+    said = EXTENT.fullmatch(answer.headers.get("Content-Range", "").strip())
+    if said is None or int(said["first"]) != offset or int(said["last"]) < offset:
         raise Passing("the server sent another part than was asked for", is_other=True)
-    return offset, int(total) if total.isascii() and total.isdigit() else None
+    end, total = int(said["last"]) + 1, None if said["total"] == "*" else int(said["total"])
+    if total is not None and total < end:
+        raise Passing("the server sent a part beyond the end", is_other=True)
+    return offset, end, total
 
 
 def plain_request(url: str, headers: dict[str, str]) -> tuple[str, None, dict[str, str]]:

@@ -30,6 +30,7 @@ class FileServer:
         self.has_ranges = True
         self.is_weak = False
         self.has_length = True
+        self.part_headers: dict[str, str | None] = {}  # of a 206, instead of what is so; None: left out
         self.slow_s = 0.0  # between two blocks
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.sent_bytes = 0
@@ -78,6 +79,9 @@ class Answers(BaseHTTPRequestHandler):
             body, status = body[start:], 206
         if told.has_length:
             headers["Content-Length"] = str(len(body))
+        if status == 206:
+            said = {**headers, **told.part_headers}
+            headers = {name: value for name, value in said.items() if value is not None}
         self.head(status, headers)
         if told.break_after:
             body = body[: told.break_after.pop(0)]

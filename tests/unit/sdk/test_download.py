@@ -72,6 +72,51 @@ def test_a_file_that_changes_on_the_way_comes_whole(server: FileServer, ctx: Tol
     assert ctx.input(f"{server.url}/scene.bin").read_bytes() == other
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ETag": '"another"'},
+        {"Content-Range": f"bytes 300000-{len(BODY) - 1}/{len(BODY) + 1}"},
+        {"Content-Range": "bytes 300000-/*"},
+        {"Content-Range": "bytes 300000-299999/*"},
+        {"Content-Range": f"bytes 300000-{len(BODY) - 1}/300001"},
+        {"Content-Range": f"bytes 300000-{'9' * 5000}/*"},
+        {"Content-Range": None},
+        {"Content-Range": "bytes 300000-300001/*", "Content-Length": None},
+    ],
+)
+def test_a_part_of_another_version_is_not_gone_on_with(
+    server: FileServer, ctx: ToldContext, said: dict[str, str | None]
+) -> None:
+    """Nor one that does not say which part it is, or is another one: all of it is asked for again."""
+    server.break_after = [300_000]
+    server.part_headers = said
+    assert ctx.input(f"{server.url}/scene.bin").read_bytes() == BODY
+    assert server.asks("Range") == [None, "bytes=300000-", None]
+
+
+def test_a_part_of_a_whole_of_unknown_size_is_measured_by_its_end(
+    server: FileServer, ctx: ToldContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What breaks off is not whole only because nobody said how much that is."""
+    server.break_after = [300_000, 100_000]
+    server.part_headers = {"Content-Range": f"bytes 300000-{len(BODY) - 1}/*", "Content-Length": None}
+    server.on_block = lambda: server.part_headers.clear() if len(server.asked) > 1 else None
+
+    def untold(part: download.Part, opened: remote.Opened) -> download.Part:
+        return gone_on_with(part, opened)._replace(total=None)
+
+    gone_on_with = download.gone_on_with
+    for forget in (False, True):  # what the first answer said of the whole, as if it had said nothing
+        if forget:
+            monkeypatch.setattr(download, "gone_on_with", untold)
+            server.break_after = [300_000, 100_000]
+            server.part_headers = {"Content-Range": f"bytes 300000-{len(BODY) - 1}/*", "Content-Length": None}
+            server.asked.clear()
+        assert ctx.input(f"{server.url}/scene.bin").read_bytes() == BODY
+        assert server.asks("Range") == [None, "bytes=300000-", "bytes=400000-"]
+
+
 def test_a_length_that_lies_is_seen(server: FileServer, ctx: ToldContext, tmp_path: Path) -> None:
     """A short file is no file, also where the connection ends politely."""
     server.break_after = [10] * 100
