@@ -89,22 +89,24 @@ def fetch_cached(
         bounds.tell(-1, None)
 
     digest = bounds.sha256
-    if digest is not None and is_copied(cache, digest, path, shown, bounds):
+    if digest is not None and is_copied(cache, digest, path, bounds):
         return
     with cache.turn(bounds.sha256 or url, bounds.check, tell_wait):
         if digest is None or not cache.has(digest):
             known = None if digest is not None else cache.known(url)
             tags = UNKNOWN if known is None else (known.etag, known.modified)
             try:
-                cache.keep(url, download(place, path, shown, bounds, tags), path)
+                cache.keep(url, download(place, path, shown, bounds, tags), path, bounds.check)
             except NotModified:
                 digest = None if known is None else known.sha256
             else:
                 return
-    if digest is not None and is_copied(cache, digest, path, shown, bounds):
+    if digest is not None and is_copied(cache, digest, path, bounds):
         return
-    with cache.turn(bounds.sha256 or url, bounds.check, tell_wait):  # it is gone meanwhile, or was forged
-        cache.keep(url, fetch_anew(place, path, shown, bounds), path)
+    with cache.turn(
+        bounds.sha256 or url, bounds.check, tell_wait
+    ):  # it is gone meanwhile, too large, or was forged
+        cache.keep(url, fetch_anew(place, path, shown, bounds), path, bounds.check)
 
 
 def fetch_anew(place: Source, path: Path, shown: str, bounds: Bounds) -> Downloaded:
@@ -115,13 +117,10 @@ def fetch_anew(place: Source, path: Path, shown: str, bounds: Bounds) -> Downloa
         raise Fail(f"input {shown}: the server answered that nothing changed, unasked") from None
 
 
-def is_copied(cache: InputCache, sha256: str, path: Path, shown: str, bounds: Bounds) -> bool:
+def is_copied(cache: InputCache, sha256: str, path: Path, bounds: Bounds) -> bool:
     """Copy a content out of the cache; tell whether it was there."""
     part = part_of(path)
-    try:
-        size = cache.copy(sha256, part, bounds.max_bytes)
-    except OverflowError as exc:
-        raise Fail(f"input {shown} is larger than {bounds.max_bytes} bytes: it has {exc}") from exc
+    size = cache.copy(sha256, part, bounds.max_bytes, bounds.check)
     if size is None:
         return False
     part.rename(path)

@@ -149,6 +149,76 @@ def test_a_pipe_in_place_of_a_content_holds_nobody_up(server: FileServer, start:
     assert start().input(url).read_bytes() == BODY
 
 
+def test_a_content_whose_size_is_a_lie_costs_a_download(
+    server: FileServer, start: Start, folder: Path
+) -> None:
+    """It is replaced, and no run fails because somebody had it grow."""
+    url = f"{server.url}/scene.bin"
+    start().input(url)
+    (content,) = contents(folder)
+    for digest in (None, SHA256):
+        content.chmod(0o600)
+        os.truncate(content, 1 << 40)
+        assert start().input(url, sha256=digest).read_bytes() == BODY
+        assert content.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "seal", ['"é"', '"\\ud800"', '"😀"', "1", "null", '"",' + '"x":' + "[" * 10_000 + "]" * 6_000]
+)
+def test_a_note_that_is_rubbish_is_none(server: FileServer, start: Start, folder: Path, seal: str) -> None:
+    """Whatever its seal is made of."""
+    url = f"{server.url}/scene.bin"
+    start().input(url)
+    (note,) = (folder / "known").iterdir()
+    note.chmod(0o600)
+    text = f'{{"sha256":"{SHA256}","size":1,"etag":null,"modified":null,"seal":{seal}}}'
+    note.write_text(text)
+    assert start().input(url).read_bytes() == BODY
+    assert note.read_text() != text
+
+
+def test_who_holds_the_room_costs_others_what_they_would_keep(
+    server: FileServer, start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not their time, and a stop is heard."""
+    url = f"{server.url}/scene.bin"
+    InputCache(CacheGrant(str(folder), KEY, 1))
+    with (folder / "locks" / "room").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert start().input(url).read_bytes() == BODY
+        assert contents(folder) == []
+        monkeypatch.setattr("worker.sdk.input_cache.WAIT_ROOM_S", 3600.0)
+        stopped = start()
+        threading.Timer(0.5, stopped.ask_to_stop).start()
+        with pytest.raises(Cancelled):
+            stopped.input(url)
+    assert start().input(url).read_bytes() == BODY
+    assert [path.name for path in contents(folder)] == [SHA256]
+
+
+def test_a_stop_ends_the_copying(start: Start, folder: Path, tmp_path: Path) -> None:
+    """In both directions; nobody waits for it meanwhile, and no half is left."""
+    cache = InputCache(CacheGrant(str(folder), KEY, 10**9))
+    path, part = tmp_path / "mine", tmp_path / "part"
+    path.write_bytes(BODY)
+    part.touch()
+    done = download.Downloaded(len(BODY), SHA256, '"1"', None)
+
+    def stop() -> None:
+        with (folder / "locks" / "room").open() as room:  # which nobody holds
+            fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        cache.keep("http://x", done, path, stop)
+    assert contents(folder) == []
+    cache.keep("http://x", done, path, lambda: None)
+    with pytest.raises(Cancelled):
+        cache.copy(SHA256, part, 10**9, stop)
+    assert cache.copy(SHA256, part, 10**9, lambda: None) == len(BODY)
+
+
 def test_what_a_url_had_is_believed_from_ones_own_kind_only(
     server: FileServer, start: Start, folder: Path
 ) -> None:
