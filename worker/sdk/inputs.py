@@ -24,6 +24,7 @@ from worker.sdk.telling import InputTold
 __all__ = ["fetch_input", "get_input"]
 
 STORE_SCHEMES: Final = frozenset({"s3", "s3a", "gs", "az", "azure", "abfs", "abfss"})
+MAX_PATH_CHARS: Final = 200  # of one that cannot be
 UNKNOWN: Final = (None, None)
 
 
@@ -65,8 +66,8 @@ def fetch_input(source: str, workdir: Path, bounds: Bounds, grant: CacheGrant | 
         return with_checksum(local_file(source), bounds)
     try:
         scheme, shown = urllib.parse.urlsplit(source).scheme.lower(), without_secrets(source)
-    except ValueError as exc:
-        raise Fail(f"the input is no URL that can be fetched: {exc}") from exc
+    except ValueError:  # which quotes the URL, with its password
+        raise Fail("the input is no URL that can be fetched: its host or port cannot be read") from None
     if scheme == "file":
         return with_checksum(local_file(source), bounds)
     if scheme not in ("http", "https") and scheme not in STORE_SCHEMES:
@@ -74,7 +75,7 @@ def fetch_input(source: str, workdir: Path, bounds: Bounds, grant: CacheGrant | 
     place: Source = HttpSource(source, shown) if scheme in ("http", "https") else StoreSource(source, shown)
     with reserved(workdir / "inputs", source) as path:
         if grant is None:
-            download(place, path, shown, bounds)
+            fetch_anew(place, path, shown, bounds)
         else:
             fetch_cached(InputCache(grant), source, place, path, shown=shown, bounds=bounds)
     return path
@@ -110,7 +111,7 @@ def fetch_cached(
 
 
 def fetch_anew(place: Source, path: Path, shown: str, bounds: Bounds) -> Downloaded:
-    """Download what is not in the cache any more."""
+    """Download what no cache has."""
     try:
         return download(place, path, shown, bounds)
     except NotModified:  # which nobody asked
@@ -134,7 +135,13 @@ def local_file(source: str) -> Path:
         urllib.request.url2pathname(urllib.parse.urlsplit(source).path) if "://" in source else source
     )
     host = socket.gethostname()
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except OSError as exc:  # as of a name that is too long
+        raise Fail(
+            f"input {str(path)[:MAX_PATH_CHARS]} cannot be looked for on {host}: {exc.strerror}"
+        ) from None
+    if not is_there:
         raise Fail(f"input {path} does not exist on {host}; the worker needs it at that path, or a URL")
     if not path.is_file():
         raise Fail(f"input {path} on {host} is no regular file")

@@ -289,6 +289,10 @@ class StoreSource:
 
 
 def without_secrets(source: str) -> str:
-    """Return a URL for messages: without user, password, query and fragment, where secrets are."""
+    """Return a URL for messages: without user, password, query and fragment, where secrets are.
+
+    Raises: ValueError where it cannot be read, as with `/` in a password: nobody knows what is secret then.
+    """
     parts = urllib.parse.urlsplit(source)
+    _ = parts.port
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

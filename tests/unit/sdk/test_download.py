@@ -117,6 +117,13 @@ def test_a_part_of_a_whole_of_unknown_size_is_measured_by_its_end(
         assert server.asks("Range") == [None, "bytes=300000-", "bytes=400000-"]
 
 
+def test_nothing_has_changed_is_no_answer_to_who_has_nothing(server: FileServer, ctx: ToldContext) -> None:
+    """It fails in words."""
+    server.statuses["/scene.bin"] = [304]
+    with pytest.raises(Fail, match=r"scene\.bin: the server answered that nothing changed, unasked"):
+        ctx.input(f"{server.url}/scene.bin")
+
+
 def test_a_length_that_lies_is_seen(server: FileServer, ctx: ToldContext, tmp_path: Path) -> None:
     """A short file is no file, also where the connection ends politely."""
     server.break_after = [10] * 100

@@ -112,3 +112,21 @@ def test_an_object_store_without_its_extra_says_which(
     monkeypatch.setitem(sys.modules, "obstore", None)  # as if it were not installed
     with pytest.raises(Fail, match=r"millhand\[storage\]"):
         make_context(tmp_path).input("s3://bucket/key")
+
+
+@pytest.mark.parametrize("host", ["user:hunter2@ex\u2100mple.com", "user:hun/ter2@host", "user:hunter2@[::1"])
+def test_a_url_that_cannot_be_read_is_not_quoted(tmp_path: Path, host: str) -> None:
+    """Nobody knows which part of it is secret."""
+    for scheme in ("https", "s3"):
+        with pytest.raises(Fail, match="no URL that can be fetched") as raised:
+            make_context(tmp_path).input(f"{scheme}://{host}/scene.bin")
+        assert "hun" not in str(raised.value)
+        assert raised.value.__suppress_context__
+
+
+def test_a_path_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
+    """Not with an error of the system."""
+    for path in ("a" * 5000, "a\0b"):
+        with pytest.raises(Fail, match=r"^input a.* on ") as raised:
+            make_context(tmp_path).input(path)
+        assert len(str(raised.value)) < 500
