@@ -14,7 +14,7 @@ import msgspec
 
 from worker.sdk.docstring import split_doc
 from worker.sdk.handler import clean_doc
-from worker.sdk.models import PASSWORD, holds_secret, is_model, model_schema
+from worker.sdk.models import holds_secret, is_marked, is_model, model_schema
 
 if TYPE_CHECKING:
     from worker.sdk.parameters import Parameter
@@ -147,7 +147,7 @@ def without_secret_defaults(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     is_hidden = "default" in schema and (
-        schema.get("format") == PASSWORD or any(holds_secret(schema.get(key)) for key in ("anyOf", "items"))
+        is_marked(schema) or any(holds_secret(schema.get(key)) for key in ("anyOf", "items"))
     )
     return {
         name: without_secret_defaults(one)

@@ -6,18 +6,14 @@ Imported when an author uses `Secret`, and by the child that runs or describes a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, TypeGuard
+from typing import Annotated, Any, TypeGuard
 
 import msgspec
 from msgspec import inspect
 
-from worker.sdk.models import is_model, model_has_secret, model_secrets
+from worker.sdk.models import MARKS, is_marked, is_model, model_has_secret, model_secrets
 
 __all__ = ["Secret", "has_secret", "secrets_in"]
-
-PASSWORD: Final = "password"  # noqa: S105 - a format of JSON Schema and OpenAPI
-
-MARKS: Final = {"format": PASSWORD, "writeOnly": True}
 
 
 class PydanticMark:
@@ -48,7 +44,7 @@ def secrets_in(value: Any, of: Any) -> Iterator[str]:
 
 def is_secret(of: inspect.Type) -> bool:
     """Tell whether a type is marked as secret."""
-    return isinstance(of, inspect.Metadata) and (of.extra_json_schema or {}).get("format") == PASSWORD
+    return isinstance(of, inspect.Metadata) and is_marked(of.extra_json_schema or {})
 
 
 def is_model_type(of: inspect.Type) -> TypeGuard[inspect.CustomType]:

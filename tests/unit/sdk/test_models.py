@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import pydantic.dataclasses
@@ -24,6 +24,25 @@ class Key(pydantic.BaseModel):
     many: list[pydantic.SecretStr] = []
     named: pydantic.SecretStr | None = pydantic.Field(None, alias="byAlias")
     plain: int = 1
+
+
+class Pin(pydantic.BaseModel):
+    """A part that is secret as a whole."""
+
+    pin: int
+
+
+class Hidden(pydantic.BaseModel):
+    """Secrets where they are hard to see."""
+
+    number: pydantic.Secret[int] = pydantic.Secret(424242)
+    part: pydantic.Secret[Pin] | None = None
+    listed: list[pydantic.Secret[str]] = []
+    marked: str = pydantic.Field("", json_schema_extra={"writeOnly": True})
+    by_pattern: dict[Annotated[str, pydantic.Field(pattern="^a")], pydantic.SecretStr] = {}
+    by_key: dict[pydantic.SecretStr, int] = {}
+    inside: pydantic.Json[dict[str, pydantic.SecretStr]] | None = None
+    extra: dict[str, Any] = {}
 
 
 class Tree(pydantic.BaseModel):
@@ -67,6 +86,10 @@ def keyed(ctx: Context, parameters: Key) -> None:
     """Take it whole."""
 
 
+def hidden(ctx: Context, parameters: Hidden) -> None:
+    """Take it whole."""
+
+
 def tree(ctx: Context, *, top: Tree, keys: list[Key] | None = None) -> None:
     """Take it inside of others."""
 
@@ -97,6 +120,54 @@ def test_secrets_of_models_are_known_before_they_are_checked() -> None:
     assert set(read_signature(keyed).secrets_in(given)) == expected
     deep = {"top": {"branches": [{"key": given}]}, "keys": [{"token": "ffffff"}]}
     assert set(read_signature(tree).secrets_in(deep)) == expected | {"ffffff"}
+
+
+@pytest.mark.parametrize(
+    ("given", "secrets"),
+    [
+        ({"number": 471147}, {"471147"}),
+        ({"number": "not-a-number"}, {"not-a-number"}),
+        ({"part": {"pin": 4711}}, {"4711"}),
+        ({"listed": ["in-a-list"]}, {"in-a-list"}),
+        ({"marked": "by-itself"}, {"by-itself"}),
+        ({"by_pattern": {"ab": "fits", "zz": "does-not"}}, {"fits", "does-not"}),
+        ({"by_key": {"a-key": 1}}, {"a-key"}),
+        ({"inside": '{"a":"in-json"}'}, {"in-json", '{"a":"in-json"}'}),
+        ({"inside": '{"a":"half'}, {'{"a":"half'}),
+        ({"extra": {"a": "plain"}}, set()),
+    ],
+)
+def test_secrets_are_found_wherever_a_model_has_them(given: dict[str, Any], secrets: set[str]) -> None:
+    """`Secret[...]` of any type, what says `writeOnly`, in keys, under patterns, in JSON in a text."""
+    assert set(read_signature(hidden).secrets_in(given)) == secrets
+
+
+def test_no_message_quotes_a_secret_that_is_hard_to_see() -> None:
+    """Nor the whole of what was given, as text or base64."""
+    told = problems(
+        hidden,
+        {"number": "hunter2-a", "part": "hunter2-b", "marked": 1, "by_pattern": {"zz": ["hunter2-c"]},
+         "inside": '{"a":"hunter2-d', "listed": [["hunter2-e"]], "extra": 5},
+    )  # fmt: skip
+    assert len(told) >= 7
+    assert "hunter2" not in "; ".join(told)
+    deep: Any = 0
+    for _ in range(500):
+        deep = {"a": deep}
+    told = problems(hidden, {"marked": "geheim-übung-7", "extra": deep})
+    assert len(told) == 1
+    assert told[0].startswith("invalid JSON: recursion limit exceeded")
+    assert "given" not in told[0]
+
+
+def test_a_secret_of_any_type_is_described_as_one() -> None:
+    """Its default is not."""
+    described = read_signature(hidden).schema()["properties"]
+    for name in ("number", "marked"):
+        assert described[name]["writeOnly"] is True
+        assert "default" not in described[name]
+    assert described["listed"]["items"]["writeOnly"] is True
+    assert "writeOnly" not in described["extra"]
 
 
 def test_messages_quote_what_is_no_secret() -> None:
