@@ -33,25 +33,27 @@ class Deferred:
         """Return the tasks that are not due; who has no name sees everything."""
         return frozenset() if agent is None else frozenset(self._timers.get(org_id, ()))
 
-    def add(self, change: TaskDeferred) -> None:
-        """Hide a task for its wait; a newer one counts instead."""
-        self.taken(change.org_id, change.task_id)
-        if self._count >= MOST_DEFERRED:
-            return
+    def add(self, change: TaskDeferred) -> bool:
+        """Hide a task for its wait; the newest counts alone. Returns whether the task is shown by that."""
+        was_hidden = self.taken(change.org_id, change.task_id)
+        if change.for_s <= 0 or self._count >= MOST_DEFERRED:
+            return was_hidden
         loop = asyncio.get_running_loop()
         timer = loop.call_later(change.for_s + LATER_S, self._end, change)
         self._timers.setdefault(change.org_id, {})[change.task_id] = timer
         self._count += 1
+        return False
 
-    def taken(self, org_id: str, task_id: str) -> None:
-        """Forget a task: somebody has started it all the same, or it is done."""
+    def taken(self, org_id: str, task_id: str) -> bool:
+        """Forget a task: somebody has started it all the same, or it is done. Tells whether it was hidden."""
         timers = self._timers.get(org_id, {})
         if (timer := timers.pop(task_id, None)) is None:
-            return
+            return False
         timer.cancel()
         self._count -= 1
         if not timers:
             del self._timers[org_id]
+        return True
 
     def close(self) -> None:
         """Stop the timers."""

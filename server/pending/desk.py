@@ -49,7 +49,8 @@ class Desk:
                 self._reservations.taken(change.org_id, change.task_id)
                 self._deferred.taken(change.org_id, change.task_id)
             elif isinstance(change, TaskDeferred):
-                self._deferred.add(change)
+                if self._deferred.add(change):
+                    came[change.org_id, change.type] += 1
             elif isinstance(change, TasksPending):
                 came[change.org_id, change.type, change.asked] += change.count
             else:

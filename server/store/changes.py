@@ -26,7 +26,7 @@ class TaskTaken(Struct, frozen=True):
 
 
 class TaskDeferred(Struct, frozen=True):
-    """A task is pending again, or will be, and is not to be tried yet."""
+    """A task is pending again, or will be, and is not to be tried before its wait is over; 0: at once."""
 
     org_id: str
     task_id: str

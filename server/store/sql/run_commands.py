@@ -49,7 +49,8 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     created_at = _make_room(tx, task, command.fields, run_id)
     written = _insert(tx, command, run_id, task, created_at)
     run = _run_state(written)
-    if run.status is RunStatus.PENDING and (wait_s := wait_of(command.fields)) > 0:
+    if run.status is RunStatus.PENDING:
+        wait_s = wait_of(command.fields)
         tx.changes.append(TaskDeferred(command.org_id, command.task_id, task["type"], wait_s))
     settle(tx, task, run if run.status is RunStatus.RUNNING else live_run(tx, task), run)
     return run_answer(written)

@@ -100,6 +100,22 @@ def test_a_task_that_was_taken_early_waits_no_more() -> None:
     run_async(body)
 
 
+@pytest.mark.parametrize("results", [UNSET, told(0)])
+def test_a_placeholder_without_a_wait_ends_an_earlier_one(results: str) -> None:
+    """A person's: the task is shown, and who waits in line is called for it."""
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            task = await failed(world, 600)
+            assert await desk.look(pending(world), "a") == []
+            waiting = asyncio.create_task(desk.wait(pending(world), "a", LIMIT_S))
+            await standing(desk, world, 1)
+            await world.post(task, "by-a-person", results=results)
+            assert ids(await waiting) == [task.id]
+
+    run_async(body)
+
+
 def test_memory_is_bounded_and_no_timer_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """What finds no room is shown: its agents know the wait from its runs."""
     monkeypatch.setattr(deferred, "MOST_DEFERRED", 2)  # the bound itself, made small
