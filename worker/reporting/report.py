@@ -155,15 +155,18 @@ def reduced(body: dict[str, Any], level: int, kept_at: str) -> dict[str, Any]:
     """Return a terminal body for a server that refused it whole.
 
     Level 0: as it is. 1: documented fields only (the usage stands in `results` all the same).
-    2: `results` cut down to a note of where the whole lies on disk, which `kept_at` names.
+    2: `results` cut down to a note of where the whole lies on disk, which `kept_at` names; beside it
+    what follows a failure, for whoever tries the task again must know its wait.
     """
     if level == 0:
         return body
     if level == 1:
         return documented(body)
-    size = len(msgspec.json.encode(body.get("results")))
+    results = body.get("results") or {}
+    size = len(msgspec.json.encode(results))
     note = f"the results ({size} bytes) were refused by the server; they are kept in {kept_at}"
-    return {**documented(body), "results": {"note": note}}
+    kept = {name: results[name] for name in ("retry",) if name in results}
+    return {**documented(body), "results": {"note": note, **kept}}
 
 
 def documented(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,4 +176,4 @@ def documented(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_cut_down(results: Mapping[str, Any]) -> bool:
     """Tell whether results are the note of where the whole lies."""
-    return results.keys() == {"note"}
+    return "note" in results and results.keys() <= {"note", "retry"}

@@ -16,7 +16,7 @@ from worker.api.models import Run
 from worker.api.retry import DELIVER, READ, Retrier
 from worker.reporting.entry_runs import after, identity_of
 from worker.reporting.records import Entry
-from worker.reporting.reporter import Standing, standing_of
+from worker.reporting.reporter import BODY_REFUSED, Standing, standing_of
 
 __all__ = ["Requeues", "runs_of"]
 
@@ -81,14 +81,21 @@ class Requeues:
         """
         if self._api.traits.claims_unique:
             return {"results": {"retry": retry}}
-        results = (entry.terminal or {}).get("results")  # all of them: this may arrive once more, and late
-        body = {"startedAt": entry.started_at, "results": results}
-        try:
-            await self._api.update_run(entry.run_id, body)
-        except (Conflict, NotFound, Refused) as error:  # the report that stops it tells it once more
-            if isinstance(error, Conflict | NotFound) and not error.is_documented:
-                raise Unknown(str(error)) from error  # an ingress said it, not the API
-            log.warning("retry.wait_not_told", run_id=entry.run_id, error=str(error))
+        whole = (entry.terminal or {}).get("results")  # all of them: this may arrive once more, and late
+        for results in (whole, {"retry": retry}):  # what is refused whole is told cut down in the end, too
+            try:
+                await self._api.update_run(entry.run_id, {"startedAt": entry.started_at, "results": results})
+            except Refused as error:
+                log.warning("retry.wait_not_told", run_id=entry.run_id, error=str(error))
+                if error.status not in BODY_REFUSED:
+                    break
+            except (Conflict, NotFound) as error:  # the report that stops it tells it once more
+                if not error.is_documented:
+                    raise Unknown(str(error)) from error  # an ingress said it, not the API
+                log.warning("retry.wait_not_told", run_id=entry.run_id, error=str(error))
+                break
+            else:
+                break
         return {}
 
     async def _is_over(self, entry: Entry) -> bool:

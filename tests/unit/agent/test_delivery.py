@@ -168,3 +168,29 @@ def test_a_requeue_that_is_refused_does_not_keep_the_outcome_back() -> None:
 
     case = deliver(answer, DRAINED, requeue=True)
     assert case.delivered is Delivered.ACCEPTED
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_server_that_refuses_large_results_is_told_the_wait_all_the_same(status: int) -> None:
+    """Before the task is pending, and for good: whoever claims it reads the wait in the run."""
+    retry = {"attempt": 1, "maxAttempts": 3, "afterS": 600.0, "reason": "attempt 1 of 3, next in 600 s"}
+    failed = DRAINED | {"error": "timeout: x", "results": {"retry": retry, "logTail": "x" * 100}}
+    shown: dict[str, Any] = dict(LIVE)
+    at_the_requeue: list[Any] = []
+
+    def answer(request: Request) -> Answer:
+        if request.method == "PUT":
+            if "logTail" in request.body["results"]:
+                return status, error("update_run_error")
+            shown.update(request.body)
+            return 200, shown
+        if request.method == "POST":
+            at_the_requeue.append(shown.get("results"))
+            return 200, {"id": request.body["id"]}
+        return (200, shown) if "runs/r" in request.path else (404, error("not_found"))
+
+    case = deliver(answer, failed, requeue=True)
+    assert at_the_requeue == [{"retry": retry}]
+    assert case.delivered is Delivered.REDUCED
+    assert shown["results"]["retry"] == retry
+    assert shown["stoppedAt"] == AT

@@ -8,7 +8,15 @@ from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.executor import UsageEvent
 from worker.executor.outcome import Outcome, RunError
-from worker.reporting.report import RunState, failed_instead, reduced, terminal_report, with_files
+from worker.executor.retries import Verdict
+from worker.reporting.report import (
+    RunState,
+    failed_instead,
+    is_cut_down,
+    reduced,
+    terminal_report,
+    with_files,
+)
 from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
@@ -85,6 +93,20 @@ def test_a_refused_body_is_cut_down_to_what_the_reference_documents_then_to_a_no
     assert "/state/journal" in second["results"]["note"]
     assert second["resultCode"] == "Success"
     assert reduced(whole, 0, "") == whole
+
+
+def test_a_body_that_is_cut_down_still_tells_the_wait_before_the_next_attempt() -> None:
+    """Who claims the task next reads it there; and the rest is known to be on the disk only."""
+    failure = RunError(kind=ErrorKind.TIMEOUT, message="x" * 100, retryable=True)
+    verdict = Verdict(attempt=1, max_attempts=3, after_s=600.0, reason="attempt 1 of 3, next in 600 s")
+    outcome = Outcome(code=ResultCode.FAILED, error=failure, log_tail="last words")
+    whole = terminal_report(outcome, OURS, STOPPED, 0.5, retry=verdict)
+    cut = reduced(whole, 2, "/state/journal")
+    assert cut["results"].keys() == {"note", "retry"}
+    assert cut["results"]["retry"]["afterS"] == 600.0
+    assert is_cut_down(cut["results"])
+    assert not is_cut_down(whole["results"])
+    assert not is_cut_down({"retry": whole["results"]["retry"]})
 
 
 def test_a_run_that_goes_on_tells_its_bill_so_far() -> None:
