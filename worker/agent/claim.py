@@ -89,29 +89,36 @@ class Claimer:
         """
         known: Sequence[Run] = ()
         run_id = claim_run_id(task.id)
+        if self.kind is not ServerKind.KEY and not await self._seems_due(task):
+            return None
         for _ in range(2):  # as a task never run; then, where that id is used up, by its placeholder
             if self.kind.elects:
-                return await self._elect_when_due(task)
+                return await self._elect(task)
             claim = await self._take(task, run_id, known)
             if claim is not Taken.ENDED:
                 return claim
             known = await self._runs.list_all(task.id, task.job_id)
-            placeholders = open_placeholders(known)
-            if not placeholders or not self._is_due(task, known):
+            if not (placeholders := open_placeholders(known)) or not self._is_due(task, known):
                 return None
             run_id = claim_run_id(task.id, placeholders[-1].id)
         return None
 
     def _is_due(self, task: Task, known: Sequence[Run]) -> bool:
         """Tell whether no wait keeps a task from its next attempt; what is left of one is remembered."""
-        keeps_ids = self._kind is not ServerKind.IGNORES
-        now = self._runs.traits.date
-        return self._deferrals.is_due(task.id, known, open_placeholders(known), now, keeps_ids=keeps_ids)
+        is_kept = self._kind is not ServerKind.IGNORES
+        if self._kind is ServerKind.UNKNOWN:  # a task that was claimed where ids are kept shows it
+            is_kept = any(run.id == claim_run_id(task.id) for run in known)
+        placeholders, now = open_placeholders(known), self._runs.traits.date
+        return self._deferrals.is_due(task.id, known, placeholders, now, keeps_ids=is_kept)
 
-    async def _elect_when_due(self, task: Task) -> Claim | None:
-        """Look first: a candidate that is given up again would be the most recent run of its task."""
-        known = await self._runs.list_all(task.id, task.job_id)
-        return await self._elect(task) if self._is_due(task, known) else None
+    async def _seems_due(self, task: Task) -> bool:
+        """Look before there may be an election: what is given up then is the most recent run of its task."""
+        try:
+            return self._is_due(task, await self._runs.list_all(task.id, task.job_id))
+        except Rejected:
+            if self.kind.elects:
+                raise
+            return True  # claims by ids need no list
 
     async def _take(
         self, task: Task, run_id: str, known: Sequence[Run]

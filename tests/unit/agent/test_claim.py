@@ -20,10 +20,12 @@ from worker.agent.identity import Identities
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire
 from worker.api.errors import ApiError
+from worker.api.ids import claim_run_id, requeue_run_id
 from worker.api.retry import Retrier
 from worker.reporting.journal import Journal
 
 SETTLE_S = 1.0
+AT = "2026-01-01T00:00:00.000Z"
 LOST = httpx.ReadTimeout("the answer got lost")
 INGRESS: Answer = (404, "<html>no backend</html>")
 
@@ -339,3 +341,55 @@ def test_a_server_that_filters_and_pages_nothing_is_asked_twice_at_most() -> Non
 
     assert run_virtual(main()) == ["r007"]
     assert len(stub.requests) == 2
+
+
+def waiting_task(shelf: Shelf, placeholder_id: str) -> None:
+    """Leave a task on a shelf that failed, is requeued, and waits for an hour."""
+    run_id = "server-0" if shelf.gives_ids else "old-run"
+    failed = {"stoppedAt": AT, "resultCode": "failed", "error": "timeout: x"}
+    of_task = {"taskId": task().id, "jobId": task().job_id}
+    shelf.create({
+        **of_task, **failed, "id": run_id, "podId": "pod/z", "startedAt": AT,
+        "results": {"retry": {"afterS": 3600.0}},
+    })  # fmt: skip
+    shelf.create({**of_task, "id": placeholder_id, "startedAt": None})
+
+
+@pytest.mark.parametrize("gives_ids", [True, False])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_task_that_waits_is_left_also_by_the_claim_that_finds_an_electing_server(
+    gives_ids: bool, is_known: bool
+) -> None:
+    """And nothing is posted: a claim that is given up would be the most recent run of its task."""
+    shelf = Shelf(gives_ids=gives_ids, overwrites=not gives_ids)
+    waiting_task(shelf, requeue_run_id("old-run"))
+    elects = ServerKind.IGNORES if gives_ids else ServerKind.OVERWRITES
+    desk, stub = claimed(shelf, elects if is_known else ServerKind.UNKNOWN)
+    assert (desk.claim, desk.error) == (None, None)
+    assert stub.asked("POST") == []
+    assert len(shelf.runs) == 2
+
+
+def test_a_persons_placeholder_waits_for_nothing_where_a_task_shows_that_ids_are_kept() -> None:
+    """Also for an agent that does not know the server yet."""
+    shelf = Shelf()
+    waiting_task(shelf, "by-a-person")
+    shelf.runs[claim_run_id(task().id)] = {**shelf.runs.pop("old-run"), "id": claim_run_id(task().id)}
+    desk, _ = claimed(shelf, ServerKind.UNKNOWN)
+    assert desk.claim is not None
+    assert desk.claim.run.id == claim_run_id(task().id, "by-a-person")
+
+
+def test_a_server_that_lists_no_runs_is_claimed_from_by_ids() -> None:
+    """The look at a wait is no condition of a first claim."""
+    shelf = Shelf()
+    desk, _ = claimed(
+        lambda request: (
+            (400, error("bad"))
+            if request.path.endswith("/runs") and request.method == "GET"
+            else shelf(request)
+        ),
+        ServerKind.UNKNOWN,
+    )
+    assert desk.claim is not None
+    assert desk.kinds == [ServerKind.KEY]
