@@ -18,6 +18,7 @@ from worker.storage.file import StoredFile
 from worker.usage.usage import Usage
 
 __all__ = [
+    "NO_CHECKPOINT",
     "REDUCTIONS",
     "RunState",
     "documented",
@@ -34,6 +35,7 @@ LOG_BYTES_MAX = 8 * 1024
 DOCUMENTED: Final = frozenset(
     {"startedAt", "stoppedAt", "resultCode", "error", "progress", "results", "machine"}
 )
+NO_CHECKPOINT: Final = CheckpointEvent(None)
 REDUCTIONS = 2  # how often a refused body can be cut down further
 
 
@@ -46,8 +48,7 @@ class RunState:
         self.message: str | None = None
         self.usage: Usage | None = None
         self.stopping: dict[str, str] | None = None  # why it is asked to stop
-        self.checkpoint: Any = None  # the last one: if run and machine are lost, the next attempt has it
-        self.checkpoint_bytes = 0
+        self.checkpoint = NO_CHECKPOINT  # the last: if run and machine are lost, the next attempt has it
         self._lines: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self.version = 0  # counts what a report would tell anew; usage alone waits for the heartbeat
 
@@ -61,7 +62,7 @@ class RunState:
             self.usage = event.usage
             return
         elif isinstance(event, CheckpointEvent):
-            self.checkpoint, self.checkpoint_bytes = event.value, event.size_bytes
+            self.checkpoint = event
         self.version += 1
 
     @property
@@ -70,16 +71,16 @@ class RunState:
         return "\n".join(self._lines)[-LOG_BYTES_MAX:]
 
     def report(
-        self, identity: Identity, untold: Mapping[str, Any], *, has_checkpoint: bool = True
+        self, identity: Identity, untold: Mapping[str, Any], *, checkpoint: Any = None
     ) -> dict[str, Any]:
         """Return the body of a report of a run that goes on; `untold` is what is new of the machine.
 
-        Each has the checkpoint again: results replace those before.
+        Each has a checkpoint again, not always the newest: results replace those before.
         """
         results = {"logTail": self.log_tail, "message": self.message, "stopping": self.stopping}
         told = {name: value for name, value in results.items() if value}
-        if has_checkpoint and self.checkpoint is not None:
-            told["checkpoint"] = self.checkpoint
+        if checkpoint is not None:
+            told["checkpoint"] = checkpoint
         if self.usage is not None:
             told["usage"] = self.usage.as_details()
         body: dict[str, Any] = {

@@ -13,9 +13,9 @@ from worker.api.client import JobsApi
 from worker.api.errors import ApiError, Conflict, NotFound, Refused
 from worker.api.models import Identity, Run
 from worker.clock import Clock
-from worker.executor.executor import Event
+from worker.executor.executor import CheckpointEvent, Event
 from worker.executor.lease import Lease
-from worker.reporting.report import RunState, documented
+from worker.reporting.report import NO_CHECKPOINT, RunState, documented
 
 __all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
 
@@ -92,6 +92,8 @@ class Reporter:
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
         self._refused_bytes: int | None = None  # of a checkpoint with which the server refuses reports
+        self._accepted = NO_CHECKPOINT  # the last one that the server has taken
+        self._sent = NO_CHECKPOINT  # the one in the last report
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
 
@@ -131,20 +133,23 @@ class Reporter:
         if (length_s := self._lease.length_s) is not None:
             heartbeat_s = min(heartbeat_s, length_s / REPORTS_PER_LEASE)
         interval_s = self._report_interval_s
-        if self._tells_checkpoint:
-            interval_s = max(interval_s, self.state.checkpoint_bytes / CHECKPOINT_BYTES_A_S)
+        interval_s = max(interval_s, self._checkpoint.size_bytes / CHECKPOINT_BYTES_A_S)
         return min(interval_s, heartbeat_s), heartbeat_s
 
     @property
-    def _tells_checkpoint(self) -> bool:
-        """Tell whether the newest checkpoint is smaller than one with which the server refused a report."""
-        return self._refused_bytes is None or self.state.checkpoint_bytes < self._refused_bytes
+    def _checkpoint(self) -> CheckpointEvent:
+        """The checkpoint to tell: the newest; where one of its size was refused, the last that was taken."""
+        newest = self.state.checkpoint
+        if newest.value is None or self._refused_bytes is None or newest.size_bytes < self._refused_bytes:
+            return newest
+        return self._accepted
 
     async def _report(self) -> None:
         self._held_s = 0.0
         try:
             untold = self.untold
-            body = self.state.report(self._identity, untold, has_checkpoint=self._tells_checkpoint)
+            sent = self._sent = self._checkpoint
+            body = self.state.report(self._identity, untold, checkpoint=sent.value)
             asked_mono = self._clock.mono()
             run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
@@ -154,6 +159,7 @@ class Reporter:
         else:
             self._on_took(self._clock.mono() - asked_mono)
             self._told = {**self._told, **untold}
+            self._accepted = sent
             self._failures = 0
             self._weigh(run, asked_mono)
 
@@ -170,10 +176,11 @@ class Reporter:
         """Tell whether another report may be taken; after a refusal it says less, as long as it can."""
         if not isinstance(error, Refused) or error.status not in BODY_REFUSED:
             return True
-        has_checkpoint = self._tells_checkpoint and self.state.checkpoint is not None
-        if has_checkpoint and (self._is_strict or error.status == TOO_LARGE):
-            self._refused_bytes = self.state.checkpoint_bytes
-            hint = "if this machine is lost without notice, the next attempt begins anew"
+        if self._sent.value is not None and (self._is_strict or error.status == TOO_LARGE):
+            self._refused_bytes = self._sent.size_bytes
+            if self._accepted.size_bytes >= self._refused_bytes:
+                self._accepted = NO_CHECKPOINT  # it is not taken any more
+            hint = "if this machine is lost without notice, the next attempt has an earlier one, or none"
             log.warning("report.checkpoint_refused", run_id=self._run_id, hint=hint)
             return True
         was_strict, self._is_strict = self._is_strict, True

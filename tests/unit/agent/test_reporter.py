@@ -293,3 +293,62 @@ def test_a_server_that_refuses_checkpoints_hears_all_the_rest(status: int) -> No
     assert 1 <= len(refused) <= 2
     assert len(requests) - len(refused) >= 10
     assert requests[-1].body["progress"] > 0.5
+
+
+LARGE_AT = 100  # characters of a checkpoint's `token`, from which on the server refuses it
+
+
+def token(size: int) -> CheckpointEvent:
+    """Return a checkpoint of a size."""
+    return CheckpointEvent({"token": "x" * size}, size)
+
+
+def told_one_after_the_other(answer: Any, checkpoints: list[CheckpointEvent]) -> list[Any]:
+    """Save a checkpoint each 30 s; return which ones the server has taken, in the order of reports."""
+    taken: list[Any] = []
+
+    def weigh(request: Request) -> Answer:
+        status, body = answer(request)
+        if status == 200:
+            taken.append(request.body["results"].get("checkpoint"))
+        return status, body
+
+    async def main() -> None:
+        desk = Desk(StubApi(weigh))
+        living = asyncio.create_task(desk.live(30.0 * len(checkpoints)))
+        for checkpoint in checkpoints:
+            desk.reporter.note(checkpoint)
+            await asyncio.sleep(30.0)
+        await living
+
+    run_virtual(main())
+    return [one for at, one in enumerate(taken) if at == 0 or taken[at - 1] != one]
+
+
+@pytest.mark.parametrize("status", [413, 422])
+def test_a_checkpoint_that_is_refused_does_not_erase_the_one_before(status: int) -> None:
+    """It is told again until a smaller one takes its place, or the handler takes it back."""
+
+    def answer(request: Request) -> Answer:
+        size = len((request.body["results"].get("checkpoint") or {"token": ""})["token"])
+        return (status, error("update_run_error")) if size >= LARGE_AT else (200, LIVE)
+
+    first, smaller = token(50), token(60)
+    values = told_one_after_the_other(answer, [first, token(500), token(LARGE_AT), smaller])
+    assert values == [first.value, smaller.value]
+    assert told_one_after_the_other(answer, [first, token(500), CheckpointEvent(None)]) == [first.value, None]
+
+
+def test_a_checkpoint_that_is_not_taken_any_more_ends_no_reports() -> None:
+    """A server, or a proxy before it, that became stricter meanwhile."""
+    limits = iter([1000] * 2)
+
+    def answer(request: Request) -> Answer:
+        size = len((request.body["results"].get("checkpoint") or {"token": ""})["token"])
+        return (413, error("update_run_error")) if size >= next(limits, 10) else (200, LIVE)
+
+    first = token(50)
+    assert told_one_after_the_other(answer, [first, token(500), token(500), token(500)]) == [
+        first.value,
+        None,
+    ]
