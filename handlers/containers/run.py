@@ -20,12 +20,13 @@ __all__ = ["run_container"]
 KILL_MARGIN_S = 2.5  # before the run's deadline: to end the container, to look at its end, to remove it
 TELL_S = 0.25  # between two tellings of what it consumes
 UNSEEN = "the container's control group could not be read from here"
+NOT_YET = "nothing was seen yet of what the container consumes"
 FIRST_SIGNAL = 128
 NOT_STARTED = ("created", "configured", "initialized")
 
 
 def run_container(ctx: Context, engine: Engine, spec: Spec, printed: Printed) -> None:
-    """Run it to its end; when this returns or raises it is removed.
+    """Run it to its end; when this returns or raises it is removed, or left to a later run where that fails.
 
     Raises:
         Fail: it could not be made or started, or ended with another exit code than 0.
@@ -38,6 +39,7 @@ def run_container(ctx: Context, engine: Engine, spec: Spec, printed: Printed) ->
     consumed = Consumed(ctx, ContainerMeter(id_))
     stopping = Stopping(engine, id_)
     try:
+        consumed.begin()
         run_program(
             ctx,
             engine.command("start", "--attach", id_),
@@ -51,8 +53,8 @@ def run_container(ctx: Context, engine: Engine, spec: Spec, printed: Printed) ->
         judge(engine, spec, id_, consumed, printed)
     finally:
         with stopping:
-            remove(engine, id_)
-            consumed.end()
+            is_removed = try_to_remove(ctx, engine, id_)
+        consumed.end(is_last=is_removed)
 
 
 def create(engine: Engine, spec: Spec) -> str:
@@ -62,6 +64,18 @@ def create(engine: Engine, spec: Spec) -> str:
     if made.returncode != 0 or not id_:
         raise engine.failure("make the container", made.stderr)
     return id_
+
+
+def try_to_remove(ctx: Context, engine: Engine, id_: str) -> bool:
+    """Remove the container; tell whether it is gone. What became of the run does not hang on it."""
+    try:
+        remove(engine, id_)
+    except (Fail, Retry) as exc:
+        ctx.log(
+            "the container could not be removed; a later run will try again", level="warning", error=str(exc)
+        )
+        return False
+    return True
 
 
 def judge(engine: Engine, spec: Spec, id_: str, consumed: Consumed, printed: Printed) -> None:
@@ -141,18 +155,22 @@ class Consumed:
         self._ctx = ctx
         self._due_mono = 0.0
 
+    def begin(self) -> None:
+        """Tell that something is consumed: a run that is killed before it was seen has no complete bill."""
+        self._ctx.usage(method="none", reason=NOT_YET, is_last=False)
+
     def look(self) -> None:
         """Look at it, and tell now and then."""
         if self.meter.look() and time.monotonic() >= self._due_mono:
             self._due_mono = time.monotonic() + TELL_S
             self._tell(self.meter.held_bytes, is_last=False)
 
-    def end(self) -> None:
-        """Tell what it was; it holds nothing any more."""
+    def end(self, *, is_last: bool) -> None:
+        """Tell what it was; where it is gone (`is_last`) it holds nothing any more."""
         if self.meter.groups is None or not self.meter.is_seen:
-            self._ctx.usage(method="none", reason=UNSEEN, is_last=True)
+            self._ctx.usage(method="none", reason=UNSEEN, is_last=is_last)
         else:
-            self._tell(0, is_last=True)
+            self._tell(0 if is_last else self.meter.held_bytes, is_last=is_last)
 
     def _tell(self, held_bytes: int, *, is_last: bool) -> None:
         groups = self.meter.groups
