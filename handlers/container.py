@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from handlers.containers.allowed import check_allowed
@@ -13,9 +14,9 @@ from handlers.containers.engine import find_engine
 from handlers.containers.folders import INPUTS, OUTPUTS, SECRETS, Folders, make_folders
 from handlers.containers.image_name import read_image_name
 from handlers.containers.images import PullPolicy, have_image
-from handlers.containers.leftovers import remove_leftovers
+from handlers.containers.leftovers import Leftover, remove_leftovers
 from handlers.containers.order import check_variables, choose_command, choose_image, read_limits
-from handlers.containers.owner import labels, this_process
+from handlers.containers.owner import container_name, labels, this_process
 from handlers.containers.run import run_container
 from handlers.containers.settings import read_settings
 from handlers.programs.outputs import check_patterns, keep_outputs
@@ -80,13 +81,12 @@ def container(
     check_allowed(name, os.environ)
     settings = read_settings(os.environ)
     engine = find_engine(settings.engine, os.environ)
-    for run_id in remove_leftovers(engine, os.environ):
-        ctx.log("removed a container that a killed process had left", level="warning", run=run_id)
+    tell_leftovers(ctx, remove_leftovers(engine, os.environ))
     found = have_image(ctx, engine, name, pull)
     user = (settings.uid, settings.gid)
     folders = make_folders(ctx, [*([] if input is None else [input]), *(inputs or [])], secrets or {}, user)
     spec = Spec(
-        name=f"millhand-{ctx.run_id}",
+        name=container_name(ctx.run_id),
         image=found.id,
         command=command,
         entrypoint=entrypoint,
@@ -110,6 +110,18 @@ def container(
         "imageId": found.id,
         "digest": found.digest,
     }
+
+
+def tell_leftovers(ctx: Context, leftovers: Sequence[Leftover]) -> None:
+    """Tell the run what was found of others."""
+    for one in leftovers:
+        if one.problem is None:
+            ctx.log("removed a container that a killed process had left", level="warning", run=one.run)
+        else:
+            ctx.log(
+                "a container that a killed process has left is still there",
+                level="warning", run=one.run, container=one.id[:12], error=one.problem,
+            )  # fmt: skip
 
 
 def variables(ctx: Context, folders: Folders, env: dict[str, str], secrets: dict[str, str]) -> dict[str, str]:

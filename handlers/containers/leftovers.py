@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from handlers.containers.engine import Engine, said
-from handlers.containers.owner import AGENT, OWNER, RUN, Owner, agent_of, is_dead, this_process
+from handlers.containers.owner import (
+    AGENT,
+    OWNER,
+    RUN,
+    Owner,
+    agent_of,
+    container_name,
+    is_dead,
+    this_process,
+)
+from worker import Fail, Retry
 
-__all__ = ["find_leftovers", "remove", "remove_leftovers"]
+__all__ = ["Leftover", "remove", "remove_leftovers"]
 
 REMOVE_S = 60.0
+LEFTOVER_S = 20.0  # another run waits for it
 
 
-def remove_leftovers(engine: Engine, environment: Mapping[str, str]) -> list[str]:
-    """Remove them; return the runs that they were of.
+class Leftover(NamedTuple):
+    """One that was found."""
+
+    id: str
+    run: str  # empty: it could not be looked at
+    problem: str | None  # why it is still there; None: it is gone
+
+
+def remove_leftovers(engine: Engine, environment: Mapping[str, str]) -> list[Leftover]:
+    """Remove them; one that cannot be removed is told, and hinders nobody.
 
     Only containers of this agent (or, for `millhand run`, of other such runs) are looked at, and of those
     only whose owner is proven dead, or is this very process, which begins another run. Two that do it at
@@ -23,37 +42,48 @@ def remove_leftovers(engine: Engine, environment: Mapping[str, str]) -> list[str
     Raises:
         Fail, Retry: the engine does not answer as it should.
     """
-    found = find_leftovers(engine, agent_of(environment), this_process())
-    for id_, _ in found:
-        remove(engine, id_)
-    return [run for _, run in found]
-
-
-def find_leftovers(engine: Engine, agent: str, here: Owner) -> list[tuple[str, str]]:
-    """Return the ids of leftovers, each with its run."""
+    agent, here = agent_of(environment), this_process()
     listed = engine.ask("ps", "--all", "--quiet", "--no-trunc", f"--filter=label={AGENT}={agent}")
     if listed.returncode != 0:
         raise engine.failure("list containers", listed.stderr)
-    seen = [engine.look("container", id_) for id_ in listed.stdout.split()]
-    return [found for one in seen if one is not None and (found := leftover(one, agent, here)) is not None]
+    found = (settled(engine, id_, agent, here) for id_ in listed.stdout.split())
+    return [one for one in found if one is not None]
 
 
-def leftover(container: dict[str, Any], agent: str, here: Owner) -> tuple[str, str] | None:
-    """Return id and run of a container whose owner is dead; None where that is not proven."""
+def settled(engine: Engine, id_: str, agent: str, here: Owner) -> Leftover | None:
+    """Look at one container, and remove it where it is a leftover; None where it is none."""
+    run = ""
+    try:
+        seen = engine.look("container", id_)
+        if seen is None or (proven := run_of_leftover(seen, agent, here)) is None:
+            return None
+        run = proven
+        remove(engine, id_, limit_s=LEFTOVER_S)
+    except (Fail, Retry) as exc:
+        return Leftover(id_, run, str(exc))
+    return Leftover(id_, run, None)
+
+
+def run_of_leftover(container: dict[str, Any], agent: str, here: Owner) -> str | None:
+    """Return the run of a container whose owner is dead; None where that is not proven.
+
+    Labels alone prove nothing: an image brings its own. Its name must be the one that we give, too.
+    """
     labels = (container.get("Config") or {}).get("Labels") or {}
     owner = Owner.read(str(labels.get(OWNER, "")))
     if labels.get(AGENT) != agent or owner is None or not (owner == here or is_dead(owner, here)):
         return None
-    return str(container["Id"]), str(labels.get(RUN, ""))
+    run = str(labels.get(RUN, ""))
+    return run if run and str(container.get("Name")).removeprefix("/") == container_name(run) else None
 
 
-def remove(engine: Engine, id_: str) -> None:
+def remove(engine: Engine, id_: str, limit_s: float = REMOVE_S) -> None:
     """End a container and remove it, with its anonymous volumes; one that is gone is fine.
 
     Raises:
         Fail, Retry: it could not be removed.
     """
-    done = engine.ask("rm", "--force", "--volumes", id_, limit_s=REMOVE_S)
+    done = engine.ask("rm", "--force", "--volumes", id_, limit_s=limit_s)
     if done.returncode != 0 and not is_going(done.stderr):
         raise engine.failure(f"remove container {id_[:12]} ({said(done.stderr)[:100]})", done.stderr)
 

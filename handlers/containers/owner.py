@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["AGENT", "OWNER", "RUN", "Owner", "agent_of", "is_dead", "labels", "this_process"]
+__all__ = [
+    "AGENT",
+    "OWNER",
+    "RUN",
+    "Owner",
+    "agent_of",
+    "container_name",
+    "is_dead",
+    "labels",
+    "this_process",
+]
 
 RUN, AGENT, OWNER = "millhand.run", "millhand.agent", "millhand.owner"
 LOCAL = "local"  # `millhand run`, which has no id that would outlive it
@@ -36,6 +46,11 @@ class Owner(NamedTuple):
             case [boot, namespace, pid, ticks] if pid.isdecimal() and ticks.isdecimal():
                 return cls(boot, namespace, int(pid), int(ticks))
         return None
+
+
+def container_name(run_id: str) -> str:
+    """Return the name of a run's container."""
+    return f"millhand-{run_id}"
 
 
 def labels(run_id: str, environment: Mapping[str, str], owner: Owner) -> dict[str, str]:
@@ -64,13 +79,32 @@ def is_dead(owner: Owner, here: Owner, proc: Path = Path("/proc")) -> bool:
     """
     if owner.boot != here.boot:
         return True
-    return owner.namespace == here.namespace and started_ticks(owner.pid, proc) != owner.started_ticks
+    if owner.namespace != here.namespace:
+        return False
+    try:
+        return started_ticks(owner.pid, proc) != owner.started_ticks
+    except PermissionError:  # another user's, as the mount option hidepid=1 has it
+        return False
+    except (FileNotFoundError, ProcessLookupError):  # or hidepid=2 hides it
+        return not exists(owner.pid)
+
+
+def exists(pid: int) -> bool:
+    """Ask the kernel whether there is a process, whatever /proc shows."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # another user's
+        return True
+    except (ProcessLookupError, OverflowError):  # a label may hold any number
+        return False
+    return True
 
 
 def started_ticks(pid: int, proc: Path) -> int | None:
-    """Return when a process was started; None where there is none, or where it is a zombie."""
-    try:
-        fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else int(fields[19])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
+    """Return when a process was started; None where it is a zombie.
+
+    Raises:
+        OSError: it cannot be seen.
+    """
+    fields = (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -14,7 +14,7 @@ import pytest
 from handlers.containers.arguments import mount
 from handlers.containers.consumption import ContainerMeter, Groups, find_groups, read_groups
 from handlers.containers.engine import find_engine
-from handlers.containers.leftovers import remove_leftovers
+from handlers.containers.leftovers import Leftover, remove_leftovers
 from handlers.containers.order import check_variables, choose_command, choose_image, read_limits
 from handlers.containers.owner import Owner, agent_of, is_dead, labels, this_process
 from tests.unit.containers.conftest import FakeEngine, context, run
@@ -104,7 +104,8 @@ def listed(engine: FakeEngine, found: dict[str, str], **more: Any) -> None:
     """Have an engine list one container with labels."""
     engine.says("ps", out="0123456789ab\n")
     engine.says(
-        "container inspect", out=json.dumps([{"Id": "0123456789ab", "Config": {"Labels": found}, **more}])
+        "container inspect",
+        out=json.dumps([{"Id": "0123456789ab", "Name": "/millhand-r", "Config": {"Labels": found}, **more}]),
     )
 
 
@@ -127,9 +128,11 @@ def test_only_leftovers_of_this_agent_are_removed(engine: FakeEngine) -> None:
         assert remove_leftovers(found, os.environ) == []
     assert engine.calls("rm") == []
     listed(engine, labels("r", ours, dead))
-    assert remove_leftovers(found, os.environ) == ["r"]
-    listed(engine, labels("r2", ours, here))  # of an earlier run of this very process
-    assert remove_leftovers(found, os.environ) == ["r2"]
+    assert remove_leftovers(found, os.environ) == [("0123456789ab", "r", None)]
+    listed(
+        engine, labels("r2", ours, here), Name="millhand-r2"
+    )  # an earlier run of this very process, podman
+    assert remove_leftovers(found, os.environ) == [("0123456789ab", "r2", None)]
     assert [argv[-1] for argv in engine.calls("rm")] == ["0123456789ab"] * 2
     assert engine.calls("ps")[0][-1] == "--filter=label=millhand.agent=agent-of-test"
 
@@ -139,7 +142,64 @@ def test_a_leftover_that_somebody_else_removes_is_fine(engine: FakeEngine) -> No
     dead = this_process()._replace(boot="before")
     listed(engine, labels("r", os.environ, dead))
     engine.says("rm", code=1, err="Error: No such container: 0123456789ab\n")
-    assert remove_leftovers(find_engine(None, os.environ), os.environ) == ["r"]
+    assert remove_leftovers(find_engine(None, os.environ), os.environ) == [("0123456789ab", "r", None)]
+
+
+@pytest.mark.parametrize("name", ["/theirs", "/millhand-r2", "", None])
+def test_labels_alone_are_no_proof(engine: FakeEngine, name: str | None) -> None:
+    """An image brings labels of its own: only a container that has our name, too, is ours."""
+    listed(engine, labels("r", os.environ, this_process()._replace(boot="before")), Name=name)
+    assert remove_leftovers(find_engine(None, os.environ), os.environ) == []
+    assert engine.calls("rm") == []
+
+
+def test_a_leftover_that_cannot_be_removed_hinders_no_run(engine: FakeEngine) -> None:
+    """It is told, each by itself; the others go."""
+    listed(engine, labels("r", os.environ, this_process()._replace(boot="before")))
+    engine.says("ps", out="0123456789ab\nba9876543210\n")
+    engine.says("rm", code=1, err="Error: unable to remove filesystem: device or resource busy\n")
+    left = remove_leftovers(find_engine(None, os.environ), os.environ)
+    assert [(one.id, one.run) for one in left] == [("0123456789ab", "r"), ("ba9876543210", "r")]
+    assert all("device or resource busy" in str(one.problem) for one in left)
+    engine.says("container inspect", out="<html>")
+    left = remove_leftovers(find_engine(None, os.environ), os.environ)
+    assert all("no JSON" in str(one.problem) for one in left)
+    assert len(left) == 2
+
+
+def test_a_stuck_leftover_is_a_warning_of_the_run(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run itself ends as it does."""
+    stuck = [Leftover("0123456789ab", "older", "busy"), Leftover("ba9876543210", "oldest", None)]
+    monkeypatch.setattr("handlers.container.remove_leftovers", lambda *_: stuck)
+    ctx = context(tmp_path)
+    assert run(ctx)["exitCode"] == 0
+    warnings = [fields for level, _, fields in ctx.told.logs if level == "warning"]
+    assert warnings == [
+        {"run": "older", "container": "0123456789ab", "error": "busy"},
+        {"run": "oldest"},
+    ]
+
+
+def test_an_owner_that_proc_hides_is_alive_while_the_kernel_knows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hidepid another user's processes are not in /proc; EPERM of a signal proves that it lives."""
+    here = this_process()
+    assert not is_dead(here, here, tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert is_dead(here._replace(pid=ended.pid), here, tmp_path)
+    assert is_dead(here._replace(pid=10**30), here, tmp_path)
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert not is_dead(here._replace(pid=ended.pid), here, tmp_path)
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert not is_dead(here, here)
 
 
 def started(pid: int) -> int:
