@@ -138,7 +138,7 @@ def variables(ctx: Context, folders: Folders, env: dict[str, str], secrets: dict
         found["MILLHAND_TREE"] = os.environ["MILLHAND_TREE"]
     # Without GPUs, also where the engine's default runtime is NVIDIA's and the image asks for all of them.
     found["NVIDIA_VISIBLE_DEVICES"] = ",".join(ctx.gpus) or "void"
-    return {**env, **found}
+    return {**found, **env}  # ours first: the mark is looked for from the front
 
 
 def pass_on(stream: str, text: str) -> None:

@@ -18,6 +18,7 @@ UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 LEAST_MEMORY_BYTES = 6 * 1024**2  # less is refused by engines
 MOST_CPUS, LEAST_CPUS = 4096.0, 0.01
 MOST_PIDS = 1_000_000
+MOST_ENV_BYTES = 256 * 1024  # of all variables together; more is an input
 OURS = ("MILLHAND_", "NVIDIA_", "CUDA_VISIBLE_")  # whose run it is, and which GPUs it has, tasks do not say
 
 
@@ -75,6 +76,12 @@ def check_variables(env: Mapping[str, str], secrets: Mapping[str, str]) -> None:
             )
         if name.startswith(OURS):
             raise Fail(f"env: {name[:60]} is set by the worker; {', '.join(f'{one}*' for one in OURS)} are")
+    size_bytes = sum(len(f"{name}={value}".encode(errors="replace")) + 1 for name, value in env.items())
+    if size_bytes > MOST_ENV_BYTES:
+        raise Fail(
+            f"env: all variables together have {size_bytes} bytes, {MOST_ENV_BYTES} are allowed; give a file "
+            "as an input instead"
+        )
     for name in secrets:
         if not SECRET_NAME.fullmatch(name):
             raise Fail(f"secrets: {name[:60]!r} is no name of a file: letters, digits, . _ -")

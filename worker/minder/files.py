@@ -13,23 +13,22 @@ __all__ = ["flat_number", "numbers", "read_text", "words", "write_text"]
 READ_BYTES = 1024 * 1024  # /proc/self/mountinfo of a full node has some hundred kilobytes
 
 
-def read_text(path: str) -> str | None:
-    """Return a file's text; None where it is not there, is not ours to read, or has just vanished."""
+def read_text(path: str, most_bytes: int = READ_BYTES) -> str | None:
+    """Return a file's text, as much as is allowed; None where it is not there, not ours, or just vanished."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return b"".join(pieces(descriptor)).decode(errors="replace")
+        return b"".join(pieces(descriptor, most_bytes)).decode(errors="replace")
     except OSError:  # a group that was removed while open: ENODEV
         return None
     finally:
         os.close(descriptor)
 
 
-def pieces(descriptor: int) -> Iterator[bytes]:
+def pieces(descriptor: int, left_bytes: int) -> Iterator[bytes]:
     """Yield what can be read; files of /proc come a page or so at a time."""
-    left_bytes = READ_BYTES
     while left_bytes > 0 and (piece := os.read(descriptor, left_bytes)):
         left_bytes -= len(piece)
         yield piece

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TREE_MARK", "Trees", "marked", "owners"]
 
+ENVIRON_BYTES = 8 * 1024 * 1024  # the kernel lets a program start with 6 MiB; what more there is was faked
 TREE_MARK = "MILLHAND_TREE"  # in the environment of a child and all that it starts: "<agent>/<child>"
 
 
@@ -110,7 +111,7 @@ def orphan_owner(
 
 def mark_owner(stat: ProcessStat, by_mark: Mapping[str, int]) -> int | None:
     """Return the child whose mark a process has in its environment."""
-    words = (read_text(f"/proc/{stat.pid}/environ") or "").split("\0")
+    words = (read_text(f"/proc/{stat.pid}/environ", ENVIRON_BYTES) or "").split("\0")
     value = next((word for word in words if word.startswith(f"{TREE_MARK}=")), "")
     mark = value.rpartition("/")[2]
     return by_mark.get(mark) if mark else None  # most processes have none

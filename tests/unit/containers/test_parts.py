@@ -62,6 +62,20 @@ def test_variables_and_secrets_have_plain_names(env: dict[str, str], secrets: di
     check_variables({"A_1": "x=y"}, {"db.password": "x"})
 
 
+def test_variables_together_are_bounded() -> None:
+    """Each may fit and all of them not: the mark of the run's tree must be found beside them."""
+    check_variables({"A": "x" * 100_000, "B": "x" * 100_000}, {})
+    with pytest.raises(Fail, match="together have 300012 bytes, 262144 are allowed; give a file as an input"):
+        check_variables({name * 2: "x" * 100_000 for name in "ABC"}, {})
+
+
+def test_the_mark_of_the_tree_comes_before_what_a_task_sets(engine: FakeEngine, tmp_path: Path) -> None:
+    """Whoever looks for it reads from the front."""
+    run(context(tmp_path, {"env": {"AAA": "x"}}))
+    names = [one.split("=")[1] for one in engine.calls("create")[0] if one.startswith("--env=")]
+    assert names.index("MILLHAND_TREE") < names.index("AAA")
+
+
 def test_limits_are_read_and_bounded() -> None:
     """The run's own limit is the most."""
     assert read_limits(None, None, 5, None) == (None, None, 5)

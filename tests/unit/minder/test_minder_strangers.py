@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
 from worker.executor.environment import TREE_MARK
+from worker.minder.kin import mark_owner
 from worker.minder.trees import read_stat
 
 TELL_MARK = f"told('mark', os.environ[{TREE_MARK!r}])\nwhile True: time.sleep(1)\n"
@@ -115,3 +116,18 @@ def state(pid: int) -> str:
     stat = read_stat(pid)
     assert stat is not None
     return stat.state
+
+
+def test_a_mark_behind_a_large_environment_is_found() -> None:
+    """Nobody hides from the end of its run behind variables of its own."""
+    padding = {f"V{number}": "x" * 120_000 for number in range(10)}
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", "print(flush=True); input()"],
+        env={**padding, TREE_MARK: "agent/of-a-child"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        stat = read_stat(process.pid)
+        assert stat is not None
+        assert mark_owner(stat, {"of-a-child": 42}) == 42
+        assert mark_owner(stat, {"of-another": 42}) is None
