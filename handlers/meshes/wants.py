@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from handlers.gltf.accessors import accessor_bytes, count_of
 from handlers.gltf.container import list_of
 from handlers.meshes.bounds import Bounds
 from worker import Fail
@@ -37,11 +39,32 @@ def is_beside(path: Path, uri: str) -> bool:
 
 
 def check_sizes(description: dict[str, Any], name: str, bounds: Bounds) -> None:
-    """Raise Fail where an array is longer than allowed: one may be long without bytes."""
-    for accessor in list_of(description, "accessors"):
-        count = accessor.get("count")
-        if isinstance(count, int):
-            bounds.points(count, name)
+    """Raise Fail where the arrays are longer than allowed, one of them or all together.
+
+    An array may be long without bytes, many may share the same bytes, and each use of one is a copy.
+    """
+    accessors = list_of(description, "accessors")
+    for accessor in accessors:
+        bounds.points(count_of(accessor), name)
+    uses = [use for mesh in list_of(description, "meshes") for use in uses_of(mesh, len(accessors))]
+    bounds.points(sum(count_of(accessors[at]) for key, at in uses if key == "POSITION"), name)
+    size_bytes = max(
+        sum(map(accessor_bytes, accessors)), sum(accessor_bytes(accessors[at]) for _, at in uses)
+    )
+    if size_bytes > bounds.max_bytes:
+        raise Fail(
+            f"{name} describes {size_bytes:,} bytes of geometry; max_bytes allows {bounds.max_bytes:,}"
+        )
+
+
+def uses_of(mesh: dict[str, Any], known: int) -> Iterator[tuple[str, int]]:
+    """Yield what each primitive of a mesh uses an accessor for, and which."""
+    for primitive in list_of(mesh, "primitives"):
+        attributes = primitive.get("attributes")
+        given = attributes if isinstance(attributes, dict) else {}
+        for key, at in (*given.items(), ("indices", primitive.get("indices"))):
+            if isinstance(at, int) and -known <= at < known:  # below 0, trimesh counts from the end
+                yield key, at
 
 
 def check_compressions(description: dict[str, Any], name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from handlers.gltf.accessors import accessor_bytes, count_of, whole
 from handlers.gltf.container import list_of
 from worker import Fail
 
@@ -12,8 +13,6 @@ __all__ = ["check_weight"]
 MAX_TRIANGLES: Final = 10_000_000  # drawn, instances counted each; in software half a million take seconds
 MAX_GEOMETRY_BYTES: Final = 1 << 30  # of all accessors, unpacked
 MAX_NODES: Final = 100_000
-COMPONENT_BYTES: Final = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
-COMPONENTS: Final = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 TRIANGLES, STRIP, FAN = 4, 5, 6  # glTF 2.0, 5.24.4: primitive.mode
 
 
@@ -28,12 +27,6 @@ def check_weight(description: dict[str, Any], name: str) -> None:
     triangles = drawn_triangles(description, name)
     if triangles > MAX_TRIANGLES:
         raise Fail(f"{name} has {triangles:,} triangles to draw; {MAX_TRIANGLES:,} are the limit")
-
-
-def accessor_bytes(accessor: dict[str, Any]) -> int:
-    """Return the size of an accessor once it is unpacked."""
-    parts = COMPONENTS.get(str(accessor.get("type")), 1)
-    return count_of(accessor) * parts * COMPONENT_BYTES.get(whole(accessor.get("componentType")), 4)
 
 
 def unpacked_bytes(view: dict[str, Any]) -> int:
@@ -95,16 +88,6 @@ def instances(node: dict[str, Any], description: dict[str, Any]) -> int:
         [one for one in attributes.values() if isinstance(one, int)] if isinstance(attributes, dict) else []
     )
     return max((count_of(accessors[one]) for one in used if 0 <= one < len(accessors)), default=1)
-
-
-def count_of(thing: dict[str, Any]) -> int:
-    """Return its `count`."""
-    return whole(thing.get("count"))
-
-
-def whole(value: Any) -> int:
-    """Return a whole number from 0; 0 for anything else."""
-    return value if isinstance(value, int) and value > 0 else 0
 
 
 def numbers(value: Any) -> list[int]:

@@ -30,6 +30,15 @@ def placed_often(count: int) -> bytes:
     return glb(TRIANGLE | {"nodes": nodes, "scenes": [{"nodes": list(range(count))}]})
 
 
+def used_often(accessors: list[dict[str, Any]], uses: list[dict[str, int]]) -> bytes:
+    """Return a glTF of these arrays, whose primitives have these attributes."""
+    buffers = [{"byteLength": 4, "uri": "data:application/octet-stream;base64,AAAAAA=="}]
+    meshes = [{"primitives": [{"attributes": use} for use in uses]}]
+    changes: dict[str, Any] = {"accessors": accessors, "buffers": buffers, "meshes": meshes}
+    return json.dumps(TRIANGLE | changes | {"bufferViews": [{"buffer": 0, "byteLength": 4}]}).encode()
+
+
+POINTS = {"componentType": 5126, "type": "VEC3", "count": 900, "min": [0, 0, 0], "max": [0, 0, 0]}
 HOSTILE: dict[str, tuple[str, bytes, str]] = {
     "stl header": (
         "x.stl",
@@ -97,6 +106,16 @@ HOSTILE: dict[str, tuple[str, bytes, str]] = {
         "x.glb",
         glb(TRIANGLE | {"accessors": [{"componentType": 5126, "count": 10**9, "type": "VEC3"}]}),
         "has 1,000,000,000 points or more",
+    ),
+    "many accessors": (
+        "x.gltf",
+        used_often([POINTS] * 30, [{"POSITION": at} for at in range(30)]),
+        "has 27,000 points or more",
+    ),
+    "one accessor used often": (
+        "x.gltf",
+        used_often([POINTS], [{"POSITION": 0}] * 29 + [{"POSITION": -1}]),
+        "has 27,000 points or more",
     ),
     "placed often": ("x.glb", placed_often(2000), "has 2,000 triangles or more"),
     "outside": (
@@ -196,6 +215,25 @@ def test_a_file_that_is_too_large_is_refused(ctx: ToldContext, where: str) -> No
     with pytest.raises(Fail, match=f"^{said}"):
         mesh_convert(ctx, input=str(path), max_bytes=limit)
     assert ctx.told.artifacts == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        used_often([POINTS] * 30, [{"POSITION": 0}]),
+        used_often([POINTS], [{"POSITION": 0, **{f"_{at}": 0 for at in range(29)}}]),
+    ],
+    ids=["arrays", "uses"],
+)
+def test_arrays_together_have_no_more_bytes_than_allowed(
+    ctx: ToldContext, folder: Path, content: bytes
+) -> None:
+    """Each would pass; so does what they come to where it is allowed."""
+    (folder / "x.gltf").write_bytes(content)
+    said = "x.gltf describes 324,000 bytes of geometry; max_bytes allows 323,999"
+    with pytest.raises(Fail, match=f"^{said}"):
+        mesh_convert(ctx, input=str(folder / "x.gltf"), max_bytes=323_999)
+    assert mesh_convert(ctx, input=str(folder / "x.gltf"), max_bytes=324_000)["faces"] == 300
 
 
 @pytest.mark.parametrize("limit", ["max_triangles", "max_bytes"])
