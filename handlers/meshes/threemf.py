@@ -35,7 +35,12 @@ UNITS: Final = {
     "meter": "m",
 }
 MAX_DEPTH: Final = 64  # of components within components
+MAX_EXTENSIONS: Final = 100
 MAX_PLACES: Final = 100_000
+COUNTED: Final = {  # elements that take memory each, and how many of them a file may have
+    "model": 1000, "basematerials": 100_000, "base": 100_000, "object": 100_000, "component": MAX_PLACES,
+    "item": MAX_PLACES,
+}  # fmt: skip
 
 Key = tuple[str, str]  # the part's path in lower case, the object's number there
 
@@ -73,6 +78,7 @@ class Model:
         self._thing: Thing | None = None
         self._path = ""
         self._points = self._triangles = 0
+        self._counts = dict.fromkeys(COUNTED, 0)
 
     def read(self) -> None:
         """Read the model, and every part that it names."""
@@ -80,19 +86,28 @@ class Model:
         while waiting:
             self._path = waiting.pop()
             seen.add(self._path)
-            self._package.parse(self._path, self._start, lambda _: None)
+            self._package.parse(self._path, self._start)
             places = [*self.items, *(place for thing in self.things.values() for place in thing.components)]
             waiting = sorted({place.key[0] for place in places} - seen)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         space, _, element = tag.rpartition(" ")
         if space == CORE and (take := TAKEN.get(element)) is not None:
+            if element in COUNTED:
+                self._count(element)
             try:
                 take(self, attributes)
             except (KeyError, ValueError, OverflowError) as exc:
                 raise Fail(
                     f"{self._name} is damaged: a <{element}> of it cannot be read ({exc!r})"[:400]
                 ) from exc
+
+    def _count(self, element: str) -> None:
+        self._counts[element] += 1
+        if self._counts[element] > COUNTED[element]:
+            raise Fail(
+                f"{self._name} has more than {COUNTED[element]:,} <{element}> elements, which is the limit"
+            )
 
     def take_model(self, attributes: dict[str, str]) -> None:
         """Read the unit; of parts that are named by others it must be the same."""
@@ -104,9 +119,11 @@ class Model:
                 f"{self._name} has parts in different units ({self.unit}, {unit}), which cannot be read here"
             )
         self.unit = unit
-        for prefix in attributes.get("requiredextensions", "").split():
+        for prefix in attributes.get("requiredextensions", "").split(maxsplit=MAX_EXTENSIONS):
             if (address := self._package.namespaces.get(prefix, prefix)) not in READABLE:
                 self.left_out.add(f"what only the extension {address[:100]} describes is left out")
+        if len(self.left_out) > MAX_EXTENSIONS:
+            raise Fail(f"{self._name} is damaged: it needs more than {MAX_EXTENSIONS} extensions")
 
     def take_base_group(self, attributes: dict[str, str]) -> None:
         """Begin a list of materials."""
@@ -117,7 +134,9 @@ class Model:
         """Take a material: its colour."""
         text = attributes["displaycolor"].removeprefix("#")
         colour = bytes.fromhex(text if len(text) == 8 else f"{text}FF")
-        self._colours[self._group].append(tuple(colour[:4]))
+        if len(colour) != 4:
+            raise ValueError(f"{attributes['displaycolor'][:40]!r} is no colour")
+        self._colours[self._group].append(tuple(colour))
 
     def take_object(self, attributes: dict[str, str]) -> None:
         """Begin an object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 from pathlib import Path
@@ -119,6 +120,38 @@ LAUGHS = (
     '<?xml version="1.0"?><!DOCTYPE model [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
     f']><model xmlns="{CORE}"><resources>&b;</resources></model>'
 )
+
+
+def many(count: int, element: str) -> bytes:
+    """Return a package with an element so often, where nothing refuses it for another reason."""
+    object_ = f'<object id="2"><components>{element * count}</components></object>'
+    return package(model(element * count if "component" not in element else ONE + object_, ""))
+
+
+def zip64(parts: int) -> bytes:
+    """Return an archive whose list of parts is that long by ZIP64 alone."""
+    entry = b"PK\1\2" + b"\0" * 24 + struct.pack("<H", 1) + b"\0" * 16 + b"a"
+    content = b"PK\3\4" + b"\0" * 22 + struct.pack("<2H", 1, 0) + b"a"
+    size, start = len(entry) * parts, len(content)
+    end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, parts, parts, size, start)
+    end += struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
+    return content + entry * parts + end + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 47, 0, 0)
+
+
+def lzma() -> bytes:
+    """Return a package whose parts are packed by LZMA, and damaged."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("_rels/.rels", RELATIONS)
+    packed = bytearray(content.getvalue())
+    start = packed.index(b"_rels/.rels") + len("_rels/.rels") + 12
+    packed[start : start + 28] = b"\xff" * 28
+    return bytes(packed)
+
+
+BASE_ONLY = '<base name="x" displaycolor="#FF0000"/>'
+BASE = '<basematerials id="5"><base name="x" displaycolor="{}"/></basematerials>'
+EXTENSIONS = " ".join(f"e{at}" for at in range(200))
 BUILD = '<item objectid="1"/>'
 
 
@@ -188,6 +221,36 @@ BROKEN: dict[str, tuple[bytes, str]] = {
         package(model(" " * 20_000_000 + ONE, '<item objectid="1"/>')),
         "unpacks to more than max_bytes allows",
     ),
+    "many items": (package(model(ONE, BUILD * 100_001)), "more than 100,000 <item> elements"),
+    "many components": (many(100_001, '<component objectid="1"/>'), "more than 100,000 <component> elements"),
+    "many objects": (many(100_001, '<object id="1"/>'), "more than 100,000 <object> elements"),
+    "many groups": (many(100_001, '<basematerials id="1"/>'), "more than 100,000 <basematerials> elements"),
+    "many bases": (
+        package(model(f'<basematerials id="1">{BASE_ONLY * 100_001}</basematerials>', "")),
+        "more than 100,000 <base> elements",
+    ),
+    "many models": (many(1000, f'<model xmlns="{CORE}"/>'), "more than 1,000 <model> elements"),
+    "many extensions": (
+        package(model(ONE, "", f'unit="inch" requiredextensions="{EXTENSIONS}"')),
+        "it needs more than 100 extensions",
+    ),
+    "many namespaces": (
+        package(model("".join(f'<x xmlns:n{at}="n"/>' for at in range(1001)), "")),
+        "it has more than 1,000 namespaces",
+    ),
+    "nested elements": (package("<x>" * 300), "it has more than 256 elements within each other"),
+    "short colour": (package(model(BASE.format("#FF") + ONE, "")), "a <base> of it cannot be read"),
+    "long colour": (package(model(BASE.format("#FF0000FF00") + ONE, "")), "a <base> of it cannot be read"),
+    "lzma": (lzma(), "its part '_rels/.rels' is packed by method 14, which 3MF forbids"),
+    "zip64": (zip64(30_000), "its list of parts has 1,410,000 bytes"),
+    "zip64 without end": (
+        zip64(1).replace(b"PK\6\6", b"PK\6\0"),
+        "the end of its ZIP64 archive is missing",
+    ),
+    "zip64 elsewhere": (
+        zip64(1).replace(b"PK\6\7\0\0\0\0N", b"PK\6\7\0\0\0\0O"),
+        "the end of its ZIP64 archive is missing",
+    ),
     "directory": (
         b"PK" + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 1 << 30, 0, 0),
         "its list of parts has 1,073,741,824 bytes",
@@ -206,3 +269,20 @@ def test_a_broken_package_is_explained(ctx: ToldContext, tmp_path: Path, case: s
     assert len(str(failure.value).splitlines()) == 1
     assert len(str(failure.value)) < 500
     assert ctx.told.artifacts == {}
+
+
+def test_a_package_unpacks_to_what_its_size_may_come_to(ctx: ToldContext, tmp_path: Path) -> None:
+    """Whatever max_bytes is; a small one to 16 MiB all the same."""
+    with pytest.raises(Fail, match=r"^a\.3mf is damaged: it unpacks to more than 16,777,216 bytes"):
+        convert(ctx, tmp_path, package(model(" " * 17_000_000 + ONE, BUILD)))
+    assert convert(ctx, tmp_path, package(model(" " * 16_000_000 + ONE, BUILD)))["faces"] == 4
+
+
+def test_a_package_in_zip64_is_read(ctx: ToldContext, tmp_path: Path) -> None:
+    """Some exporters write every archive so."""
+    content = package(model(ONE, BUILD))
+    *_, parts, size, start, _ = struct.unpack("<4s4H2LH", content[-22:])
+    end = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, parts, parts, size, start)
+    end += struct.pack("<4sLQL", b"PK\6\7", 0, start + size, 1)
+    end += struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    assert convert(ctx, tmp_path, content[:-22] + end)["faces"] == 4
