@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from handlers.gltf.container import list_of
 from handlers.webgl.images import image_size
+from handlers.webgl.weight import MESHOPT
 from worker import Fail
 
 __all__ = ["Contents", "check_images"]
@@ -34,13 +35,11 @@ class Contents:
 
     def of_image(self, image: dict[str, Any]) -> bytes | memoryview | None:
         """Return an image's bytes; None where it has none, or they lie outside of their buffer."""
-        uri, number = image.get("uri"), image.get("bufferView")
-        if isinstance(uri, str):
+        uri = image.get("uri")
+        if isinstance(uri, str) and "bufferView" not in image:  # which three.js prefers where there are both
             return self._of_uri(uri)
-        views = self._description.get("bufferViews")
-        if not isinstance(number, int) or not isinstance(views, list) or not 0 <= number < len(views):
+        if (view := self._view_of(image)) is None:
             return None
-        view = views[number] if isinstance(views[number], dict) else {}
         start, length = view.get("byteOffset", 0), view.get("byteLength")
         buffer = self._buffer(view.get("buffer"))
         if (
@@ -51,6 +50,17 @@ class Contents:
         ):
             return None
         return bytes(buffer[start : start + length])
+
+    def compression_of(self, image: dict[str, Any]) -> str | None:
+        """Return the extension by which the part of a buffer that an image lies in is compressed."""
+        extensions = (self._view_of(image) or {}).get("extensions")
+        return next((one for one in MESHOPT if isinstance(extensions, dict) and one in extensions), None)
+
+    def _view_of(self, image: dict[str, Any]) -> dict[str, Any] | None:
+        number, views = image.get("bufferView"), self._description.get("bufferViews")
+        if not isinstance(number, int) or not isinstance(views, list) or not 0 <= number < len(views):
+            return None
+        return views[number] if isinstance(views[number], dict) else {}
 
     def _buffer(self, number: Any) -> memoryview | None:
         buffers = self._description.get("buffers")
@@ -88,6 +98,9 @@ def check_images(description: dict[str, Any], contents: Contents, name: str) -> 
         raise Fail(f"{name} has {len(images):,} images; {MAX_IMAGES} are the limit")
     pixels = 0
     for number, image in enumerate(images):
+        if (extension := contents.compression_of(image)) is not None:
+            # It would be measured by other bytes than those that are shown.
+            raise Fail(f"{name}: its image {number} is compressed with {extension}; export it without")
         content = contents.of_image(image)
         size = None if content is None else image_size(content)
         if size is None:

@@ -8,8 +8,9 @@ from handlers.gltf.accessors import accessor_bytes, count_of, whole
 from handlers.gltf.container import list_of
 from worker import Fail
 
-__all__ = ["check_weight"]
+__all__ = ["MESHOPT", "check_weight"]
 
+MESHOPT: Final = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 MAX_TRIANGLES: Final = 10_000_000  # drawn, instances counted each; in software half a million take seconds
 MAX_GEOMETRY_BYTES: Final = 1 << 30  # of all accessors, unpacked
 MAX_NODES: Final = 100_000
@@ -32,8 +33,7 @@ def check_weight(description: dict[str, Any], name: str) -> None:
 def unpacked_bytes(view: dict[str, Any]) -> int:
     """Return the size of a compressed part of a buffer once it is unpacked; 0 where it is not compressed."""
     extensions = view.get("extensions")
-    names = ("EXT_meshopt_compression", "KHR_meshopt_compression")
-    found = [extensions.get(name) for name in names] if isinstance(extensions, dict) else []
+    found = [extensions.get(name) for name in MESHOPT] if isinstance(extensions, dict) else []
     return sum(count_of(one) * whole(one.get("byteStride")) for one in found if isinstance(one, dict))
 
 

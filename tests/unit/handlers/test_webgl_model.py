@@ -196,6 +196,37 @@ def test_many_images_together_have_a_limit(ctx: ToldContext, tmp_path: Path) -> 
     assert content.MAX_PIXELS < 3 * 8192 * 8192
 
 
+@pytest.mark.parametrize("extension", weight.MESHOPT)
+@pytest.mark.parametrize("more", [{}, {"uri": data(PNG)}])
+def test_an_image_that_the_page_would_unpack_is_refused(
+    ctx: ToldContext, tmp_path: Path, extension: str, more: dict[str, Any]
+) -> None:
+    """The bytes that are measured here must be those that are shown; the same image as it is passes."""
+    buffer = {"byteLength": len(PNG), "uri": data(PNG)}
+    compressed = {"buffer": 1, "byteLength": 9, "byteStride": 4, "count": 1000, "mode": "ATTRIBUTES"}
+    view: dict[str, Any] = {"buffer": 1, "byteLength": len(PNG)}
+    described: dict[str, Any] = TRIANGLE | {
+        "buffers": [*TRIANGLE["buffers"], buffer],
+        "images": [{"bufferView": 1, "mimeType": "image/png", **more}],
+    }
+    read(ctx, tmp_path, described | {"bufferViews": [*TRIANGLE["bufferViews"], view]}, "part.glb")
+    view = view | {"extensions": {extension: compressed}}
+    with pytest.raises(Fail, match=rf"part\.glb: its image 0 is compressed with {extension}"):
+        read(ctx, tmp_path, described | {"bufferViews": [*TRIANGLE["bufferViews"], view]}, "part.glb")
+
+
+def test_an_image_of_two_places_is_measured_where_it_is_taken_from(ctx: ToldContext, tmp_path: Path) -> None:
+    """An address beside a buffer is passed over by the page."""
+    large = png_of(9000, 1)
+    described: dict[str, Any] = TRIANGLE | {
+        "buffers": [*TRIANGLE["buffers"], {"byteLength": len(large), "uri": data(large)}],
+        "bufferViews": [*TRIANGLE["bufferViews"], {"buffer": 1, "byteLength": len(large)}],
+        "images": [{"bufferView": 1, "mimeType": "image/png", "uri": data(PNG)}],
+    }
+    with pytest.raises(Fail, match="image 0 has 9000 × 1 pixels"):
+        read(ctx, tmp_path, described, "part.glb")
+
+
 @pytest.mark.parametrize(
     ("head", "size"),
     [
