@@ -50,7 +50,7 @@ class Desk:
                 self._deferred.taken(change.org_id, change.task_id)
             elif isinstance(change, TaskDeferred):
                 if self._deferred.add(change):
-                    came[change.org_id, change.type] += 1
+                    came[change.org_id, change.type, ()] += 1
             elif isinstance(change, TasksPending):
                 came[change.org_id, change.type, change.asked] += change.count
             else:
