@@ -62,6 +62,11 @@ class VirtualServer:
         parts = path.strip("/").split("/")[2:]
         if not parts or parts[0] not in ("tasks", "runs"):
             return 200, [{"id": "job", "schedulerState": self.job_state}]
+        if parts[0] == "tasks" and len(parts) > 1:
+            task = self.tasks.get(parts[1])
+            return (
+                (200, dict(task)) if task else (404, {"error": {"code": "task_not_found", "message": "none"}})
+            )
         if parts[0] == "tasks":
             return 200, {"tasks": page(self.pending(), query)}
         if method == "POST":

@@ -122,12 +122,13 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         poller.settle(task_id, is_won=is_won)
         activity.claimed(is_won)
 
+    policies = Policies(parts.options, config.max_attempts)
     endings = Endings(
         journal=parts.journal,
         spool=parts.spool,
         uploads=uploads,
         clock=parts.clock,
-        policies=Policies(parts.options, config.max_attempts),
+        policies=policies,
         on_ended=outbox.send,
         on_held=storing.hold,
     )
@@ -168,6 +169,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         parts.clock,
         kind=parts.kind,
         settle_s=config.settle_s,
+        policies=policies,
         deliver=outbox.send,
         resume=lambda entry: storing.hold(reporters.resume(entry)),
         follow_up=storing.follow_up,

@@ -9,8 +9,9 @@ from datetime import datetime
 import structlog
 from msgspec import structs
 
-from worker.agent.claim_rules import Verdict, is_race_lost, rule_election
+from worker.agent.claim_rules import Verdict, attempts_before, is_race_lost, rule_election
 from worker.agent.identity import our_identity
+from worker.agent.policies import Policies
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import DENIED, RunWire
 from worker.api.errors import ApiError, Rejected, Unknown
@@ -18,6 +19,7 @@ from worker.api.models import Identity, Run
 from worker.api.retry import PATIENT
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
 from worker.clock import Clock
+from worker.executor import retries
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.entry_state import KEPT
 from worker.reporting.journal import Journal, JournalError
@@ -42,16 +44,19 @@ class Recovery:
         *,
         kind: ServerKind,
         settle_s: float,
+        policies: Policies,
         deliver: Callable[[Entry], None],
         resume: Callable[[Entry], None],
         follow_up: Callable[[str], None],
     ) -> None:
         """Take the parts.
 
-        `settle_s` is how long lists may lag. `deliver` is given the entries that have an outcome, `resume`
-        those whose files are to be stored before, `follow_up` the runs that were told without them.
+        `settle_s` is how long lists may lag, `policies` tell what follows a lost run. `deliver` is given the
+        entries that have an outcome, `resume` those whose files are to be stored before, `follow_up` the
+        runs that were told without them.
         """
         self._settle_s = settle_s
+        self._policies = policies
         self._kind = kind
         self._runs = runs
         self._journal = journal
@@ -173,7 +178,7 @@ class Recovery:
                 await backoff.sleep(error)
 
     async def _end_lost(self, entry: Entry, identity: Identity, run: Run) -> None:
-        """Say that the run died with its agent, with the bill that is known, and requeue its task.
+        """Say that the run died with its agent, with the bill that is known; requeue its task, up to a bound.
 
         A checkpoint that it told on its way stands in its end too: results are replaced by it.
         """
@@ -183,16 +188,32 @@ class Recovery:
         )
         checkpoint = run.results.get("checkpoint")
         outcome = Outcome(code=ResultCode.FAILED, error=error, usage=usage, checkpoint=checkpoint)
-        report = terminal_report(outcome, identity, self._clock.now(), 0.0)
+        verdict = await self._verdict(entry, run, error)
+        report = terminal_report(outcome, identity, self._clock.now(), 0.0, retry=verdict)
         report.pop("progress", None)  # the last one that was reported stands
-        log.warning("recovery.run_lost", run_id=entry.run_id, task_id=entry.task_id)
+        is_again = verdict is None or verdict.is_again
+        log.warning("recovery.run_lost", run_id=entry.run_id, task_id=entry.task_id, requeues=is_again)
         try:
-            await self._journal.terminal(entry.run_id, report, requeue=True)
+            await self._journal.terminal(entry.run_id, report, requeue=is_again)
         except JournalError as failure:  # it is kept in memory, and told from there
             log.error(
                 "journal.refused", error=str(failure), hint="free the disk; nothing is claimed until then"
             )
         self._deliver(self._journal.entries[entry.run_id])
+
+    async def _verdict(self, entry: Entry, run: Run, error: RunError) -> retries.Verdict | None:
+        """Decide whether the task goes on: one that ends its agents must not do so for ever.
+
+        None where the server does not list its runs: then it goes on.
+        """
+        try:
+            runs = await self._runs.list_all(entry.task_id, entry.job_id)
+            task = await self._runs.task_of(entry)
+        except ApiError as refusal:
+            log.warning("recovery.runs_not_counted", run_id=entry.run_id, error=str(refusal))
+            return None
+        known = [one for one in runs if one.id != run.id]
+        return self._policies.verdict(task, run.id, error, known, attempts_before(known) + 1)
 
 
 def last_bill(noted: Usage | None, told: Usage | None) -> Usage:

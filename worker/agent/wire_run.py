@@ -113,6 +113,15 @@ class RunWire:
         except NotFound:
             return None
 
+    async def task_of(self, entry: Entry) -> Task:
+        """Read the task of an entry, asking once; where that fails, return what the entry tells of it."""
+        try:
+            return await self._api.get_task(entry.task_id)
+        except ApiError:
+            if (known := Task.read({"id": entry.task_id, "type": entry.task_type})) is None:
+                raise
+            return known
+
     async def list_all(self, task_id: str, job_id: str | None) -> list[Run]:
         """List all runs of a task, page by page, asking until there is an answer."""
         seen: dict[str, Run] = {}

@@ -13,6 +13,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error
 from tests.unit.agent.test_claim import INGRESS, LOST, Shelf
 from tests.unit.reporting.memory import MemoryIO, no_space
+from worker.agent.policies import INTERRUPTIONS_MAX, Policies
 from worker.agent.recovery import Recovery, last_bill
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import RunWire
@@ -71,7 +72,7 @@ def recovered(
         runs = RunWire(stub.api, Retrier(Random(1), clock), clock, Random(1), dict)
         deliver = desk.delivered.append
         await Recovery(
-            runs, journal, clock, kind=kind, settle_s=1.0, deliver=deliver,
+            runs, journal, clock, kind=kind, settle_s=1.0, policies=Policies({}, None), deliver=deliver,
             resume=desk.resumed.append, follow_up=desk.followed_up.append,
         ).run()  # fmt: skip
         desk.entries = dict(journal.entries)
@@ -230,6 +231,55 @@ def test_an_intent_whose_answer_gets_lost_again_is_asked_for_until_it_is_known()
     shelf.instead["POST"] = [(False, LOST), (True, LOST)]
     desk, _ = recovered(shelf)
     assert [entry.run_id for entry in desk.delivered] == ["r"]
+
+
+def lost_often(times: int, *, tells_task: bool = True, lists: bool = True) -> Desk:
+    """Recover a run whose task has lost so many before it."""
+    shelf = Shelf()
+    for number in range(times):
+        shelf.create(
+            OURS
+            | {"id": f"lost-{number}", "stoppedAt": AT, "error": "worker_lost: x", "resultCode": "Failed"}
+        )
+    shelf.create(OURS)
+
+    def answer(request: Request) -> Answer:
+        if request.path.endswith("tasks/t"):
+            found = {"id": "t", "jobId": "j", "type": "noop", "parameters": {"retry": {"maxAttempts": 7}}}
+            return (200, found) if tells_task else (404, error("no_task"))
+        is_list = request.path.endswith("/runs") and request.method == "GET"
+        return (400, error("bad")) if is_list and not lists else shelf(request)
+
+    return recovered(answer)[0]
+
+
+def test_a_task_that_ends_its_agents_is_not_requeued_for_ever() -> None:
+    """The bound of interruptions counts runs that were lost with their agent, too; results tell it."""
+    (again,) = lost_often(INTERRUPTIONS_MAX - 2).delivered
+    assert again.requeue
+    assert again.terminal is not None
+    assert again.terminal["results"]["retry"]["afterS"] == 0.0
+    assert again.terminal["results"]["retry"]["maxAttempts"] == 7
+    (last,) = lost_often(INTERRUPTIONS_MAX - 1).delivered
+    assert not last.requeue
+    assert last.terminal is not None
+    assert last.terminal["resultCode"] == "Failed"
+    assert last.terminal["results"]["retry"]["afterS"] is None
+    assert "interrupted too often" in last.terminal["results"]["retry"]["reason"]
+
+
+def test_the_bound_holds_where_the_server_does_not_show_the_task() -> None:
+    """Its runs are what counts."""
+    (last,) = lost_often(INTERRUPTIONS_MAX - 1, tells_task=False).delivered
+    assert not last.requeue
+
+
+def test_a_lost_run_of_a_task_whose_runs_are_not_listed_is_requeued() -> None:
+    """It is not the task's fault that its server does not tell."""
+    (entry,) = lost_often(INTERRUPTIONS_MAX + 1, lists=False).delivered
+    assert entry.requeue
+    assert entry.terminal is not None
+    assert "retry" not in entry.terminal["results"]
 
 
 def test_a_lost_run_is_billed_by_what_was_known_last() -> None:
