@@ -7,6 +7,7 @@ the container's last process, so that what is consumed after the last look is mi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -70,6 +71,16 @@ def folders_in(folder: Path) -> Iterator[Path]:
             yield from (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:  # it has just gone
         return
+
+
+def pids_in(group: Path, depth: int) -> Iterator[int]:
+    """Yield the processes of a group and of those below it: crun puts them into a child, `container`."""
+    with contextlib.suppress(OSError, ValueError):  # it has just gone
+        pids = map(int, (group / "cgroup.procs").read_text().split())
+        yield from (pid for pid in pids if pid > 0)  # 0: of another namespace
+    if depth > 0:
+        for child in folders_in(group):
+            yield from pids_in(child, depth - 1)
 
 
 def read_groups(groups: Groups) -> Look | None:
@@ -151,12 +162,7 @@ class ContainerMeter:
 
     def pid(self) -> int | None:
         """Return the container's first process, by which all of them are known; None where it is gone."""
-        if self.groups is None:
-            return None
-        try:
-            return min(map(int, (self.groups.cpu / "cgroup.procs").read_text().split()), default=None)
-        except (OSError, ValueError):
-            return None
+        return None if self.groups is None else min(pids_in(self.groups.cpu, MAX_DEPTH), default=None)
 
     def _take(self, seen: Look) -> None:
         """Take a look; no figure goes down, and the sum of both parts is kept."""

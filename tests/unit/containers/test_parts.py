@@ -249,6 +249,20 @@ def test_figures_of_cgroup_v2(tmp_path: Path) -> None:
     assert find_groups("b" * 64, tmp_path) is None
 
 
+def test_processes_in_a_child_group_are_the_containers(tmp_path: Path) -> None:
+    """As crun does it on cgroup v2: its figures are the group's, its processes below it."""
+    (tmp_path / "cgroup.controllers").touch()
+    group = tmp_path / "machine.slice" / f"libpod-{'a' * 64}.scope"
+    write(group, {**V2, "cgroup.procs": ""})
+    write(group / "container", {**V2, "cgroup.procs": "0\n50\n45\n"})
+    write(group / "container" / "init.scope", {**V2, "cgroup.procs": "44\n"})
+    meter = ContainerMeter("a" * 64, find=lambda name: find_groups(name, tmp_path))
+    assert meter.pid() is None
+    assert meter.look()
+    assert meter.groups == Groups(2, group, group)
+    assert meter.pid() == 44
+
+
 def test_figures_of_cgroup_v1(tmp_path: Path) -> None:
     """The total is exact, and its parts add up to it."""
     cpu, memory = (tmp_path / name / "docker" / ("a" * 64) for name in ("cpuacct", "memory"))
