@@ -89,7 +89,7 @@ def plan_of_template(ctx: Context, name: str, values: Mapping[str, Any]) -> Plan
 
     Raises:
         Retry: the machine's file of templates is broken; it may be mended, or another machine's is not.
-        Fail: there is no such template, or a value is refused.
+        Fail: there is no such template, or a value is refused, or makes a pattern that leaves the folder.
     """
     try:
         templates = find_templates(os.environ)
@@ -104,6 +104,7 @@ def plan_of_template(ctx: Context, name: str, values: Mapping[str, Any]) -> Plan
     checked = checked_values(template, values)
     path = program_of(name, str(template.argv[0]), os.environ)
     filling = filled(template, checked, ctx)
+    check_patterns(filling.outputs)  # a value may have made one that cannot be
     return Plan(
         name,
         [path, *filling.arguments],

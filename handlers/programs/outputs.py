@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from fnmatch import translate
 from pathlib import Path, PurePosixPath
 
 from worker import Context, Fail
@@ -14,13 +16,27 @@ MAX_OUTPUTS = 1000
 
 
 def check_patterns(patterns: Sequence[str]) -> None:
-    """Refuse patterns that could leave the run's folder; raise Fail before anything is started."""
+    """Refuse patterns that could leave the run's folder or match no file, before anything is started.
+
+    Raises:
+        Fail: one is of that kind; it is named.
+    """
     for pattern in patterns:
         parts = PurePosixPath(pattern).parts
         if not parts or pattern.startswith("/") or ".." in parts or "\0" in pattern:
             raise Fail(
                 f"outputs: {pattern[:200]!r} must be a pattern below the run's folder, as renders/*.png"
             )
+        if any("**" in part and part != "**" for part in parts):
+            raise Fail(f"outputs: {pattern[:200]!r}: ** stands alone between slashes, as in renders/**/*.png")
+        if parts[-1] == "**" or pattern.endswith(("/", "/.")):
+            raise Fail(f"outputs: {pattern[:200]!r} means folders; name the files in them, as renders/**/*")
+        try:
+            os.fsencode(pattern)
+            for part in parts:
+                re.compile(translate(part))
+        except (ValueError, re.error) as exc:
+            raise Fail(f"outputs: {pattern[:200]!r} cannot be a pattern: {exc}") from exc
 
 
 def keep_outputs(ctx: Context, folder: Path, patterns: Sequence[str]) -> list[str]:

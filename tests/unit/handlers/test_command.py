@@ -119,6 +119,23 @@ def test_patterns_that_leave_the_folder_are_refused_before_the_start(
     assert not (ctx.workdir / "started").exists()
 
 
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("renders/**.png", "stands alone"), ("a**/x", "stands alone"), ("***", "stands alone"),
+        ("**", "means folders"), ("renders/", "means folders"), ("renders/.", "means folders"),
+        (".", "must be a pattern"), ("./", "must be a pattern"), ("a\ud800", "cannot be a pattern"),
+    ],
+)  # fmt: skip
+def test_patterns_that_can_match_no_file_are_refused_before_the_start(
+    ctx: ToldContext, runs: Runs, pattern: str, words: str
+) -> None:
+    """Not when hours of work are done."""
+    with pytest.raises(Fail, match=words):
+        runs("open('started', 'w')", outputs=[pattern])
+    assert not (ctx.workdir / "started").exists()
+
+
 def test_a_failure_says_the_exit_code_and_the_last_lines(runs: Runs) -> None:
     """The last twenty, not all."""
     with pytest.raises(Fail) as failure:

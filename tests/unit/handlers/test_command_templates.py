@@ -57,6 +57,22 @@ def test_a_template_runs_without_the_list_of_commands(ctx: ToldContext, runs: Ru
     assert ctx.told.artifacts["a.txt"].read_text() == "$HOME; `id` *!"
 
 
+@pytest.mark.parametrize("value", ["..", "/etc/hostname", "../other", "."])
+def test_a_value_makes_no_pattern_that_leaves_the_folder(
+    ctx: ToldContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """That is seen before the program is started."""
+    path = tmp_path / "commands.toml"
+    monkeypatch.setenv("MILLHAND_COMMAND_TEMPLATES", str(path))
+    path.write_text(
+        f'[tool]\nargv = ["{sys.executable}", "-c", "open(\'started\', \'w\')"]\noutputs = ["{{name}}"]\n'
+        '[tool.parameters]\nname = { type = "text" }\n'
+    )
+    with pytest.raises(Fail, match="must be a pattern below the run's folder"):
+        command(ctx, template="tool", values={"name": value})
+    assert not (ctx.workdir / "started").exists()
+
+
 def test_what_a_template_says_no_task_says(runs: RunsTemplate) -> None:
     """Each is named; and without a template there are no values."""
     with pytest.raises(InvalidParameters) as refused:
