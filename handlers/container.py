@@ -11,7 +11,7 @@ from typing import Any
 from handlers.containers.allowed import check_allowed
 from handlers.containers.arguments import Spec
 from handlers.containers.engine import find_engine
-from handlers.containers.folders import INPUTS, OUTPUTS, SECRETS, Folders, make_folders
+from handlers.containers.folders import INPUTS, OUTPUTS, SECRETS, Folders, make_folders, without_secrets
 from handlers.containers.image_name import read_image_name
 from handlers.containers.images import PullPolicy, have_image
 from handlers.containers.leftovers import Leftover, remove_leftovers
@@ -84,22 +84,24 @@ def container(
     tell_leftovers(ctx, remove_leftovers(engine, os.environ))
     found = have_image(ctx, engine, name, pull)
     user = (settings.uid, settings.gid)
-    folders = make_folders(ctx, [*([] if input is None else [input]), *(inputs or [])], secrets or {}, user)
-    spec = Spec(
-        name=container_name(ctx.run_id),
-        image=found.id,
-        command=command,
-        entrypoint=entrypoint,
-        labels=labels(ctx.run_id, os.environ, this_process()),
-        env=variables(ctx, folders, env or {}, secrets or {}),
-        mounts=folders.mounts(),
-        user=user,
-        network=settings.network,
-        gpus=ctx.gpus,
-        limits=limits,
-        is_readonly=readonly,
-    )
-    run_container(ctx, engine, spec, printed)
+    sources = [*([] if input is None else [input]), *(inputs or [])]
+    with without_secrets(ctx):
+        folders = make_folders(ctx, sources, secrets or {}, user)
+        spec = Spec(
+            name=container_name(ctx.run_id),
+            image=found.id,
+            command=command,
+            entrypoint=entrypoint,
+            labels=labels(ctx.run_id, os.environ, this_process()),
+            env=variables(ctx, folders, env or {}, secrets or {}),
+            mounts=folders.mounts(),
+            user=user,
+            network=settings.network,
+            gpus=ctx.gpus,
+            limits=limits,
+            is_readonly=readonly,
+        )
+        run_container(ctx, engine, spec, printed)
     names = keep_outputs(ctx, folders.outputs, outputs or [])
     ctx.progress(1.0, "done")
     return {

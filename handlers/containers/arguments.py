@@ -16,6 +16,9 @@ from handlers.containers.order import Limits
 
 __all__ = ["Spec", "create_arguments"]
 
+# What docker's client takes from its configuration into every container, credentials included.
+PROXIES = tuple(f"{name}_proxy" for name in ("http", "https", "ftp", "no", "all"))
+
 
 class Spec(NamedTuple):
     """One container to be."""
@@ -53,11 +56,24 @@ def create_arguments(spec: Spec, *, is_podman: bool, is_rootless: bool) -> list[
         "--tmpfs=/tmp:rw,exec,nosuid,nodev,mode=1777",
         *(f"--mount={mount(*one)}" for one in spec.mounts),
         *(f"--env={name}={value}" for name, value in spec.env.items()),
+        *no_proxies(spec.env, is_podman=is_podman),
         *gpu_options(spec.gpus, is_podman=is_podman),
         *([] if spec.entrypoint is None else [f"--entrypoint={spec.entrypoint}"]),
         spec.image,
         *spec.command,
     ]
+
+
+def no_proxies(env: Mapping[str, str], *, is_podman: bool) -> list[str]:
+    """Return the options that keep the proxies of this machine, with their credentials, out of the container.
+
+    Docker has no switch for it, but what is set, be it to nothing, it leaves alone.
+    """
+    if is_podman:
+        return ["--http-proxy=false"]
+    names = [spelt for name in PROXIES for spelt in (name.upper(), name)]
+    given = {name.lower() for name in env}
+    return [f"--env={name}=" for name in names if name.lower() not in given]
 
 
 def limit_options(limits: Limits) -> list[str]:

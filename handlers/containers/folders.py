@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from worker import Context, Fail, Retry
 
-__all__ = ["Folders", "make_folders"]
+__all__ = ["Folders", "make_folders", "without_secrets"]
 
 INPUTS, OUTPUTS, SECRETS = "/inputs", "/outputs", "/run/secrets"  # in the container
 COPY_BYTES = 4 * 1024 * 1024
@@ -37,6 +38,25 @@ class Folders(NamedTuple):
         ]
 
 
+def base_of(ctx: Context) -> Path:
+    """Return the folder in which all of them are."""
+    return ctx.workdir / "container"
+
+
+@contextmanager
+def without_secrets(ctx: Context) -> Iterator[None]:
+    """Remove the secrets at the end, however it comes: folders of failed runs may be kept."""
+    try:
+        yield
+    finally:
+        try:
+            shutil.rmtree(base_of(ctx) / "secrets")
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            ctx.log("the container's secrets could not be removed", level="warning", error=str(exc))
+
+
 def make_folders(
     ctx: Context, sources: Sequence[str], secrets: Mapping[str, str], owner: tuple[int, int]
 ) -> Folders:
@@ -45,7 +65,7 @@ def make_folders(
     Raises:
         Fail, Retry: an input is not to be had; see `Context.input`. The disk is full: Retry.
     """
-    base = ctx.workdir / "container"
+    base = base_of(ctx)
     folders = Folders(base / "inputs", base / "outputs", base / "secrets", ())
     try:
         for folder, mode in ((folders.inputs, 0o755), (folders.outputs, 0o700), (folders.secrets, 0o700)):

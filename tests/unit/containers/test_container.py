@@ -140,22 +140,18 @@ def test_inputs_and_secrets_are_files_and_outputs_come_back(engine: FakeEngine, 
     ctx = context(
         tmp_path, {"input": str(source), "secrets": {"key": "s3cret-s3cret"}, "outputs": ["**/*.png"]}
     )
-    outputs = ctx.workdir / "container" / "outputs"
+    outputs, secrets = (ctx.workdir / "container" / name for name in ("outputs", "secrets"))
     engine.says("start", out="made\n")
-    make = f'#!/bin/sh\nexec {engine.path}.real "$@"\n'  # what a container would do before its end
-    engine.path.rename(f"{engine.path}.real")
-    engine.path.write_text(
-        make.replace(
-            "exec", f'[ "$1" != start ] || {{ /bin/mkdir {outputs}/d && echo x >{outputs}/d/a.png; }}\nexec'
-        )
-    )
+    works = f"/bin/mkdir {outputs}/d && echo x >{outputs}/d/a.png && /bin/cp -pr {secrets} {tmp_path}/seen"
+    engine.path.rename(f"{engine.path}.real")  # `works` is what a container would do before its end
+    engine.path.write_text(f'#!/bin/sh\n[ "$1" != start ] || {{ {works}; }}\nexec {engine.path}.real "$@"\n')
     engine.path.chmod(0o755)
     assert run(ctx)["outputs"] == ["d/a.png"]
     assert ctx.told.artifacts["d/a.png"] == outputs / "d/a.png"
     inside = ctx.workdir / "container"
     assert (inside / "inputs/scene.blend").read_text() == "scene"
-    assert (inside / "secrets/key").read_text() == "s3cret-s3cret"
-    assert (inside / "secrets/key").stat().st_mode & 0o777 == 0o400
+    assert (tmp_path / "seen/key").read_text() == "s3cret-s3cret"
+    assert (tmp_path / "seen/key").stat().st_mode & 0o777 == 0o400
     assert "--env=MILLHAND_INPUT=/inputs/scene.blend" in created(engine)
     assert "s3cret-s3cret" not in (engine.folder / "calls").read_text()
     assert "s3cret-s3cret" in ctx.told.secrets
