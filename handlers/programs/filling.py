@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from glob import escape
 from string import Formatter
 from typing import Any, NamedTuple
 
-from handlers.programs.parameters import Boolean, File, Input, Parameter, Value, shown
+from handlers.programs.parameters import Boolean, File, Input, Number, Parameter, Value, shown
 from handlers.programs.templates import Template, names_in
 from worker import Context
 from worker.sdk.errors import InvalidParameters
@@ -79,6 +80,8 @@ def text_of(kind: Parameter, value: Value, ctx: Context) -> str:
     """Return a value as the program gets it."""
     if isinstance(kind, Input):
         return str(ctx.input(str(value), max_bytes=kind.max_bytes))
+    if isinstance(kind, Number):
+        return format(Decimal(str(value)), "f")  # 0.0000001, not 1e-07, which many programs cannot read
     return str(ctx.workdir / str(value)) if isinstance(kind, File) else str(value)
 
 

@@ -93,7 +93,7 @@ class Number(Parameter, frozen=True, kw_only=True, tag="number"):
         if not is_number or not within(value, self):
             raise ValueError(f"must be {self.meaning()}, not {shown(value)}")
         assert isinstance(value, int | float)
-        return value
+        return value + 0  # -0.0, which is in a range from 0 and looks like an option, becomes 0.0
 
     def meaning(self) -> str:
         """Say its range."""

@@ -59,6 +59,20 @@ def test_values_become_arguments(ctx: ToldContext, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.0, "0.0"), ("-0", "0.0"), ("-0.000", "0.0"), (0, "0"), (1e-7, "0.0000001"), (1e23, "1" + "0" * 23)],
+)
+def test_a_number_is_written_without_sign_and_exponent(
+    ctx: ToldContext, tmp_path: Path, value: Any, text: str
+) -> None:
+    """Minus nought is no option, and programs read digits."""
+    source, out = str(tmp_path / "in.mov"), str(ctx.workdir / "out[1].mp4")
+    assert arguments(ctx, tmp_path, start=value) == [
+        "-i", source, "-ss", text, "-crf", "23", "scale=1280:-1", out,
+    ]  # fmt: skip
+
+
 def test_a_name_is_no_pattern_among_the_outputs(ctx: ToldContext, tmp_path: Path) -> None:
     """What a task calls its file matches that file alone."""
     arguments(ctx, tmp_path)
