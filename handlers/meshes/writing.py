@@ -17,6 +17,8 @@ from worker import Fail
 
 __all__ = ["CONTENT_TYPES", "OUTPUTS", "output_name", "write_model"]
 
+MAX_NAME_BYTES = 255  # the limit of Linux file systems
+
 Files = dict[str, bytes]  # by name
 
 
@@ -103,16 +105,22 @@ def output_name(wanted: str | None, source: str, format_: str) -> str:
     """Return the output's file name: as wanted, else after the input, with the ending of its format.
 
     Raises:
-        Fail: it is no plain name, or ends like another format.
+        Fail: it is no plain name, is too long, or ends like another format.
     """
     own = ENDINGS[format_]
     name = f"{Path(source).stem}.{own}" if wanted is None else wanted
     ending = Path(name).suffix.lower().removeprefix(".")
-    if not name.isprintable() or "/" in name or "\\" in name or name in ("", ".", "..") or len(name) > 200:
-        raise Fail(f"output {name[:60]!r} must be a plain file name of at most 200 characters")
+    if not name.isprintable() or "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise Fail(f"output {name[:60]!r} must be a plain file name")
     if ending in {*ENDINGS.values()} - {own}:
-        raise Fail(f"output {name!r} ends in .{ending}, but the format is {format_}; change one of them")
-    return name if ending == own else f"{name}.{own}"
+        raise Fail(f"output {name[:60]!r} ends in .{ending}, but the format is {format_}; change one of them")
+    whole = name if ending == own else f"{name}.{own}"
+    if (size_bytes := len(whole.encode())) > MAX_NAME_BYTES:
+        raise Fail(
+            f"output {name[:60]!r} has {size_bytes} bytes with its ending; "
+            f"a file name has {MAX_NAME_BYTES} at most"
+        )
+    return whole
 
 
 def write_model(

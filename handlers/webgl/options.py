@@ -19,7 +19,7 @@ MAX_FRAMES: Final = 1000  # what a run may hand over
 MAX_ALL_PIXELS: Final = 2 << 30  # of all frames that a task draws; more is several tasks, by `frame`
 MAX_COORDINATE: Final = 1e9
 COLOR: Final = re.compile(r"#[0-9a-fA-F]{6}")
-MAX_NAME_CHARS: Final = 200
+MAX_NAME_BYTES: Final = 255  # the limit of Linux file systems
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,12 @@ def picture_names(output: str | None, name: str, format_: str, frames: int, want
     stem = name.rpartition(".")[0] or name
     if output is not None:
         stem = output[: -len(ending)] if output.lower().endswith(ending) else output
-        if (
-            stem in ("", ".", "..")
-            or "/" in stem
-            or "\\" in stem
-            or not stem.isprintable()
-            or len(stem) > MAX_NAME_CHARS
-        ):
-            raise Fail(
-                f"output must be a file name of at most {MAX_NAME_CHARS} characters, not {output[:60]!r}"
-            )
-    if frames == 1:
-        return [f"{stem}{ending}"]
-    return [f"{stem}-{number + 1:04d}{ending}" for number in wanted]
+        if stem in ("", ".", "..") or "/" in stem or "\\" in stem or not stem.isprintable():
+            raise Fail(f"output must be a file name, not {output[:60]!r}")
+    names = [f"{stem}-{number + 1:04d}{ending}" for number in wanted] if frames > 1 else [f"{stem}{ending}"]
+    if (size_bytes := len(names[0].encode(errors="replace"))) > MAX_NAME_BYTES:
+        raise Fail(
+            f"output must be a file name of at most {MAX_NAME_BYTES} bytes; "
+            f"{names[0][:60]!r} has {size_bytes}"
+        )
+    return names

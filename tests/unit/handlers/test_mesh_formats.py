@@ -150,6 +150,8 @@ def test_any_triangles_come_back(
         ("part.stl", "part.stl"),
         ("v1.2", "v1.2.stl"),
         ("A.STL", "A.STL"),
+        ("ä" * 125, "ä" * 125 + ".stl"),
+        ("x" * 251, "x" * 251 + ".stl"),
     ],
 )
 def test_the_output_is_called_as_wanted(ctx: ToldContext, output: str | None, name: str) -> None:
@@ -159,10 +161,30 @@ def test_the_output_is_called_as_wanted(ctx: ToldContext, output: str | None, na
 
 
 @pytest.mark.parametrize(
-    "output", ["../x.stl", "/x", "a/b", "a\\b", "", "..", "a\nb", "x" * 201, "x.ply", "x.gltf"]
+    "output",
+    [
+        "../x.stl",
+        "/x",
+        "a/b",
+        "a\\b",
+        "",
+        "..",
+        "a\nb",
+        "x" * 252,
+        "ä" * 126,
+        "ä" * 126 + ".stl",
+        "x.ply",
+        "x.gltf",
+    ],
 )
 def test_an_output_that_is_no_name_is_refused(ctx: ToldContext, output: str) -> None:
     """Also one that ends like another format."""
     with pytest.raises(Fail, match=r"^output "):
         mesh_convert(ctx, input=GEAR, output=output)
     assert list(ctx.workdir.iterdir()) == []
+
+
+def test_a_name_that_becomes_too_long_is_refused_before_anything_is_fetched(ctx: ToldContext) -> None:
+    """By the ending of the format, which has a letter more than that of the input."""
+    with pytest.raises(Fail, match=r"^output 'xx.* has 256 bytes with its ending"):
+        mesh_convert(ctx, input=f"/nowhere/{'x' * 251}.stl", format="gltf")

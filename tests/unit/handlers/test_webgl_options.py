@@ -93,6 +93,20 @@ def test_an_output_that_is_no_file_name_is_refused(output: str) -> None:
         picture_names(output, "gear.glb", "png", 1, range(1))
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("name", [None, "output"])
+def test_a_name_has_as_many_bytes_as_a_file_system_takes(frames: int, name: str | None) -> None:
+    """Number and ending included, also where the model is called so."""
+    own = len("-0001.png") if frames > 1 else len(".png")
+    for text in ("x" * (255 - own), "x" * (255 - own - 120) + "ä" * 60):
+        output, model = (text, "gear.glb") if name else (None, f"{text}.glb")
+        first = picture_names(output, model, "png", frames, range(frames))[0]
+        assert len(first.encode()) == 255
+        output, model = (f"{text}x", "gear.glb") if name else (None, f"{text}x.glb")
+        with pytest.raises(Fail, match=r"at most 255 bytes; .* has 256"):
+            picture_names(output, model, "png", frames, range(frames))
+
+
 def test_the_code_of_others_is_what_it_says_to_be() -> None:
     """Every file is listed with its hash, and no other is there; the licence lies beside it."""
     rows = re.findall(
