@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -98,7 +99,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     stack.push_async_callback(store.aclose)
     workdirs = await open_workdirs(config, clock, confinement.user)
     watch = GpuWatch(os.environ, clock)  # started where there are GPUs
-    gpus = gpus_of(config, live, watch, clock)
+    options = {type_: entry.options for type_ in types if (entry := catalogue.get(type_)) is not None}
+    gpus = gpus_of(config, live, watch, clock, options)
     executor = ProcessExecutor(
         catalogue=catalogue,
         spawner=ProcessSpawner(
@@ -142,7 +144,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         store=store,
         pod_id=pod_id,
         types=types,
-        options={type_: entry.options for type_ in types if (entry := catalogue.get(type_)) is not None},
+        options=options,
         lacks=lambda type_: secrets_here.lacks(catalogue.secrets_of(type_)),
         facts=live.as_run_fields,
         machine=live.as_body,
@@ -169,7 +171,13 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     return agent
 
 
-def gpus_of(config: AgentConfig, facts: LiveFacts, watch: GpuWatch, clock: Clock) -> Gpus:
+def gpus_of(
+    config: AgentConfig,
+    facts: LiveFacts,
+    watch: GpuWatch,
+    clock: Clock,
+    options: Mapping[str, Mapping[str, Any]],
+) -> Gpus:
     """Return who gives GPUs away; none of them is in quarantine yet."""
     quarantine = QuarantineFile(config.state_dir)
     quarantine.keep({})
@@ -181,6 +189,7 @@ def gpus_of(config: AgentConfig, facts: LiveFacts, watch: GpuWatch, clock: Clock
         find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
         on_found=facts.add,
         on_quarantine=quarantine.keep,
+        handlers={type_: count for type_, given in options.items() if (count := given.get("gpus"))},
     )
 
 

@@ -13,7 +13,7 @@ from worker.agent.requirements import Label, Requirements, read_requirements
 from worker.executor.quantities import cut
 from worker.machine.facts import Fact, Facts, Gpu
 
-__all__ = ["gpu_count", "suitable_gpus", "unmet"]
+__all__ = ["gpu_count", "suitable_gpus", "unmet", "with_gpus"]
 
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 Shown = Callable[[Decimal | int], str]
@@ -39,6 +39,15 @@ def unmet(
         *lacking_gpus(wanted, facts.gpus, free_gpus),
         *(reason for label in wanted.labels if (reason := lacking_label(label, labels))),
     )
+
+
+def with_gpus(requires: object, gpus: int | None) -> object:
+    """Return what a task requires, with the GPUs of its handler where it says nothing of GPUs itself."""
+    if gpus is None or (requires is not None and not isinstance(requires, Mapping)):
+        return requires
+    said = requires or {}
+    is_said = any(said.get(key) is not None for key in ("gpus", "gpuType", "gpuMemory"))
+    return requires if is_said else {**said, "gpus": gpus}
 
 
 def gpu_count(requires: object) -> int:

@@ -24,7 +24,7 @@ __all__ = ["Describer"]
 TIMEOUT_S: Final = 60.0  # a large framework, imported cold
 CONCURRENT: Final = 4
 CACHE_NAME: Final = "handlers.json"
-FORMAT: Final = 4  # of the cache and of descriptions; raise it when either changes
+FORMAT: Final = 5  # of the cache and of descriptions; raise it when either changes
 MAX_SHOWN_CHARS: Final = 2000
 
 

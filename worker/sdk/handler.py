@@ -50,7 +50,9 @@ class SetupContext:
 class HandlerSpec:
     """What a handler is: its task type, its function and its options. Frozen."""
 
-    __slots__ = ("concurrency", "doc", "function", "retry", "secrets", "setup", "teardown", "type", *OPTIONS)
+    __slots__ = (
+        "concurrency", "doc", "function", "gpus", "retry", "secrets", "setup", "teardown", "type", *OPTIONS,
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class HandlerSpec:
         memory_bytes: int | None = None,
         isolation: Isolation = "warm",
         max_result_bytes: int = 256 * 1024,
+        gpus: int | None = None,
         concurrency: int | None = None,
         retry: RetryPolicy | None = None,
         setup: Setup | None = None,
@@ -72,7 +75,7 @@ class HandlerSpec:
         """Set every value once; `handler` describes them."""
         values = (timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
         others = {"type": type, "function": function, "doc": doc, "setup": setup, "teardown": teardown}
-        others |= {"concurrency": concurrency, "retry": retry, "secrets": secrets}
+        others |= {"gpus": gpus, "concurrency": concurrency, "retry": retry, "secrets": secrets}
         for name, value in {**dict(zip(OPTIONS, values, strict=True)), **others}.items():
             object.__setattr__(self, name, value)
 
@@ -85,6 +88,7 @@ class HandlerSpec:
         memory_bytes: int | None
         isolation: Isolation
         max_result_bytes: int
+        gpus: int | None
         concurrency: int | None
         retry: RetryPolicy | None
         setup: Setup | None
@@ -102,7 +106,7 @@ class HandlerSpec:
     def options(self) -> dict[str, Any]:
         """Return the options by name, JSON-able."""
         retry = None if self.retry is None else self.retry.options()
-        return {name: getattr(self, name) for name in (*OPTIONS, "concurrency")} | {"retry": retry}
+        return {name: getattr(self, name) for name in (*OPTIONS, "gpus", "concurrency")} | {"retry": retry}
 
 
 def handler(
@@ -113,6 +117,7 @@ def handler(
     memory_bytes: int | None = None,
     isolation: Isolation = "warm",
     max_result_bytes: int = 256 * 1024,
+    gpus: int | None = None,
     concurrency: int | None = None,
     retry: RetryPolicy | None = None,
     setup: Setup | None = None,
@@ -132,6 +137,7 @@ def handler(
         memory_bytes: end the run as ``out_of_memory`` when its processes have more together.
         isolation: "warm" keeps the process for the next task of the type, "fresh" never does.
         max_result_bytes: how large the result may be as JSON; large ones belong into artifacts.
+        gpus: how many GPUs a run gets where its task does not say (``parameters.requires.gpus``); None: none.
         concurrency: how many runs of the type may go on at once in one agent; None: as many as it has slots.
         retry: how often, when and after which errors a failed task is tried again; see `RetryPolicy`.
         setup: called once per process, before its first task, on the main thread; what it returns is
@@ -151,7 +157,8 @@ def handler(
     check_type(type)
     check_options(timeout_s, no_progress_s, memory_bytes, isolation, max_result_bytes)
     check_callables(setup, teardown)
-    check_again(concurrency, retry)
+    check_counts(gpus=gpus, concurrency=concurrency)
+    check_again(retry)
     check_secrets(secrets)
 
     def decorate(function: F) -> F:
@@ -166,6 +173,7 @@ def handler(
             memory_bytes=memory_bytes,
             isolation=isolation,
             max_result_bytes=max_result_bytes,
+            gpus=gpus,
             concurrency=concurrency,
             retry=retry,
             setup=setup,
@@ -216,11 +224,15 @@ def check_callables(setup: object, teardown: object) -> None:
             raise TypeError(f"{name} is a function, not {function!r}; write {name}=load, without parentheses")
 
 
-def check_again(concurrency: object, retry: object) -> None:
-    """Raise ValueError or TypeError where `concurrency` or `retry` is none."""
-    is_count = isinstance(concurrency, int) and not isinstance(concurrency, bool) and concurrency >= 1
-    if concurrency is not None and not is_count:
-        raise ValueError(f"concurrency must be a whole number above 0, not {concurrency!r}")
+def check_counts(**counts: object) -> None:
+    """Raise ValueError that names the count that is none."""
+    for name, count in counts.items():
+        if count is not None and not (isinstance(count, int) and not isinstance(count, bool) and count >= 1):
+            raise ValueError(f"{name} must be a whole number above 0, not {count!r}")
+
+
+def check_again(retry: object) -> None:
+    """Raise TypeError where `retry` is none."""
     if retry is not None and not hasattr(retry, "options"):
         raise TypeError(f"retry is a RetryPolicy, not {retry!r}; write retry=RetryPolicy(max_attempts=5)")
 

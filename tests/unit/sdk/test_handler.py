@@ -47,6 +47,7 @@ def test_options_are_kept_and_the_spec_is_frozen() -> None:
         "memory_bytes": None,
         "isolation": "fresh",
         "max_result_bytes": 256 * 1024,
+        "gpus": None,
         "concurrency": None,
         "retry": None,
     }

@@ -83,11 +83,12 @@ def test_what_cannot_be_meant_is_refused_at_once(options: dict[str, Any], named:
         RetryPolicy(**options)
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "2"])
-def test_a_concurrency_that_is_no_count_is_refused(concurrency: Any) -> None:
+@pytest.mark.parametrize("option", ["gpus", "concurrency"])
+@pytest.mark.parametrize("count", [0, -1, True, 1.5, "2"])
+def test_what_is_no_count_is_refused(option: str, count: Any) -> None:
     """It is a whole number from 1."""
-    with pytest.raises(ValueError, match="concurrency"):
-        handler("x", concurrency=concurrency)
+    with pytest.raises(ValueError, match=option):
+        handler("x", **{option: count})
 
 
 def test_a_retry_that_is_no_policy_is_refused() -> None:

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from worker.agent.errands import cancel
 from worker.agent.gpus.health import ailment, fatal_event
 from worker.agent.gpus.quarantine import Quarantine, verdict_of
-from worker.agent.placement import gpu_count, suitable_gpus, unmet
+from worker.agent.placement import gpu_count, suitable_gpus, unmet, with_gpus
 from worker.api.models import Task
 from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
@@ -68,6 +68,7 @@ class Gpus:
         find: Callable[[], Mapping[str, Fact]] | None = None,
         on_found: Callable[[Mapping[str, Fact]], None] = lambda found: None,
         on_quarantine: Callable[[Mapping[str, datetime]], None] = lambda until: None,
+        handlers: Mapping[str, int] | None = None,
     ) -> None:
         """All are free.
 
@@ -79,9 +80,11 @@ class Gpus:
             find: asks again for the facts of the GPUs, where they are unknown; it may block.
             on_found: told those facts.
             on_quarantine: told until when each GPU is shut, when that changes.
+            handlers: how many GPUs the handlers of types want, for tasks that say nothing of GPUs.
         """
         self.facts = facts
         self._labels = config.labels
+        self._handlers = dict(handlers or {})
         self._is_shared = config.gpu_shared
         self._watch = watch
         self._find = find
@@ -136,7 +139,7 @@ class Gpus:
 
     def unmet(self, task: Task) -> tuple[str, ...]:
         """Return what the machine lacks for a task, now."""
-        requires = task.parameters.get("requires")
+        requires = self._requires(task)
         reasons = unmet(requires, self.facts, self._labels)
         if reasons or self._suitable(requires) is not None:
             return reasons
@@ -148,7 +151,7 @@ class Gpus:
 
     def take(self, task: Task) -> tuple[str, ...] | None:
         """Give a task the GPUs that it requires, by UUID; None where they are not free any more."""
-        taken = self._suitable(task.parameters.get("requires"))
+        taken = self._suitable(self._requires(task))
         for uuid in taken or ():
             self._free[uuid] -= 1
         self._quarantine.begin(taken or (), task.id)
@@ -205,6 +208,10 @@ class Gpus:
             return GpuCondition.UNFIT
         is_shut = self._quarantine.reason(uuid) is not None
         return GpuCondition.QUARANTINED if is_shut else GpuCondition.FIT
+
+    def _requires(self, task: Task) -> object:
+        """Return what a task requires; where it says nothing of GPUs, its handler's word counts."""
+        return with_gpus(task.parameters.get("requires"), self._handlers.get(task.type or ""))
 
     def _suitable(self, requires: object) -> tuple[str, ...] | None:
         """Return GPUs for a task: those with the most room first, those that must prove themselves last."""

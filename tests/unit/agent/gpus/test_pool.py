@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import structs
 
 from tests.unit.agent.stub_api import task
@@ -50,6 +51,25 @@ def test_a_task_that_requires_no_gpu_gets_none() -> None:
     gpus = Gpus(machine(L4), CONFIG)
     assert gpus.take(task()) == ()
     assert gpus.take(needing(gpus=1)) == ("GPU-1",)
+
+
+def test_a_handlers_gpus_are_given_where_its_task_says_nothing_of_gpus() -> None:
+    """What the task says wins, also that it wants none; other types go without."""
+    gpus = Gpus(machine(L4, SECOND_L4), CONFIG, handlers={"noop": 1})
+    assert len(gpus.take(task()) or ()) == 1
+    assert gpus.take(needing(gpus=0)) == ()
+    assert gpus.take(task(type="other")) == ()
+    assert len(gpus.take(needing(cpus=1)) or ()) == 1
+    assert gpus.unmet(task()) != ()
+    assert gpus.take(task()) is None
+    assert Gpus(machine(), CONFIG, handlers={"noop": 1}).unmet(task()) != ()
+
+
+@pytest.mark.parametrize("requires", ["odd", 7, ["gpus"]])
+def test_what_cannot_be_read_stays_so_whatever_the_handler_wants(requires: Any) -> None:
+    """A task that nobody understands is left alone."""
+    gpus = Gpus(machine(L4), CONFIG, handlers={"noop": 1})
+    assert gpus.unmet(task(parameters={"requires": requires})) != ()
 
 
 def test_the_kind_of_gpu_counts_among_those_that_are_free() -> None:
