@@ -46,6 +46,11 @@ def compute(ctx: Context, *, state: str, go: str, bytes: int = 0, sm: int = 0) -
     names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
     return {"gpus": list(ctx.gpus), "pid": os.getpid(), **{name: os.environ[name] for name in names}}
 
+@handler("asks", gpus=1)
+def asks(ctx: Context) -> dict:
+    """Say which GPUs it was given."""
+    return {"gpus": list(ctx.gpus)}
+
 @handler("broken")
 def broken(ctx: Context) -> dict:
     """Fail as on a sick GPU."""

@@ -48,6 +48,20 @@ def test_a_gpu_that_somebody_else_uses_is_given_to_no_run(built: FakeNvml, tmp_p
     play(built, tmp_path, scene)
 
 
+def test_a_handler_that_wants_a_gpu_is_given_one_unless_its_task_says_otherwise(
+    built: FakeNvml, tmp_path: Path
+) -> None:
+    """The task says nothing, then that it wants two."""
+    built.put(gpu(0) + gpu(1))
+
+    async def scene(on: Scene) -> None:
+        for said, given in ((0, 1), (2, 2)):
+            run = await on.ended(await on.submit("asks", gpus=said))
+            assert len(run["results"]["gpus"]) == given
+
+    play(built, tmp_path, scene)
+
+
 def test_a_second_gpu_is_taken_where_the_first_is_full(built: FakeNvml, tmp_path: Path) -> None:
     """Memory that nobody of ours has counts as well as processes."""
     built.put(gpu(0).replace(f"memory {24 * GIB} 0", f"memory {24 * GIB} {20 * GIB}") + gpu(1))
