@@ -40,7 +40,7 @@ def check_allowed(image: ImageName, environment: Mapping[str, str]) -> None:
         raise Fail(
             f"image {image} is not allowed on this machine "
             f"(allowed: {', '.join(pattern.text for pattern in patterns) or 'none'}); its operator allows an "
-            f"image by adding it, or a pattern as ghcr.io/acme/*, to {VARIABLE}, separated by commas"
+            f"image by adding it, or a pattern as registry.test/acme/*, to {VARIABLE}, separated by commas"
         )
 
 

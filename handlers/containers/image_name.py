@@ -14,7 +14,7 @@ from worker import Fail
 __all__ = ["DEFAULT_REGISTRY", "ImageName", "read_image_name", "with_registry"]
 
 DEFAULT_REGISTRY = "docker.io"
-DEFAULT_ALIASES = frozenset({"index.docker.io", "registry-1.docker.io"})
+DEFAULT_ALIASES = frozenset({"index.docker.io"})
 DEFAULT_TAG = "latest"
 MAX_CHARS = 255  # of registry and repository together, as engines have it
 REGISTRY = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII)
@@ -81,4 +81,6 @@ def with_registry(name: str) -> tuple[str, str]:
 
 def not_a_name(text: str, why: str) -> Fail:
     """Return the error of a text that names no image."""
-    return Fail(f"image {text[:200]!r} is no name of an image, as ghcr.io/acme/render:1.2: {why}")
+    return Fail(
+        f"image {text[:200]!r} is no name of an image, as registry.example.com/acme/render:1.2: {why}"
+    )

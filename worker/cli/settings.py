@@ -96,7 +96,7 @@ AGENT_SETTINGS: Final = (
     Setting(name="command_templates", type=FILE, metavar="FILE", default_text="none",
             help="TOML file with commands of which a task gives only values."),
     Setting(name="images", kind="words", metavar="IMAGE,…", default_text="none",
-            help="Images that the `container` handler may run, or patterns of them: ghcr.io/acme/*."),
+            help="Images that the `container` handler may run, or patterns of them: registry.test/acme/*."),
     Setting(name="container_engine", metavar="PROGRAM", default_text="docker or podman, whichever is found",
             help="What runs containers: docker, podman, or the path of one."),
     Setting(name="container_network", type=click.Choice(["none", "bridge"]),

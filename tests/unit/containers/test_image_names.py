@@ -16,26 +16,26 @@ NAMES = {
     "docker.io/debian": "docker.io/library/debian:latest",
     "index.docker.io/acme/render:1": "docker.io/acme/render:1",
     "library/debian": "docker.io/library/debian:latest",
-    "GHCR.io/acme/render:V1.2-x": "ghcr.io/acme/render:V1.2-x",
+    "REGISTRY.example.com/acme/render:V1.2-x": "registry.example.com/acme/render:V1.2-x",
     "localhost/render": "localhost/render:latest",
     "localhost:5000/a/b/c:t": "localhost:5000/a/b/c:t",
     "host:5000/render": "host:5000/render:latest",
     "[::1]:5000/render": "[::1]:5000/render:latest",
     f"debian@{DIGEST}": f"docker.io/library/debian@{DIGEST}",
-    f"ghcr.io/acme/render:1@{DIGEST}": f"ghcr.io/acme/render@{DIGEST}",
+    f"registry.example.com/acme/render:1@{DIGEST}": f"registry.example.com/acme/render@{DIGEST}",
     "a1b2c3d4e5f6": "docker.io/library/a1b2c3d4e5f6:latest",  # never an image's short id
 }
 NO_NAMES = (
     "", " debian", "debian ", "Debian", "acme//render", "/debian", "debian/", "debian:", "debian:a b", "../x",
     "--privileged", "-v/:/host", "debian@sha256:abc", f"sha256:{'a1' * 32}x/", "a" * 300, "débian",
-    f"debian@md5:{'a1' * 16}", "debian\n", "host:99999999/x", "ghcr.io/acme/*", "docker://debian",
+    f"debian@md5:{'a1' * 16}", "debian\n", "host:99999999/x", "registry.example.com/acme/*", "docker://debian",
 )  # fmt: skip
 # pattern, image, whether it is allowed
 ALLOWED = (
     ("debian", "debian", True),
     ("debian", "docker.io/library/debian:12", True),
     ("debian", f"debian@{DIGEST}", True),
-    ("debian", "ghcr.io/library/debian", False),
+    ("debian", "registry.example.com/library/debian", False),
     ("debian", "debian-evil", False),
     ("debian", "evil/debian", False),
     ("debian:12", "debian:12", True),
@@ -48,21 +48,21 @@ ALLOWED = (
     ("acme/*", "acme/render:1", True),
     ("acme/*", "acme/deep/render", True),
     ("acme/*", "acmeevil/render", False),
-    ("acme/*", "ghcr.io/acme/render", False),
-    ("ghcr.io/acme/*", "ghcr.io/acme/a/b:1", True),
-    ("ghcr.io/acme/*", "ghcr.io.evil.com/acme/a", False),
-    ("ghcr.io/*", "ghcr.io/a/b", True),
-    ("ghcr.io/*", "ghcr.iox/a", False),
+    ("acme/*", "registry.example.com/acme/render", False),
+    ("registry.example.com/acme/*", "registry.example.com/acme/a/b:1", True),
+    ("registry.example.com/acme/*", "registry.example.com.evil.com/acme/a", False),
+    ("registry.example.com/*", "registry.example.com/a/b", True),
+    ("registry.example.com/*", "registry.example.comx/a", False),
     ("docker.io/*", "debian", True),
     ("docker.io/*", "acme/render", True),
     ("localhost:5000/*", "localhost:5000/x", True),
     ("localhost:5000/*", "localhost:5001/x", False),
     ("*.example.com/team/app", "eu.example.com/team/app:1", True),
     ("*.example.com/team/app", "evil.com/x.example.com/team/app", False),
-    ("ghcr.io/acme/render-*", "ghcr.io/acme/render-gpu:1", True),
-    ("ghcr.io/acme/render-*", "ghcr.io/acme/render-x/y", False),
-    ("*", "ghcr.io/any/thing:1", True),
-    ("GHCR.io/acme/*", "ghcr.io/acme/x", True),
+    ("registry.example.com/acme/render-*", "registry.example.com/acme/render-gpu:1", True),
+    ("registry.example.com/acme/render-*", "registry.example.com/acme/render-x/y", False),
+    ("*", "registry.example.com/any/thing:1", True),
+    ("REGISTRY.example.com/acme/*", "registry.example.com/acme/x", True),
 )
 
 
@@ -91,6 +91,6 @@ def test_none_is_allowed_by_default() -> None:
     """The message names the image as it was understood, what is allowed, and what an operator does."""
     with pytest.raises(Fail, match=r"docker.io/library/debian:latest .*\(allowed: none\).*MILLHAND_IMAGES"):
         check_allowed(read_image_name("debian"), {})
-    with pytest.raises(Fail, match=r"\(allowed: acme/\*, ghcr.io/x\)"):
-        check_allowed(read_image_name("debian"), {"MILLHAND_IMAGES": " acme/*,,ghcr.io/x "})
+    with pytest.raises(Fail, match=r"\(allowed: acme/\*, registry.example.com/x\)"):
+        check_allowed(read_image_name("debian"), {"MILLHAND_IMAGES": " acme/*,,registry.example.com/x "})
     check_allowed(read_image_name("debian"), {"MILLHAND_IMAGES": "acme/*, debian"})
