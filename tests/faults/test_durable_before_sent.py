@@ -44,9 +44,11 @@ import asyncio
 from worker.reporting.disk import DiskIO
 kept, sync = set(), DiskIO.fdatasync
 async def later(self, name):
-    await asyncio.sleep(0.2)  # before a child is ready, so that no earlier one is in time
+    await asyncio.sleep(0.2)
     await sync(self, name)
 async def fdatasync(self, name):
+    for earlier in kept:
+        earlier.cancel()  # each covers all that was written: an earlier one would be in time
     kept.add(asyncio.create_task(later(self, name)))
 DiskIO.fdatasync = fdatasync
 """

@@ -18,11 +18,19 @@ def status(server: Serving, token: str) -> int:
         return client.get("/api/jobs").status_code
 
 
+def create(folder: Path) -> dict[str, str]:
+    """Make a token as an operator does."""
+    ran = millhand(folder, "token", "create", "--scope", "read", "--json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    made: dict[str, str] = json.loads(ran.stdout)
+    return made
+
+
 def test_a_new_token_is_valid_at_once_and_a_revoked_one_soon_not_any_more(tmp_path: Path) -> None:
     """The operator needs no restart; a token that leaked is of no use within seconds."""
     with serving(tmp_path, token=None) as server:
         assert server.url
-        made = json.loads(millhand(tmp_path, "token", "create", "--scope", "read", "--json").stdout)
+        made = create(tmp_path)
         assert status(server, made["token"]) == 200
         ran = millhand(tmp_path, "token", "revoke", made["id"])
         assert ran.returncode == 0, ran.stderr
@@ -34,7 +42,7 @@ def test_a_new_token_is_valid_at_once_and_a_revoked_one_soon_not_any_more(tmp_pa
 def test_the_last_use_of_a_token_is_known_after_a_stop(tmp_path: Path) -> None:
     """It is no write for each request, and a stop loses none."""
     with serving(tmp_path) as server:
-        made = json.loads(millhand(tmp_path, "token", "create", "--scope", "read", "--json").stdout)
+        made = create(tmp_path)
         assert status(server, made["token"]) == 200
         assert server.end() == 0
     tokens = json.loads(millhand(tmp_path, "token", "list", "--json").stdout)["tokens"]

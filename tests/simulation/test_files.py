@@ -374,7 +374,8 @@ def test_a_file_that_is_gone_from_the_spool_ends_the_run_as_failed() -> None:
         machine = Machine(world, "pod/a", max_attempts=1)
 
         async def look(agent: Agent, life: asyncio.Task[int]) -> None:
-            await until(lambda: world.store.puts, 60.0)
+            await until(lambda: len(world.store.puts) > 1, 60.0)
+            await asyncio.sleep(0.1)  # no try is under way: what is open may be read to its end
             del machine.spooled[sorted(machine.spooled)[0]]
             world.store.is_away = False
             await until(lambda: not machine.entries, 200.0)

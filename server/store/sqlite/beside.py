@@ -89,7 +89,9 @@ def _version(path: Path) -> int:
     with closing(open_reader(path)) as db:
         try:
             return int(db.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0])
-        except sqlite3.OperationalError:  # no such table
-            return 0
+        except sqlite3.OperationalError as exc:
+            if "no such table" in str(exc):
+                return 0
+            raise DatabaseError(f"the database {path} could not be read: {exc}") from exc
         except sqlite3.DatabaseError as exc:
             raise DatabaseError(f"{path} is no database of millhand: {exc}") from exc
