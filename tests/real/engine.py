@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -33,6 +34,7 @@ EATER: Final = f"{HERE}/eat.py:eat"
 MILLHAND: Final = (f"{sys.prefix}/bin/millhand",)
 # What a program of ours needs of this machine, wherever it runs; read-only is enough.
 NEEDED_FOLDERS: Final = tuple(dict.fromkeys(map(str, (HERE.parents[1], sys.prefix, sys.base_prefix))))
+KILLED: Final = 128 + 9
 LIMIT_S: Final = 120.0  # a bound for a hang, not a measure
 
 
@@ -70,9 +72,7 @@ def engine(script: str, variable: str, environment: Mapping[str, str] | None = N
 
 def answer_of(prefix: Sequence[str], *command: str) -> dict[str, Any]:
     """Run `millhand` somewhere, and return the JSON that it prints."""
-    done = subprocess.run(
-        [*prefix, *MILLHAND, *command, "--json"], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    done = told_by(prefix, *command)
     assert done.stdout.strip(), f"{shlex.join(command)}: {done.returncode}: {done.stderr[-4000:]}"
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert "todo" not in (answer.get("error") or {}), answer  # the command itself was refused
@@ -80,8 +80,22 @@ def answer_of(prefix: Sequence[str], *command: str) -> dict[str, Any]:
 
 
 def submitted(prefix: Sequence[str], type_: str, *options: str) -> list[dict[str, Any]]:
-    """Submit tasks to a server, follow them to their end, and return the last run of each."""
-    return [each["run"] for each in answer_of(prefix, "submit", type_, "--wait", *options)["tasks"]]
+    """Submit tasks to a server, follow them to their end, and return the last run of each.
+
+    A kernel that is out of memory may kill the command beside the run that took it: the same key is the
+    same job, so it is asked again.
+    """
+    command = ("submit", type_, "--wait", "--idempotency-key", uuid4().hex, *options)
+    if told_by(prefix, *command).returncode == KILLED:
+        wait_for_server(prefix)
+    return [each["run"] for each in answer_of(prefix, *command)["tasks"]]
+
+
+def told_by(prefix: Sequence[str], *command: str) -> subprocess.CompletedProcess[str]:
+    """Run `millhand` somewhere."""
+    return subprocess.run(
+        [*prefix, *MILLHAND, *command, "--json"], capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
 
 
 def wait_for_server(prefix: Sequence[str]) -> None:
