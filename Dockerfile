@@ -1,9 +1,15 @@
 # The agent and the server in one image; what a container does is its command: `agent` (default) or `serve`.
-# Libraries are the locked ones, checked by hash. BASE_IMAGE may be a mirror's or another Python 3.11 to 3.13.
+# Libraries are the locked ones, checked by hash. BASE_IMAGE may be a mirror's or another Python 3.11 to 3.13;
+# BASE_DIGEST (sha256:…) holds it fast. VARIANT: cpu, gpu, webgl. All of it: deploy/README.md.
 ARG BASE_IMAGE=python:3.12-slim-bookworm
+ARG BASE_DIGEST=
+ARG VARIANT=cpu
 
-FROM ${BASE_IMAGE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+FROM ${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}} AS base
+
+FROM base AS build
+# The seed and the kind of .pyc make the same bytes of the same sources, at any time.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
 WORKDIR /build
 RUN python3 -m venv /opt/millhand
 # An own authority may be given while building: --secret id=ca,src=bundle.pem. It does not stay in the image.
@@ -18,13 +24,32 @@ COPY worker worker
 COPY handlers handlers
 COPY server server
 COPY millhand_pytest millhand_pytest
+# Who may run the init but not read it has a first process whose environment, and a token in it, nobody can read.
+ARG SOURCE_DATE_EPOCH=1580601600
 RUN /opt/build/bin/python -m build --no-isolation --wheel --outdir dist . \
     && /opt/millhand/bin/pip install --no-index --no-deps dist/*.whl \
     && /opt/millhand/bin/pip uninstall --yes pip \
-    && /opt/millhand/bin/python -m compileall -q /opt/millhand/lib
+    && /opt/millhand/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/millhand/lib \
+    && chmod 0711 /opt/millhand/bin/dumb-init \
+    && find /opt/millhand -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
-FROM ${BASE_IMAGE}
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/millhand --create-home millhand
+FROM base AS cpu
+
+# A GPU's driver comes from the host. Handlers that draw want `graphics` besides: -e NVIDIA_DRIVER_CAPABILITIES=…
+FROM base AS gpu
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM base AS webgl
+# The browser is not pinned: Debian keeps only its newest, and that is the one without known holes.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends chromium \
+    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
+
+# hadolint ignore=DL3006
+FROM ${VARIANT}
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/millhand --create-home millhand \
+    && rm -f /var/log/lastlog /var/log/faillog
 COPY --from=build /opt/millhand /opt/millhand
 ENV PATH=/opt/millhand/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -33,5 +58,20 @@ ENV PATH=/opt/millhand/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/lib/millhand
 VOLUME /var/lib/millhand
-ENTRYPOINT ["millhand"]
+# The init reaps what lost its parent, and hands signals to millhand alone, which stops its handlers in order.
+ENTRYPOINT ["dumb-init", "--single-child", "--", "millhand"]
 CMD ["agent"]
+ARG BASE_IMAGE
+ARG BASE_DIGEST
+ARG VERSION=0.1.0
+ARG REVISION=
+ARG CREATED=
+ARG SOURCE=
+LABEL org.opencontainers.image.title="millhand" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION" \
+    org.opencontainers.image.created="$CREATED" \
+    org.opencontainers.image.source="$SOURCE" \
+    org.opencontainers.image.base.name="$BASE_IMAGE" \
+    org.opencontainers.image.base.digest="$BASE_DIGEST"

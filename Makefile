@@ -44,12 +44,13 @@ soak: setup ## Run random handlers, hostile ones among them, for SECONDS (60); A
 chaos: setup ## Kill and cut agents, children, minder and server, for SECONDS (120); ARGS="--cell …"
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(ARGS)
 
-check: setup ## Format, lint, strict types, import direction, shell scripts, locks, reference
+check: setup ## Format, lint, strict types, import direction, shell scripts, Dockerfile, locks, reference
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh .ci/run
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python scripts/check_lock.py
 	@$(BIN)/python -m scripts.reference --check
 

@@ -22,6 +22,6 @@ compile() {
 
 compile dev.txt --all-extras pyproject.toml requirements/dev.in
 # The image gets the same versions that the tests ran with.
-compile image.txt --all-extras --constraint requirements/dev.txt pyproject.toml
+compile image.txt --all-extras --constraint requirements/dev.txt pyproject.toml requirements/image.in
 compile build.txt --constraint requirements/dev.txt requirements/build.in
 $python scripts/check_lock.py
