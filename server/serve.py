@@ -24,6 +24,7 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
+from server.retention import Keeping
 from server.store.choice import DatabaseOptions
 from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
 from server.tls import Certificate, TlsError
@@ -50,6 +51,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     token: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
+    keeping: Keeping = Keeping()
     certificate: Certificate | None = None  # None: no TLS
     trusted_proxies: tuple[Network, ...] = ()
     rate_per_s: float = 0.0  # of a token; 0: any
@@ -99,6 +101,7 @@ async def _serve(config: ServeConfig) -> None:
             token=config.token,
             max_body_bytes=config.max_body_bytes,
             lease_s=config.lease_s,
+            keeping=config.keeping,
             rate_per_s=config.rate_per_s,
             most_requests=config.max_requests,
             trusted_proxies=config.trusted_proxies,

@@ -375,6 +375,10 @@ FROM generate_series(1, 2000) n;
 INSERT INTO tasks SELECT 'o', 't' || n, 'j1', 'me', NULL, 'type' || n % 3, NULL, n % 5, '{}', NULL,
 TRUE, n, n, NULL, CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'stopped' END, NULL, NULL, TRUE
 FROM generate_series(1, 30000) n;
+INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, started_at, stopped_at,
+    report_progress)
+SELECT org_id, 'r' || id, id, job_id, 'me', created_at, created_at, 1, CASE WHEN priority > 0 THEN 2 END, TRUE
+FROM tasks WHERE run_status = 'stopped';
 ANALYZE"""
 
 

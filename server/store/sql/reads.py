@@ -101,6 +101,7 @@ def _walks_past_others(query: TaskQuery) -> bool:
 def select_jobs(dialect: Dialect, query: JobQuery) -> Statement:
     """Return the statement for a page of jobs."""
     where, values = _where("j", query.org_id, {})
+    where += " AND j.deleted_at IS NULL"
     if query.statuses:
         where += f" AND {dialect.job_status} IN ({_marks(query.statuses)})"
         values += query.statuses

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,50 @@ def test_a_signal_stops_the_server_with_exit_code_0(tmp_path: Path, signal_: sig
         child.wait(LIMIT_S)
         assert child.stdout is not None
         child.stdout.close()
+
+
+def test_a_finished_job_is_deleted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """By the command line, as a process: the job is gone, its pages are, and the audit log says so."""
+    command = ["serve", "--port", "0", "--db", f"sqlite:///{tmp_path / 'jobs.db'}", "--token", "t"]
+    command += ["--keep-jobs-for", "1s", "--audit-log", str(tmp_path / "audit")]
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "worker.cli.main", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stderr is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", "".join(iter_until(child.stderr, "listening")))
+        assert found
+        with httpx.Client(base_url=found[0], headers={"Authorization": "Bearer t"}, timeout=LIMIT_S) as api:
+            job = api.post("/api/jobs", json={"type": "noop"}).json()[0]["id"]
+            other = api.post("/api/jobs", json={"type": "noop"}).json()[0]["id"]
+            task = api.post("/api/jobs/tasks", json={"jobId": job}).json()["id"]
+            end = "2026-01-02T03:04:05.678Z"
+            run_ = {"taskId": task, "startedAt": end, "stoppedAt": end, "resultCode": "Success"}
+            assert api.post("/api/jobs/runs", json=run_).status_code == 200
+            "".join(iter_until(child.stderr, "job.deleted"))
+            assert [one["id"] for one in api.get("/api/jobs").json()["jobs"]] == [other]
+            assert api.get(f"/api/jobs/{job}").status_code == 404
+            assert api.get(f"/api/jobs/runs?jobId={job}").json() == {"runs": []}
+        line = json.loads((tmp_path / "audit").read_text().splitlines()[-1])
+        assert (line["event"], line["ids"], line["tasks"]) == ("job_deleted", {"jobId": job}, 1)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+    finally:
+        child.kill()
+        child.wait(LIMIT_S)
+        assert child.stderr is not None
+        child.stderr.close()
+
+
+def iter_until(lines: Iterable[str], word: str) -> Iterator[str]:
+    """Give lines up to the one with a word; where none comes, the test's own limit ends it."""
+    for line in lines:
+        yield line
+        if word in line:
+            return
+    raise AssertionError(f"no line with {word!r}")
 
 
 def test_a_port_in_use_is_said_clearly(capfd: pytest.CaptureFixture[str]) -> None:
