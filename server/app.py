@@ -25,6 +25,7 @@ from server.http.paths import Paths
 from server.http.peers import Network, Peers
 from server.http.rates import Rates
 from server.ids import IdSource
+from server.paging import paged
 from server.pending.desk import Desk
 from server.readiness import Readiness
 from server.reaper import Reaper
@@ -117,6 +118,7 @@ def create_app(
     activity = Activity()
     store = timed(store_for(db, clock, new_id, db_options), activity.writes)
     clock = clock or SystemClock()
+    store = paged(store, clock)
     desk = Desk(store)
     token_use = TokenUse(store, clock)
     services = Services(

@@ -18,7 +18,7 @@ from server.store.commands import CreateRun, ReapRuns, RunFields, UpdateJob
 from server.store.postgres import commands, session
 from server.store.postgres.dialect import POSTGRES
 from server.store.postgres.transaction import LOCK
-from server.store.queries import JobQuery, RunQuery, TaskQuery
+from server.store.queries import JobQuery, Page, Place, RunQuery, TaskQuery
 from server.store.records import RunRecord
 from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
 from server.store.sql import reads
@@ -382,6 +382,28 @@ FROM tasks WHERE run_status = 'stopped';
 ANALYZE"""
 
 
+def test_a_page_that_begins_after_a_place_is_a_range_of_the_index(url: str) -> None:
+    """A part for the rest of its priority, one for all below; neither steps over what lies before."""
+    plans: list[str] = []
+
+    async def body() -> None:
+        ask(url, MANY)
+        page = Page(number=9_999, after=Place(9, "t9", 1))
+        query = TaskQuery(org_id="o", statuses=("pending",), page=page)
+        async with servers(url, 1) as (one,):
+            sql, values = reads.select_tasks(POSTGRES, query)
+            rows = await one.store._read(f"EXPLAIN {sql}", values)  # type: ignore[attr-defined]
+            plans.append("\n".join(row["QUERY PLAN"] for row in rows))
+
+    run_async(body)
+    (plan,) = plans
+    ranges = [line for line in plan.splitlines() if "Index Cond" in line and "priority" in line]
+    assert len(ranges) == 2, plan
+    assert "ROW(created_at, id) > ROW" in ranges[0]
+    assert "priority < " in ranges[1]
+    assert plan.count("tasks_claimable") == 2
+
+
 def test_lists_walk_along_an_index(url: str) -> None:
     """A poll costs the same with a million tasks: neither a scan of the table nor a sort."""
     plans = []
@@ -400,6 +422,9 @@ def test_lists_walk_along_an_index(url: str) -> None:
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o", job_ids=("j1",))),
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o")),
                 reads.select_runs(POSTGRES, RunQuery(org_id="o", is_live=True)),
+                reads.select_tasks(
+                    POSTGRES, TaskQuery(org_id="o", job_ids=("j1",), page=Page(after=Place(9, "t9")))
+                ),
                 reads.select_jobs(POSTGRES, JobQuery(org_id="o")),
                 (reads.count_running(POSTGRES), []),
             ):
