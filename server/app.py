@@ -73,9 +73,13 @@ class App(Starlette):
         if not await self.paths.serve(scope, receive, send):
             await super().__call__(scope, receive, send)
 
+    def drain(self) -> None:
+        """Say that it will end: it is not ready any more, and goes on as before."""
+        self.readiness.is_draining = True
+
     def stop(self) -> None:
         """Say that it ends: it is not ready any more, and whoever waits for a task is answered."""
-        self.readiness.is_draining = True
+        self.drain()
         self.desk.close()
         self.dashboard.live.close()
 

@@ -58,6 +58,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     max_connections: int = MOST_CONNECTIONS
     max_requests: int = MOST_REQUESTS
     access_log: bool = False
+    shutdown_delay_s: float = 0.0  # between 503 from /readyz and the closed port
     audit_log: str | None = None  # a file, or "-" for stderr
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # 0: none
@@ -110,7 +111,14 @@ async def _serve(config: ServeConfig) -> None:
             db_options=config.db_options,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
-        server = ApiServer(app, limits, tls=context, on_stop=app.stop)
+        server = ApiServer(
+            app,
+            limits,
+            tls=context,
+            on_stop=app.stop,
+            delay_s=config.shutdown_delay_s,
+            on_drain=lambda: _drain(app, config.shutdown_delay_s),
+        )
         _on_signals(server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
@@ -145,6 +153,11 @@ def _connections(most: int) -> int:
     if allowed < wanted:
         log.warning("server.few_files", connections=allowed - OTHER_FILES, wanted=most, remedy="ulimit -n")
     return max(1, min(most, allowed - OTHER_FILES))
+
+
+def _drain(app: App, delay_s: float) -> None:
+    app.drain()
+    log.info("server.draining", for_s=delay_s, hint="a second signal ends it now")
 
 
 def _on_signals(

@@ -83,6 +83,7 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
         rate_per_s=server["server_rate_limit"],
         max_connections=server["server_max_connections"],
         max_requests=server["server_max_requests"],
+        shutdown_delay_s=server["server_shutdown_delay"],
         access_log=server["server_access_log"],
         audit_log=server["server_audit_log"],
         metrics_host=server["server_metrics_host"],

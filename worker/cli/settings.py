@@ -237,6 +237,10 @@ SERVER_SETTINGS: Final = (
     Setting(name="server_max_requests", flag_name="max-requests", type=click.IntRange(1, 1_000_000),
             default=2_000, metavar="N",
             help="Requests worked on at once, without those that wait for a task; further ones get 503."),
+    Setting(name="server_shutdown_delay", flag_name="shutdown-delay", type=DURATION, default=0.0,
+            metavar="TIME",
+            help="How long it serves on after SIGTERM, while /readyz says 503, so that a load balancer sends"
+            " nothing more before the port is closed."),
     Setting(name="server_access_log", flag_name="access-log", kind="flag", default=False,
             help="Log every request, without its query."),
     Setting(name="server_audit_log", flag_name="audit-log", metavar="FILE", default_text="none",
