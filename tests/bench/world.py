@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.bench.caller import Caller
 
-__all__ = ["Agent", "BenchError", "Server", "running_agent", "running_server"]
+__all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
 
 TOKEN: Final = "bench-token-of-no-worth"
 HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
