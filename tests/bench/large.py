@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from server.retention import Keeping, Retention
 from server.store.commands import CreateRun, RunFields, UpdateJob
+from server.store.refusal import Refused
 from server.store.store import Store
 from tests.bench.figure import Figure, percentile
 from worker.clock import SystemClock
@@ -110,5 +111,8 @@ class Claims:
             fields = RunFields(started_at=5, pod_id="pod/bench")
             command = CreateRun(org_id=self._large.org_id, created_by="bench", task_id=task_id, fields=fields)
             begun = time.perf_counter()
-            await self._store.apply(command)
+            try:
+                await self._store.apply(command)
+            except Refused:  # none is left
+                return
             self._times.append((time.perf_counter() - begun) * 1000)

@@ -69,7 +69,7 @@ async def _measure(database: Database, sizes: Sizes) -> list[Figure]:
         of = f"{count:,}" + (f" pending of {total:,}" if total > count else "")
         figures += await _opened(database.url, lambda store, c=count, of=of: _lists(name, store, c, of))  # type: ignore[misc]
     sys.stderr.write(f"bench: {name}, changes of the job …\n")
-    await asyncio.to_thread(database.fill, "claims", 200_000 if sizes.pending[-1] >= 1_000_000 else 20_000)
+    await asyncio.to_thread(database.fill, "claims", 600_000 if sizes.pending[-1] >= 1_000_000 else 20_000)
     large = Large(ORG, "fill", "claims", sizes.pending[-1])
     return figures + await _opened(database.url, lambda store: measure_changes(name, store, large))
 
