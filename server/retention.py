@@ -139,11 +139,12 @@ class Retention:
         while jobs := await self._store.job_ages(last, JOBS_AT_ONCE):
             for job in jobs:
                 for old, age_s in choice.goes(job):
-                    if await self._delete(old, age_s) is Deletion.ELSEWHERE:
+                    if await self.delete(old, age_s) is Deletion.ELSEWHERE:
                         return  # another server is at it
             last = jobs[-1]
 
-    async def _delete(self, job: JobAge, age_s: float) -> Deletion:
+    async def delete(self, job: JobAge, age_s: float) -> Deletion:
+        """Delete a job that is so old, unless a result of it may still come; tell what became of it."""
         awaited_since_ms = to_ms(self._clock.now()) - int(RESULTS_AWAITED_S * 1000)
         if not job.is_going and await self._store.awaits_results(job.org_id, job.id, awaited_since_ms):
             log.debug("job.kept", job_id=job.id, reason="a result of it may still come")

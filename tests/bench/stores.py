@@ -28,7 +28,7 @@ INSERT INTO tasks (org_id, id, job_id, created_by, type, priority, parameters, r
 SELECT 'bench', {id}, '{job}', 'bench', 'type-' || (n % 10), 0, '{{}}', TRUE, n / 10, n, '{state}',
        {result}, TRUE FROM {numbers}"""
 COUNTS: Final = """
-INSERT INTO job_counters VALUES ('bench', '{job}', 0, {pending}, 0, {done}, 0, {done}, {done} * 1000000, 1)"""
+INSERT INTO job_counters VALUES ('bench', '{job}', 0, {pending}, 0, {done}, 0, {done}, {done}000000, 1)"""
 SERIES: Final = (
     "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
 )

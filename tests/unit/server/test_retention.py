@@ -179,7 +179,7 @@ def test_a_job_that_got_a_task_since_it_was_chosen_is_kept() -> None:
             (age,) = await world.store.job_ages(None, 9)
             task = await world.task(job)
             keeping = deleting(world, Keeping(for_s=60))
-            assert await keeping._delete(age, 60.0) is Deletion.KEPT
+            assert await keeping.delete(age, 60.0) is Deletion.KEPT
             assert await world.status(task) == "pending"
 
     run_async(body)
@@ -217,7 +217,7 @@ def test_a_large_job_goes_in_parts_and_nobody_sees_it_from_the_first_on(
             keeping = deleting(world, Keeping(for_s=60))
             (age,) = await world.store.job_ages(None, 9)
             monkeypatch.setattr(retention, "PAUSE_S", 3600.0)
-            deletion = asyncio.create_task(keeping._delete(age, 60.0))
+            deletion = asyncio.create_task(keeping.delete(age, 60.0))
             while (await world.store.job(world.org_id, job.id)) is not None:  # noqa: ASYNC110 - in another task
                 await asyncio.sleep(0.001)
             deletion.cancel()
