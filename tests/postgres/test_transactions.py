@@ -73,6 +73,23 @@ async def persistently(ask_: Callable[[], Coroutine[Any, Any, RunRecord]]) -> Ru
             await asyncio.sleep(0.05)
 
 
+def test_the_database_itself_refuses_a_second_live_run(url: str) -> None:
+    """One live run per task holds by an index, not only by locks and rules above it."""
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            await one.claim(await one.task(await one.job()))
+            second = (
+                "INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at,"
+                " started_at, report_progress)"
+                " SELECT org_id, 'x', task_id, job_id, 'me', created_at + 1, 1, 1, TRUE FROM runs"
+            )
+            with pytest.raises(psycopg.errors.UniqueViolation, match="runs_live"):
+                await asyncio.to_thread(ask, url, second)
+
+    run_async(body)
+
+
 def test_of_many_claims_at_two_servers_one_wins(url: str) -> None:
     """Whoever asks where, a task is one agent's; the others are told so, and counters are right."""
 

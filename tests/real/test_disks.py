@@ -1,4 +1,4 @@
-"""Servers on disks that stand still and disks that are full, and a server that stands still itself.
+"""Servers on disks that stand still or are full, one that stands still itself, and clocks that are wrong.
 
 Both databases are real, and so are the disks: a library that waits in fsync, a file system of a few MiB.
 """
@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,14 +63,19 @@ def is_ready(replica: Replica) -> bool:
     return call(replica, "GET", "/readyz").status_code == 200
 
 
+def built(folder: Path, name: str) -> Path:
+    """Build a library that is loaded before those of a program."""
+    library, source = folder / f"{name}.so", Path(__file__).with_name(f"{name}.c")
+    command = ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([*command, "-o", library, source, "-ldl"], check=True, timeout=60)
+    return library
+
+
 @pytest.fixture
 def still(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """Give a file, and the environment of a program whose disk stands still while that file is there."""
-    built, file = tmp_path / "still_disk.so", Path(f"/tmp/millhand-still-{os.getpid()}")
-    source = Path(__file__).with_name("still_disk.c")
-    command = ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    subprocess.run([*command, "-o", built, source, "-ldl"], check=True, timeout=60)
-    shared = Path(shutil.copy(built, f"{file}.so"))
+    file = Path(f"/tmp/millhand-still-{os.getpid()}")
+    shared = Path(shutil.copy(built(tmp_path, "still_disk"), f"{file}.so"))
     shared.chmod(0o755)
     return file, {"LD_PRELOAD": str(shared), "STILL_DISK": str(file)}
 
@@ -225,5 +232,46 @@ def test_a_server_that_stands_still_for_longer_than_a_lease_takes_nothing_away(t
             assert [bool(one["stoppedAt"]) for one in lost] == [True, False]
         finally:
             over.set()
+            codes = [replica.stop() for replica in replicas]
+        assert codes == [0, 0]
+
+
+def test_clocks_of_servers_do_not_matter(tmp_path: Path) -> None:
+    """One is a day ahead, one a day behind: times are the database's, and no lease ends early or late."""
+    programs()
+    shift = built(tmp_path, "shifted_clock")
+    with database() as url:
+        replicas = [
+            Replica(
+                url,
+                tmp_path,
+                number,
+                ["--lease", "5s"],
+                environment={"LD_PRELOAD": str(shift), "CLOCK_SHIFT_S": str(days * 86_400)},
+            )
+            for number, days in enumerate((1, -1))
+        ]
+        ahead, behind = replicas
+        headers = {**HEADERS, "Millhand-Agent": "pod/0"}
+        try:
+            dates = [parsedate_to_datetime(call(one, "GET", "/healthz").headers["date"]) for one in replicas]
+            assert abs((dates[0] - dates[1]).total_seconds() - 2 * 86_400) < LIMIT_S  # they are really wrong
+            task = new_task(ahead)
+            body = {"id": "run-0", "taskId": task, "startedAt": STARTED, "podId": "pod/0"}
+            run = httpx.post(f"{ahead.url}/api/jobs/runs", json=body, headers=headers, timeout=LIMIT_S).json()
+            assert abs(datetime.fromisoformat(run["createdAt"]).timestamp() - time.time()) < LIMIT_S
+            for _ in range(30):  # for longer than a lease, after both have begun to look
+                report = {"startedAt": STARTED, "progress": 0.5}
+                answer = httpx.put(
+                    f"{behind.url}/api/jobs/runs/run-0", json=report, headers=headers, timeout=LIMIT_S
+                )
+                assert answer.status_code == 200
+                time.sleep(0.3)
+            (run,) = made(ahead, "GET", f"/api/jobs/runs?taskId={task}")["runs"]
+            assert (run["stoppedAt"], run["error"]) == (None, None)
+            wait_until(lambda: made(ahead, "GET", f"/api/jobs/tasks/{task}")["runStatus"] == "pending")
+            lost = made(behind, "GET", "/api/jobs/runs/run-0")
+            assert abs(datetime.fromisoformat(lost["stoppedAt"]).timestamp() - time.time()) < LIMIT_S
+        finally:
             codes = [replica.stop() for replica in replicas]
         assert codes == [0, 0]
