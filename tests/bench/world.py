@@ -83,6 +83,7 @@ class Server(Program):
             "MILLHAND_SERVER_HOST": "127.0.0.1",
             "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
             "MILLHAND_SERVER_DB": f"sqlite:///{folder / 'bench.db'}",
+            "MILLHAND_SERVER_MAX_CONNECTIONS": "12000",  # beside those that wait, who measures has some
             "MILLHAND_LOG_LEVEL": "warning",
         }
         super().__init__(["serve"], variables, folder / "server.log")

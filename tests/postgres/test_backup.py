@@ -125,6 +125,7 @@ def test_a_dump_is_whole_and_can_be_restored_over_what_is_there(tmp_path: Path) 
             later = caller.job()["id"]
             caller.http.close()
         shell(line)
+        shell(documented("vacuumdb", {documented_url: other}).partition("   # ")[0])
         with running_server(other) as server:
             assert before <= jobs(server)
             assert later not in jobs(server)
