@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
@@ -24,10 +25,12 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
+from server.service import watched_by
 from server.store.choice import DatabaseOptions
 from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
+from worker.service_manager import ServiceManager
 
 __all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
 
@@ -107,13 +110,24 @@ async def _serve(config: ServeConfig) -> None:
             db_options=config.db_options,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
-        server = ApiServer(app, limits, tls=context, on_stop=app.stop)
+        manager = ServiceManager.take(os.environ)
+
+        def stop() -> None:
+            manager.stopping("ending: requests under way are answered")
+            app.stop()
+
+        server = ApiServer(app, limits, tls=context, on_stop=stop)
         _on_signals(server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
             url = url_of(listening, has_tls=context is not None)
-            async with _page(config, app, server, audit):
-                await server.serve_on(listening, lambda: log.info("listening on %s", url))
+
+            def tell_ready() -> None:
+                log.info("listening on %s", url)
+                manager.ready(f"listening on {url}")
+
+            async with _page(config, app, server, audit), watched_by(manager):
+                await server.serve_on(listening, tell_ready)
     if audit is not None:
         audit.close()
 

@@ -24,6 +24,7 @@ from worker.agent.input_cache import open_input_cache
 from worker.agent.isolation import confinement_of, prepare_state_dir
 from worker.agent.operators.listening import listen_for_operators, operators_page
 from worker.agent.operators.presence import Presence, handlers_told, present
+from worker.agent.operators.service import told_to_the_manager
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of
@@ -50,6 +51,7 @@ from worker.machine.live_facts import LiveFacts
 from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
+from worker.service_manager import ServiceManager
 from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["run"]
@@ -74,6 +76,7 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
 
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
     """Put the real parts together, and listen for signals; `stack` closes what was opened."""
+    manager = ServiceManager.take(os.environ)  # before there is a child that could have it
     listening = listen_for_operators(config, stack)
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
@@ -165,6 +168,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     await stack.enter_async_context(present(presence))
     await stack.enter_async_context(operators_page(agent.survey, listening))
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
+    await stack.enter_async_context(told_to_the_manager(manager, agent.survey))
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
     )
