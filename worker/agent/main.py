@@ -43,6 +43,7 @@ from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
+from worker.machine.chosen_gpus import with_chosen
 from worker.machine.detect import clouds_of, detect_configured
 from worker.machine.gpu import gpu_facts
 from worker.machine.gpu_watch import GpuWatch
@@ -190,7 +191,7 @@ def gpus_of(
         config,
         watch,
         clock=clock,
-        find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
+        find=lambda: with_chosen(gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S), config.gpus),
         on_found=facts.add,
         on_quarantine=quarantine.keep,
         handlers={type_: count for type_, given in options.items() if (count := given.get("gpus"))},
