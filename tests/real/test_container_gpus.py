@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.real.engine import LIMIT_S, MILLHAND, engine
 from tests.real.gpus import cdi_file, docker_hook
 from tests.real.test_engines import SCRIPTS, Engine, free_port, until
 
-UUIDS: Final = ("GPU-1", "GPU-2")
+UUIDS: Final = tuple(sorted(f"GPU-{uuid4()}" for _ in range(2)))  # another test's are on this machine, too
 # What the agent gave the run, and each node that the engine put there and can be opened; then it waits.
 TELL: Final = (
     'echo "$NVIDIA_VISIBLE_DEVICES" >/tmp/telling; for one in /dev/nvidia*; do [ -e $one ] || continue; '
@@ -92,7 +93,7 @@ def gives_gpus() -> bool:
 def agent(kind: str, gives_gpus: bool, tmp_path: Path) -> Iterator[Agent]:
     """Start engine, server and agent."""
     fake = FakeNvml(tmp_path / "nvml")
-    fake.put(gpu(0) + gpu(1))
+    fake.put("".join(gpu(number, f"uuid {uuid}") for number, uuid in enumerate(UUIDS)))
     script, variable = SCRIPTS[kind]
     with ExitStack() as stack:
         path = os.environ["PATH"]
@@ -140,10 +141,10 @@ def results(runs: Sequence[dict[str, Any]]) -> set[str]:
 def test_containers_have_the_gpus_of_their_runs_and_no_others(agent: Agent) -> None:
     """Two at once have one each, one alone has both, and one that asked for none has none."""
     pair = [agent.start(1), agent.start(1)]
-    assert sorted(released(agent.real, 2)) == [["GPU-1", "GPU-1"], ["GPU-2", "GPU-2"]]
+    assert sorted(released(agent.real, 2)) == [[one, one] for one in UUIDS]
     assert results(runs_of(*pair)) == {"Success"}
     both = agent.start(2)
-    assert released(agent.real, 1) == [["GPU-1,GPU-2", "GPU-1", "GPU-2"]]
+    assert released(agent.real, 1) == [[",".join(UUIDS), *UUIDS]]
     assert results(runs_of(both)) == {"Success"}
     none = agent.start(0)
     assert released(agent.real, 1) == [["void"]]
