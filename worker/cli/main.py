@@ -39,10 +39,14 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "tasks": Entry("tasks", "List tasks, or show one."),
         "runs": Entry("runs", "List runs, or show one with its results, usage and machine."),
         "watch": Entry("watch", "Follow a job until it is done."),
-        "pause": Entry("steer:pause", "Start nothing new of a job."),
-        "resume": Entry("steer:resume", "Go on with a paused job."),
+        "pause": Entry("steer:pause", "Start nothing new of a job; with --agent, claim nothing here."),
+        "resume": Entry("steer:resume", "Go on with a paused job; with --agent, claim again here."),
         "cancel": Entry("steer:cancel", "Stop a job and what runs of it."),
         "reap": Entry("reap", "Give up runs that are silent for long, and requeue their tasks."),
+    },
+    "The agent here": {
+        "status": Entry("status", "How the running agent stands: runs, holds, GPUs, journal, server."),
+        "drain": Entry("drain", "Let the running agent finish and end."),
     },
     "This machine": {
         "facts": Entry("facts", "What this machine is, value by value with its source."),

@@ -29,12 +29,14 @@ HOLDERS: Final = (
     "journal",
     "memory",
     "memory pressure",
+    "operator",
     "outbox",
     "preemption",
     "recovery",
     "server",
     "slots",
     "spool",
+    "types",
 )
 
 

@@ -15,6 +15,7 @@ from worker.agent.free_space import FreeSpace
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.operators.activity import Activity
+from worker.agent.operators.control.pause import HOLDER
 from worker.agent.operators.status import (
     DrainStatus,
     GpuStatus,
@@ -58,8 +59,12 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether the server has answered once, and the agent is not ending."""
-        return self.activity.has_contact and not self.drain.is_requested
+        """Tell whether the server has answered once, and the agent is not ending.
+
+        Whom a person has paused asks the server nothing; it is as ready as it is meant to be.
+        """
+        is_paused = HOLDER in self.holds.reasons
+        return (self.activity.has_contact or is_paused) and not self.drain.is_requested
 
     def status(self) -> Status:
         """Return how the agent stands now."""
