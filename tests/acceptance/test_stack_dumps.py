@@ -1,4 +1,4 @@
-"""SIGUSR1 to a real agent and a real server: the log says what they are at, and they go on."""
+"""SIGUSR1 to a real agent and a real server, and a bundle of it: all is told, no token, and they go on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,24 @@ def dumped(log: Path, process: subprocess.Popen[bytes]) -> str:
         assert time.monotonic() < end_mono, said
         time.sleep(0.05)
     return said
+
+
+def bundle(folder: Path, url: str) -> dict[str, str]:
+    """Return the files of a support bundle of the agent."""
+    path, log = folder / "bundle.tar.gz", folder / "agent/agent.log"
+    told = {
+        "MILLHAND_API_URL": url,
+        "MILLHAND_TOKEN": TOKEN,
+        "MILLHAND_STATE_DIR": str(folder / "agent/state"),
+    }
+    subprocess.run(
+        [sys.executable, "-P", "-m", "worker.cli.main", "support-bundle", "-o", str(path), "--log", str(log)],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "MILLHAND_CLOUD": "none", **told},
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=True,
+    )  # fmt: skip
+    with tarfile.open(path) as archive:
+        opened = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive}
+        return {name: file.read().decode() for name, file in opened.items() if file is not None}
 
 
 def events(said: str) -> list[dict[str, Any]]:
@@ -57,6 +76,12 @@ def test_an_agent_and_a_server_say_what_they_are_at_and_go_on(tmp_path: Path) ->
             assert any("Supervisor" in str(line["stack"]) for line in stacks)
             assert any(line.get("thread") == "MainThread" for line in stacks)
             assert TOKEN not in said
+            files = bundle(tmp_path, url)
+            assert json.loads(files["status.json"])["pid"] == agent.pid
+            assert "millhand_slots 1.0" in files["metrics.txt"]
+            assert "Supervisor" in files["stacks.txt"]
+            assert "agent.started" in files["log.txt"]
+            assert TOKEN not in "".join(files.values())
             said = dumped(log, server)
             assert "server/serve.py" in said
             assert TOKEN not in said

@@ -55,6 +55,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
             "journal", "What the agent here has not delivered yet: show, keep, send again, forget."
         ),
         "doctor": Entry("doctor", "Find what is wrong here, and what to do about it."),
+        "support-bundle": Entry("support_bundle", "Write one file for whoever is to help; without secrets."),
         "completion": Entry("completion", "Print the shell's completion script."),
     },
 }
