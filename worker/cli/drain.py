@@ -131,5 +131,5 @@ def open_entries(folder: Path) -> int | None:
     log.configure("error")
     try:
         return len(look(folder / "journal").entries)
-    except OSError:
+    except (OSError, ValueError):  # not ours to read, or of a newer version
         return None
