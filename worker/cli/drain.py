@@ -83,7 +83,7 @@ def waits_for(status: Mapping[str, Any]) -> str:
         said.append(human.count(undelivered, "outcome"))
     runs = ", ".join(f"{run['type']} {human.percent(run['progress'])}" for run in status["runs"][:4])
     runs += " …" if len(status["runs"]) > 4 else ""
-    left = human.duration((status["drain"] or {}).get("leftS"))
+    left = human.rough((status["drain"] or {}).get("leftS"))
     return f"{', '.join(said)} to go" + f" ({runs})" * bool(runs) + f", {left} left at most"
 
 

@@ -58,7 +58,7 @@ def state_of(status: Mapping[str, Any]) -> str:
     """Return how the agent stands, in a word or two."""
     by = {hold["by"] for hold in status.get("holds") or ()}
     if drain := status.get("drain"):
-        return f"{drain.get('kind')}: ends within {human.duration(drain.get('leftS'))}"
+        return f"{drain.get('kind')}: ends within {human.rough(drain.get('leftS'))}"
     if "operator" in by:
         return "paused"
     if not status.get("isReady"):
@@ -120,4 +120,4 @@ def ago(value: object, now: datetime | None) -> str:
 
 def age(seconds: float | None) -> str:
     """Return an age for people."""
-    return "never yet" if seconds is None else f"{human.duration(seconds)} ago"
+    return "never yet" if seconds is None else f"{human.rough(seconds)} ago"

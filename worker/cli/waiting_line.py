@@ -20,8 +20,8 @@ class Line:
         self._said = ""
 
     def say(self, line: str) -> None:
-        """Say something; what differs by its last part only, the time that is left, is not repeated."""
-        essence = line if self._is_in_place else line.rpartition(",")[0]
+        """Say something; where lines stay, once for each thing that is waited for, not for each moment."""
+        essence = line if self._is_in_place else line.partition(" to go")[0]
         if essence != self._said:
             self._said = essence
             self._write(line)
