@@ -27,7 +27,7 @@ demo: setup ## Start server and agent, convert real models, show the table; ends
 test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" chooses
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
+test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling restarts; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n $(WORKERS) --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held

@@ -31,6 +31,7 @@ from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, 
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
 from worker.service_manager import ServiceManager
+from worker.stacks import dump_on_signal
 
 __all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
 
@@ -161,6 +162,7 @@ def _connections(most: int) -> int:
 def _on_signals(
     server: ApiServer, config: ServeConfig, context: ssl.SSLContext | None, audit: Audit | None
 ) -> None:
+    dump_on_signal()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, server.stop)

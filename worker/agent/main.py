@@ -22,6 +22,9 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.agent.input_cache import open_input_cache
 from worker.agent.isolation import confinement_of, prepare_state_dir
+from worker.agent.operators.control.orders import Orders
+from worker.agent.operators.control.pause import Pause
+from worker.agent.operators.control.serving import taking_orders
 from worker.agent.operators.listening import listen_for_operators, operators_page
 from worker.agent.operators.presence import Presence, handlers_told, present
 from worker.agent.operators.service import told_to_the_manager
@@ -53,6 +56,7 @@ from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
 from worker.service_manager import ServiceManager
+from worker.stacks import dump_on_signal, stacks
 from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["run"]
@@ -78,6 +82,7 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
     """Put the real parts together, and listen for signals; `stack` closes what was opened."""
     manager = ServiceManager.take(os.environ)  # before there is a child that could have it
+    dump_on_signal()
     listening = listen_for_operators(config, stack)
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
@@ -159,6 +164,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
     )
     agent = assemble(parts, config)
+    pause = Pause(agent.survey.holds, state.path, clock)
+    pause.restore()
     presence = Presence(
         parts.report_api,
         agent.survey,
@@ -168,12 +175,25 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     )
     await stack.enter_async_context(present(presence))
     await stack.enter_async_context(operators_page(agent.survey, listening))
+    await stack.enter_async_context(taking_orders(state.path, orders_of(agent, pause)))
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
     await stack.enter_async_context(told_to_the_manager(manager, agent.survey))
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
     )
     return agent
+
+
+def orders_of(agent: Agent, pause: Pause) -> Orders:
+    """Return what carries out orders of people."""
+    loop = asyncio.get_running_loop()
+
+    def metrics() -> str:
+        from worker.agent.operators.metrics import Metrics  # noqa: PLC0415 - asked for rarely, 50 ms to load
+
+        return Metrics(agent.survey).text().decode()
+
+    return Orders(agent.survey, agent.drain, pause, stacks=lambda: stacks(loop), metrics=metrics)
 
 
 def gpus_of(

@@ -29,6 +29,7 @@ __all__ = [
     "STORE_SETTING",
     "agent_settings",
     "api_settings",
+    "build_agent",
     "server_settings",
 ]
 
