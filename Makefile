@@ -9,7 +9,7 @@ WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench lock wheel clean
+.PHONY: help setup demo test test-real e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -71,6 +71,9 @@ conformance: setup ## What the built-in handlers keep of a handler's promises, a
 
 bench: setup ## Measure the main path; ARGS="--quick" or "--json"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+schemathesis: setup ## Let Schemathesis look for answers that the OpenAPI document does not tell of; ARGS="--seed 7"
+	@scripts/schemathesis.sh $(ARGS)
 
 lock: setup ## Pin and hash the requirements again; UPGRADE=1 takes the newest
 	@scripts/lock.sh

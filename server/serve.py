@@ -25,6 +25,7 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
+from server.retention import Keeping
 from server.service import watched_by
 from server.store.choice import DatabaseOptions
 from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
@@ -41,6 +42,7 @@ EXIT_FAILED: Final = 1
 MOST_CONNECTIONS: Final = 10_000
 OTHER_FILES: Final = 200  # descriptors beside those of connections
 PAGE_CONNECTIONS: Final = 32
+SHUTDOWN_MARGIN_S: Final = 30.0  # after the port is closed, for requests under way and the database
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +56,14 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     token: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
+    keeping: Keeping = Keeping()
     certificate: Certificate | None = None  # None: no TLS
     trusted_proxies: tuple[Network, ...] = ()
     rate_per_s: float = 0.0  # of a token; 0: any
     max_connections: int = MOST_CONNECTIONS
     max_requests: int = MOST_REQUESTS
     access_log: bool = False
+    shutdown_delay_s: float = 0.0  # between 503 from /readyz and the closed port
     audit_log: str | None = None  # a file, or "-" for stderr
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # 0: none
@@ -103,6 +107,7 @@ async def _serve(config: ServeConfig) -> None:
             token=config.token,
             max_body_bytes=config.max_body_bytes,
             lease_s=config.lease_s,
+            keeping=config.keeping,
             rate_per_s=config.rate_per_s,
             most_requests=config.max_requests,
             trusted_proxies=config.trusted_proxies,
@@ -117,7 +122,14 @@ async def _serve(config: ServeConfig) -> None:
             manager.stopping("ending: requests under way are answered")
             app.stop()
 
-        server = ApiServer(app, limits, tls=context, on_stop=stop)
+        def drain() -> None:
+            _drain(app, config.shutdown_delay_s)
+            manager.stopping(f"ending: open for {config.shutdown_delay_s:g} s still")
+            manager.extend(config.shutdown_delay_s + SHUTDOWN_MARGIN_S)
+
+        server = ApiServer(
+            app, limits, tls=context, on_stop=stop, delay_s=config.shutdown_delay_s, on_drain=drain
+        )
         _on_signals(server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
@@ -157,6 +169,11 @@ def _connections(most: int) -> int:
     if allowed < wanted:
         log.warning("server.few_files", connections=allowed - OTHER_FILES, wanted=most, remedy="ulimit -n")
     return max(1, min(most, allowed - OTHER_FILES))
+
+
+def _drain(app: App, delay_s: float) -> None:
+    app.drain()
+    log.info("server.draining", for_s=delay_s, hint="a second signal ends it now")
 
 
 def _on_signals(

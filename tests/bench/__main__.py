@@ -17,11 +17,12 @@ from typing import Final
 from tests.bench.children import measure_minder
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
+from tests.bench.idle import measure_idle
 from tests.bench.journal import measure_journal
 from tests.bench.output import measure_output
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
-from tests.bench.store import measure_store
+from tests.bench.store import FULL, KINDS, QUICK, Sizes, measure_store
 from tests.bench.throughput import measure_throughput
 from tests.bench.usage import measure_usage
 from tests.bench.world import BenchError, running_server
@@ -30,10 +31,13 @@ __all__ = ["main"]
 
 SLOTS: Final = (1, 2, 8)
 PARTS: Final[dict[str, Callable[[Path, bool], list[Figure]]]] = {
+    "idle": lambda folder, is_quick: measure_idle(
+        folder, (200,) if is_quick else (1_000, 5_000, 10_000), 5.0 if is_quick else 60.0
+    ),
     "journal": lambda folder, is_quick: measure_journal(folder, 0.3 if is_quick else 3.0),
     "minder": lambda folder, is_quick: measure_minder(),
     "output": lambda folder, is_quick: measure_output(0.5 if is_quick else 3.0),
-    "store": measure_store,
+    "store": lambda folder, is_quick: measure_store(folder, QUICK if is_quick else FULL),
     "usage": lambda folder, is_quick: measure_usage(60 if is_quick else 600),
 }
 BUILD: Final = Path(__file__).resolve().parents[2] / "build"  # on a real disk, where /tmp may be memory
@@ -47,8 +51,35 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--only", choices=[*PARTS], help="this part alone, without server and agent")
+    parser.add_argument(
+        "--pending", type=numbers_of, metavar="N,…", help="with --only store: so many pending tasks in a job"
+    )
+    parser.add_argument(
+        "--done",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --only store: so many finished tasks beside",
+    )
+    parser.add_argument("--kind", choices=KINDS, help="with --only store: this one alone")
     parser.add_argument("--save", action="store_true", help="add the figures to docs/benchmarks.md")
     return parser.parse_args(arguments)
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """Return numbers that are separated by commas."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    """Return how much of the store is measured."""
+    usual = QUICK if options.quick else FULL
+    return Sizes(
+        life=usual.life,
+        pending=options.pending or usual.pending,
+        done=options.done,
+        kinds=(options.kind,) if options.kind else KINDS,
+    )
 
 
 def say(text: str) -> None:
@@ -81,7 +112,9 @@ def main(arguments: Sequence[str]) -> int:
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
         try:
-            if options.only:
+            if options.only == "store":
+                figures = measure_store(Path(folder), sizes_of(options))
+            elif options.only:
                 figures = PARTS[options.only](Path(folder), options.quick)
             else:
                 figures = measure(Path(folder), is_quick=options.quick)

@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.bench.caller import Caller
 
-__all__ = ["Agent", "BenchError", "Server", "running_agent", "running_server"]
+__all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
 
 TOKEN: Final = "bench-token-of-no-worth"
 HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
@@ -83,6 +83,7 @@ class Server(Program):
             "MILLHAND_SERVER_HOST": "127.0.0.1",
             "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
             "MILLHAND_SERVER_DB": f"sqlite:///{folder / 'bench.db'}",
+            "MILLHAND_SERVER_MAX_CONNECTIONS": "12000",  # beside those that wait, who measures has some
             "MILLHAND_LOG_LEVEL": "warning",
         }
         super().__init__(["serve"], variables, folder / "server.log")
