@@ -28,7 +28,7 @@ test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" c
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
-	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -o faulthandler_timeout=600 tests/real $(ARGS)
+	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n $(WORKERS) --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
 
 screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
 	@mkdir -p build/pictures

@@ -11,14 +11,14 @@ from handlers.webgl.chromium import find_chromium
 from handlers.webgl.model import check_format, read_model
 from handlers.webgl.options import CONTENT_TYPES, Options, checked, picture_names
 from handlers.webgl.studio import Drawn, Opened, Studio
-from worker import Context, Fail, SetupContext, handler
+from worker import Context, Fail, SetupContext, Unavailable, handler
 
 __all__ = ["render_webgl"]
 
 try:
     find_chromium(os.environ)
 except Fail as exc:  # so that an agent without a browser leaves these tasks to others
-    raise ImportError(f"render-webgl draws in a Chromium: {exc}") from exc
+    raise Unavailable(f"render-webgl draws in a Chromium: {exc}") from exc
 
 
 def open_studio(setup: SetupContext) -> Studio:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         RetryPolicy,
         Secret,
         SetupContext,
+        Unavailable,
         handler,
     )
 
@@ -28,6 +29,7 @@ __all__ = [
     "RetryPolicy",
     "Secret",
     "SetupContext",
+    "Unavailable",
     "handler",
 ]
 

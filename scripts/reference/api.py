@@ -24,6 +24,7 @@ SDK: Final = (
     "Retry",
     "RetryPolicy",
     "OutOfMemory",
+    "Unavailable",
     "Cancelled",
 )
 KIT: Final = (

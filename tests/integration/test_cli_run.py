@@ -221,6 +221,18 @@ def test_one_handler_is_shown_with_its_parameters(cli: Cli, own_file: Path) -> N
     assert cli("handlers", "nothing").code == 2
 
 
+def test_a_machine_without_a_browser_has_nothing_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list says what to install, with exit code 0; the type asked for by name is 1."""
+    monkeypatch.setenv("MILLHAND_CHROMIUM", "no-such-browser")
+    ran = cli("handlers", "--no-json")
+    assert ran.code == 0
+    said = " ".join(ran.out.split())
+    assert "unavailable" in said
+    assert "apt-get install" in said
+    assert "uninstall" not in said
+    assert cli("handlers", "render-webgl").code == 1
+
+
 def test_facts_have_a_source_or_a_reason(cli: Cli) -> None:
     """As a table and as JSON; what a person says wins."""
     told = json.loads(cli("facts", "--zone", "lab-1").out)

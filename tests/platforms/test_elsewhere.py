@@ -81,7 +81,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a program that runs elsewhere than on Linux."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MILLHAND_", "XDG_"))}
     path = f"{HERE / 'elsewhere'}{os.pathsep}{HOME}"
-    return {**kept, "PYTHONPATH": path, "HOME": str(tmp_path), "MILLHAND_CLOUD": "none"}
+    browser = {"MILLHAND_CHROMIUM": sys.executable}  # found, never started
+    return {**kept, **browser, "PYTHONPATH": path, "HOME": str(tmp_path), "MILLHAND_CLOUD": "none"}
 
 
 def ran(environment: dict[str, str], *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -18,9 +18,9 @@ trap clean EXIT
 trap 'exit 1' HUP INT TERM
 
 cd "$folder"
-[ -n "$(apt-cache depends linux-image-cloud-amd64 2>/dev/null)" ] || apt-get update -qq >&2
+[ -n "$(apt-cache depends linux-image-cloud-amd64 2>/dev/null)" ] || in_turn apt-get update -qq >&2
 image=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
-apt-get download -qq "$image" >&2 || { apt-get update -qq >&2 && apt-get download -qq "$image" >&2; }
+download_package "$image"
 dpkg-deb -x linux-image-*.deb kernel
 
 qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 1500 -smp 2 -nographic -no-reboot -nic none \

@@ -6,7 +6,7 @@ small_root() {
     mkdir -p "$1/bin" "$1/etc" "$1/tmp" "$1/unpacked"
     (
         cd "$1/unpacked" || exit 1
-        apt-get download -qq busybox-static >/dev/null 2>&1 || { apt-get update -qq >&2 && apt-get download -qq busybox-static >&2; }
+        download_package busybox-static
         dpkg-deb -x busybox-static*.deb .
         mv ./*bin/busybox ../bin/ 2>/dev/null || mv usr/bin/busybox ../bin/
     )

@@ -252,7 +252,8 @@ def tell_problems(catalogue: Catalogue) -> None:
     """Log which handlers cannot run here, and why; `millhand handlers` shows more."""
     for entry in catalogue.entries.values():
         if entry.problem is not None:
-            log.warning("handler.unavailable", type=entry.type, source=entry.source, problem=entry.problem)
+            tell = log.info if entry.is_unavailable else log.warning
+            tell("handler.unavailable", type=entry.type, source=entry.source, problem=entry.problem)
     for problem in catalogue.problems:
         log.warning("handlers.unreadable", source=problem.source, problem=problem.message)
     for warning in catalogue.warnings:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+WANTED = "where its tasks shall run here, give the machine what it names"
+
 
 @make_command(
     "doctor",
@@ -101,7 +103,8 @@ async def examine(config: AgentConfig, ctx: click.Context) -> list[Check]:
 
 def check_handlers(catalogue: Catalogue) -> list[Check]:
     """Say which types can run here, and what is broken and why."""
-    broken = [(entry.type, entry.problem) for entry in catalogue.entries.values() if entry.problem]
+    lame = [entry for entry in catalogue.entries.values() if entry.problem]
+    broken = [(entry.type, entry.problem) for entry in lame if entry.is_broken]
     broken += [(problem.source, problem.message) for problem in catalogue.problems]
     said = ", ".join(catalogue.types)
     first = (
@@ -110,7 +113,11 @@ def check_handlers(catalogue: Catalogue) -> list[Check]:
         else fail("handlers", "there are none that can run", "install some, or name them: --handlers")
     )
     todo = "`millhand handlers` shows where; mend or remove it"
-    return [first, *(warn(f"handler {name}", f"cannot run here: {why}", todo) for name, why in broken)]
+    return [
+        first,
+        *(warn(f"handler {name}", f"cannot run here: {why}", todo) for name, why in broken),
+        *(warn(f"handler {one.type}", one.problem or "", WANTED) for one in lame if not one.is_broken),
+    ]
 
 
 def check_secrets(catalogue: Catalogue, here: NamedSecrets) -> list[Check]:

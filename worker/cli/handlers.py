@@ -20,6 +20,8 @@ from worker.config import AgentConfig, ApiConfig
 from worker.executor.named_secrets import NamedSecrets
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from handlers.programs.templates import Template
     from worker.executor.catalogue import Catalogue, HandlerEntry
 
@@ -41,7 +43,8 @@ millhand handlers --json | jq '.handlers[].type'
 def command(*, type_: str | None, agent: Callable[[ApiConfig], AgentConfig], out: Output) -> int:
     """List the handlers of this machine, or show the one of TYPE with its parameters.
 
-    Exit 1 if one of them is broken.
+    Exit 1 if one of them is broken, or if TYPE cannot run here. One that needs what this machine
+    lacks (a browser, a library) is unavailable, which is no fault.
     """
     config = agent(ApiConfig())
     catalogue = asyncio.run(read_catalogue(config))
@@ -54,7 +57,7 @@ def command(*, type_: str | None, agent: Callable[[ApiConfig], AgentConfig], out
         show_one(out, entry, here, read_or_fail(config.command_templates) if type_ == "command" else {})
         return ExitCode.OK if entry.problem is None else ExitCode.FAILED
     show_all(out, catalogue, here)
-    is_broken = catalogue.problems or any(entry.problem for entry in catalogue.entries.values())
+    is_broken = catalogue.problems or any(entry.is_broken for entry in catalogue.entries.values())
     return ExitCode.FAILED if is_broken else ExitCode.OK
 
 
@@ -86,7 +89,7 @@ def show_all(out: Output, catalogue: Catalogue, here: NamedSecrets) -> None:
 
     made = table("type", "state", "from", "what it does")
     for entry in catalogue.entries.values():
-        said = Text(entry.problem, style="red") if entry.problem else Text(human.text(entry.summary))
+        said = problem_text(entry) if entry.problem else Text(human.text(entry.summary))
         made.add_row(Text(entry.type), status_text(state_of(entry, here)), Text(entry.source), said)
     for problem in catalogue.problems:
         made.add_row(
@@ -102,7 +105,16 @@ def show_all(out: Output, catalogue: Catalogue, here: NamedSecrets) -> None:
 
 def state_of(entry: HandlerEntry, here: NamedSecrets) -> str:
     """Return whether a handler can run, and would be given tasks, here."""
-    return "broken" if entry.problem else "lacks a secret" if here.lacks(entry.secrets) else "ok"
+    if entry.problem:
+        return "broken" if entry.is_broken else "unavailable"
+    return "lacks a secret" if here.lacks(entry.secrets) else "ok"
+
+
+def problem_text(entry: HandlerEntry) -> Text:
+    """Return why a handler cannot run here."""
+    from rich.text import Text
+
+    return Text(entry.problem or "", style="red" if entry.is_broken else "yellow")
 
 
 def show_one(out: Output, entry: HandlerEntry, here: NamedSecrets, templates: dict[str, Template]) -> None:
@@ -120,7 +132,7 @@ def show_one(out: Output, entry: HandlerEntry, here: NamedSecrets, templates: di
     options = [f"{name}={value}" for name, value in entry.options.items() if value is not None]
     record(out, entry.type, [
         ("state", status_text(state_of(entry, here))),
-        *([("problem", Text(entry.problem, style="red"))] if entry.problem else []),
+        *([("problem", problem_text(entry))] if entry.problem else []),
         ("from", entry.source), ("function", entry.target), ("options", ", ".join(options)),
         *([("secrets", ", ".join(entry.secrets))] if entry.secrets else []),
         *[("lacks", Text(lack, style="yellow")) for lack in here.lacks(entry.secrets)],

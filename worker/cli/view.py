@@ -24,6 +24,7 @@ STYLES: Final = {
     "Success": "green", "ok": "green", "measured": "green", "active": "", "stopped": "",
     "Failed": "red", "fail": "bold red", "cancelled": "red", "broken": "red",
     "running": "cyan", "warn": "yellow", "lacks a secret": "yellow", "paused": "yellow", "unknown": "yellow",
+    "unavailable": "yellow",
     "pending": "dim", "absent": "dim", "requeued": "dim",
 }  # fmt: skip
 

@@ -92,9 +92,11 @@ async def open_catalogue(
 def with_installed(catalogue: Catalogue, entry: HandlerEntry, answer: Description) -> Catalogue:
     """Return a catalogue with an installed handler and what a child said of it."""
     if answer.error is not None:
-        return catalogue.with_entry(
-            replace(entry, problem=with_cure(entry, answer), traceback=answer.traceback)
+        problem = answer.error if answer.is_unavailable else with_cure(entry, answer)
+        lame = replace(
+            entry, problem=problem, traceback=answer.traceback, is_unavailable=answer.is_unavailable
         )
+        return catalogue.with_entry(lame)
     said = declared(entry, answer.handlers)
     if said is None:
         types = ", ".join(sorted(one.type for one in answer.handlers)) or "none"

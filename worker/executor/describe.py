@@ -31,7 +31,12 @@ def describe(where: str, attribute: str | None) -> Description:
             return Description(handlers=(described(spec, target),), sources=sources_of([spec]))
         specs = handlers_of(load_module(where))
     except LoadError as exc:
-        return Description(error=str(exc), traceback=exc.traceback, missing=exc.missing)
+        return Description(
+            error=str(exc),
+            traceback=exc.traceback,
+            missing=exc.missing,
+            is_unavailable=exc.is_unavailable,
+        )
     if not specs:
         return Description(error=f"{where} has no handler: no function decorated with @handler")
     return Description(handlers=tuple(described(spec, where) for spec in specs), sources=sources_of(specs))

@@ -29,3 +29,4 @@ class Description(Struct, frozen=True, kw_only=True):
     error: str | None = None
     traceback: str | None = None
     missing: str | None = None  # the module at the top that was not found, where that is the error
+    is_unavailable: bool = False  # the error is no fault: this machine lacks what the handlers need

@@ -21,7 +21,15 @@ class HandlerEntry(Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()  # names of those that it asks for
     problem: str | None = None  # why it cannot run here: a dependency is missing, …
+    is_unavailable: bool = (
+        False  # the problem is no fault: this machine lacks what it needs, as its author says
+    )
     traceback: str | None = None  # of its author's code, with the problem
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether something is wrong with it, beyond what this machine lacks."""
+        return self.problem is not None and not self.is_unavailable
 
     @property
     def summary(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Final
 
+from worker.sdk.errors import Unavailable
 from worker.sdk.handler import HandlerSpec, spec_of
 
 __all__ = [
@@ -30,12 +31,21 @@ OUR_FOLDERS: Final = tuple(str(Path(__file__).parent.parent / name) + "/" for na
 class LoadError(Exception):
     """A handler could not be had from its target.
 
-    `traceback` is its author's, if code of theirs ran; `missing` is the package that an import did not find.
+    `traceback` is its author's, if code of theirs ran; `missing` is the package that an import did not find;
+    `is_unavailable` says that nothing is broken, only this machine lacks something.
     """
 
-    def __init__(self, message: str, traceback: str | None = None, missing: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        traceback: str | None = None,
+        missing: str | None = None,
+        *,
+        is_unavailable: bool = False,
+    ) -> None:
         super().__init__(sendable(message, MAX_MESSAGE_CHARS))
         self.missing = missing
+        self.is_unavailable = is_unavailable
         self.traceback = None if traceback is None else sendable(traceback, 2 * MAX_TRACEBACK_CHARS)
 
 
@@ -82,6 +92,8 @@ def load_module(where: str) -> ModuleType:
         return load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except LoadError:
         raise
+    except Unavailable as exc:
+        raise LoadError(author_text(exc), is_unavailable=True) from exc
     except BaseException as exc:  # a module may also call sys.exit
         message = f"{where} could not be imported: {type(exc).__name__}: {author_text(exc)}"
         raise LoadError(message, author_traceback(exc), missing_package(exc)) from exc

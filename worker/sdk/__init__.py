@@ -7,7 +7,7 @@ that declares one, pay a few milliseconds.
 from __future__ import annotations
 
 from worker.sdk.context import Context
-from worker.sdk.errors import Cancelled, Fail, OutOfMemory, Retry
+from worker.sdk.errors import Cancelled, Fail, OutOfMemory, Retry, Unavailable
 from worker.sdk.handler import HandlerSpec, SetupContext, handler, spec_of
 from worker.sdk.retry_policy import RetryPolicy
 
@@ -25,6 +25,7 @@ __all__ = [
     "RetryPolicy",
     "Secret",
     "SetupContext",
+    "Unavailable",
     "handler",
     "spec_of",
 ]

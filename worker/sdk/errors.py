@@ -6,6 +6,7 @@
       Fail              failed for good: the message says why, no traceback is shown
         InvalidParameters   the task's parameters do not fit the handler's signature
         OutOfMemory         the kernel ended, for want of memory, what the handler had started elsewhere
+      Unavailable       raised while a module is imported: its handlers need what this machine lacks
       Retry             failed for now: another attempt may succeed
     BaseException
       Cancelled         the run is asked to stop; passes `except Exception`
@@ -13,7 +14,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Cancelled", "Fail", "InvalidParameters", "OutOfMemory", "Retry"]
+__all__ = ["Cancelled", "Fail", "InvalidParameters", "OutOfMemory", "Retry", "Unavailable"]
 
 
 class Fail(Exception):  # noqa: N818 - a verb, as authors read it: raise Fail
@@ -34,6 +35,14 @@ class InvalidParameters(Fail):
 
 class OutOfMemory(Fail):
     """End the run as out of memory: only on evidence, as a count of the kernel; an exit code is none."""
+
+
+class Unavailable(ImportError):  # noqa: N818 - what the handlers are
+    """This machine lacks what the handlers of a module need: raise it while the module is imported.
+
+    ``raise Unavailable("renders with Blender, which is not on the PATH; apt-get install blender")``. Agents
+    of this machine leave such tasks to others; `millhand handlers` shows the message, and nothing is broken.
+    """
 
 
 class Retry(Exception):  # noqa: N818 - a verb

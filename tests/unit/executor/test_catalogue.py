@@ -232,3 +232,22 @@ def test_what_an_import_started_does_not_outlive_its_description(tmp_path: Path)
     catalogue = asyncio.run(open_catalogue((str(tmp_path / "daemon.py"),), Describer(None), installed=()))
     assert catalogue.types == ("quiet",)
     assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+def test_a_handler_that_this_machine_lacks_something_for_is_not_broken(tmp_path: Path) -> None:
+    """Its author's sentence is all that is said: no cure is guessed, no traceback is shown."""
+    (tmp_path / "drawing.py").write_text(
+        "from worker import Unavailable\nraise Unavailable('draws with a pencil, and there is none')\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path)}
+    entry = HandlerEntry(type="draw", target="drawing:draw", source="millhand 0", distribution="millhand")
+    found: list[Catalogue] = []
+
+    async def scenario() -> None:
+        found.append(await open_catalogue([], Describer(None, environment=environment), [entry]))
+
+    within_limit(scenario())
+    drawing = found[0].entries["draw"]
+    assert drawing.problem == "draws with a pencil, and there is none"
+    assert (drawing.is_broken, drawing.traceback) == (False, None)
+    assert found[0].types == ()
