@@ -30,6 +30,7 @@ GUARD: Final = Path(__file__).with_name("guard.json")
 WORSE: Final = 1.10  # more than a tenth above what is committed
 LEAST: Final = 0.05  # a task; what is smaller is chance
 ATTACH_S: Final = 20.0
+LOOK_EVERY_S: Final = 1.0  # the server's calls for our looks are counted too
 SYNCS: Final = frozenset({"fsync", "fdatasync"})
 CHANCE: Final = frozenset({"futex", "sched_yield", "restart_syscall"})  # who waits for a lock, and how often
 SAMPLE: Final = re.compile(r'^\w+_request_seconds_count\{operation="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
@@ -47,7 +48,7 @@ def measure_counts(server: Server, caller: Caller, folder: Path, *, slots: int, 
         with counted_calls({"agent": agent.pid, "server": server.pid}) as calls:
             begun = wait_for(first.stopped + 1, job, caller, server, agent)
             begun_requests = requests_of(server)
-            last = wait_for(tasks, job, caller, server, agent)
+            last = wait_for(tasks, job, caller, server, agent, look_every_s=LOOK_EVERY_S)
             requests = requests_of(server) - begun_requests
         assert before <= begun_requests
     count = last.stopped - begun.stopped
