@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
@@ -136,7 +136,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
         gpus=GpuAccounts(watch, clock, shares=gpus.shares, runs_per_gpu=config.gpu_runs),
         inputs=inputs,
-        secrets=lambda type_: secrets_here.read(catalogue.secrets_of(type_)),
+        secrets=lambda type_: reader_of(secrets_here, catalogue.secrets_of(type_)),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -290,6 +290,11 @@ def tell_lacks(catalogue: Catalogue, secrets_here: NamedSecrets) -> None:
     for type_ in catalogue.types:
         for lack in secrets_here.lacks(catalogue.secrets_of(type_)):
             log.warning("handler.lacks_secret", type=type_, reason=lack)
+
+
+def reader_of(secrets: NamedSecrets, names: Collection[str]) -> Callable[[], dict[str, str]] | None:
+    """Return what reads a handler's secrets; None where it asks for none: a thread costs like a request."""
+    return (lambda: secrets.read(names)) if names else None
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:
