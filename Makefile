@@ -9,12 +9,12 @@ WORKERS ?= 2
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
 	@echo
 	@echo "Start with: make demo"
 
@@ -27,8 +27,14 @@ demo: setup ## Start server and agent, convert real models, show the table; ends
 test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" chooses
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-real: setup ## As root: containers, a systemd, a machine with cgroup v2; installs what they need
+test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling restarts; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n $(WORKERS) --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
+
+e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
+
+e2e-cgroup2: setup ## As root: limits, kills and bills of runs on cgroup v2, in an emulated machine; prints what held
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py $(ARGS)
 
 screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
 	@mkdir -p build/pictures
@@ -49,7 +55,7 @@ check: setup ## Format, lint, strict types, import direction, shell scripts, loc
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh .ci/run
+	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh deploy/systemd/install.sh .ci/run
 	@$(BIN)/python scripts/check_lock.py
 	@$(BIN)/python -m scripts.reference --check
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
@@ -25,10 +26,13 @@ from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
 from server.retention import Keeping
+from server.service import watched_by
 from server.store.choice import DatabaseOptions
 from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
+from worker.service_manager import ServiceManager
+from worker.stacks import dump_on_signal
 
 __all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
 
@@ -38,6 +42,7 @@ EXIT_FAILED: Final = 1
 MOST_CONNECTIONS: Final = 10_000
 OTHER_FILES: Final = 200  # descriptors beside those of connections
 PAGE_CONNECTIONS: Final = 32
+SHUTDOWN_MARGIN_S: Final = 30.0  # after the port is closed, for requests under way and the database
 
 log = structlog.get_logger(__name__)
 
@@ -111,20 +116,31 @@ async def _serve(config: ServeConfig) -> None:
             db_options=config.db_options,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
+        manager = ServiceManager.take(os.environ)
+
+        def stop() -> None:
+            manager.stopping("ending: requests under way are answered")
+            app.stop()
+
+        def drain() -> None:
+            _drain(app, config.shutdown_delay_s)
+            manager.stopping(f"ending: open for {config.shutdown_delay_s:g} s still")
+            manager.extend(config.shutdown_delay_s + SHUTDOWN_MARGIN_S)
+
         server = ApiServer(
-            app,
-            limits,
-            tls=context,
-            on_stop=app.stop,
-            delay_s=config.shutdown_delay_s,
-            on_drain=lambda: _drain(app, config.shutdown_delay_s),
+            app, limits, tls=context, on_stop=stop, delay_s=config.shutdown_delay_s, on_drain=drain
         )
         _on_signals(server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
             url = url_of(listening, has_tls=context is not None)
-            async with _page(config, app, server, audit):
-                await server.serve_on(listening, lambda: log.info("listening on %s", url))
+
+            def tell_ready() -> None:
+                log.info("listening on %s", url)
+                manager.ready(f"listening on {url}")
+
+            async with _page(config, app, server, audit), watched_by(manager):
+                await server.serve_on(listening, tell_ready)
     if audit is not None:
         audit.close()
 
@@ -163,6 +179,7 @@ def _drain(app: App, delay_s: float) -> None:
 def _on_signals(
     server: ApiServer, config: ServeConfig, context: ssl.SSLContext | None, audit: Audit | None
 ) -> None:
+    dump_on_signal()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, server.stop)

@@ -29,6 +29,7 @@ __all__ = [
     "STORE_SETTING",
     "agent_settings",
     "api_settings",
+    "build_agent",
     "server_settings",
 ]
 
@@ -165,6 +166,9 @@ AGENT_SETTINGS: Final = (
             metavar="PERCENT",
             help="Of ten seconds, in which everything waited for memory (PSI, full): with more, no task is"
             " claimed; 0: never looked at."),
+    Setting(name="gpus", kind="words", metavar="GPU,…", default_text="all",
+            help="Which GPUs the agent may use, where several agents share a machine: indices as NVML counts,"
+            " UUIDs or beginnings of them. One that is not there holds tasks for GPUs."),
     Setting(name="gpu_runs", type=click.IntRange(1, 64), default=AGENT["gpu_runs"], metavar="N",
             help="To how many runs one GPU, or instance of MIG, is given at once."),
     Setting(name="gpu_shared", kind="flag", default=AGENT["gpu_shared"],
