@@ -5,7 +5,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
-WORKERS ?= 2
+WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
@@ -24,11 +24,11 @@ setup: ## Make .venv with everything locked; the command is then .venv/bin/millh
 demo: setup ## Start server and agent, convert real models, show the table; ends by itself
 	@$(BIN)/millhand up --demo
 
-test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" chooses
+test: setup ## Run the whole suite in WORKERS (3) processes; ARGS="-k journal" chooses
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling restarts; installs what they need
-	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n $(WORKERS) --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
+	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n 2 --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
