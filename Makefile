@@ -9,7 +9,7 @@ WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real check-chart manifests e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -35,6 +35,12 @@ e2e-systemd: setup ## As root: the shipped units and their installer on a system
 
 e2e-cgroup2: setup ## As root: limits, kills and bills of runs on cgroup v2, in an emulated machine; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py $(ARGS)
+
+check-chart: setup ## The chart for Kubernetes: lint, strict schemas of 1.25 to the newest and of KEDA, plain manifests
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header tests/real/test_chart.py $(ARGS)
+
+manifests: ## Write deploy/kubernetes/manifests from the chart; gets helm
+	@tests/real/chart_tools.sh build/chart && scripts/manifests.sh "$$PWD/build/chart/helm"
 
 screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
 	@mkdir -p build/pictures
