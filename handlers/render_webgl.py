@@ -21,6 +21,9 @@ except Fail as exc:  # so that an agent without a browser leaves these tasks to 
     raise Unavailable(f"render-webgl draws in a Chromium: {exc}") from exc
 
 
+NOT_ON_GPU = "the task was given a GPU, but the browser does not say that it draws on one"
+
+
 def open_studio(setup: SetupContext) -> Studio:
     """Start the browser and its page, once per process; on a GPU only where the runs were given one."""
     studio = Studio(os.environ, wants_gpu=bool(setup.gpus))
@@ -108,6 +111,8 @@ def render_webgl(
     for step in studio.draw(model, options, wanted, frames, ctx.check):
         if isinstance(step, Opened):
             opened = step
+            if ctx.gpus and studio.is_software is not False:
+                ctx.log(NOT_ON_GPU, level="warning", renderer=studio.renderer)
             ctx.progress(0.1, f"drawing {name}")
             continue
         file = names[len(pictures)]

@@ -41,6 +41,7 @@ class Activity:
         self.claims: Counter[str] = Counter()  # "won", "lost"
         self.leases_expired = 0
         self.connections_refused = 0
+        self.jobs_deleted = 0  # by retention
         self.writes = Durations()  # of commands, until they were durable or refused
 
     def served(self, seen: Seen, took_s: float) -> None:
@@ -56,3 +57,7 @@ class Activity:
     def lost(self, runs: int) -> None:
         """Count runs whose lease expired."""
         self.leases_expired += runs
+
+    def deleted(self) -> None:
+        """Count a finished job that was not kept."""
+        self.jobs_deleted += 1

@@ -37,8 +37,19 @@ class ApiServer(uvicorn.Server):
         *,
         tls: ssl.SSLContext | None = None,
         on_stop: Callable[[], None] = lambda: None,
+        delay_s: float = 0.0,
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:
-        """Serve an application; `serve_on` begins. `on_stop` is called when it begins to stop."""
+        """Serve an application; `serve_on` begins.
+
+        Args:
+            app: what answers.
+            limits: of connections.
+            tls: its certificate; None: no TLS.
+            on_stop: called when it begins to stop.
+            delay_s: how long it goes on after it was told to stop, so that who sends requests hears of it.
+            on_drain: called when that time begins.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -57,6 +68,9 @@ class ApiServer(uvicorn.Server):
         self._limits = limits
         self._tls = tls
         self._on_stop = on_stop
+        self._delay_s = delay_s
+        self._on_drain = on_drain
+        self._is_draining = False
         self._told_to_stop = asyncio.Event()
 
     async def serve_on(self, listening: socket.socket, on_ready: Callable[[], None]) -> None:
@@ -65,7 +79,15 @@ class ApiServer(uvicorn.Server):
         await self._serve([listening])
 
     def stop(self) -> None:
-        """Stop soon; called on the event loop."""
+        """Stop soon, after the delay; told a second time, at once. Called on the event loop."""
+        if self._delay_s and not self._is_draining:
+            self._is_draining = True
+            self._on_drain()
+            asyncio.get_running_loop().call_later(self._delay_s, self._end)
+        else:
+            self._end()
+
+    def _end(self) -> None:
         self.should_exit = True
         self._told_to_stop.set()
 

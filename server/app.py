@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
@@ -25,13 +25,16 @@ from server.http.paths import Paths
 from server.http.peers import Network, Peers
 from server.http.rates import Rates
 from server.ids import IdSource
+from server.paging import paged
 from server.pending.desk import Desk
 from server.readiness import Readiness
 from server.reaper import Reaper
+from server.retention import Keeping, Retention
 from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
 from server.store.choice import DatabaseOptions, store_for
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
+from server.store.records import JobAge
 from server.store.store import Store
 from server.timed_store import timed
 from server.token_use import TokenUse
@@ -70,9 +73,13 @@ class App(Starlette):
         if not await self.paths.serve(scope, receive, send):
             await super().__call__(scope, receive, send)
 
+    def drain(self) -> None:
+        """Say that it will end: it is not ready any more, and goes on as before."""
+        self.readiness.is_draining = True
+
     def stop(self) -> None:
         """Say that it ends: it is not ready any more, and whoever waits for a task is answered."""
-        self.readiness.is_draining = True
+        self.drain()
         self.desk.close()
         self.dashboard.live.close()
 
@@ -83,6 +90,7 @@ def create_app(
     token: str | None = None,
     max_body_bytes: int = MAX_BODY_BYTES,
     lease_s: float = LEASE_S,
+    keeping: Keeping = Keeping(),  # noqa: B008 - frozen
     rate_per_s: float = 0.0,
     most_requests: int = MOST_REQUESTS,
     trusted_proxies: Iterable[Network] = (),
@@ -101,6 +109,7 @@ def create_app(
         max_body_bytes: larger bodies are refused with 413.
         lease_s: how long a run of an agent that knows leases may be silent, before its task is given
             to others; 0: for ever.
+        keeping: which finished jobs are kept.
         rate_per_s: requests that a token may make in a second, on average; 0: any number.
         most_requests: worked on at once; further ones are refused with 503.
         trusted_proxies: whose ``X-Forwarded-For`` is believed in logs.
@@ -113,6 +122,7 @@ def create_app(
     activity = Activity()
     store = timed(store_for(db, clock, new_id, db_options), activity.writes)
     clock = clock or SystemClock()
+    store = paged(store, clock)
     desk = Desk(store)
     token_use = TokenUse(store, clock)
     services = Services(
@@ -126,12 +136,13 @@ def create_app(
         lease_s=lease_s,
     )
     reaper = Reaper(store, clock, lease_s, activity.lost) if lease_s else None
+    retention = Retention(store, clock, keeping, _tell_of_deleted(activity, audit))
     readiness = Readiness(store, clock)
     peers = Peers(trusted_proxies)
     dashboard = Dashboard(store, clock, peers)
     app = App(
         routes=[*site_routes(readiness), *dashboard.routes()],
-        lifespan=_lifespan(store, desk, token, token_use, reaper),
+        lifespan=_lifespan(store, desk, token, [token_use, *([reaper] if reaper else []), retention]),
         exception_handlers={HTTPException: _http_failure},
     )
     app.store, app.desk, app.activity, app.readiness = store, desk, activity, readiness
@@ -142,20 +153,31 @@ def create_app(
 
 
 def _lifespan(
-    store: Store, desk: Desk, token: str | None, token_use: TokenUse, reaper: Reaper | None
+    store: Store, desk: Desk, token: str | None, beside: Sequence[AbstractAsyncContextManager[object]]
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await store.start(desk.on_changes)
         try:
             await _register(store, token)
-            async with token_use, reaper or contextlib.nullcontext():
+            async with contextlib.AsyncExitStack() as stack:
+                for work in beside:
+                    await stack.enter_async_context(work)
                 yield
         finally:
             desk.close()
             await store.close()
 
     return lifespan
+
+
+def _tell_of_deleted(activity: Activity, audit: Audit | None) -> Callable[[JobAge], None]:
+    def tell(job: JobAge) -> None:
+        activity.deleted()
+        if audit is not None:
+            audit.deleted(job)
+
+    return tell
 
 
 async def _register(store: Store, token: str | None) -> None:

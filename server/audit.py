@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from server.http.seen import Seen
+from server.store.records import JobAge
 from worker.clock import Clock
 
 __all__ = ["STDERR", "Audit", "AuditError"]
@@ -46,7 +47,22 @@ class Audit:
 
     def write(self, seen: Seen, method: str, peer: str | None) -> None:
         """Write the line of a request. A full disk stops no work: it is logged, and counted in `lost`."""
-        line = msgspec.json.encode(self._entry(seen, method, peer)) + b"\n"
+        self._append(self._entry(seen, method, peer))
+
+    def deleted(self, job: JobAge) -> None:
+        """Write the line of a finished job that the server deleted, as nobody asked for it."""
+        self._append(
+            {
+                "event": "job_deleted",
+                **self._now(),
+                "orgId": job.org_id,
+                "ids": {"jobId": job.id},
+                "tasks": job.tasks,
+            }
+        )
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        line = msgspec.json.encode(entry) + b"\n"
         try:
             if os.write(self._fd, line) != len(line):
                 raise OSError("only a part of the line was written")
@@ -86,7 +102,7 @@ class Audit:
         principal = seen.principal
         return {
             "event": "write",
-            "at": self._clock.now().isoformat(timespec="milliseconds"),
+            **self._now(),
             "tokenId": principal and principal.token_id,
             "token": principal and principal.name,
             "orgId": principal and principal.org_id,
@@ -97,6 +113,9 @@ class Audit:
             "status": seen.status,
             "requestId": seen.request_id,
         }
+
+    def _now(self) -> dict[str, str]:
+        return {"at": self._clock.now().isoformat(timespec="milliseconds")}
 
     def _complain(self, exc: OSError) -> None:
         now = self._clock.mono()

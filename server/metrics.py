@@ -93,6 +93,7 @@ class Metrics(Collector):
                 "Runs that were stopped because their agent was silent",
                 activity.leases_expired,
             ),
+            ("jobs_deleted", "Finished jobs that were not kept any longer", activity.jobs_deleted),
             ("connections_refused", "Connections beyond the most", activity.connections_refused),
             (
                 "audit_lines_lost",

@@ -51,6 +51,11 @@ class Patience:
             log.warning("reaper.patient", clock_jumped=jumped, paused=paused, for_s=self._lease_s)
         return mono >= self._until_mono
 
+    def looked(self) -> None:
+        """Leave out the time that the look itself took; a jump of the clock meanwhile is still seen."""
+        mono = self._clock.mono()
+        self._wall, self._mono = self._wall + (mono - self._mono), mono
+
     def begin_anew(self) -> None:
         """Grant everybody a full lease from now on: what agents said could not be stored."""
         self._until_mono = self._clock.mono() + self._lease_s

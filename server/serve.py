@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
@@ -24,10 +25,14 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
+from server.retention import Keeping
+from server.service import watched_by
 from server.store.choice import DatabaseOptions
 from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, StoreFailed
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
+from worker.service_manager import ServiceManager
+from worker.stacks import dump_on_signal
 
 __all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
 
@@ -37,6 +42,7 @@ EXIT_FAILED: Final = 1
 MOST_CONNECTIONS: Final = 10_000
 OTHER_FILES: Final = 200  # descriptors beside those of connections
 PAGE_CONNECTIONS: Final = 32
+SHUTDOWN_MARGIN_S: Final = 30.0  # after the port is closed, for requests under way and the database
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +56,14 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     token: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
+    keeping: Keeping = Keeping()
     certificate: Certificate | None = None  # None: no TLS
     trusted_proxies: tuple[Network, ...] = ()
     rate_per_s: float = 0.0  # of a token; 0: any
     max_connections: int = MOST_CONNECTIONS
     max_requests: int = MOST_REQUESTS
     access_log: bool = False
+    shutdown_delay_s: float = 0.0  # between 503 from /readyz and the closed port
     audit_log: str | None = None  # a file, or "-" for stderr
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # 0: none
@@ -99,6 +107,7 @@ async def _serve(config: ServeConfig) -> None:
             token=config.token,
             max_body_bytes=config.max_body_bytes,
             lease_s=config.lease_s,
+            keeping=config.keeping,
             rate_per_s=config.rate_per_s,
             most_requests=config.max_requests,
             trusted_proxies=config.trusted_proxies,
@@ -107,13 +116,31 @@ async def _serve(config: ServeConfig) -> None:
             db_options=config.db_options,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
-        server = ApiServer(app, limits, tls=context, on_stop=app.stop)
+        manager = ServiceManager.take(os.environ)
+
+        def stop() -> None:
+            manager.stopping("ending: requests under way are answered")
+            app.stop()
+
+        def drain() -> None:
+            _drain(app, config.shutdown_delay_s)
+            manager.stopping(f"ending: open for {config.shutdown_delay_s:g} s still")
+            manager.extend(config.shutdown_delay_s + SHUTDOWN_MARGIN_S)
+
+        server = ApiServer(
+            app, limits, tls=context, on_stop=stop, delay_s=config.shutdown_delay_s, on_drain=drain
+        )
         _on_signals(server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
             url = url_of(listening, has_tls=context is not None)
-            async with _page(config, app, server, audit):
-                await server.serve_on(listening, lambda: log.info("listening on %s", url))
+
+            def tell_ready() -> None:
+                log.info("listening on %s", url)
+                manager.ready(f"listening on {url}")
+
+            async with _page(config, app, server, audit), watched_by(manager):
+                await server.serve_on(listening, tell_ready)
     if audit is not None:
         audit.close()
 
@@ -144,9 +171,15 @@ def _connections(most: int) -> int:
     return max(1, min(most, allowed - OTHER_FILES))
 
 
+def _drain(app: App, delay_s: float) -> None:
+    app.drain()
+    log.info("server.draining", for_s=delay_s, hint="a second signal ends it now")
+
+
 def _on_signals(
     server: ApiServer, config: ServeConfig, context: ssl.SSLContext | None, audit: Audit | None
 ) -> None:
+    dump_on_signal()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_, server.stop)

@@ -77,6 +77,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     input_cache_bytes: int = 20 * 1024**3  # of them
     secrets_dir: Path | None = None  # a file for each secret that handlers ask for by name
     secrets: dict[str, str] = field(default_factory=dict)  # the same by value; a file wins
+    gpus: tuple[str, ...] = ()  # that the agent may use, by index or UUID; none named: all
     gpu_runs: int = 1  # that one GPU, or instance of MIG, is given to at once
     gpu_shared: bool = False  # others may compute on the GPUs, and that keeps no task away
     gpu_quarantine_s: float = 60.0  # of a GPU on which task after task failed at once; 0: never

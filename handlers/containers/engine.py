@@ -30,6 +30,13 @@ DOWN = (
     "is the docker daemon running",
     "docker.sock: connect: no such",
 )
+NO_GPUS = {
+    "could not select device driver": "install nvidia-container-toolkit on this machine, and restart docker",
+    "unresolvable cdi devices": (
+        "install nvidia-container-toolkit on this machine, and describe its GPUs to the engine, again after "
+        "each change of them: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+    ),
+}
 FORBIDDEN = ("permission denied while trying to connect", "got permission denied")
 
 
@@ -111,6 +118,9 @@ class Engine(NamedTuple):
             return Retry(f"{self.name} is installed, but its daemon does not answer: {said(stderr)}")
         if any(part in text for part in FULL):
             return Retry(f"{self.name} could not {what}, its disk is full: {said(stderr)}")
+        for part, advice in NO_GPUS.items():
+            if part in text:
+                return Fail(f"{self.name} cannot give GPUs to containers here: {said(stderr)}; {advice}")
         return Fail(f"{self.name} could not {what}: {said(stderr)}")
 
 

@@ -45,12 +45,12 @@ def base_of(ctx: Context) -> Path:
 
 @contextmanager
 def without_secrets(ctx: Context) -> Iterator[None]:
-    """Remove the secrets at the end, however it comes: folders of failed runs may be kept."""
+    """Remove the secrets at the end, however it comes; where it is a SIGKILL, the agent does."""
     try:
         yield
     finally:
         try:
-            shutil.rmtree(base_of(ctx) / "secrets")
+            shutil.rmtree(ctx.secret_folder())
         except FileNotFoundError:
             pass
         except OSError as exc:
@@ -66,7 +66,7 @@ def make_folders(
         Fail, Retry: an input is not to be had; see `Context.input`. The disk is full: Retry.
     """
     base = base_of(ctx)
-    folders = Folders(base / "inputs", base / "outputs", base / "secrets", ())
+    folders = Folders(base / "inputs", base / "outputs", ctx.secret_folder() / "container", ())
     try:
         for folder, mode in ((folders.inputs, 0o755), (folders.outputs, 0o700), (folders.secrets, 0o700)):
             folder.mkdir(parents=True)

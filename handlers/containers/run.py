@@ -9,7 +9,7 @@ import time
 
 from handlers.containers.arguments import Spec, create_arguments
 from handlers.containers.consumption import ContainerMeter
-from handlers.containers.engine import Engine
+from handlers.containers.engine import Engine, said
 from handlers.containers.leftovers import remove
 from handlers.programs.printed import Printed
 from handlers.programs.program import ending, run_program
@@ -22,6 +22,9 @@ TELL_S = 0.25  # between two tellings of what it consumes
 UNSEEN = "the container's control group could not be read from here"
 NOT_YET = "nothing was seen yet of what the container consumes"
 FIRST_SIGNAL = 128
+# Of podman without root on cgroup v1; of docker where the kernel lacks a controller.
+IGNORED = ("limits are not supported and ignored", "limitation discarded", "limit discarded")
+NOT_HELD = "limits of the container are not held on this machine: its engine ignores them"
 NOT_STARTED = ("created", "configured", "initialized")
 
 
@@ -35,7 +38,7 @@ def run_container(ctx: Context, engine: Engine, spec: Spec, printed: Printed) ->
         Cancelled: the run was asked to stop, and the container was stopped.
     """
     ctx.check()
-    id_ = create(engine, spec)
+    id_ = create(ctx, engine, spec)
     consumed = Consumed(ctx, ContainerMeter(id_))
     stopping = Stopping(engine, id_)
     try:
@@ -57,12 +60,14 @@ def run_container(ctx: Context, engine: Engine, spec: Spec, printed: Printed) ->
         consumed.end(is_last=is_removed)
 
 
-def create(engine: Engine, spec: Spec) -> str:
-    """Make the container, and return its id."""
+def create(ctx: Context, engine: Engine, spec: Spec) -> str:
+    """Make the container, and return its id; limits that the engine passes over are told."""
     made = engine.ask(*create_arguments(spec, is_podman=engine.is_podman, is_rootless=engine.is_rootless))
     id_ = made.stdout.strip().rpartition("\n")[2]
     if made.returncode != 0 or not id_:
         raise engine.failure("make the container", made.stderr)
+    if any(part in made.stderr.lower() for part in IGNORED):
+        ctx.log(NOT_HELD, level="warning", engine=said(made.stderr))
     return id_
 
 

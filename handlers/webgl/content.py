@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from handlers.gltf.container import list_of
-from handlers.webgl.images import image_size
+from handlers.webgl.images import KTX2, image_size, unreadable_format
 from handlers.webgl.weight import MESHOPT
 from worker import Fail
 
@@ -19,6 +19,7 @@ __all__ = ["Contents", "check_images"]
 MAX_SIDE: Final = 8192  # pixels; what drawing in software takes
 MAX_PIXELS: Final = 128 << 20  # of all images: half a gigabyte of memory, and a third more with their mipmaps
 MAX_IMAGES: Final = 512
+BASIS: Final = "KHR_texture_basisu"  # which three.js passes over where it is not required
 GLB_HEADER_BYTES: Final = 12
 CHUNK_HEADER_BYTES: Final = 8
 
@@ -91,23 +92,45 @@ class Contents:
             return None
 
 
+def shown_images(description: dict[str, Any]) -> set[int]:
+    """Return the numbers of the images that are shown: not those in KTX2 that stand beside another one."""
+    shown = set()
+    for texture in list_of(description, "textures"):
+        extensions = texture.get("extensions")
+        others = extensions if isinstance(extensions, dict) else {}
+        passed_over = BASIS if "source" in texture else None
+        sources = [
+            texture,
+            *(one for key, one in others.items() if key != passed_over and isinstance(one, dict)),
+        ]
+        shown |= {number for one in sources if isinstance(number := one.get("source"), int)}
+    return shown
+
+
 def check_images(description: dict[str, Any], contents: Contents, name: str) -> None:
     """Raise Fail where an image cannot be read, or unpacks to more than the limits allow."""
     images = list_of(description, "images")
     if len(images) > MAX_IMAGES:
         raise Fail(f"{name} has {len(images):,} images; {MAX_IMAGES} are the limit")
-    pixels = 0
+    pixels, shown = 0, shown_images(description)
     for number, image in enumerate(images):
         if (extension := contents.compression_of(image)) is not None:
             # It would be measured by other bytes than those that are shown.
             raise Fail(f"{name}: its image {number} is compressed with {extension}; export it without")
         content = contents.of_image(image)
         size = None if content is None else image_size(content)
+        if size is None and content is not None and (format_ := unreadable_format(content)) is not None:
+            if format_ == KTX2 and number not in shown:
+                continue  # nobody looks at it
+            raise Fail(
+                f"{name}: its image {number} is {format_}, and no PNG, JPEG or WebP; "
+                "export it as one of these"
+            )
         if size is None:
             raise Fail(f"{name} is damaged: its image {number} is no PNG, JPEG or WebP that can be read")
         if max(size) > MAX_SIDE:
-            shown = f"{size.width} × {size.height} pixels"
-            raise Fail(f"{name}: its image {number} has {shown}; {MAX_SIDE} a side are the limit")
+            side = f"{size.width} × {size.height} pixels"
+            raise Fail(f"{name}: its image {number} has {side}; {MAX_SIDE} a side are the limit")
         pixels += size.width * size.height
     if pixels > MAX_PIXELS:
         raise Fail(f"{name}: its images have {pixels:,} pixels together; {MAX_PIXELS:,} are the limit")

@@ -5,10 +5,21 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-__all__ = ["ImageSize", "image_size"]
+__all__ = ["KTX2", "ImageSize", "image_size", "unreadable_format"]
 
 # Markers of JPEG that begin a frame and hold its size (ITU T.81, table B.1): all SOFn, but DHT, JPG and DAC.
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+KTX2 = "KTX2"
+UNREADABLE = {
+    b"\xabKTX 20\xbb\r\n\x1a\n": KTX2,
+    b"\xabKTX 11\xbb\r\n\x1a\n": "KTX",
+    b"DDS ": "DDS",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+}
+AVIF_BRANDS = (b"avif", b"avis")
 
 
 class ImageSize(NamedTuple):
@@ -31,6 +42,14 @@ def image_size(content: bytes | memoryview) -> ImageSize | None:
     except (struct.error, IndexError):
         return None
     return None
+
+
+def unreadable_format(content: bytes | memoryview) -> str | None:
+    """Return the name of a format of images that is known, and not read here."""
+    head = bytes(content[:16])
+    if head[4:8] == b"ftyp" and head[8:12] in AVIF_BRANDS:
+        return "AVIF"
+    return next((name for magic, name in UNREADABLE.items() if head.startswith(magic)), None)
 
 
 def jpeg_size(content: bytes | memoryview) -> ImageSize | None:

@@ -80,7 +80,7 @@ async function load(name) {
   const { made, free } = manager();
   const failed = [];
   made.onError = (url) => failed.push(url.slice(0, 100));
-  const draco = new DRACOLoader(made);
+  const draco = new DRACOLoader(made).setDecoderPath(`${location.origin}/libs/draco/gltf/`);
   const loader = new GLTFLoader(made).setDRACOLoader(draco).setMeshoptDecoder(MeshoptDecoder);
   try {
     const gltf = await loader.parseAsync(bytes, '');
@@ -188,7 +188,7 @@ globalThis.studio = {
     const gl = rendererOf(true).getContext();
     const names = gl.getExtension('WEBGL_debug_renderer_info');
     return {
-      renderer: gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER),
+      renderer: names ? gl.getParameter(names.UNMASKED_RENDERER_WEBGL) : null,
       maxTexture: gl.getParameter(gl.MAX_TEXTURE_SIZE),
       three: THREE.REVISION,
     };

@@ -13,6 +13,7 @@ from handlers.webgl.browser import Browser
 from handlers.webgl.channel import BrowserGone, Refused, TooSlow
 from handlers.webgl.model import Model
 from handlers.webgl.options import Options
+from handlers.webgl.renderer import is_software
 from handlers.webgl.served import ORIGIN, answer_to
 from worker import Fail, Retry
 
@@ -24,7 +25,6 @@ OPEN_S: Final = 30.0  # a page takes half a second
 STEP_S: Final = 600.0  # of one step: reading a model, drawing a frame. The task's own limit may be lower
 PAGE_RUNS: Final = 200  # then it gets a new page, whatever the old one has piled up
 MAX_REASON_CHARS: Final = 300
-SOFTWARE_NAMES: Final = ("swiftshader", "llvmpipe", "softpipe")
 Check = Callable[[], None]
 
 
@@ -56,8 +56,8 @@ class Studio:
     """One browser, started at once, and again where it had to be ended. `close` it.
 
     Attributes:
-        renderer: what draws, in its own words.
-        is_software: whether that is the processor.
+        renderer: what draws, in its own words; None where it gives no name.
+        is_software: whether that is the processor; None where nobody knows.
         is_sandboxed: whether the browser has its sandbox, and no network at all.
         version: of the browser.
     """
@@ -65,9 +65,9 @@ class Studio:
     def __init__(self, environment: Mapping[str, str], *, wants_gpu: bool = False) -> None:
         """Take the environment that the browser is found by; with `wants_gpu` it draws on a GPU if it can."""
         self.step_s = STEP_S
-        self.renderer = ""
+        self.renderer: str | None = None
         self.version = ""
-        self.is_software = True
+        self.is_software: bool | None = None
         self.is_sandboxed = False
         self.refused: list[str] = []  # addresses that were asked for, and not given
         self._environment = dict(environment)
@@ -198,7 +198,7 @@ class Studio:
         self._object = found["result"]["objectId"]
         about = self._page("about", check=check)
         self.renderer, self.version = about["renderer"], self._browser.version
-        self.is_software = any(name in self.renderer.lower() for name in SOFTWARE_NAMES)
+        self.is_software = is_software(self.renderer)
         self.is_sandboxed = self._browser.is_sandboxed
 
     def _close_page(self) -> None:

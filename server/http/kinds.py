@@ -142,17 +142,37 @@ def _object_within(text: str) -> str:
         return msgspec.json.encode({"text": text}).decode()
 
 
-def _or_text(kind: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [kind, {"type": "string"}]}
+def _or_text(kind: dict[str, Any], **text: Any) -> dict[str, Any]:
+    """Return the schema of a value that may also come as a string, of a form that is surely taken."""
+    return {"anyOf": [kind, {"type": "string", **text}]}
+
+
+def _id_schema(but: str) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MOST_CHARACTERS_OF_ID,
+        "pattern": rf"^(?!({but})$)[^\s/?#%\\\x00-\x20\x7f]+$",
+    }
+
+
+def _number_schema(**bounds: Any) -> dict[str, Any]:
+    return _or_text({"type": "number", **bounds}, pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$")
 
 
 TEXT: Final = Kind(_text, {"type": "string"})
-ID: Final = Kind(_id, {"type": "string", "minLength": 1, "maxLength": MOST_CHARACTERS_OF_ID})
-JOB_ID: Final = Kind(_job_id, ID.schema)
-NUMBER: Final = Kind(_number, _or_text({"type": "number", "minimum": 0}))
-PRIORITY: Final = Kind(_priority, _or_text({"type": "integer"}))
-PROGRESS: Final = Kind(_progress, _or_text({"type": "number", "minimum": 0, "maximum": 1}))
-BOOLEAN: Final = Kind(_boolean, _or_text({"type": "boolean"}))
+ID: Final = Kind(_id, _id_schema(r"\.{1,2}"))
+JOB_ID: Final = Kind(_job_id, _id_schema(r"\.{1,2}|tasks|runs|reports"))
+NUMBER: Final = Kind(_number, _number_schema(minimum=0, maximum=LARGEST_NUMBER))
+PRIORITY: Final = Kind(
+    _priority,
+    _or_text(
+        {"type": "integer", "minimum": -LARGEST_PRIORITY, "maximum": LARGEST_PRIORITY},
+        pattern="^-?[0-9]{1,9}$",
+    ),
+)
+PROGRESS: Final = Kind(_progress, _number_schema(minimum=0, maximum=1))
+BOOLEAN: Final = Kind(_boolean, _or_text({"type": "boolean"}, enum=["true", "false"]))
 INSTANT: Final = Kind(_instant, {"type": "string", "format": "date-time"})
 OBJECT: Final = Kind(_object, {"type": "object"}, is_raw=True)
 OBJECT_OR_TEXT: Final = Kind(_object_or_text, _or_text({"type": "object"}), is_raw=True)

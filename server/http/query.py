@@ -141,7 +141,7 @@ PAGING: Final = (
     Parameter(
         "page",
         "Page to return, from 1",
-        {"type": "integer", "minimum": 1, "default": 1},
+        {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": 1},
         _whole(1, LARGEST_PAGE),
     ),
     Parameter(

@@ -73,7 +73,7 @@ class Desk:
 
     async def wait(self, query: TaskQuery, agent: str | None, wait_s: float) -> list[TaskAnswer]:
         """Return a page of claimable tasks as soon as there are any; empty after the time."""
-        if self._line.is_full or not self._line.is_open:
+        if not (self._line.is_open and self._line.has_room_for(query.org_id)):
             return await self.look(query, agent)
         waiter = self._line.join(query.org_id, query.types)
         try:
@@ -88,7 +88,7 @@ class Desk:
         # In the line before the first look: what comes in between is not missed.
         while not (found := await self._visible(query, agent)):
             self._give_up_call(waiter, query)
-            if not self._line.is_open:
+            if waiter.is_sent_away or not self._line.is_open:
                 return []
             await waiter.called()
         found = self._share(found)

@@ -25,6 +25,7 @@ class Waiter:
         self.org_id = org_id
         self.types = types
         self.called_for: str | None = None  # a task type, until that call is used
+        self.is_sent_away = False  # its place was needed
         self._bell = asyncio.Event()
 
     def fits(self, task_type: str) -> bool:
@@ -62,13 +63,15 @@ class Line:
         """Return how many wait, of all organisations."""
         return self._length
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether nobody more can join."""
-        return self._length >= MOST_WAITING
+    def has_room_for(self, org_id: str) -> bool:
+        """Tell whether one more of an organisation can join: in a full line, up to its share of it."""
+        organisations = len(self._waiters) + (org_id not in self._waiters)
+        return self._length < MOST_WAITING or self.length(org_id) < MOST_WAITING // organisations
 
     def join(self, org_id: str, types: Iterable[str]) -> Waiter:
-        """Stand at the end of the line."""
+        """Stand at the end of the line; where it is full, one of the organisation with the most goes."""
+        if self._length >= MOST_WAITING:
+            self._send_away(next(iter(max(self._waiters.values(), key=len).values())))
         waiter = Waiter(next(self._places), org_id, frozenset(types))
         self._waiters.setdefault(org_id, {})[waiter.place] = waiter
         self._length += 1
@@ -84,6 +87,11 @@ class Line:
             del self._waiters[waiter.org_id]
         if waiter.called_for is not None:
             self.call(waiter.org_id, waiter.called_for)
+
+    def _send_away(self, waiter: Waiter) -> None:
+        self.leave(waiter)
+        waiter.is_sent_away = True
+        waiter.ring(None)
 
     def call(
         self, org_id: str, task_type: str, tasks: int = 1, *, after: int = -1, asked: tuple[int, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-__all__ = ["AnyPending", "Change", "Listener", "TaskDeferred", "TaskTaken", "TasksPending"]
+__all__ = ["AnyPending", "Change", "JobLags", "Listener", "TaskDeferred", "TaskTaken", "TasksPending"]
 
 
 class TasksPending(Struct, frozen=True):
@@ -38,5 +38,14 @@ class AnyPending(Struct, frozen=True):
     """Nobody knows what became claimable: everybody who waits looks again."""
 
 
-Change = TasksPending | TaskTaken | TaskDeferred | AnyPending
+class JobLags(Struct, frozen=True):
+    """Some tasks of a job are still to follow a change of it; for the store itself."""
+
+    org_id: str
+    job_id: str
+    is_whole: bool  # all of them, else those that are pending
+    since: int  # which change
+
+
+Change = TasksPending | TaskTaken | TaskDeferred | AnyPending | JobLags
 Listener = Callable[[Sequence[Change]], None]

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from server.store.records import JobRecord, Principal, RunAnswer, TaskAnswer
+from server.store.records import Deletion, JobRecord, Principal, RunAnswer, TaskAnswer
 
 __all__ = [
     "AnnounceAgent",
@@ -20,6 +20,7 @@ __all__ = [
     "CreateRun",
     "CreateTask",
     "CreateToken",
+    "DeleteJob",
     "DeleteToken",
     "EnsureOrganisation",
     "NoteTokenUse",
@@ -157,6 +158,20 @@ class ReapRuns(Command[int], frozen=True, kw_only=True):
 
     lease_ms: int  # what is granted at most
     most: int
+
+
+class DeleteJob(Command[Deletion], frozen=True, kw_only=True):
+    """Delete a finished job, with all that belongs to it, or a part of it where it is large.
+
+    From the first part on nobody sees the job. It is kept where it is not finished, where it is not the
+    same any more as when it was chosen, or where it is younger than it must be.
+    """
+
+    org_id: str
+    id: str
+    changed_at: int  # of the job that was chosen
+    age_ms: int  # since its last change, by the database's time
+    most: int  # rows that go at once, some more if need be
 
 
 class AnnounceAgent(Command[None], frozen=True, kw_only=True):

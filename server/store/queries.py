@@ -13,6 +13,7 @@ __all__ = [
     "TASK_SORTS",
     "JobQuery",
     "Page",
+    "Place",
     "ReportQuery",
     "RunQuery",
     "Sort",
@@ -33,17 +34,31 @@ class Sort(Struct, frozen=True):
     descending: bool = False
 
 
+class Place(Struct, frozen=True):
+    """A record's place in a list that is ordered by priority or creation."""
+
+    created_at: int  # milliseconds since 1970
+    id: str
+    priority: int = 0  # of a task
+
+
 class Page(Struct, frozen=True, kw_only=True):
     """A part of a list: `number` counts from 1."""
 
     number: int = 1
     size: int = 30
     sort: Sort | None = None  # None: the list's own order
+    after: Place | None = None  # where it begins, if that is known; its number does not count then
 
     @property
     def offset(self) -> int:
-        """Return how many records lie before the page."""
-        return (self.number - 1) * self.size
+        """Return how many records lie before the page, and are to be stepped over."""
+        return 0 if self.after is not None else (self.number - 1) * self.size
+
+    @property
+    def has_places(self) -> bool:
+        """Tell whether the order is one in which a page can begin after a place."""
+        return self.sort is None or self.sort.field == "createdAt"
 
 
 class JobQuery(Struct, frozen=True, kw_only=True):

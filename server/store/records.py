@@ -6,6 +6,7 @@ Field names in answers are those of the reference. JSON that clients gave (`para
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -14,8 +15,10 @@ from msgspec import Raw, Struct
 __all__ = [
     "AgentName",
     "AgentRecord",
+    "Deletion",
     "Depth",
     "Depths",
+    "JobAge",
     "JobRecord",
     "Principal",
     "ReportRecord",
@@ -208,6 +211,27 @@ class Depths(Struct, frozen=True, kw_only=True):
 
     pending: tuple[Depth, ...]
     running: int  # tasks with a live run
+
+
+class JobAge(Struct, frozen=True, kw_only=True):
+    """What decides whether a job is kept; times are milliseconds since 1970."""
+
+    org_id: str
+    id: str
+    created_at: int
+    changed_at: int  # when it or one of its tasks was last written
+    tasks: int
+    is_finished: bool
+    is_going: bool  # a part of it was deleted already
+
+
+class Deletion(StrEnum):
+    """What became of a job that was to be deleted."""
+
+    GONE = "gone"
+    PARTLY = "partly"
+    KEPT = "kept"
+    ELSEWHERE = "elsewhere"  # another server deletes just now
 
 
 class TaskAnswer(Struct, frozen=True):

@@ -47,6 +47,7 @@ __all__ = [
     "check_nothing_live",
     "current_run",
     "is_closed",
+    "is_finished",
     "is_same_claim",
     "job_status",
     "task_state",
@@ -104,6 +105,11 @@ class JobTotals(Struct, frozen=True):
 def is_closed(scheduler_state: str) -> bool:
     """Tell whether nothing of the job shall run any more."""
     return scheduler_state in CLOSED
+
+
+def is_finished(totals: JobTotals, scheduler_state: str) -> bool:
+    """Tell whether all of a job has been done; one without tasks may be filled yet, unless it is closed."""
+    return not (totals.pending or totals.running) and (totals.stopped > 0 or is_closed(scheduler_state))
 
 
 def current_run(live: RunState | None, latest: RunState | None) -> RunState | None:

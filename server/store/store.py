@@ -10,6 +10,7 @@ from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
     Depths,
+    JobAge,
     JobRecord,
     Principal,
     ReportRecord,
@@ -116,6 +117,17 @@ class Store(Protocol):
 
         It walks along indexes of such tasks only, beside the requests.
         """
+        ...
+
+    async def job_ages(self, after: JobAge | None, most: int) -> list[JobAge]:
+        """Return how old the next jobs of all organisations are, those that are being deleted too.
+
+        By organisation, `createdAt`, `id`; beside the requests.
+        """
+        ...
+
+    async def awaits_results(self, org_id: str, job_id: str, since_ms: int) -> bool:
+        """Tell whether a run of the job, stopped for its silence since then, may yet be reported on."""
         ...
 
     async def check_writable(self) -> None:

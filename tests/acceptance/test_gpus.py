@@ -75,6 +75,20 @@ def test_a_second_gpu_is_taken_where_the_first_is_full(built: FakeNvml, tmp_path
     play(built, tmp_path, scene)
 
 
+def test_an_agent_uses_the_gpus_that_it_was_given_alone(built: FakeNvml, tmp_path: Path) -> None:
+    """One agent a GPU: the second of the machine, so that two at once are more than it has."""
+    built.put(gpu(0) + gpu(1))
+
+    async def scene(on: Scene) -> None:
+        on.go.touch()
+        run = await on.ended(await on.submit("compute"))
+        assert (run["results"]["gpus"], run["gpuType"]) == (["GPU-2"], "NVIDIA L4")
+        assert "chosen by --gpus" in run["machine"]["gpus"]["source"]
+        assert "2 GPUs" in await on.left(await on.submit("compute", gpus=2))
+
+    play(built, tmp_path, scene, settings={"MILLHAND_GPUS": "1"})
+
+
 def test_a_driver_that_hangs_from_the_start_stops_nothing_but_tasks_for_gpus(
     built: FakeNvml, tmp_path: Path
 ) -> None:

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.children import measure_minder
+from tests.bench.counts import GUARD, keep, measure_counts, worse
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
+from tests.bench.idle import measure_idle
 from tests.bench.journal import measure_journal
 from tests.bench.output import measure_output
+from tests.bench.overhead import measure_overhead
 from tests.bench.pickup import measure_idle_agent
 from tests.bench.report import DURABILITY, as_json, as_table, save
-from tests.bench.store import measure_store
+from tests.bench.store import FULL, KINDS, QUICK, Sizes, measure_store
 from tests.bench.throughput import measure_throughput
 from tests.bench.usage import measure_usage
 from tests.bench.world import BenchError, running_server
@@ -29,11 +32,15 @@ from tests.bench.world import BenchError, running_server
 __all__ = ["main"]
 
 SLOTS: Final = (1, 2, 8)
+COUNTED: Final = (1, 8)
 PARTS: Final[dict[str, Callable[[Path, bool], list[Figure]]]] = {
+    "idle": lambda folder, is_quick: measure_idle(
+        folder, (200,) if is_quick else (1_000, 5_000, 10_000), 5.0 if is_quick else 60.0
+    ),
     "journal": lambda folder, is_quick: measure_journal(folder, 0.3 if is_quick else 3.0),
     "minder": lambda folder, is_quick: measure_minder(),
     "output": lambda folder, is_quick: measure_output(0.5 if is_quick else 3.0),
-    "store": measure_store,
+    "store": lambda folder, is_quick: measure_store(folder, QUICK if is_quick else FULL),
     "usage": lambda folder, is_quick: measure_usage(60 if is_quick else 600),
 }
 BUILD: Final = Path(__file__).resolve().parents[2] / "build"  # on a real disk, where /tmp may be memory
@@ -47,8 +54,41 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     parser.add_argument("--only", choices=[*PARTS], help="this part alone, without server and agent")
+    parser.add_argument(
+        "--pending", type=numbers_of, metavar="N,…", help="with --only store: so many pending tasks in a job"
+    )
+    parser.add_argument(
+        "--done",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --only store: so many finished tasks beside",
+    )
+    parser.add_argument("--kind", choices=KINDS, help="with --only store: this one alone")
+    parser.add_argument(
+        "--only-tasks", action="store_true", help="the main path alone: pick-up, idle, counts, throughput"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help=f"compare later counts with these: write {GUARD.name}"
+    )
     parser.add_argument("--save", action="store_true", help="add the figures to docs/benchmarks.md")
     return parser.parse_args(arguments)
+
+
+def numbers_of(text: str) -> tuple[int, ...]:
+    """Return numbers that are separated by commas."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    """Return how much of the store is measured."""
+    usual = QUICK if options.quick else FULL
+    return Sizes(
+        life=usual.life,
+        pending=options.pending or usual.pending,
+        done=options.done,
+        kinds=(options.kind,) if options.kind else KINDS,
+    )
 
 
 def say(text: str) -> None:
@@ -56,16 +96,22 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measure(folder: Path, *, is_quick: bool) -> list[Figure]:
+def measure(folder: Path, *, is_quick: bool, has_parts: bool) -> list[Figure]:
     """Do everything, one measurement after the other, on one server with a fresh database."""
     say("bench: start-up and disk …")
     figures = [measure_help(), measure_sync(folder)]
-    for part in PARTS.values():
+    for name, part in PARTS.items() if has_parts else ():
+        say(f"bench: {name} …")
         figures += part(folder, is_quick)
     with running_server(folder) as (server, caller):
         say("bench: an idle agent …")
         counts = (20, 3.0) if is_quick else (200, 30.0)
         figures += measure_idle_agent(server, caller, folder, tasks=counts[0], idle_s=counts[1])
+        say("bench: a run of one second …")
+        figures += measure_overhead(server, caller, folder, runs=3 if is_quick else 10)
+        say("bench: counts …")
+        for slots in COUNTED:
+            figures += measure_counts(server, caller, folder, slots=slots, tasks=200 if is_quick else 600)
         for slots in SLOTS:
             say(f"bench: throughput with {slots} slots …")
             figures += measure_throughput(
@@ -81,14 +127,20 @@ def main(arguments: Sequence[str]) -> int:
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
         try:
-            if options.only:
+            if options.only == "store":
+                figures = measure_store(Path(folder), sizes_of(options))
+            elif options.only:
                 figures = PARTS[options.only](Path(folder), options.quick)
             else:
-                figures = measure(Path(folder), is_quick=options.quick)
+                figures = measure(Path(folder), is_quick=options.quick, has_parts=not options.only_tasks)
         except BenchError as error:
             say(f"bench: {error}")
             return 1
     print(as_json(host, figures) if options.json else f"{host}\n{DURABILITY}\n\n{as_table(figures)}")
+    for line in worse(figures):
+        say(f"bench: WORSE by more than a tenth: {line}")
+    if options.keep:
+        keep([figure for figure in figures if figure.note.startswith("a task")])
     if options.save:
         say(f"bench: saved to {save(shlex.join(['python', '-m', 'tests.bench', *arguments]), host, figures)}")
     return 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from tests.bench.caller import Caller
+from tests.bench.counts import requests_of
 from tests.bench.figure import Figure, percentile
-from tests.bench.proc import cpu_of_living_s, pss_of_tree_bytes, tree
+from tests.bench.proc import cpu_of_living_s, pss_of_tree_bytes, tree, waits_of_tree
 from tests.bench.world import Agent, Server, running_agent
 
 __all__ = ["measure_idle_agent"]
@@ -37,8 +39,12 @@ def measure_idle_agent(
 
 def start_up(agent: Agent, run: dict[str, Any]) -> list[Figure]:
     """Return how long the first task waited for the agent to come up."""
+    claimed_s = dt.datetime.fromisoformat(run["startedAt"]).timestamp() - agent.started_ns / 1e9
     seconds = (run["results"]["begunNs"] - agent.started_ns) / 1e9
-    return [Figure(name="start of the agent → first handler's first line", value=seconds, unit="s")]
+    return [
+        Figure(name="start of the agent → first claim", value=claimed_s, unit="s"),
+        Figure(name="start of the agent → first handler's first line", value=seconds, unit="s"),
+    ]
 
 
 def one_wait(job: str, caller: Caller, agent: Agent, gaps: random.Random) -> float:
@@ -68,11 +74,17 @@ def leave_alone(server: Server, agent: Agent, idle_s: float) -> list[Figure]:
     """Return what agent and server use while nothing happens."""
     programs = {"agent": agent.pid, "server": server.pid}
     before = {name: cpu_of_living_s(pid) for name, pid in programs.items()}
+    waits, requests = waits_of_tree(agent.pid), requests_of(server)
     time.sleep(idle_s)
+    waits, requests = waits_of_tree(agent.pid) - waits, requests_of(server) - requests
     after = {name: cpu_of_living_s(pid) for name, pid in programs.items()}
     children = len(tree(agent.pid)) - 1
     return [
         *(idle_cpu(name, before[name], after[name], idle_s) for name in programs),
+        Figure(
+            name="idle, wake-ups of the agent", value=waits / idle_s * 60, unit="a minute", note="its tree"
+        ),
+        Figure(name="idle, requests of the agent", value=requests / idle_s * 60, unit="a minute"),
         memory(f"idle memory, agent and {children} below it", agent.pid),
         memory("idle memory, server", server.pid),
     ]

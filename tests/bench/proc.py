@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["cpu_of_living_s", "cpu_of_tree_s", "pss_of_tree_bytes", "tree"]
+__all__ = ["cpu_of_living_s", "cpu_of_tree_s", "pss_of_tree_bytes", "tree", "waits_of_tree"]
 
 PROC: Final = Path("/proc")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -73,3 +73,13 @@ def pss_of_tree_bytes(root: int) -> int | None:
             return None
         total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total_kb * 1024
+
+
+def waits_of_tree(root: int) -> int:
+    """Return how often the threads that live in a tree have begun to wait; each wait ends in a wake-up."""
+    texts = [
+        (thread / "status").read_text()
+        for pid in tree(root)
+        for thread in (PROC / str(pid) / "task").iterdir()
+    ]
+    return sum(int(text.partition("\nvoluntary_ctxt_switches:")[2].split(None, 1)[0]) for text in texts)

@@ -1,102 +1,77 @@
-"""What the stores do in a second, and what a list costs among many tasks; without HTTP."""
+"""What the stores do in a second, and what lists and changes cost among many tasks; without HTTP."""
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import psycopg
+from msgspec import Struct, structs
 
+from server.paging import paged
 from server.store.choice import DatabaseOptions, store_for
 from server.store.commands import CreateJob, CreateRun, CreateTask, EnsureOrganisation, RunFields, UpdateRun
 from server.store.queries import Page, TaskQuery
 from server.store.store import Store
 from tests.bench.figure import Figure, percentile
-from tests.postgres.cluster import Cluster, find_programs
+from tests.bench.large import Large, measure_changes
+from tests.bench.stores import ORG, Database, databases
+from worker.clock import SystemClock
 
-__all__ = ["measure_store"]
+__all__ = ["FULL", "KINDS", "QUICK", "Sizes", "measure_store"]
 
 CALLERS: Final = 32  # who ask at the same time, as agents do
-ORG: Final = "bench"
 TYPE: Final = "bench-noop"
 LISTS: Final = 200  # of each kind
+FAR_LISTS: Final = 20
 POSTGRES: Final = DatabaseOptions(connections=8)
-
-# Pending tasks in a job of their own, as many as there are numbers; the rest of the tables is left alone.
-FILL: Final = """
-INSERT INTO tasks (org_id, id, job_id, created_by, type, priority, parameters, report_progress, created_at,
-                   updated_at, run_status, job_is_active)
-SELECT 'bench', 'fill-' || n, 'fill', 'bench', 'type-' || (n % 10), n % 3, '{{}}', TRUE, n, n, 'pending', TRUE
-FROM {numbers}"""
-SERIES: Final = (
-    "(WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
-)
-COUNT: Final = "INSERT INTO job_counters VALUES ('bench', 'fill', 0, {count}, 0, 0, 0, 0, 0, 1)"
-
-Fill = Callable[[int], None]
+KINDS: Final = ("SQLite", "PostgreSQL")
 
 
-def measure_store(_folder: Path, is_quick: bool) -> list[Figure]:
-    """Measure each store that can be had here; `_folder` is on a disk."""
-    tasks, pending = (320, (1_000, 10_000)) if is_quick else (3_200, (10_000, 1_000_000))
+class Sizes(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    life: int = 3_200  # tasks that are created, claimed, reported on and stopped
+    pending: tuple[int, ...] = (10_000, 1_000_000)  # of one job, one size after another
+    done: int = 0  # tasks beside the last of these
+    kinds: tuple[str, ...] = KINDS
+
+
+FULL: Final = Sizes()
+QUICK: Final = Sizes(life=320, pending=(1_000, 10_000))
+
+
+def measure_store(folder: Path, sizes: Sizes) -> list[Figure]:
+    """Measure each store that can be had here; `folder` is on a disk."""
     figures: list[Figure] = []
-    with sqlite(_folder) as (url, fill):
-        figures += asyncio.run(_measure("SQLite", url, fill, tasks, pending))
-    if find_programs() is None:
-        return [*figures, Figure(name="PostgreSQL", value=None, unit="", note="is not installed here")]
-    with postgres() as (url, fill):
-        figures += asyncio.run(_measure("PostgreSQL", url, fill, tasks, pending))
+    for kind in sizes.kinds:
+        with databases(folder, kind) as database:
+            if database is None:
+                figures.append(Figure(name=kind, value=None, unit="", note="is not installed here"))
+            else:
+                figures += asyncio.run(_measure(database, sizes))
     return figures
 
 
-@contextmanager
-def sqlite(folder: Path) -> Iterator[tuple[str, Fill]]:
-    """Give the URL of a new file, and what puts pending tasks into it."""
-    path = folder / "store.db"
-
-    def fill(count: int) -> None:
-        numbers = SERIES.format(count=count)
-        with closing(sqlite3.connect(path)) as db:
-            db.execute(FILL.format(numbers=numbers))
-            db.execute(COUNT.format(count=count))
-            db.commit()
-
-    yield f"sqlite:///{path}", fill
-
-
-@contextmanager
-def postgres() -> Iterator[tuple[str, Fill]]:
-    """Give the URL of a new database of a durable server, and what puts pending tasks into it."""
-    server = Cluster(configuration="shared_buffers = 512MB\n")
-    try:
-        server.start()
-        url = server.url(server.new_database())
-
-        def fill(count: int) -> None:
-            with psycopg.connect(url, autocommit=True) as db:
-                db.execute(FILL.format(numbers=f"generate_series(1, {count}) n").encode())
-                db.execute(COUNT.format(count=count).encode())
-                db.execute("ANALYZE")
-
-        yield url, fill
-    finally:
-        server.remove()
-
-
-async def _measure(name: str, url: str, fill: Fill, tasks: int, pending: Sequence[int]) -> list[Figure]:
-    figures = await _opened(url, lambda store: _life(name, store, tasks))
-    for count in pending:
-        sys.stderr.write(f"bench: {name} with {count:,} pending tasks …\n")
-        await _opened(url, _empty)
-        await asyncio.to_thread(_refill, url, fill, count)
-        figures += await _opened(url, lambda store, count=count: _lists(name, store, count))  # type: ignore[misc]
-    return figures
+async def _measure(database: Database, sizes: Sizes) -> list[Figure]:
+    name = database.name
+    figures = await _opened(database.url, lambda store: _life(name, store, sizes.life))
+    for count in sizes.pending:
+        is_last = count == sizes.pending[-1]
+        total = count + (sizes.done if is_last else 0)
+        sys.stderr.write(f"bench: {name} with {count:,} pending of {total:,} tasks …\n")
+        if is_last and sizes.done:
+            await asyncio.to_thread(database.fill, "done", sizes.done, is_done=True)
+        await asyncio.to_thread(database.fill, "fill", count)
+        of = f"{count:,}" + (f" pending of {total:,}" if total > count else "")
+        figures += await _opened(database.url, lambda store, c=count, of=of: _lists(name, store, c, of))  # type: ignore[misc]
+    sys.stderr.write(f"bench: {name}, changes of the job …\n")
+    await asyncio.to_thread(database.fill, "claims", 600_000 if sizes.pending[-1] >= 1_000_000 else 20_000)
+    large = Large(ORG, "fill", "claims", sizes.pending[-1])
+    return figures + await _opened(database.url, lambda store: measure_changes(name, store, large))
 
 
 async def _opened(url: str, work: Callable[[Store], Awaitable[list[Figure]]]) -> list[Figure]:
@@ -106,26 +81,6 @@ async def _opened(url: str, work: Callable[[Store], Awaitable[list[Figure]]]) ->
         return await work(store)
     finally:
         await store.close()
-
-
-async def _empty(store: Store) -> list[Figure]:
-    if await store.job(ORG, "fill") is None:
-        await store.apply(CreateJob(org_id=ORG, created_by="bench", id="fill", type=TYPE))
-    return []
-
-
-def _refill(url: str, fill: Fill, count: int) -> None:
-    statements = ("DELETE FROM job_counters WHERE job_id = 'fill'", "DELETE FROM tasks WHERE job_id = 'fill'")
-    if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as db:
-            for statement in statements:
-                db.execute(statement)
-            db.commit()
-    else:
-        with psycopg.connect(url, autocommit=True) as connection:
-            for statement in statements:
-                connection.execute(statement.encode())
-    fill(count)
 
 
 async def _life(name: str, store: Store, tasks: int) -> list[Figure]:
@@ -165,17 +120,13 @@ async def _seconds(ids: list[str], do: Callable[[str], Awaitable[object]]) -> fl
     return time.perf_counter() - start
 
 
-async def _lists(name: str, store: Store, count: int) -> list[Figure]:
-    """Read the first page, as an agent polls; with and without types of its own."""
+async def _lists(name: str, store: Store, count: int, of: str) -> list[Figure]:
+    """Read the first page, as an agent polls, with and without types of its own; then pages far down."""
     pages = Page(size=100)
-    queries = {
-        "any type": TaskQuery(org_id=ORG, statuses=("pending",), page=pages),
-        "3 types of 10": TaskQuery(
-            org_id=ORG, statuses=("pending",), types=("type-1", "type-4", "type-8"), page=pages
-        ),
-    }
+    any_type = TaskQuery(org_id=ORG, statuses=("pending",), page=pages)
+    some = structs.replace(any_type, types=("type-1", "type-4", "type-8"))
     figures = []
-    for what, query in queries.items():
+    for what, query in {"any type": any_type, "3 types of 10": some}.items():
         assert len(await store.tasks(query)) == pages.size
         times = [await _milliseconds(lambda query=query: store.tasks(query)) for _ in range(LISTS)]  # type: ignore[misc]
         figures += [
@@ -183,16 +134,43 @@ async def _lists(name: str, store: Store, count: int) -> list[Figure]:
                 name=f"{name}, list of pending tasks, p{ratio * 100:.0f}",
                 value=percentile(times, ratio),
                 unit="ms",
-                note=f"100 of {count:,}, {what}",
+                note=f"100 of {of}, {what}",
             )
             for ratio in (0.5, 0.99)
         ]
+    of_job = TaskQuery(org_id=ORG, job_ids=("fill",), page=pages)
+    for what, query in {"pending tasks": any_type, "tasks of a job": of_job}.items():
+        figures += await _far(f"{name}, {what}", store, query, count)
     times = [await _milliseconds(lambda: store.job(ORG, "fill")) for _ in range(LISTS)]
     note = f"with {count:,} tasks"
     return [
         *figures,
         Figure(
             name=f"{name}, job with its counters, p50", value=percentile(times, 0.5), unit="ms", note=note
+        ),
+    ]
+
+
+async def _far(name: str, store: Store, query: TaskQuery, count: int) -> list[Figure]:
+    """Read pages at nine tenths of a list: one that is jumped to, and those that follow it."""
+    known = paged(store, SystemClock())
+    number = count // query.page.size * 9 // 10
+
+    def page(at: int) -> TaskQuery:
+        return structs.replace(query, page=structs.replace(query.page, number=at))
+
+    jump = await _milliseconds(lambda: known.tasks(page(number)))
+    walk = [
+        await _milliseconds(lambda at=at: known.tasks(page(at)))  # type: ignore[misc]
+        for at in range(number + 1, number + 1 + min(FAR_LISTS, max(1, count // query.page.size // 10)))
+    ]
+    return [
+        Figure(name=f"{name}, a page far down", value=jump, unit="ms", note=f"page {number:,}, jumped to"),
+        Figure(
+            name=f"{name}, a page far down, p50",
+            value=percentile(walk, 0.5),
+            unit="ms",
+            note=f"those after page {number:,}, walked to",
         ),
     ]
 

@@ -69,7 +69,15 @@ def figures(first: Sight, last: Sight, slots: int) -> list[Figure]:
     ]
 
 
-def wait_for(count: int, job: str, caller: Caller, server: Server, agent: Agent) -> Sight:
+def wait_for(
+    count: int,
+    job: str,
+    caller: Caller,
+    server: Server,
+    agent: Agent,
+    *,
+    look_every_s: float = LOOK_EVERY_S,
+) -> Sight:
     """Look until at least `count` tasks have stopped; fail when nothing moves for a minute."""
     moved_at, seen = time.monotonic(), -1
     while True:
@@ -83,4 +91,4 @@ def wait_for(count: int, job: str, caller: Caller, server: Server, agent: Agent)
             raise agent.error(f"stuck at {stopped} of {count} tasks for {STALLED_S:.0f} s")
         agent.check()
         server.check()
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(look_every_s)

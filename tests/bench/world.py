@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.bench.caller import Caller
 
-__all__ = ["Agent", "BenchError", "Server", "running_agent", "running_server"]
+__all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
 
 TOKEN: Final = "bench-token-of-no-worth"
 HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
@@ -78,11 +78,14 @@ class Server(Program):
     def __init__(self, folder: Path) -> None:
         """Start it; `wait_ready` tells when it answers."""
         self.url = f"http://127.0.0.1:{free_port()}"
+        self.page = f"http://127.0.0.1:{free_port()}"  # of metrics
         variables = {
             "MILLHAND_SERVER_TOKEN": TOKEN,
             "MILLHAND_SERVER_HOST": "127.0.0.1",
             "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
+            "MILLHAND_SERVER_METRICS_PORT": self.page.rpartition(":")[2],
             "MILLHAND_SERVER_DB": f"sqlite:///{folder / 'bench.db'}",
+            "MILLHAND_SERVER_MAX_CONNECTIONS": "12000",  # beside those that wait, who measures has some
             "MILLHAND_LOG_LEVEL": "warning",
         }
         super().__init__(["serve"], variables, folder / "server.log")

@@ -40,7 +40,12 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--until-hit", action="store_true", help="end earlier, once every cell was hit")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of order and chances")
     parser.add_argument("--cell", type=Cell.named, help="only this one, such as agent@claim-sent+delay")
-    parser.add_argument("--server", choices=["own", "foreign"], default="own", help="foreign: no leases")
+    parser.add_argument(
+        "--server",
+        choices=["own", "replicas", "foreign"],
+        default="own",
+        help="replicas: two on PostgreSQL, one of which is killed; foreign: no leases",
+    )
     parser.add_argument("--shape", type=shape_of, help="only worlds of so many agents and slots, as 2x1")
     parser.add_argument("--at-once", type=int, default=1, help="worlds beside each other (1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the text")
@@ -61,6 +66,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         is_until_hit=options.until_hit,
         at_once=options.at_once,
         is_foreign=options.server == "foreign",
+        has_replicas=options.server == "replicas",
         shapes=[options.shape] if options.shape else SHAPES,
         say=not options.json,
     )

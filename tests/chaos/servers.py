@@ -50,7 +50,11 @@ class AnyServer(Protocol):
         ...
 
     def kill(self) -> bool:
-        """Kill it; tell whether there was one."""
+        """Kill it, or one of them; tell whether there was one."""
+        ...
+
+    def end(self) -> None:
+        """Let nothing of it live, at the end of its world."""
         ...
 
     def stop(self) -> int:
@@ -59,11 +63,14 @@ class AnyServer(Protocol):
 
 
 class Server:
-    """`millhand serve` on a file, always on the same port."""
+    """`millhand serve` on a file, or on another database, always on the same port."""
 
-    def __init__(self, folder: Path, port: int, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, folder: Path, port: int, lease_s: float = LEASE_S, *, db: str = "", log: str = "server.log"
+    ) -> None:
         """Start with `start`; the log lies in the folder."""
-        self._folder = folder
+        self._db = db or f"sqlite:///{folder}/jobs.sqlite3"
+        self._log = folder / log
         self._lease_s = lease_s
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
@@ -76,11 +83,11 @@ class Server:
         return {self._process.pid} if self._process is not None else set()
 
     def start(self) -> None:
-        """Start it; `is_up` tells when it answers."""
-        db = f"sqlite:///{self._folder}/jobs.sqlite3"
-        command = ["serve", "--port", str(self.port), "--db", db, "--lease", f"{self._lease_s}s"]
+        """Start it anew; `is_up` tells when it answers."""
+        self.kill()
+        command = ["serve", "--port", str(self.port), "--db", self._db, "--lease", f"{self._lease_s}s"]
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        with (self._folder / "server.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "worker.cli.main", *command],
                 stdin=subprocess.DEVNULL,
@@ -109,6 +116,10 @@ class Server:
         self._is_killed = self._is_killed or is_done
         return is_done
 
+    def end(self) -> None:
+        """Kill it."""
+        self.kill()
+
     def stop(self) -> int:
         """Stop it as a person does; return its exit code."""
         assert self._process is not None
@@ -136,9 +147,12 @@ class Foreign:
         return True
 
     def kill(self) -> bool:
-        """End it, at the end of its world."""
-        self._open.close()
+        """Nobody can."""
         return False
+
+    def end(self) -> None:
+        """End it."""
+        self._open.close()
 
     def stop(self) -> int:
         """End it."""

@@ -11,6 +11,7 @@ from tests.chaos.tally import Tally, shown
 from tests.chaos.world import Shape
 from tests.chaos.wreck import Plan, wreck
 from tests.faults.processes import adopting_orphans
+from tests.postgres.cluster import programs
 
 SEED = 4
 CELLS = [
@@ -37,16 +38,27 @@ FOREIGN = [  # without leases: nobody but the agent gives a task back
         "nobody@requeue-sent+drop-request",
     )
 ]
+REPLICAS = [  # on PostgreSQL: the other one goes on at once
+    Cell.named(name)
+    for name in ("server@claim-sent+drop-answer", "server@end-sent+none", "agent@progress+none")
+]
 AGAIN = 6  # rounds more, for cells whose step did not come about in the first
 
 
-@pytest.fixture(scope="module", params=["own", "foreign"])
+@pytest.fixture(scope="module", params=["own", "replicas", "foreign"])
 def tally(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tally:
     """Play them on two agents of two slots, on either server, then let these drain."""
-    is_foreign = request.param == "foreign"
-    cells = FOREIGN if is_foreign else CELLS
+    if request.param == "replicas":
+        programs()  # skips where there is no PostgreSQL
+    cells = {"own": CELLS, "replicas": REPLICAS, "foreign": FOREIGN}[request.param]
     played = Tally(SEED, cells)
-    plan = Plan(rounds=len(cells) + AGAIN, is_until_hit=True, is_foreign=is_foreign, shapes=[Shape(2, 2)])
+    plan = Plan(
+        rounds=len(cells) + AGAIN,
+        is_until_hit=True,
+        is_foreign=request.param == "foreign",
+        has_replicas=request.param == "replicas",
+        shapes=[Shape(2, 2)],
+    )
     with adopting_orphans():
         asyncio.run(wreck(tmp_path_factory.mktemp("chaos"), played, plan))
     return played

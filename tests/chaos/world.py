@@ -85,7 +85,6 @@ class World:
         if self.server.fell is not None:
             self.fallen.append(f"the server ended by itself, with {self.server.fell}")
         if not self.server.is_up():
-            self.server.kill()
             self.server.start()
         await until(self.server.is_up, "the server does not start")
 
@@ -210,7 +209,7 @@ class World:
             task.cancel()
         for agent in self.agents.values():
             agent.kill()
-        self.server.kill()
+        self.server.end()
 
 
 @asynccontextmanager

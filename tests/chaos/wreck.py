@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from tests.chaos.cells import Cell
 from tests.chaos.checker import Sort
+from tests.chaos.replicas import Replicas
 from tests.chaos.rounds import Round, play
 from tests.chaos.servers import AnyServer, Foreign, Server, free_port
 from tests.chaos.tally import Tally
@@ -36,13 +37,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     rounds: int = sys.maxsize
     is_until_hit: bool = False  # ends as soon as every cell was hit
     is_foreign: bool = False
+    has_replicas: bool = False
     at_once: int = 1  # worlds beside each other
     shapes: Sequence[Shape] = SHAPES
     say: bool = False
 
     def options(self, shape: Shape) -> str:
         """Return what the command needs to do it again, in a world of one shape."""
-        return f"--shape {shape.agents}x{shape.slots}" + (" --server foreign" if self.is_foreign else "")
+        return f"--shape {shape.agents}x{shape.slots}" + self._server()
+
+    def _server(self) -> str:
+        if self.is_foreign:
+            return " --server foreign"
+        return " --server replicas" if self.has_replicas else ""
 
 
 async def wreck(base: Path, tally: Tally, plan: Plan) -> None:
@@ -75,13 +82,18 @@ class Wreck:
             folder = base / f"world-{number}"
             folder.mkdir()
             shape = self._plan.shapes[number % len(self._plan.shapes)]
-            server = Foreign(number) if self._plan.is_foreign else Server(folder, free_port())
+            server = self._server(folder, number)
             try:
                 await self._live(folder, shape, server)
             except (AssertionError, ApiError, subprocess.TimeoutExpired) as failure:
                 self._break(Sort.STUCK, f"{type(failure).__name__}: {failure}", folder, shape)
             if not self._is_broken(folder):
                 shutil.rmtree(folder)
+
+    def _server(self, folder: Path, number: int) -> AnyServer:
+        if self._plan.is_foreign:
+            return Foreign(number)
+        return Replicas(folder) if self._plan.has_replicas else Server(folder, free_port())
 
     def _is_broken(self, folder: Path) -> bool:
         return any(one.folder == str(folder) for one in self._tally.broken)

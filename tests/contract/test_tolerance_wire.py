@@ -112,7 +112,7 @@ def test_a_server_that_answers_without_reading_holds_nobody() -> None:
 def test_a_connection_that_breaks_leaves_unknown_what_was_done(
     end: Callable[[bytes], Act], content: bytes
 ) -> None:
-    """Reset, or closed in order. aiohttp sends a GET or PUT once more where no answer began; never a POST."""
+    """Reset, or closed in order. A GET or PUT is sent once more where no answer began; never a POST."""
 
     async def main() -> None:
         async with misbehaving(end(content)) as server, open_api(ApiConfig(url=server.url)) as api:
@@ -131,7 +131,6 @@ def test_a_connection_that_breaks_leaves_unknown_what_was_done(
     [
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"secret\x00\xff\r\n\r\n",
-        b"HTTP/1.1 200 \xfc\r\nContent-Length: 10\r\n\r\n" + b'{"id":"r"}',
         b"HTTP/1.1 099 Secret\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Secret\r\nUpgrade: secret\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: secret\r\n\r\n",
@@ -143,7 +142,7 @@ def test_a_connection_that_breaks_leaves_unknown_what_was_done(
         answer(b"", 304),
     ],
     ids=[
-        "ssh", "noise", "a reason that is no text", "099", "101", "a length that is none",
+        "ssh", "noise", "099", "101", "a length that is none",
         "a negative length", "two lengths", "an endless header", "endless headers", "204", "304",
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -63,8 +64,15 @@ def find_programs() -> Path | None:
 class Cluster:
     """The server; `url` names its databases."""
 
-    def __init__(self, configuration: str = NOT_DURABLE) -> None:
-        """Make it; `start` runs it."""
+    def __init__(
+        self,
+        configuration: str = NOT_DURABLE,
+        environment: Mapping[str, str] = {},
+        before: Callable[[Path], Sequence[str]] = lambda _folder: (),
+    ) -> None:
+        """Make it; `start` runs it, with more in its environment, and by another program if need be."""
+        self._environment = dict(environment)
+        self._before = before
         self._configuration = CONFIGURATION + configuration
         self._programs = programs()
         self.folder = Path(tempfile.mkdtemp(prefix="millhand-pg-"))
@@ -94,10 +102,12 @@ class Cluster:
 
     def start(self) -> None:
         """Run it, and return once it answers."""
+        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._prefix, str(self._programs / "postgres"), "-D", str(self.folder / "data")],
+                [*self._before(self.folder), *self._prefix, *command],
                 cwd=self.folder,
+                env=os.environ | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -107,6 +117,12 @@ class Cluster:
             assert self._process.poll() is None, (self.folder / "log").read_text()[-4000:]
             assert time.monotonic() < end, "PostgreSQL did not start"
             time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of the server that runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT cuts connections, SIGQUIT is a crash (`pg_ctl stop -m immediate`)."""

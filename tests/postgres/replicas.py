@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -27,8 +28,19 @@ REQUEST_S: Final = 4.0  # then it is sent again, elsewhere
 class Replica:
     """`millhand serve`, started again on the same port when it was killed."""
 
-    def __init__(self, url: str, folder: Path, number: int) -> None:
-        """Start it."""
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        number: int,
+        options: Sequence[str] = (),
+        *,
+        environment: Mapping[str, str] = {},
+        before: Sequence[str] = (),
+    ) -> None:
+        """Start it, with more options, with more in its environment, and by another program if need be."""
+        self._command = [*before, sys.executable, "-P", "-m", "worker.cli.main", *OPTIONS, *options]
+        self._environment = dict(environment)
         self._db = url
         self._log = folder / f"replica-{number}.log"
         self._port = "0"
@@ -40,8 +52,10 @@ class Replica:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLHAND_")}
         with self._log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker.cli.main", *OPTIONS, "--port", self._port],
-                env=inherited | {"MILLHAND_SERVER_DB": self._db, "MILLHAND_SERVER_TOKEN": TOKEN},
+                [*self._command, "--port", self._port],
+                env=inherited
+                | self._environment
+                | {"MILLHAND_SERVER_DB": self._db, "MILLHAND_SERVER_TOKEN": TOKEN},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,10 +90,13 @@ def jobs(server: RunningServer) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("command", ["sqlite3 /var", "python3 -c"])
+BY_PYTHON = "python3 -c \"import sqlite3; sqlite3.connect('/var/lib/millhand/jobs.db')."
+
+
+@pytest.mark.parametrize("command", ["sqlite3 /var", f"{BY_PYTHON}backup"])
 def test_a_sqlite_backup_is_whole_and_can_be_served(tmp_path: Path, command: str) -> None:
     """It is made while the server writes, and holds all that was answered before."""
-    if shutil.which(shlex.split(command)[0]) is None:
+    if shutil.which(command.split(maxsplit=1)[0]) is None:
         pytest.skip("the shell of SQLite is not installed; the same by Python is tested")
     names = {
         "/var/lib/millhand/jobs.db": str(tmp_path / "jobs.db"),
@@ -122,6 +125,26 @@ def test_a_dump_is_whole_and_can_be_restored_over_what_is_there(tmp_path: Path) 
             later = caller.job()["id"]
             caller.http.close()
         shell(line)
+        shell(documented("vacuumdb", {documented_url: other}).partition("   # ")[0])
         with running_server(other) as server:
             assert before <= jobs(server)
             assert later not in jobs(server)
+
+
+def test_a_sqlite_file_gives_the_space_of_deleted_jobs_back(tmp_path: Path) -> None:
+    """By the documented command, and what is left can be served."""
+    path = tmp_path / "jobs.db"
+    with running_server(f"sqlite:///{path}") as server:
+        caller = Caller("ours", server.url, server.token)
+        kept = caller.job()["id"]
+        for _ in range(20):
+            caller.expect("POST", "/api/jobs", json={"parameters": {"x": "x" * 100_000}})
+        caller.http.close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM jobs WHERE id <> ?", (kept,))
+        db.commit()
+    before = path.stat().st_size
+    shell(documented(f"{BY_PYTHON}execute", {"/var/lib/millhand/jobs.db": str(path)}))
+    assert path.stat().st_size < before - 1_500_000
+    with running_server(f"sqlite:///{path}") as server:
+        assert jobs(server) == {kept}

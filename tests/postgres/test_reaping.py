@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from server.reaper import Reaper
+from server.retention import Keeping, Retention
 from server.store.commands import ReapRuns
 from server.store.postgres import commands
 from server.store.postgres.commands import Jumps
 from server.store.refusal import StoreFailed
 from tests.postgres.stores import run_async, servers
+from tests.postgres.test_transactions import ask
 from worker.clock import SystemClock
 
 
@@ -75,6 +77,29 @@ def test_after_a_failure_of_the_database_nobody_is_reaped_for_a_lease() -> None:
     assert next_at - failed_at >= 0.5
 
 
+def test_each_old_job_is_deleted_once_by_two_servers_at_once(url: str) -> None:
+    """One of them deletes at a time; what the other finds gone is no failure."""
+
+    async def body() -> None:
+        async with servers(url, 2) as both:
+            for _ in range(12):
+                job = await both[0].job()
+                run = await both[0].claim(await both[0].task(job))
+                await both[1].put(run, stopped_at=9, result_code="Success")
+            await asyncio.sleep(0.05)
+            told: list[str] = []
+            deleters = [
+                Retention(one.store, SystemClock(), Keeping(for_s=0.01), lambda job: told.append(job.id))
+                for one in both
+            ]
+            while await both[0].store.job_ages(None, 1):
+                await asyncio.gather(*(deleter.look() for deleter in deleters * 2))
+            assert len(told) == len(set(told)) == 12
+            assert ask(url, "SELECT count(*) FROM runs") == [(0,)]
+
+    run_async(body)
+
+
 def test_what_a_server_that_died_had_begun_to_close_is_closed_by_another(url: str) -> None:
     """A job of many tasks is marked as long as some are not stopped; whoever starts goes on."""
 
@@ -85,7 +110,8 @@ def test_what_a_server_that_died_had_begun_to_close_is_closed_by_another(url: st
                 await one.task(job)
             # As a server leaves it that dies after the first part, before any task was stopped.
             await one.store._read(  # type: ignore[attr-defined]
-                "UPDATE jobs SET scheduler_state = 'cancelled', is_closing = TRUE WHERE id = ? RETURNING id",
+                "UPDATE jobs SET scheduler_state = 'cancelled', is_closing = TRUE, lagging_since = 7"
+                " WHERE id = ? RETURNING id",
                 [job.id],
             )
             async with servers(url, 1) as (two,):

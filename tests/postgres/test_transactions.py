@@ -18,7 +18,7 @@ from server.store.commands import CreateRun, ReapRuns, RunFields, UpdateJob
 from server.store.postgres import commands, session
 from server.store.postgres.dialect import POSTGRES
 from server.store.postgres.transaction import LOCK
-from server.store.queries import JobQuery, RunQuery, TaskQuery
+from server.store.queries import JobQuery, Page, Place, RunQuery, TaskQuery
 from server.store.records import RunRecord
 from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
 from server.store.sql import reads
@@ -71,6 +71,23 @@ async def persistently(ask_: Callable[[], Coroutine[Any, Any, RunRecord]]) -> Ru
             return await ask_()
         except (StoreBusy, StoreFailed):
             await asyncio.sleep(0.05)
+
+
+def test_the_database_itself_refuses_a_second_live_run(url: str) -> None:
+    """One live run per task holds by an index, not only by locks and rules above it."""
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            await one.claim(await one.task(await one.job()))
+            second = (
+                "INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at,"
+                " started_at, report_progress)"
+                " SELECT org_id, 'x', task_id, job_id, 'me', created_at + 1, 1, 1, TRUE FROM runs"
+            )
+            with pytest.raises(psycopg.errors.UniqueViolation, match="runs_live"):
+                await asyncio.to_thread(ask, url, second)
+
+    run_async(body)
 
 
 def test_of_many_claims_at_two_servers_one_wins(url: str) -> None:
@@ -375,7 +392,33 @@ FROM generate_series(1, 2000) n;
 INSERT INTO tasks SELECT 'o', 't' || n, 'j1', 'me', NULL, 'type' || n % 3, NULL, n % 5, '{}', NULL,
 TRUE, n, n, NULL, CASE WHEN n % 10 = 0 THEN 'pending' ELSE 'stopped' END, NULL, NULL, TRUE
 FROM generate_series(1, 30000) n;
+INSERT INTO runs (org_id, id, task_id, job_id, created_by, created_at, updated_at, started_at, stopped_at,
+    report_progress)
+SELECT org_id, 'r' || id, id, job_id, 'me', created_at, created_at, 1, CASE WHEN priority > 0 THEN 2 END, TRUE
+FROM tasks WHERE run_status = 'stopped';
 ANALYZE"""
+
+
+def test_a_page_that_begins_after_a_place_is_a_range_of_the_index(url: str) -> None:
+    """A part for the rest of its priority, one for all below; neither steps over what lies before."""
+    plans: list[str] = []
+
+    async def body() -> None:
+        ask(url, MANY)
+        page = Page(number=9_999, after=Place(9, "t9", 1))
+        query = TaskQuery(org_id="o", statuses=("pending",), page=page)
+        async with servers(url, 1) as (one,):
+            sql, values = reads.select_tasks(POSTGRES, query)
+            rows = await one.store._read(f"EXPLAIN {sql}", values)  # type: ignore[attr-defined]
+            plans.append("\n".join(row["QUERY PLAN"] for row in rows))
+
+    run_async(body)
+    (plan,) = plans
+    ranges = [line for line in plan.splitlines() if "Index Cond" in line and "priority" in line]
+    assert len(ranges) == 2, plan
+    assert "ROW(created_at, id) > ROW" in ranges[0]
+    assert "priority < " in ranges[1]
+    assert plan.count("tasks_claimable") == 2
 
 
 def test_lists_walk_along_an_index(url: str) -> None:
@@ -396,6 +439,9 @@ def test_lists_walk_along_an_index(url: str) -> None:
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o", job_ids=("j1",))),
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o")),
                 reads.select_runs(POSTGRES, RunQuery(org_id="o", is_live=True)),
+                reads.select_tasks(
+                    POSTGRES, TaskQuery(org_id="o", job_ids=("j1",), page=Page(after=Place(9, "t9")))
+                ),
                 reads.select_jobs(POSTGRES, JobQuery(org_id="o")),
                 (reads.count_running(POSTGRES), []),
             ):

@@ -38,6 +38,12 @@ install_unless_there() {
     return $status
 }
 
+# install_file_for FILE PACKAGE: the same by a file, which may be a pattern: a library is no program.
+install_file_for() {
+    for file in $1; do [ ! -e "$file" ] || return 0; done
+    install_for "$1" "$2"
+}
+
 # need_root: what starts containers, systems and machines must be root.
 need_root() {
     [ "$(id -u)" = 0 ] || { echo "$0 must be run as root" >&2; exit 1; }

@@ -28,6 +28,7 @@ from worker.sdk.testing import ToldContext, make_context
 from worker.testing import ChildRunner, check_handler
 
 GOLDEN = json.loads(Path(__file__).with_name("golden.json").read_text())
+COMPRESSED = Path(__file__).with_name("models")
 TOLERANCE = 12.0  # of 255, of a block's mean: builds of Chromium differ in edges and in the last bit
 LIMIT_S = 120.0
 SIZE = {"width": 128, "height": 128}
@@ -117,6 +118,22 @@ def test_the_pictures_are_told_apart() -> None:
     """The comparison sees that a vase is no gear: it cannot pass by being blind."""
     assert difference(GOLDEN["vase"], GOLDEN["gear"]) > 3 * TOLERANCE
     assert difference(GOLDEN["orrery"], GOLDEN["terrain"]) > 3 * TOLERANCE
+
+
+@pytest.mark.parametrize("how", ["draco", "meshopt"])
+def test_a_compressed_model_looks_as_the_plain_one(draws: Draws, tmp_path: Path, how: str) -> None:
+    """Made by the tools that artists use, decoded by our own files; a damaged one ends in words."""
+    path = COMPRESSED / f"gear-{how}.glb"
+    result, folder = draws(path)
+    assert result["triangles"] == 1152
+    assert difference(blocks(read_png(folder / f"gear-{how}.png")), GOLDEN["gear"]) < TOLERANCE
+    content = bytearray(path.read_bytes())
+    binary = 20 + int.from_bytes(content[12:16], "little") + 8
+    content[binary:] = bytes(255 - one for one in content[binary:])
+    (tmp_path / "bad.glb").write_bytes(content)
+    with pytest.raises(Fail, match=r"bad\.glb cannot be drawn: .+"):
+        draws(tmp_path / "bad.glb")
+    assert draws(path)[0]["triangles"] == 1152
 
 
 def test_the_background_is_exactly_the_one_asked_for(draws: Draws) -> None:

@@ -44,7 +44,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/w
     done
     for bound in ${BIND:-}; do set -- "--bind-ro=$bound" "$@"; done
     exec systemd-nspawn --quiet --directory "$folder/root" --boot --register=no --keep-unit --machine="$name" \
-        --private-network --console=pipe "$@" systemd.unit=basic.target </dev/null >"$folder/console" 2>&1
+        --private-network --system-call-filter='landlock_create_ruleset landlock_add_rule landlock_restrict_self' \
+        --console=pipe "$@" systemd.unit=basic.target </dev/null >"$folder/console" 2>&1
 ) &
 booted=$!
 

@@ -1,1 +1,1 @@
-"""Dumps of databases of each schema that was released, and what must be found in them after a migration."""
+"""What earlier releases left: databases of each schema, state directories of each form; all must be read."""

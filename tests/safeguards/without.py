@@ -16,8 +16,10 @@ from msgspec import Struct, structs
 import server.store.sql.run_commands
 import server.store.sqlite.migrate
 import server.store.sqlite.store
+import worker.agent.operators.control.serving
 import worker.agent.statedir
 import worker.machine.notices
+import worker.reporting.records
 from server.reaper import Patience
 from server.store.migration import Migration
 from server.store.sql import reaping
@@ -130,6 +132,22 @@ def holds_nothing() -> Sequence[Change]:
     return [(Holds, "is_held", property(lambda self: False))]
 
 
+def anybody_orders() -> Sequence[Change]:
+    """Let a handler give its agent orders."""
+    return [(worker.agent.operators.control.serving, "refusal", lambda *of: None)]
+
+
+def newer_is_damage() -> Sequence[Change]:
+    """Take what a newer release wrote for damage."""
+    records = worker.reporting.records
+    nothing = lambda *of: None  # noqa: E731 - three of them
+    return [
+        (records, "check_form", nothing),
+        (records, "check_version", nothing),
+        (records, "kind_of", nothing),
+    ]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -187,5 +205,15 @@ SAFEGUARDS: Final = {
         "an agent without memory, or whose machine is to go, takes more tasks",
         ("tests/unit/agent/test_preemption.py", "tests/unit/agent/test_memory_watch.py"),
         holds_nothing,
+    ),
+    "whose order it is": Safeguard(
+        "a handler drains or pauses its agent",
+        ("tests/unit/agent/operators/test_control.py",),
+        anybody_orders,
+    ),
+    "newer journal": Safeguard(
+        "after a rollback, outcomes that only the newer release can read are set aside as damaged",
+        ("tests/unit/reporting/test_newer_form.py",),
+        newer_is_damage,
     ),
 }

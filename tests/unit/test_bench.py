@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.counts import keep, worse
 from tests.bench.figure import Figure, percentile
-from tests.bench.proc import cpu_of_living_s, cpu_of_tree_s, tree
+from tests.bench.proc import cpu_of_living_s, cpu_of_tree_s, tree, waits_of_tree
 from tests.bench.report import as_table, save
 
 
@@ -59,3 +60,35 @@ def test_tree_counts_a_grandchild_and_its_cpu() -> None:
         assert (living_s := cpu_of_living_s(child.pid)) is None or living_s >= 0.3
         assert child.pid in tree(os.getpid())
         child.communicate("\n", timeout=30)
+
+
+def test_counts_that_grew_by_more_than_a_tenth_are_told(tmp_path: Path) -> None:
+    """What is new, what is less, and what grew by chance is not; each line names both figures."""
+    path = tmp_path / "guard.json"
+    names = ("requests", "syncs", "calls", "gone")
+    keep([Figure(name=name, value=2.0, unit="") for name in names], path)
+    measured = [
+        Figure(name="requests", value=2.5, unit=""),
+        Figure(name="syncs", value=2.1, unit=""),
+        Figure(name="calls", value=1.0, unit=""),
+        Figure(name="new", value=99.0, unit=""),
+        Figure(name="gone", value=None, unit=""),
+    ]
+    lines = worse(measured, path)
+    assert len(lines) == 1
+    assert "requests" in lines[0]
+    assert "2.50" in lines[0]
+    assert "2.00" in lines[0]
+    assert worse(measured, tmp_path / "none.json") == []
+
+
+def test_waits_of_a_process_that_sleeps_are_counted() -> None:
+    """Each sleep is one; a process that does nothing has none."""
+    sleeps = "import time\nfor _ in range(50): time.sleep(0.001)\nprint('done', flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", sleeps], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "done\n"
+        assert waits_of_tree(child.pid) >= 50
+        child.communicate("\n")

@@ -45,11 +45,11 @@ def test_child_that_starts_holds_no_part_of_the_agent() -> None:
 
 
 def test_agent_without_a_page_loads_nothing_for_it() -> None:
-    """Neither the server of HTTP nor the library of metrics; most agents have no page."""
+    """Neither the server of HTTP nor the library of metrics; most agents have no page, nor a proxy."""
     loaded = modules_after("import worker.agent.main")
     assert "worker.agent.operators.survey" in loaded
     assert not loaded & {
-        "aiohttp.web",
+        "aiohttp",
         "prometheus_client",
         "worker.agent.operators.metrics",
         "worker.agent.operators.page",

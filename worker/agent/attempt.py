@@ -127,6 +127,7 @@ class Attempts:
             type_=claim.task.type or "",
             gpus=gpus,
             state=reporter.state,
+            lease=lease,
         )
         try:
             await self._wait_for_lease(lease, stop)

@@ -95,6 +95,12 @@ class Drain:
             self._end_within(limit_s)
         self._stop_all()
 
+    def hurry(self, message: str) -> None:
+        """End now, whether a drain was asked for before or not."""
+        if not self._is_ordered:
+            self.request(ErrorKind.DRAINED, message)
+        self.request(ErrorKind.DRAINED, message)
+
     def _end_within(self, limit_s: float) -> None:
         self._whole_s = limit_s
         self.deadline_mono = self._clock.mono() + limit_s

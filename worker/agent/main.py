@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import SystemRandom
@@ -22,8 +22,12 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.agent.input_cache import open_input_cache
 from worker.agent.isolation import confinement_of, prepare_state_dir
+from worker.agent.operators.control.orders import Orders
+from worker.agent.operators.control.pause import Pause
+from worker.agent.operators.control.serving import taking_orders
 from worker.agent.operators.listening import listen_for_operators, operators_page
 from worker.agent.operators.presence import Presence, handlers_told, present
+from worker.agent.operators.service import told_to_the_manager
 from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of
@@ -42,6 +46,7 @@ from worker.executor.output import OutputRules
 from worker.executor.process_executor import ProcessExecutor
 from worker.executor.spawn import ProcessSpawner
 from worker.executor.sweep import end_marked
+from worker.machine.chosen_gpus import with_chosen
 from worker.machine.detect import clouds_of, detect_configured
 from worker.machine.gpu import gpu_facts
 from worker.machine.gpu_watch import GpuWatch
@@ -50,6 +55,8 @@ from worker.machine.live_facts import LiveFacts
 from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
+from worker.service_manager import ServiceManager
+from worker.stacks import dump_on_signal, stacks
 from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["run"]
@@ -74,6 +81,8 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
 
 async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
     """Put the real parts together, and listen for signals; `stack` closes what was opened."""
+    manager = ServiceManager.take(os.environ)  # before there is a child that could have it
+    dump_on_signal()
     listening = listen_for_operators(config, stack)
     clock, random = SystemClock(), SystemRandom()
     confinement = confinement_of(config)
@@ -127,7 +136,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         output=OutputRules(head_bytes=config.output_bytes, keep=config.keep_output),
         gpus=GpuAccounts(watch, clock, shares=gpus.shares, runs_per_gpu=config.gpu_runs),
         inputs=inputs,
-        secrets=lambda type_: secrets_here.read(catalogue.secrets_of(type_)),
+        secrets=lambda type_: reader_of(secrets_here, catalogue.secrets_of(type_)),
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
@@ -155,6 +164,8 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
     )
     agent = assemble(parts, config)
+    pause = Pause(agent.survey.holds, state.path, clock)
+    pause.restore()
     presence = Presence(
         parts.report_api,
         agent.survey,
@@ -164,11 +175,25 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     )
     await stack.enter_async_context(present(presence))
     await stack.enter_async_context(operators_page(agent.survey, listening))
+    await stack.enter_async_context(taking_orders(state.path, orders_of(agent, pause)))
     listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
+    await stack.enter_async_context(told_to_the_manager(manager, agent.survey))
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
     )
     return agent
+
+
+def orders_of(agent: Agent, pause: Pause) -> Orders:
+    """Return what carries out orders of people."""
+    loop = asyncio.get_running_loop()
+
+    def metrics() -> str:
+        from worker.agent.operators.metrics import Metrics  # noqa: PLC0415 - asked for rarely, 50 ms to load
+
+        return Metrics(agent.survey).text().decode()
+
+    return Orders(agent.survey, agent.drain, pause, stacks=lambda: stacks(loop), metrics=metrics)
 
 
 def gpus_of(
@@ -186,7 +211,7 @@ def gpus_of(
         config,
         watch,
         clock=clock,
-        find=lambda: gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S),
+        find=lambda: with_chosen(gpu_facts(Path("/"), os.environ, limit_s=GPU_LIMIT_S), config.gpus),
         on_found=facts.add,
         on_quarantine=quarantine.keep,
         handlers={type_: count for type_, given in options.items() if (count := given.get("gpus"))},
@@ -265,6 +290,11 @@ def tell_lacks(catalogue: Catalogue, secrets_here: NamedSecrets) -> None:
     for type_ in catalogue.types:
         for lack in secrets_here.lacks(catalogue.secrets_of(type_)):
             log.warning("handler.lacks_secret", type=type_, reason=lack)
+
+
+def reader_of(secrets: NamedSecrets, names: Collection[str]) -> Callable[[], dict[str, str]] | None:
+    """Return what reads a handler's secrets; None where it asks for none: a thread costs like a request."""
+    return (lambda: secrets.read(names)) if names else None
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:

@@ -192,6 +192,7 @@ class Supervisor:
         await self._settle(self._outbox)
         await asyncio.wait({leaving}, timeout=self._patience_s())
         await cancel(leaving)  # who goes then is waited for by who closes the executor at last
+        await self._journal.flush(CLOSE_S)  # who is killed from here on has nothing to deliver again
         for entry in self._journal.entries.values():
             is_kept = not KEPT.isdisjoint(entry.marks)
             hint = (

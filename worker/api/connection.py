@@ -112,7 +112,7 @@ class Connection:
             stream=httpx.ByteStream(content),
             extensions={"timeout": {"connect": CONNECT_S}},
         )
-        request.read()  # what aiohttp is given then is bytes, which it can send again
+        request.read()  # what the transport is given then is bytes, which it can send again
         return request
 
     async def exchange(

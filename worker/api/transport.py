@@ -1,7 +1,4 @@
-"""The only module that knows what carries HTTP: httpx's transport over aiohttp.
-
-httpx's own pool costs more with every concurrent connection; aiohttp beneath it does not.
-"""
+"""The only module that knows what carries HTTP: our own transport below httpx's API, aiohttp by a proxy."""
 
 from __future__ import annotations
 
@@ -10,23 +7,19 @@ import ssl
 from typing import Final
 
 import httpx
-from aiohttp import ClientError, ClientResponseError
-from httpx_aiohttp import AiohttpTransport
 
+from worker.api.http_transport import HttpTransport
 from worker.config import ApiConfig
 
 __all__ = ["FAULTS", "build_transport", "headers_of", "reason_of"]
 
 CONNECTIONS_MAX = 256  # of one client; far above what one agent has in flight
 # What a transport raises where no answer came; which of them says nothing about what was done.
-# A status line that is no UTF-8 fails inside httpx-aiohttp as a UnicodeError.
-FAULTS: Final = (httpx.HTTPError, httpx.StreamError, ClientError, OSError, UnicodeError)
+FAULTS: Final = (httpx.HTTPError, httpx.StreamError, OSError)
 
 
 def reason_of(fault: Exception) -> str:
-    """Return why no answer came; what aiohttp says of an unreadable one would quote it."""
-    if isinstance(fault, ClientResponseError | UnicodeError):
-        return "what answered does not speak HTTP"
+    """Return why no answer came; nothing of an unreadable one is quoted."""
     if isinstance(fault, httpx.ReadError):
         return "the answer was cut, or is not as its head says"
     return str(fault) or type(fault).__name__
@@ -37,12 +30,12 @@ def build_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
 
     Raises: ValueError naming the setting where the CA file, certificate or proxy cannot be used.
     """
-    return AiohttpTransport(
-        verify=tls_context(config),
-        trust_env=False,
-        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=30.0),
-        proxy=proxy_of(config.proxy) if config.proxy else None,
-    )
+    tls = tls_context(config)
+    if not config.proxy:
+        return HttpTransport(tls, most=CONNECTIONS_MAX)
+    from worker.api.proxied import ProxiedTransport  # noqa: PLC0415 - aiohttp takes a tenth of a second
+
+    return ProxiedTransport(tls, proxy_of(config.proxy), most=CONNECTIONS_MAX)
 
 
 def proxy_of(url: str) -> httpx.Proxy:

@@ -30,10 +30,10 @@ MEANINGS = {
     ExitCode.OK: "everything went well",
     ExitCode.FAILED: "the work failed: a task, a check, or a process that was started",
     ExitCode.USAGE: "the command line is wrong",
-    ExitCode.UNREACHABLE: "the Jobs API did not answer, or failed",
+    ExitCode.UNREACHABLE: "the Jobs API, or the agent that is asked, did not answer, or failed",
     ExitCode.UNAUTHORISED: "the Jobs API does not accept the token",
     ExitCode.CONFIGURATION: "a setting, the configuration file or this machine is not as it must be",
-    ExitCode.REFUSED: "the Jobs API does not know it, or does not accept the request",
+    ExitCode.REFUSED: "the Jobs API, or the agent, does not know it, or does not accept the request",
     ExitCode.INTERNAL: "a fault of millhand itself",
     ExitCode.INTERRUPTED: "interrupted (Ctrl-C)",
 }

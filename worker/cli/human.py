@@ -49,6 +49,13 @@ def duration(seconds: float | None) -> str:
     return f"{sign}{whole // 86400} d {whole % 86400 // 3600:02d} h"
 
 
+def rough(seconds: float | None) -> str:
+    """Return a time that goes by while it is read: no parts of a second."""
+    if seconds is None:
+        return DASH
+    return f"{seconds:.0f} s" if seconds < 60.0 else duration(round(seconds))
+
+
 def percent(ratio: float | None) -> str:
     """Return 0…1 as whole percent; only what is complete is 100 %."""
     if ratio is None:

@@ -202,6 +202,7 @@ async def unlocked(state_dir: Path, out: Output) -> AsyncIterator[Journal]:
     from worker.agent.statedir import StateDir, StateDirBusy
     from worker.reporting.disk import DiskIO
     from worker.reporting.journal import Journal, JournalError
+    from worker.reporting.records import NewerForm
 
     check_there(state_dir)
     check_owner(state_dir)
@@ -215,7 +216,7 @@ async def unlocked(state_dir: Path, out: Output) -> AsyncIterator[Journal]:
                 await journal.aclose()
     except StateDirBusy as exc:
         raise busy(state_dir, exc) from exc
-    except (OSError, JournalError) as exc:
+    except (OSError, JournalError, NewerForm) as exc:
         raise CliError(f"{state_dir}: {exc}", code=ExitCode.CONFIGURATION) from exc
 
 

@@ -62,6 +62,8 @@ def opened(state_dir: Path, out: Output) -> Source:
     except OSError as exc:
         said = f"{exc.filename or state_dir}: {exc.strerror or exc}"
         raise CliError(said, "run it as the agent's user", code=ExitCode.CONFIGURATION) from exc
+    except ValueError as exc:  # of a newer millhand
+        raise CliError(f"{state_dir}: {exc}", code=ExitCode.CONFIGURATION) from exc
     tell_damage(source.seen, out)
     return source
 

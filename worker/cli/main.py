@@ -39,10 +39,14 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
         "tasks": Entry("tasks", "List tasks, or show one."),
         "runs": Entry("runs", "List runs, or show one with its results, usage and machine."),
         "watch": Entry("watch", "Follow a job until it is done."),
-        "pause": Entry("steer:pause", "Start nothing new of a job."),
-        "resume": Entry("steer:resume", "Go on with a paused job."),
+        "pause": Entry("steer:pause", "Start nothing new of a job; with --agent, claim nothing here."),
+        "resume": Entry("steer:resume", "Go on with a paused job; with --agent, claim again here."),
         "cancel": Entry("steer:cancel", "Stop a job and what runs of it."),
         "reap": Entry("reap", "Give up runs that are silent for long, and requeue their tasks."),
+    },
+    "The agent here": {
+        "status": Entry("status", "How the running agent stands: runs, holds, GPUs, journal, server."),
+        "drain": Entry("drain", "Let the running agent finish and end."),
     },
     "This machine": {
         "facts": Entry("facts", "What this machine is, value by value with its source."),
@@ -51,6 +55,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
             "journal", "What the agent here has not delivered yet: show, keep, send again, forget."
         ),
         "doctor": Entry("doctor", "Find what is wrong here, and what to do about it."),
+        "support-bundle": Entry("support_bundle", "Write one file for whoever is to help; without secrets."),
         "completion": Entry("completion", "Print the shell's completion script."),
     },
 }

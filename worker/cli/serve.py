@@ -31,6 +31,7 @@ __all__ = ["command"]
 MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
 millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --tls-cert mill.pem --tls-key mill.key
 millhand serve --db postgresql://millhand@db.example.com/millhand
+millhand serve --keep-jobs-for 90d --keep-jobs 100000            # older finished jobs are deleted
 millhand serve --check --db sqlite:////var/lib/millhand/jobs.db   # may a server start on it?
 curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
 """,
@@ -55,6 +56,7 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
     secrets = [token, password_in(str(server["server_db"] or ""))]
     log.configure(log_level, log_format, secrets=[secret for secret in secrets if secret])
     try:
+        from server.retention import Keeping
         from server.serve import ServeConfig, run
         from server.store.choice import DatabaseOptions
     except ImportError as exc:
@@ -75,11 +77,13 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
         token=token,
         max_body_bytes=server["server_max_body"],
         lease_s=server["server_lease"],
+        keeping=Keeping(server["server_keep_jobs_for"], server["server_keep_jobs"]),
         certificate=certificate_of(server),
         trusted_proxies=proxies_of(server),
         rate_per_s=server["server_rate_limit"],
         max_connections=server["server_max_connections"],
         max_requests=server["server_max_requests"],
+        shutdown_delay_s=server["server_shutdown_delay"],
         access_log=server["server_access_log"],
         audit_log=server["server_audit_log"],
         metrics_host=server["server_metrics_host"],

@@ -29,6 +29,7 @@ __all__ = [
     "STORE_SETTING",
     "agent_settings",
     "api_settings",
+    "build_agent",
     "server_settings",
 ]
 
@@ -165,6 +166,9 @@ AGENT_SETTINGS: Final = (
             metavar="PERCENT",
             help="Of ten seconds, in which everything waited for memory (PSI, full): with more, no task is"
             " claimed; 0: never looked at."),
+    Setting(name="gpus", kind="words", metavar="GPU,…", default_text="all",
+            help="Which GPUs the agent may use, where several agents share a machine: indices as NVML counts,"
+            " UUIDs or beginnings of them. One that is not there holds tasks for GPUs."),
     Setting(name="gpu_runs", type=click.IntRange(1, 64), default=AGENT["gpu_runs"], metavar="N",
             help="To how many runs one GPU, or instance of MIG, is given at once."),
     Setting(name="gpu_shared", kind="flag", default=AGENT["gpu_shared"],
@@ -237,6 +241,10 @@ SERVER_SETTINGS: Final = (
     Setting(name="server_max_requests", flag_name="max-requests", type=click.IntRange(1, 1_000_000),
             default=2_000, metavar="N",
             help="Requests worked on at once, without those that wait for a task; further ones get 503."),
+    Setting(name="server_shutdown_delay", flag_name="shutdown-delay", type=DURATION, default=0.0,
+            metavar="TIME",
+            help="How long it serves on after SIGTERM, while /readyz says 503, so that a load balancer sends"
+            " nothing more before the port is closed."),
     Setting(name="server_access_log", flag_name="access-log", kind="flag", default=False,
             help="Log every request, without its query."),
     Setting(name="server_audit_log", flag_name="audit-log", metavar="FILE", default_text="none",
@@ -247,6 +255,14 @@ SERVER_SETTINGS: Final = (
             help="Address that this page listens on; it asks for no token."),
     Setting(name="server_lease", flag_name="lease", type=DURATION, default=90.0, metavar="TIME",
             help="How long an agent may be silent about a run before others get its task; 0: for ever."),
+    Setting(name="server_keep_jobs_for", flag_name="keep-jobs-for", type=TIME_LIMIT, metavar="TIME",
+            default_text="for ever",
+            help="How long finished jobs are kept after their last change; then they are deleted, with all"
+            " tasks and runs."),
+    Setting(name="server_keep_jobs", flag_name="keep-jobs", type=click.IntRange(1), metavar="N",
+            default_text="all",
+            help="How many finished jobs of each organisation are kept; those that were changed longest ago"
+            " are deleted, an hour after it at the soonest."),
     Setting(name="server_db", flag_name="db", is_secret=True, metavar="URL",
             default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
             help="Database: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/name; sqlite://"

@@ -19,13 +19,15 @@ from worker.executor.assignment import Assignment
 from worker.executor.clearing import Clearing, entries
 from worker.executor.folder_size import FolderSize, Measurement
 from worker.executor.outcome import RunError
-from worker.executor.removal import move_folder
+from worker.executor.removal import Removal, move_folder, open_folder
+from worker.sdk.secret_folder import SECRET_FOLDER
 from worker.storage.file import safe_part
 
 __all__ = ["Keeping", "KeptNote", "KeptWorkdirs", "read_notes", "surplus"]
 
 NOTE_SUFFIX: Final = ".json"
 ERROR_CHARS: Final = 1000
+SECRETS_S: Final = 10.0  # a few small files
 STEP_S: Final = 0.1  # one stretch of measuring in the thread
 log = structlog.get_logger(__name__)
 
@@ -101,6 +103,7 @@ class KeptWorkdirs:
 
     def _take(self, workdir: Path, note: KeptNote) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        remove_secrets(workdir)
         place, path = self._folder / note.name, self._folder / (note.name + NOTE_SUFFIX)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(note)))
         try:
@@ -109,6 +112,23 @@ class KeptWorkdirs:
             path.unlink()
             raise
         return place
+
+
+def remove_secrets(workdir: Path) -> None:
+    """Remove the run's files with secrets; a folder that still has them is not kept.
+
+    Raises:
+        OSError: they cannot be removed, or not in time.
+    """
+    os.close(open_folder(workdir))  # it may be locked, which would look like a folder without secrets
+    folder = workdir / SECRET_FOLDER
+    removal = Removal(folder)
+    is_over = removal.step(SECRETS_S)
+    removal.close()
+    if not is_over or os.path.lexists(folder):
+        raise OSError(
+            f"its secrets in {folder} could not be removed: {removal.reason or 'it takes too long'}"
+        )
 
 
 async def measured(folder: Path) -> FolderSize:

@@ -23,6 +23,7 @@ class Lease:
         """Start without a lease."""
         self._length_s: float | None = None
         self._end_mono = float("inf")
+        self.heard_mono: float | None = None  # when the last request that was answered was sent
         self.on_renewed: Callable[[], None] = lambda: None
 
     @property
@@ -44,6 +45,7 @@ class Lease:
             asked_mono: when its request was sent.
             length_s: the lease that it tells; None (also where a proxy took it out) keeps the last one.
         """
+        self.heard_mono = max(asked_mono, self.heard_mono or asked_mono)
         length_s = length_s or self._length_s
         if length_s is None:
             return

@@ -129,7 +129,7 @@ class LocalRunner:
             redactor=redactor,
             output=OutputRules(keep="none", tells_steps=tells_steps),  # a person sees it
             inputs=inputs,
-            secrets=lambda _: secrets().read(entry.secrets),
+            secrets=lambda _: (lambda: secrets().read(entry.secrets)) if entry.secrets else None,
         )
 
     async def run(

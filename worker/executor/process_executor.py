@@ -54,6 +54,7 @@ GROWTH_BYTES: Final = 1024**3  # the same for its memory
 IDLE_S: Final = 600.0  # then what it holds, above all of a GPU, is free for others
 
 log = structlog.get_logger(__name__)
+ReadSecrets = Callable[[], dict[str, str]]
 
 
 class HandlerTarget(Protocol):
@@ -97,7 +98,7 @@ class ProcessExecutor:
         output: OutputRules | None = None,
         gpus: GpuAccounts | None = None,
         inputs: Callable[[str], CacheGrant | None] = lambda _: None,
-        secrets: Callable[[str], dict[str, str]] = lambda _: {},
+        secrets: Callable[[str], ReadSecrets | None] = lambda _: None,
     ) -> None:
         """Take the parts.
 
@@ -117,7 +118,8 @@ class ProcessExecutor:
             output: what is kept of what runs print.
             gpus: measures those of runs; None: nobody does.
             inputs: says where runs of a type may keep inputs.
-            secrets: reads those that a type's handler asks for, at each run; raises `MissingSecret`.
+            secrets: returns what reads those that a type's handler asks for, at each run in a thread, and
+                raises `MissingSecret`; None where it asks for none.
         """
         self._catalogue = catalogue
         self._spawner = spawner
@@ -152,7 +154,8 @@ class ProcessExecutor:
         if problems:
             return failed(ErrorKind.INVALID_PARAMETERS, "; ".join(problems))
         try:
-            secrets = await asyncio.to_thread(self._secrets, assignment.type)
+            read = self._secrets(assignment.type)
+            secrets = {} if read is None else await asyncio.to_thread(read)
         except MissingSecret as exc:
             return failed(ErrorKind.INTERNAL, str(exc))
         key = ChildKey(assignment.type, entry.target, assignment.gpus)

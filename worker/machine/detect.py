@@ -13,6 +13,7 @@ import msgspec
 import psutil
 
 from worker.config import AgentConfig
+from worker.machine.chosen_gpus import with_chosen
 from worker.machine.cloud import CLOUD_FACTS
 from worker.machine.cpu import cpu_facts
 from worker.machine.facts import Fact, Facts
@@ -41,6 +42,7 @@ async def detect(
     root: Path = Path("/"),
     limit_s: float = LIMIT_S,
     gpu_probe: Sequence[str] = PROBE,
+    gpus: Sequence[str] = (),
     clouds: Clouds | None = None,
 ) -> Facts:
     """Return what this machine is, after `limit_s` at most; what was not found out by then is unknown.
@@ -54,6 +56,7 @@ async def detect(
         root: stands for `/`, for recorded machines.
         limit_s: for all of it, in seconds.
         gpu_probe: the command that asks NVML.
+        gpus: which of them are meant, see `with_chosen`; left out, all.
         clouds: whose metadata are asked; left out, nobody's.
     """
     hostname = socket.gethostname()
@@ -66,8 +69,9 @@ async def detect(
         (lambda: kubernetes_facts(
             environment, hostname=hostname, request_cpus=request_cpus, request_ram_bytes=request_ram_bytes
          ), ("requestCPUs", "requestRAM", "podId")),
-        (lambda: gpu_facts(root, environment, limit_s=max(limit_s - GPU_MARGIN_S, 0.1), probe=gpu_probe),
-         GPU_FACTS),
+        (lambda: with_chosen(
+            gpu_facts(root, environment, limit_s=max(limit_s - GPU_MARGIN_S, 0.1), probe=gpu_probe), gpus
+         ), GPU_FACTS),
     ]  # fmt: skip
     cloud_limit_s = max(limit_s - CLOUD_MARGIN_S, 0.1)
     cloud, *groups = await asyncio.gather(
@@ -108,6 +112,7 @@ async def detect_configured(
         preemptible=config.preemptible,
         request_cpus=config.request_cpus,
         request_ram_bytes=config.request_ram_bytes,
+        gpus=config.gpus,
         clouds=clouds or clouds_of(config, environment),
     )
 

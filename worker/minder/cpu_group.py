@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from worker.minder.files import flat_number, read_text
+from worker.minder.files import flat_number, read_once
 
 __all__ = ["CpuGroup"]
 
@@ -31,14 +31,14 @@ class CpuGroup:
         return self._used_v1_s() if self.version == 1 else self._used_v2_s()
 
     def _used_v1_s(self) -> tuple[float, float] | None:
-        total_ns = (read_text(f"{self.folder}/cpuacct.usage") or "").strip()
-        ticks = flat_number(read_text(f"{self.folder}/cpuacct.stat"), "system")
+        total_ns = (read_once(f"{self.folder}/cpuacct.usage") or "").strip()
+        ticks = flat_number(read_once(f"{self.folder}/cpuacct.stat"), "system")
         if not total_ns.isdecimal() or ticks is None:
             return None
         return int(total_ns) / 1e9, ticks / os.sysconf("SC_CLK_TCK")
 
     def _used_v2_s(self) -> tuple[float, float] | None:
-        text = read_text(f"{self.folder}/cpu.stat")
+        text = read_once(f"{self.folder}/cpu.stat")
         total_us, system_us = flat_number(text, "usage_usec"), flat_number(text, "system_usec")
         if total_us is None or system_us is None:
             return None

@@ -8,8 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["flat_number", "numbers", "read_text", "words", "write_text"]
+__all__ = ["flat_number", "numbers", "read_once", "read_text", "words", "write_text"]
 
+ONCE_BYTES = 16 * 1024  # memory.stat, the longest of the counters, has about 3 KiB
 READ_BYTES = 1024 * 1024  # /proc/self/mountinfo of a full node has some hundred kilobytes
 
 
@@ -22,6 +23,23 @@ def read_text(path: str, most_bytes: int = READ_BYTES) -> str | None:
     try:
         return b"".join(pieces(descriptor, most_bytes)).decode(errors="replace")
     except OSError:  # a group that was removed while open: ENODEV
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def read_once(path: str) -> str | None:
+    """Return the text of a counter, read before and after each run; None where it is not there, or vanished.
+
+    The kernel makes such a file as a whole, so that one call gives all of it; a list it gives in pieces.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, ONCE_BYTES).decode(errors="replace")
+    except OSError:  # as above
         return None
     finally:
         os.close(descriptor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from worker.minder.files import flat_number, read_text, write_text
+from worker.minder.files import flat_number, read_once, write_text
 
 __all__ = ["MemoryGroup"]
 
@@ -29,7 +29,7 @@ class MemoryGroup:
 
     def used_bytes(self) -> int | None:
         """Return anonymous and shared memory of the group and those below; None where it is not told."""
-        text = read_text(f"{self.folder}/memory.stat")
+        text = read_once(f"{self.folder}/memory.stat")
         names = ("total_rss", "total_shmem") if self.version == 1 else ("anon", "shmem")
         return flat_number(text, *names)
 
@@ -39,9 +39,9 @@ class MemoryGroup:
         v1 also adds up the limits above it, those too that a container does not see.
         """
         if self.version == 2:
-            return number(read_text(f"{self.folder}/memory.max"))
-        above = flat_number(read_text(f"{self.folder}/memory.stat"), "hierarchical_memory_limit")
-        limits = [number(read_text(f"{self.folder}/memory.limit_in_bytes")), above]
+            return number(read_once(f"{self.folder}/memory.max"))
+        above = flat_number(read_once(f"{self.folder}/memory.stat"), "hierarchical_memory_limit")
+        limits = [number(read_once(f"{self.folder}/memory.limit_in_bytes")), above]
         return min(
             (limit for limit in limits if limit is not None and limit < V1_NO_LIMIT_BYTES), default=None
         )
@@ -52,12 +52,12 @@ class MemoryGroup:
         Where it kills a group as a whole it may count one of them twice: whether it is 0 is certain.
         """
         name = "memory.oom_control" if self.version == 1 else "memory.events"
-        return flat_number(read_text(f"{self.folder}/{name}"), "oom_kill")
+        return flat_number(read_once(f"{self.folder}/{name}"), "oom_kill")
 
     def peak_bytes(self) -> int | None:
         """Return the most that the group has had, page cache included; None where it is not told."""
         name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
-        return number(read_text(f"{self.folder}/{name}"))
+        return number(read_once(f"{self.folder}/{name}"))
 
     def limit(self, limit_bytes: int | None) -> bool:
         """Set or lift the limit; tell whether it holds.

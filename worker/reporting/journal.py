@@ -32,6 +32,7 @@ __all__ = ["EntryTooLarge", "Journal", "JournalError", "JournalFull", "Limits"]
 
 SLACK_BYTES: Final = 64 << 10  # room for marks and closings beside the reports
 RECOVER_S: Final = 120.0  # to read what is open: at most a few hundred MiB, usually next to nothing
+PATIENT_S: Final = 0.05  # how long a closing waits for another write that it can go along with
 RETRY_S: Final = 1.0  # how often what need not be durable asks a failing disk
 
 log = structlog.get_logger(__name__)
@@ -53,7 +54,8 @@ class Journal:
         self._clock = clock
         self._limits = limits
         self._entries: dict[str, Entry] = {}
-        self._queue: list[Write] = []  # as many as callers wait
+        self._queue: list[Write] = []  # as many as callers wait, and the closings of a moment
+        self._patience: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._retry_at_mono = float("-inf")
         self._is_closed = False
@@ -179,9 +181,12 @@ class Journal:
         )
 
     async def close_entry(self, run_id: str) -> None:
-        """Be done with an entry. Not synced: at worst it is looked up at the server again."""
+        """Be done with an entry. Not synced, and written within a moment.
+
+        At worst it is looked up at the server again.
+        """
         record = ClosedRecord(run_id)
-        await self._submit(record, encode(record))
+        self._enqueue(record, encode(record), is_patient=True)
 
     async def sync(self) -> None:
         """Make everything so far durable; the way to try again after a failure.
@@ -191,30 +196,62 @@ class Journal:
         """
         await self._submit(None, b"", is_durable=True)
 
+    async def flush(self, limit_s: float | None = None) -> None:
+        """Write what is queued, closings too, and wait for that, so long at most; never raises."""
+        self._lose_patience()
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing], timeout=limit_s)
+
     async def aclose(self) -> None:
         """Write what is queued, and close the files. Entries stay for the next start."""
         self._is_closed = True
-        if self._flushing is not None:
-            await asyncio.wait([self._flushing])
+        await self.flush()
         with contextlib.suppress(TimeoutError):  # a disk that hangs must not hold up the end
             async with asyncio.timeout(self._limits.io_timeout_s):
                 await self._io.aclose()
 
     async def _submit(self, change: Change | None, block: bytes, is_durable: bool = False) -> None:
         """Change the memory at once, queue the block, and wait until it is written."""
+        await self._enqueue(change, block, is_durable=is_durable).done
+
+    def _enqueue(
+        self, change: Change | None, block: bytes, *, is_durable: bool = False, is_patient: bool = False
+    ) -> Write:
+        """Change the memory at once and queue the block."""
         if self._is_closed:
             raise JournalError("the journal is closed")
-        write = Write(change, block, is_durable, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        write = Write(change, block, is_durable, loop.create_future(), is_patient=is_patient)
         write.replaced = self._entries.get(write.run_id)
         if change is not None:
             apply(self._entries, change)
         self._queue.append(write)
+        if not is_patient:
+            self._begin_flush()
+        elif self._patience is None:
+            self._patience = loop.call_later(PATIENT_S, self._lose_patience)
+        return write
+
+    def _begin_flush(self) -> None:
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="journal")
-        await write.done
+
+    def _lose_patience(self) -> None:
+        """Write what has found no other write to go along with."""
+        self._keep_patience()
+        for write in self._queue:
+            write.is_patient = False
+        if self._queue:
+            self._begin_flush()
+
+    def _keep_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     async def _flush(self) -> None:
-        while batch := self._take():
+        while any(not write.is_patient for write in self._queue):
+            batch = self._take()
             try:
                 await self._write(batch)
             except BaseException as exc:  # a caller must never wait for ever
@@ -222,6 +259,7 @@ class Journal:
                 raise
 
     def _take(self) -> list[Write]:
+        self._keep_patience()
         batch, self._queue = self._queue, []
         return batch
 

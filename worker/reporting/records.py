@@ -30,6 +30,7 @@ __all__ = [
     "EntryRecord",
     "Gap",
     "MarkRecord",
+    "NewerForm",
     "Record",
     "UsageRecord",
     "encode",
@@ -42,6 +43,10 @@ HEADER: Final = struct.Struct("<IIB")
 DELIVERED_MARK: Final = "delivered"  # the server has the report; the entry waits for files
 STORED_MARK: Final = "stored"  # all files of an entry are; "stored|…" stands for one of them
 START: Final = bytes([VERSION]) + b"{"  # where version and payload meet; nowhere inside a payload
+
+
+class NewerForm(ValueError):  # noqa: N818 - what it is
+    """A segment has what only a newer millhand writes: whoever does not know it must not replace it."""
 
 
 class Child(Struct, frozen=True):
@@ -136,6 +141,15 @@ class Gap(Struct, frozen=True):
 
 Record = EntryRecord | UsageRecord | MarkRecord | ClosedRecord | BaseRecord
 
+KINDS: Final = frozenset({"entry", "usage", "mark", "closed", "base"})
+
+
+class Kind(Struct, frozen=True):
+    """The part of a payload that says what it is."""
+
+    k: str
+
+
 ENCODER: Final = msgspec.json.Encoder()
 DECODER: Final[msgspec.json.Decoder[Record]] = msgspec.json.Decoder(Record)
 
@@ -152,16 +166,22 @@ def checksum(version: int, payload: bytes | memoryview) -> int:
 
 
 def read_records(segment: bytes) -> Iterator[Record | Gap]:
-    """Yield the records of a segment in order, and a gap wherever bytes make no sense."""
+    """Yield the records of a segment in order, and a gap wherever bytes make no sense.
+
+    Raises: NewerForm where the bytes make sense, but to a newer version only.
+    """
     end = len(segment.rstrip(b"\0"))  # a record ends in "}"
     if end == 0:
         return  # created, and nothing written: a crash came between
+    check_form(segment)
     offset = len(MAGIC) if segment.startswith(MAGIC) else next_record(segment, 0, end)
     if offset != len(MAGIC):
         yield Gap(0, offset, is_tail=offset >= end)
     while offset < end:
         payload = payload_at(segment, offset, end)
         record = None if payload is None else decode(payload)
+        if payload is None:
+            check_version(segment, offset, end)
         if payload is None or record is None:
             behind = next_record(segment, offset + 1, end)
             yield Gap(offset, behind - offset, is_tail=behind >= end)
@@ -183,6 +203,31 @@ def payload_at(segment: bytes, offset: int, end: int) -> memoryview | None:
     return payload if checksum(version, payload) == crc else None
 
 
+def check_form(segment: bytes) -> None:
+    """See that a segment's form is not newer; one bit that fell over does not make it so.
+
+    Raises: NewerForm
+    """
+    name, form = segment[: len(MAGIC) - 1], segment[len(MAGIC) - 1 : len(MAGIC)]
+    if name == MAGIC[:-1] and form > MAGIC[-1:] and payload_at(segment, len(MAGIC), len(segment)) is None:
+        raise NewerForm(f"its form is {form[0]}, and {MAGIC[-1]} is the newest that is known here")
+
+
+def check_version(segment: bytes, offset: int, end: int) -> None:
+    """See that what is no record of ours is none of a newer version either: whole, by its checksum.
+
+    Raises: NewerForm
+    """
+    start = offset + HEADER.size
+    if start > end:
+        return
+    length, crc, version = HEADER.unpack_from(segment, offset)
+    if version > VERSION and start + length <= end:
+        payload = memoryview(segment)[start : start + length]
+        if checksum(version, payload) == crc:
+            raise NewerForm(f"it has records of version {version}, and {VERSION} is the newest known here")
+
+
 def next_record(segment: bytes, offset: int, end: int) -> int:
     """Return where the next whole record starts, at or behind an offset; `end` where there is none."""
     at = segment.find(START, offset + HEADER.size - 1, end)
@@ -195,8 +240,22 @@ def next_record(segment: bytes, offset: int, end: int) -> int:
 
 
 def decode(payload: memoryview) -> Record | None:
-    """Read a payload; None where it is of no kind known here."""
+    """Read a payload whose checksum is right; None where it is none of ours.
+
+    Raises: NewerForm where it is of a kind that is not known here.
+    """
     try:
         return DECODER.decode(payload)
+    except msgspec.MsgspecError:
+        kind = kind_of(payload)
+    if kind is not None and kind not in KINDS:
+        raise NewerForm(f"it has records of the kind {kind!r}, which is not known here")
+    return None
+
+
+def kind_of(payload: memoryview) -> str | None:
+    """Return what a payload says that it is; None where it says nothing."""
+    try:
+        return msgspec.json.decode(payload, type=Kind).k
     except msgspec.MsgspecError:
         return None

@@ -25,6 +25,8 @@ from worker.reporting.records import (
     EntryRecord,
     Gap,
     MarkRecord,
+    NewerForm,
+    Record,
     UsageRecord,
     encode,
     read_records,
@@ -102,6 +104,7 @@ async def recover(io: JournalIO) -> Recovered:
 
     Raises:
         OSError: the folder or a file cannot be read.
+        NewerForm: it is of a newer version.
     """
     names = await io.names()
     segments = []
@@ -124,9 +127,12 @@ def number_of(name: str, suffix: str = SUFFIX) -> int | None:
 
 
 def replay(name: str, content: bytes) -> Segment:
-    """Read one segment."""
+    """Read one segment.
+
+    Raises: NewerForm where it is of a newer version; nothing may be changed then.
+    """
     segment = Segment(name)
-    for record in read_records(content):
+    for record in known_records(name, content):
         if isinstance(record, Gap):
             segment.gaps.append(record)
             log.warning(
@@ -141,6 +147,21 @@ def replay(name: str, content: bytes) -> Segment:
         else:
             apply(segment.entries, record)
     return segment
+
+
+def known_records(name: str, content: bytes) -> Iterator[Record | Gap]:
+    """Yield the records of a segment.
+
+    Raises: NewerForm, with what to do.
+    """
+    try:
+        yield from read_records(content)
+    except NewerForm as exc:
+        raise NewerForm(
+            f"the journal is of a newer millhand: {name}: {exc}. Nothing was changed. Install that version"
+            " again, and let its agent deliver what is open (`millhand drain --wait`), then go back; or give"
+            " this agent another state directory, and keep the old one"
+        ) from exc
 
 
 def merge(segments: Iterable[Segment]) -> dict[str, Entry]:

@@ -21,6 +21,7 @@ class Write(Struct):
     is_durable: bool
     done: asyncio.Future[None]
     replaced: Entry | None = None  # comes back where the intent is refused
+    is_patient: bool = False  # nobody waits for it: it goes along with another, or soon by itself
 
     @property
     def is_intent(self) -> bool:
@@ -42,3 +43,4 @@ def settle(writes: list[Write], error: JournalError | None = None) -> None:
             write.done.set_result(None)
         else:
             write.done.set_exception(error)
+            write.done.exception()  # of a closing nobody waits for it

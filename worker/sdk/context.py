@@ -11,6 +11,7 @@ from _thread import allocate_lock  # `threading` would cost 2 ms
 
 from worker.sdk.errors import Cancelled
 from worker.sdk.given_secrets import GivenSecrets
+from worker.sdk.secret_folder import secret_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -229,6 +230,14 @@ class Context:
             raise ValueError(f"a secret has at most {MAX_SECRET_CHARS} characters, not {len(value)}")
         self._sink.secret(value)
         return value
+
+    def secret_folder(self) -> Path:
+        """Return a folder for files with secrets in them, as programs want them, on the run's disk.
+
+        It goes with the run, also where the folders of failed runs are kept for people to look at, and
+        where the handler was killed. Only the worker's user may read it.
+        """
+        return secret_folder(self.workdir)
 
     def input(
         self,

@@ -7,7 +7,6 @@ from urllib.parse import unquote, urlsplit
 
 from worker.api.token import FixedToken, TokenSource
 from worker.storage.folder import FolderStore
-from worker.storage.http_put import HttpStore
 from worker.storage.objects import ObjectStore
 from worker.storage.store import Store
 
@@ -27,5 +26,7 @@ def open_store(place: str | Path, token: TokenSource | None = None, ca_file: Pat
     if scheme == "file":
         return FolderStore(Path(unquote(urlsplit(text).path)))
     if scheme in ("http", "https"):
+        from worker.storage.http_put import HttpStore  # noqa: PLC0415 - aiohttp takes a tenth of a second
+
         return HttpStore(text, token or FixedToken(None), ca_file)
     return ObjectStore(text) if scheme else FolderStore(Path(text))

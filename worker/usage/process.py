@@ -195,7 +195,11 @@ def count_field(text: str, name: str) -> int | None:
 def reset_peak(pid: int) -> str:
     """Set VmHWM back to the present RSS; return "" or the reason why that was not possible."""
     try:
-        Path(f"/proc/{pid}/clear_refs").write_bytes(b"5")
+        fd = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"5")
+        finally:
+            os.close(fd)
     except OSError as exc:
         return f"the peak of process {pid} could not be reset: {exc.strerror}"
     return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ class Source(NamedTuple):
     coarse_cpu_method: str  # without
 
 
+@cache
 def source_of_this_system() -> Source:
     """Return /proc where the system has one, else psutil."""
     if Path("/proc/self/stat").exists():

@@ -1,4 +1,4 @@
-"""What a command needs here beyond the statements: one reaper at a time, care with the clock."""
+"""What a command needs here beyond the statements: one reaper, one deleter, care with the clock."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Final
 
 import structlog
 
-from server.store.commands import Command, ReapRuns, UpdateJob
+from server.store.commands import Command, DeleteJob, ReapRuns
+from server.store.records import Deletion
 from server.store.sql import execute as shared
 from server.store.sql.transaction import Transaction
 
 __all__ = ["Jumps", "execute"]
 
 REAPER: Final = 0x72656170  # "reap"; advisory, of this database
+DELETER: Final = 0x64656C65  # "dele"
 TRY: Final = "SELECT pg_try_advisory_xact_lock(?) AS is_ours"
 JUMP_S: Final = 1.0
-# Its tasks follow a job's state and priority in one statement; a million of them take half a minute.
-AS_LONG_AS_IT_TAKES: Final = "SET LOCAL statement_timeout = '15min'"
 
 log = structlog.get_logger(__name__)
 
@@ -51,13 +51,18 @@ def execute(tx: Transaction, command: Command[Any], jumps: Jumps | None) -> Any:
     """Do a command within an open transaction and return its answer."""
     if isinstance(command, ReapRuns) and not _may_reap(tx, command, jumps):
         return 0
-    if isinstance(command, UpdateJob):
-        tx.execute(AS_LONG_AS_IT_TAKES)
+    if isinstance(command, DeleteJob) and not _is_first(tx, DELETER):
+        return Deletion.ELSEWHERE
     return shared.execute(tx, command)
 
 
 def _may_reap(tx: Transaction, command: ReapRuns, jumps: Jumps | None) -> bool:
     if jumps is not None and not jumps.may_reap(tx.now_ms, command.lease_ms):
         return False
-    row = tx.one(TRY, REAPER)
+    return _is_first(tx, REAPER)
+
+
+def _is_first(tx: Transaction, lock: int) -> bool:
+    """Tell whether no other server does the same just now; until the transaction ends, none does."""
+    row = tx.one(TRY, lock)
     return row is not None and bool(row["is_ours"])

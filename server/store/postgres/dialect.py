@@ -36,7 +36,7 @@ class PostgresDialect:
     claimable = "(t.run_status = 'pending' AND t.job_is_active)"
     new_id = "gen_random_uuid()::text"
     new_job: Mapping[str, Any] = {}
-    job = f"{JOBS} WHERE j.org_id = ? AND j.id = ?"
+    job = f"{JOBS} WHERE j.org_id = ? AND j.id = ? AND j.deleted_at IS NULL"
     job_status = STATUS
     job_updated = UPDATED
 

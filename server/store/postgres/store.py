@@ -16,15 +16,16 @@ import psycopg
 import structlog
 
 from server.ids import IdSource
-from server.store.changes import Change, Listener, TasksPending
+from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.choice import DatabaseOptions
 from server.store.commands import Command, CreateToken, DeleteToken, ReapRuns
+from server.store.following import LAGGING, Following
 from server.store.postgres.commands import Jumps
 from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
 from server.store.postgres.migrate import migrate, migrations
 from server.store.postgres.notices import Notices
-from server.store.postgres.session import Session
+from server.store.postgres.session import NOW, Session
 from server.store.postgres.text import without_nul
 from server.store.postgres.tokens import Tokens
 from server.store.postgres.workers import Workers
@@ -32,6 +33,7 @@ from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
     Depths,
+    JobAge,
     JobRecord,
     Principal,
     ReportRecord,
@@ -39,17 +41,17 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
-from server.store.rules import is_closed
-from server.store.sql import reads, rows
-from server.store.sql.closing import Closing, StopPending
+from server.store.sql import reads, retention, rows
 from server.store.sql.dialect import Row
 from server.store.sql.execute import Probe
+from server.store.sql.following import FollowJob
 from server.times import to_ms
 from worker.clock import Clock, SystemClock
 
 __all__ = ["PostgresStore"]
 
-CLOSING_EVERY_S: Final = 30.0  # what a server that died had begun to close is looked for by others
+LOOK_EVERY_S: Final = 30.0  # what a server that died had begun to follow is looked for by others
+LEFT_MS: Final = 60_000  # and then it has most likely died
 
 log = structlog.get_logger(__name__)
 
@@ -83,10 +85,10 @@ class PostgresStore:
             max(1, options.connections // 4)
         )  # the others stay free for the rest
         self._tokens = Tokens(self._read, mono, clock)
-        self._closing = Closing(self.apply)
+        self._following = Following(self.apply)
         self._notices: Notices | None = None
         self._listener: Listener = lambda _changes: None
-        self._look_for_closing_at_mono = 0.0
+        self._look_for_lagging_at_mono = 0.0
 
     def _connect(self) -> psycopg.Connection[dict[str, Any]]:
         return connect(self._target, self._limits)
@@ -99,7 +101,7 @@ class PostgresStore:
         self._workers.start()
         self._notices = Notices(self._target, listener, self._read)
         self._notices.start()
-        await self._go_on_closing()
+        await self._go_on_following(at_once=True)
 
     def _prepare(self) -> None:
         try:
@@ -113,7 +115,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connections."""
-        await self._closing.end()
+        await self._following.end()
         if self._notices is not None:
             await self._notices.stop()
         await self._workers.stop()
@@ -125,22 +127,23 @@ class PostgresStore:
         if isinstance(command, CreateToken | DeleteToken):
             self._tokens.clear()
         if isinstance(command, ReapRuns):
-            await self._go_on_closing()
-        if isinstance(answer, JobRecord) and is_closed(answer.scheduler_state) and answer.task_status_pending:
-            self._closing.begin(StopPending(answer.org_id, answer.id))
+            await self._go_on_following()
         return cast(AnswerT, answer)
 
     def _tell(self, result: tuple[Any, Sequence[Change]]) -> None:
-        if changes := result[1]:
+        for change in result[1]:
+            if isinstance(change, JobLags):
+                self._following.begin(FollowJob(change.org_id, change.job_id, change.is_whole, change.since))
+        if changes := [change for change in result[1] if not isinstance(change, JobLags)]:
             self._listener(changes)
 
-    async def _go_on_closing(self) -> None:
-        """Close what another server, or an earlier start, left half closed."""
-        if time.monotonic() < self._look_for_closing_at_mono:
+    async def _go_on_following(self, *, at_once: bool = False) -> None:
+        """Go on with what another server, or an earlier start, left to follow."""
+        if time.monotonic() < self._look_for_lagging_at_mono:
             return
-        self._look_for_closing_at_mono = time.monotonic() + CLOSING_EVERY_S
-        for row in await self._read("SELECT org_id, id FROM jobs WHERE is_closing", []):
-            self._closing.begin(StopPending(row["org_id"], row["id"]))
+        self._look_for_lagging_at_mono = time.monotonic() + LOOK_EVERY_S
+        for row in await self._read(f"{LAGGING} AND (? OR lagging_since < {NOW} - ?)", [at_once, LEFT_MS]):
+            self._following.begin(FollowJob(row["org_id"], row["id"]))
 
     def pass_on(self, pending: TasksPending) -> None:
         """Let waiters of other servers know."""
@@ -166,12 +169,12 @@ class PostgresStore:
 
     async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
         """Return a task."""
-        found = await self._read(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", [org_id, task_id])
+        found = await self._read(rows.ONE_TASK, [org_id, task_id])
         return rows.task_answer(found[0]) if found else None
 
     async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
-        found = await self._read(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", [org_id, run_id])
+        found = await self._read(rows.ONE_RUN, [org_id, run_id])
         return rows.run_answer(found[0]) if found else None
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:
@@ -208,6 +211,16 @@ class PostgresStore:
         """Return how many tasks are pending, by type, and running."""
         pending = await self._slowly(reads.count_pending(POSTGRES), [])
         return rows.depths(pending, await self._slowly(reads.count_running(POSTGRES), []))
+
+    async def job_ages(self, after: JobAge | None, most: int) -> list[JobAge]:
+        """Return how old the next jobs of all organisations are."""
+        return [
+            rows.job_age(row) for row in await self._slowly(*retention.select_ages(POSTGRES, after, most))
+        ]
+
+    async def awaits_results(self, org_id: str, job_id: str, since_ms: int) -> bool:
+        """Tell whether an agent that fell silent may still tell how a run of the job ended."""
+        return await retention.awaits_results(self._slowly, org_id, job_id, since_ms)
 
     async def _page(self, query: reads.AnyQuery, statement: reads.Statement) -> list[Row]:
         """Read a page; only some connections at once for those that may take long."""

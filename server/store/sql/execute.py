@@ -12,6 +12,7 @@ from server.store.commands import (
     CreateRun,
     CreateTask,
     CreateToken,
+    DeleteJob,
     DeleteToken,
     EnsureOrganisation,
     NoteTokenUse,
@@ -22,9 +23,10 @@ from server.store.commands import (
 )
 from server.store.refusal import Reason, Refused
 from server.store.sql.agent_commands import announce_agent
-from server.store.sql.closing import StopPending, stop_pending
+from server.store.sql.following import FollowJob, follow_job
 from server.store.sql.job_commands import create_job, update_job
 from server.store.sql.reaping import reap_runs
+from server.store.sql.retention import delete_job
 from server.store.sql.run_commands import create_run, update_run
 from server.store.sql.task_commands import create_task, update_task
 from server.store.sql.token_commands import create_token, delete_token, ensure_organisation, note_token_use
@@ -56,12 +58,13 @@ FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     CreateRun: create_run,
     CreateTask: create_task,
     CreateToken: create_token,
+    DeleteJob: delete_job,
     DeleteToken: delete_token,
     EnsureOrganisation: ensure_organisation,
+    FollowJob: follow_job,
     NoteTokenUse: note_token_use,
     Probe: probe,
     ReapRuns: reap_runs,
-    StopPending: stop_pending,
     UpdateJob: update_job,
     UpdateRun: update_run,
     UpdateTask: update_task,

@@ -6,12 +6,10 @@ from typing import Final
 
 from msgspec import UNSET
 
-from server.store.changes import TasksPending
 from server.store.commands import CreateJob, UpdateJob
 from server.store.records import JobRecord
 from server.store.refusal import Reason, Refused
-from server.store.rules import ACTIVE, is_closed
-from server.store.sql.closing import StopPending, mark_closing, stop_pending
+from server.store.sql.following import Wanted, begin_to_follow
 from server.store.sql.rows import job_record
 from server.store.sql.transaction import Transaction
 
@@ -48,14 +46,20 @@ def update_job(tx: Transaction, command: UpdateJob) -> JobRecord:
         raise Refused(Reason.NOT_FOUND, "job_not_found", f"Job not found: {job_id}")
     changed = {name: value for name in CHANGEABLE if (value := getattr(command, name)) is not UNSET}
     tx.update("jobs", org_id, job_id, **changed, updated_at=tx.now_ms)
-    if "priority" in changed:
-        _reorder_tasks(tx, org_id, job_id, changed["priority"])
-    if changed.get("scheduler_state", before["scheduler_state"]) != before["scheduler_state"]:
-        _follow_state(tx, org_id, job_id, changed["scheduler_state"])
+    state, priority = (changed.get(name, before[name]) for name in ("scheduler_state", "priority"))
+    if (state, priority) != (before["scheduler_state"], before["priority"]):
+        begin_to_follow(
+            tx,
+            Wanted(org_id, job_id, state, priority),
+            is_whole=priority != before["priority"],
+            before=before["lagging_since"],
+        )
     return _answer(tx, org_id, job_id)
 
 
-STATE: Final = "SELECT scheduler_state FROM jobs WHERE org_id = ? AND id = ?"
+STATE: Final = """
+SELECT scheduler_state, priority, lagging_since FROM jobs
+WHERE org_id = ? AND id = ? AND deleted_at IS NULL"""
 CHANGEABLE: Final = ("title", "scheduler_state", "priority", "parameters")
 
 
@@ -64,28 +68,3 @@ def _answer(tx: Transaction, org_id: str, job_id: str) -> JobRecord:
     row = tx.one(tx.dialect.job, org_id, job_id)
     assert row is not None
     return job_record(row)
-
-
-def _reorder_tasks(tx: Transaction, org_id: str, job_id: str, priority: int) -> None:
-    tx.execute(
-        "UPDATE tasks SET priority = ? WHERE org_id = ? AND job_id = ? AND own_priority IS NULL",
-        (priority, org_id, job_id),
-    )
-
-
-def _follow_state(tx: Transaction, org_id: str, job_id: str, state: str) -> None:
-    mark_closing(tx, org_id, job_id, is_closed(state))
-    if is_closed(state):
-        stop_pending(tx, StopPending(org_id, job_id))
-        return
-    tx.execute(
-        "UPDATE tasks SET job_is_active = ? WHERE org_id = ? AND job_id = ? AND run_status = 'pending'",
-        (state == ACTIVE, org_id, job_id),
-    )
-    if state == ACTIVE:
-        rows = tx.all(
-            "SELECT type, count(*) AS tasks FROM tasks"
-            " WHERE org_id = ? AND job_id = ? AND run_status = 'pending' GROUP BY type",
-            (org_id, job_id),
-        )
-        tx.changes.extend(TasksPending(org_id, row["type"], row["tasks"]) for row in rows)

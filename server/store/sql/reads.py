@@ -101,6 +101,8 @@ def _walks_past_others(query: TaskQuery) -> bool:
 def select_jobs(dialect: Dialect, query: JobQuery) -> Statement:
     """Return the statement for a page of jobs."""
     where, values = _where("j", query.org_id, {})
+    where += " AND j.deleted_at IS NULL"
+    where, values = _after(where, values, query.page, "j")
     if query.statuses:
         where += f" AND {dialect.job_status} IN ({_marks(query.statuses)})"
         values += query.statuses
@@ -119,18 +121,49 @@ def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = f
     """
     page, limits = _limit(query.page)
     if query.statuses != PENDING or query.page.sort is not None:
-        tasks, values = _tasks(dialect, query, closing)
+        tasks, values = _after(*_tasks(dialect, query, closing), query.page, "t")
         return f"{tasks} ORDER BY {_order(dialect, TASK_ORDER, query.page, 't')} {page}", values + limits
     # Each type has its own walk along the index, and they are merged: with `IN`, a poll for rare types
     # would step over every task of the others.
     types = [(task_type,) for task_type in query.types] if len(query.types) <= MOST_MERGED else [query.types]
     walks = [
-        _tasks(dialect, msgspec.structs.replace(query, types=types_), closing) for types_ in types or [()]
+        walk
+        for types_ in types or [()]
+        for walk in _below(_tasks(dialect, msgspec.structs.replace(query, types=types_), closing), query.page)
     ]
     depth = query.page.offset + query.page.size
     merged = " UNION ALL ".join(dialect.walk(tasks, BY_PRIORITY, depth) for tasks, _ in walks)
     values = [value for _, values in walks for value in values]
     return f"{merged} ORDER BY {BY_PRIORITY} {page}", values + limits
+
+
+def _below(tasks: Statement, page: Page) -> list[Statement]:
+    """Return the walks that begin after a place: the rest of its priority, and all lower ones.
+
+    Each of them is a range of the index; together in one condition they would not be.
+    """
+    if page.after is None:
+        return [tasks]
+    sql, values = tasks
+    place = page.after
+    return [
+        (
+            f"{sql} AND t.priority = ? AND (t.created_at, t.id) > (?, ?)",
+            [*values, place.priority, place.created_at, place.id],
+        ),
+        (f"{sql} AND t.priority < ?", [*values, place.priority]),
+    ]
+
+
+def _after(sql: str, values: list[object], page: Page, alias: str) -> Statement:
+    """Return a condition or a statement that begins after the page's place, in an order by creation."""
+    if page.after is None:
+        return sql, values
+    sign = "<" if page.sort is not None and page.sort.descending else ">"
+    return (
+        f"{sql} AND ({alias}.created_at, {alias}.id) {sign} (?, ?)",
+        [*values, page.after.created_at, page.after.id],
+    )
 
 
 def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> Statement:
@@ -152,6 +185,7 @@ def select_runs(dialect: Dialect, query: RunQuery) -> Statement:
     where, values = _where("r", query.org_id, {"job_id": query.job_ids, "task_id": query.task_ids})
     if query.is_live:
         where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
+    where, values = _after(where, values, query.page, "r")
     page, limits = _limit(query.page)
     run = RUN if query.has_results else RUN_ALONE
     return (

@@ -12,6 +12,7 @@ from server.store.records import (
     AgentRecord,
     Depth,
     Depths,
+    JobAge,
     JobRecord,
     Principal,
     ReportRecord,
@@ -22,12 +23,14 @@ from server.store.records import (
     TaskRecord,
     TokenRecord,
 )
-from server.store.rules import MILLION
+from server.store.rules import MILLION, JobTotals, is_finished
 from server.store.sql.dialect import Row
 from server.times import instant_of
 
 __all__ = [
     "AGENTS",
+    "ONE_RUN",
+    "ONE_TASK",
     "REPORT",
     "RUN",
     "RUN_ALONE",
@@ -36,6 +39,7 @@ __all__ = [
     "TOKENS",
     "agent_record",
     "depths",
+    "job_age",
     "job_record",
     "principal",
     "report_record",
@@ -47,6 +51,10 @@ __all__ = [
 
 
 TASK: Final = "SELECT * FROM tasks t"
+VISIBLE: Final = (
+    "EXISTS (SELECT 1 FROM jobs j WHERE j.org_id = t.org_id AND j.id = t.job_id AND j.deleted_at IS NULL)"
+)
+ONE_TASK: Final = f"{TASK} WHERE t.org_id = ? AND t.id = ? AND {VISIBLE}"
 
 RUN: Final = """
 SELECT r.*, b.body AS results, j.scheduler_state
@@ -56,6 +64,8 @@ JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 RUN_ALONE: Final = """
 SELECT r.*, NULL AS results, j.scheduler_state
 FROM runs r JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+
+ONE_RUN: Final = f"{RUN} WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"
 
 AGENTS: Final = "SELECT * FROM agents WHERE org_id = ? ORDER BY id LIMIT 10000"
 TOKENS: Final = (
@@ -94,6 +104,20 @@ def job_record(row: Row) -> JobRecord:
         task_count=count,
         priority=row["priority"],
         status=row["status"],
+    )
+
+
+def job_age(row: Row) -> JobAge:
+    """Read a row of `Dialect.jobs`."""
+    totals = JobTotals(*(row[name] or 0 for name in ("pending", "running", "stopped")))
+    return JobAge(
+        org_id=row["org_id"],
+        id=row["id"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        tasks=totals.pending + totals.running + totals.stopped,
+        is_finished=is_finished(totals, row["scheduler_state"]),
+        is_going=row["deleted_at"] is not None,
     )
 
 

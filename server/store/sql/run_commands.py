@@ -15,7 +15,7 @@ from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
 from server.store.sql.dialect import Row
 from server.store.sql.reaping import is_late_result, make_room
-from server.store.sql.rows import RUN, run_answer
+from server.store.sql.rows import ONE_RUN, run_answer
 from server.store.sql.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sql.transaction import Transaction
 from server.store.sql.usage_samples import add_sample, tells_usage
@@ -33,7 +33,7 @@ SELECT r.*, b.body AS results, j.scheduler_state,
 FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id
 LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
-WHERE r.org_id = ? AND r.id = ?"""
+WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"""
 
 
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
@@ -248,7 +248,7 @@ def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields)
 
 
 def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
-    return tx.one(f"{RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
+    return tx.one(ONE_RUN, org_id, run_id)
 
 
 def _run_state(row: Mapping[str, Any]) -> RunState:

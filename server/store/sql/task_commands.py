@@ -19,7 +19,9 @@ from server.store.sql.transaction import Transaction
 __all__ = ["create_task", "update_task"]
 
 
-JOB: Final = "SELECT type, priority, scheduler_state FROM jobs WHERE org_id = ? AND id = ?"
+JOB: Final = (
+    "SELECT type, priority, scheduler_state FROM jobs WHERE org_id = ? AND id = ? AND deleted_at IS NULL"
+)
 
 
 def create_task(tx: Transaction, command: CreateTask) -> TaskAnswer:

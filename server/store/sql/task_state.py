@@ -15,7 +15,7 @@ FIND: Final = """
 SELECT t.id AS task_id, t.org_id, t.job_id, t.type, t.current_run_id, t.run_status, t.run_result,
        t.run_progress, t.job_is_active, j.scheduler_state
 FROM tasks t JOIN jobs j ON j.org_id = t.org_id AND j.id = t.job_id
-WHERE t.org_id = ? AND t.id = ? """
+WHERE t.org_id = ? AND t.id = ? AND j.deleted_at IS NULL """
 
 
 def find_task(tx: Transaction, org_id: str, task_id: str) -> Row | None:

@@ -41,7 +41,7 @@ class SqliteDialect:
     claimable = "(t.run_status = 'pending' AND t.job_is_active = 1)"
     new_id = "new_id()"
     new_job: Mapping[str, Any] = {"status": "pending"}
-    job = _with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ?")
+    job = _with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ? AND deleted_at IS NULL")
     job_status = "j.status"
     job_updated = (
         "max(j.updated_at, coalesce((SELECT max(u.updated_at) FROM job_counters u"

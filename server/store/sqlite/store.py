@@ -12,17 +12,20 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+from collections.abc import Sequence
 from typing import BinaryIO, Final, TypeVar, cast
 
 from msgspec import Struct
 
 from server.ids import IdSource
-from server.store.changes import Listener, TasksPending
+from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.commands import Command, CreateToken, DeleteToken
+from server.store.following import LAGGING, Following
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
     Depths,
+    JobAge,
     JobRecord,
     Principal,
     ReportRecord,
@@ -31,13 +34,11 @@ from server.store.records import (
     TaskAnswer,
 )
 from server.store.refusal import DatabaseError
-from server.store.rules import is_closed
-from server.store.sql import reads, rows
-from server.store.sql.closing import Closing, StopPending
+from server.store.sql import reads, retention, rows
 from server.store.sql.execute import Probe
+from server.store.sql.following import FollowJob
 from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.dialect import SQLITE
-from server.store.sqlite.half_closed import half_closed
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
 from server.times import to_ms
@@ -77,7 +78,8 @@ class SqliteStore:
         self._open_reader: sqlite3.Connection | None = None
         self._slow_reader: sqlite3.Connection | None = None  # a file's second one, for a thread
         self._slow_reads = asyncio.Lock()
-        self._closing = Closing(self.apply)
+        self._following = Following(self.apply)
+        self._listener: Listener = lambda _changes: None
         self._tokens: dict[str, KnownToken] = {}
         self._opened: list[BinaryIO | sqlite3.Connection] = []  # in this order
 
@@ -88,11 +90,18 @@ class SqliteStore:
         except BaseException:
             self._close_connections()
             raise
-        self._open_writer = Writer(db, self._write_lock, self._clock, self._new_id, listener)
-        left = half_closed(db)
+        self._listener = listener
+        self._open_writer = Writer(db, self._write_lock, self._clock, self._new_id, self._hear)
+        left = db.execute(LAGGING).fetchall()
         self._open_writer.start()
-        for part in left:
-            self._closing.begin(part)
+        for row in left:
+            self._following.begin(FollowJob(row["org_id"], row["id"]))
+
+    def _hear(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if isinstance(change, JobLags):
+                self._following.begin(FollowJob(change.org_id, change.job_id, change.is_whole, change.since))
+        self._listener([change for change in changes if not isinstance(change, JobLags)])
 
     def _open(self) -> sqlite3.Connection:
         path = database_path(self._url)
@@ -112,7 +121,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what is queued, then close the files."""
-        await self._closing.end()
+        await self._following.end()
         if self._open_writer is not None:
             await self._open_writer.stop()
         await asyncio.to_thread(self._close_connections)
@@ -129,8 +138,6 @@ class SqliteStore:
         answer = await self._open_writer.submit(command)
         if isinstance(command, CreateToken | DeleteToken):
             self._tokens.clear()
-        if isinstance(answer, JobRecord) and is_closed(answer.scheduler_state) and answer.task_status_pending:
-            self._closing.begin(StopPending(answer.org_id, answer.id))
         return cast(AnswerT, answer)
 
     def pass_on(self, pending: TasksPending) -> None:
@@ -175,12 +182,12 @@ class SqliteStore:
 
     async def task(self, org_id: str, task_id: str) -> TaskAnswer | None:
         """Return a task."""
-        row = self._one(f"{rows.TASK} WHERE t.org_id = ? AND t.id = ?", org_id, task_id)
+        row = self._one(rows.ONE_TASK, org_id, task_id)
         return None if row is None else rows.task_answer(row)
 
     async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
-        row = self._one(f"{rows.RUN} WHERE r.org_id = ? AND r.id = ?", org_id, run_id)
+        row = self._one(rows.ONE_RUN, org_id, run_id)
         return None if row is None else rows.run_answer(row)
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:
@@ -189,8 +196,8 @@ class SqliteStore:
 
     async def tasks(self, query: TaskQuery) -> list[TaskAnswer]:
         """Return a page of tasks."""
-        closing = self._closing.jobs_of(query.org_id)
-        found = await self._page(query, reads.select_tasks(SQLITE, query, closing), is_long=bool(closing))
+        lagging = self._following.jobs_of(query.org_id)
+        found = await self._page(query, reads.select_tasks(SQLITE, query, lagging), is_long=bool(lagging))
         return [rows.task_answer(row) for row in found]
 
     async def runs(self, query: RunQuery) -> list[RunAnswer]:
@@ -221,6 +228,14 @@ class SqliteStore:
         """Return how many tasks are pending, by type, and running."""
         pending = await self._slowly(reads.count_pending(SQLITE), [])
         return rows.depths(pending, await self._slowly(reads.count_running(SQLITE), []))
+
+    async def job_ages(self, after: JobAge | None, most: int) -> list[JobAge]:
+        """Return how old the next jobs of all organisations are."""
+        return [rows.job_age(row) for row in await self._slowly(*retention.select_ages(SQLITE, after, most))]
+
+    async def awaits_results(self, org_id: str, job_id: str, since_ms: int) -> bool:
+        """Tell whether an agent that fell silent may still tell how a run of the job ended."""
+        return await retention.awaits_results(self._slowly, org_id, job_id, since_ms)
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False

@@ -99,7 +99,7 @@ def test_completion_scripts_call_us(cli: Cli, shell: str) -> None:
 
 def test_completion_offers_commands() -> None:
     """What the shell asks is answered."""
-    env = {"_MILLHAND_COMPLETE": "bash_complete", "COMP_WORDS": "millhand su", "COMP_CWORD": "1"}
+    env = {"_MILLHAND_COMPLETE": "bash_complete", "COMP_WORDS": "millhand sub", "COMP_CWORD": "1"}
     ran = subprocess.run(
         [sys.executable, "-P", "-m", "worker.cli.main"],
         capture_output=True, text=True, env=env, check=False, timeout=30,

@@ -1,7 +1,8 @@
 """A process that holds a token as an agent does, and starts a thief as a minder does.
 
 Run as ``python -I victim.py --token <token> <json>`` with the token in MILLHAND_TOKEN too; prints what the
-thief printed. The real parts are the agent's own: `worker.agent.own_secrets` and `worker.minder.confine`.
+thief printed. The real parts are the agent's own: `worker.agent.own_secrets`, `worker.minder.confine`,
+and the control socket's look at who comes.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def serve_secret(address: str, token: bytes) -> None:
-    """Give the token to whoever connects, as an unguarded control socket would."""
+def serve_secret(address: str, token: bytes, is_let_in: Callable[[socket.socket], bool]) -> None:
+    """Give the token to whoever connects and is let in."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen()
@@ -24,10 +26,18 @@ def serve_secret(address: str, token: bytes) -> None:
     def answer() -> None:
         while True:
             connection, _ = listener.accept()
-            connection.send(token)
+            if is_let_in(connection):
+                connection.send(token)
             connection.close()
 
     threading.Thread(target=answer, daemon=True).start()
+
+
+def is_operator(connection: socket.socket) -> bool:
+    """Tell whether the agent takes orders of who is at the other end."""
+    from worker.agent.operators.control.peers import peer_of, refusal
+
+    return refusal(peer_of(connection), os.geteuid(), os.getpid()) is None
 
 
 def steal(scene: dict[str, Any], token: bytes) -> int:
@@ -36,8 +46,8 @@ def steal(scene: dict[str, Any], token: bytes) -> int:
 
     told = {**scene["target"], "pid": os.getpid(), "socket": f"millhand-test-{os.getpid()}"}
     if scene["is_talkative"]:
-        serve_secret("\0" + told["socket"], token)
-        serve_secret(str(Path(told["state"]) / "control.sock"), token)
+        serve_secret("\0" + told["socket"], token, lambda _: True)
+        serve_secret(str(Path(told["state"]) / "control.sock"), token, is_operator)
         (Path(told["state"]) / "control.sock").chmod(0o600)
     pid = os.fork()
     if pid == 0:

@@ -54,7 +54,7 @@ def test_a_container_has_no_rights(engine: FakeEngine, tmp_path: Path) -> None:
     base = tmp_path / "workdir" / "container"
     assert [one for one in argv if one.startswith("--mount")] == [
         f"--mount=type=bind,source={base}/inputs,target=/inputs,readonly",
-        f"--mount=type=bind,source={base}/secrets,target=/run/secrets,readonly",
+        f"--mount=type=bind,source={base.parent}/.secrets/container,target=/run/secrets,readonly",
         f"--mount=type=bind,source={base}/outputs,target=/outputs",
     ]
     for refused in ("--privileged", "--device", "--gpus", "--volume", "-v", "--cap-add", "--pid=", "--ipc"):
@@ -140,7 +140,7 @@ def test_inputs_and_secrets_are_files_and_outputs_come_back(engine: FakeEngine, 
     ctx = context(
         tmp_path, {"input": str(source), "secrets": {"key": "s3cret-s3cret"}, "outputs": ["**/*.png"]}
     )
-    outputs, secrets = (ctx.workdir / "container" / name for name in ("outputs", "secrets"))
+    outputs, secrets = (ctx.workdir / name for name in ("container/outputs", ".secrets/container"))
     engine.says("start", out="made\n")
     works = f"/bin/mkdir {outputs}/d && echo x >{outputs}/d/a.png && /bin/cp -pr {secrets} {tmp_path}/seen"
     engine.path.rename(f"{engine.path}.real")  # `works` is what a container would do before its end

@@ -53,7 +53,7 @@ def test_secrets_go_with_the_container(engine: FakeEngine, tmp_path: Path, code:
     else:
         run(ctx)
     assert (ctx.workdir / "container" / "outputs").is_dir()
-    assert not (ctx.workdir / "container" / "secrets").exists()
+    assert not (ctx.workdir / ".secrets").exists()
 
 
 def test_secrets_go_where_nothing_was_started(
@@ -73,5 +73,5 @@ def test_secrets_go_where_nothing_was_started(
     with pytest.raises(Exception, match="No space left"):
         run(ctx)
     assert len(written) == 1
-    assert not (ctx.workdir / "container" / "secrets").exists()
+    assert not (ctx.workdir / ".secrets").exists()
     assert engine.calls("create") == []

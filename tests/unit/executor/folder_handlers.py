@@ -1,6 +1,7 @@
 """Handlers that fill, break and leave their folders."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -45,3 +46,11 @@ def nests(ctx: Context) -> None:
     for _ in range(1000):
         os.mkdir("d" * 20)  # noqa: PTH102 - below a path that is too long already
         os.chdir("d" * 20)
+
+
+@handler()
+def dies(ctx: Context) -> None:
+    """Be killed with a secret on the disk."""
+    (ctx.secret_folder() / "key").write_text("s3cret-s3cret")
+    (ctx.workdir / "cause.txt").write_text("look at me")
+    os.kill(os.getpid(), signal.SIGKILL)

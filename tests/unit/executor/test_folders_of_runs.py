@@ -91,3 +91,20 @@ def test_the_folders_of_failed_runs_are_kept_where_that_is_wanted(tmp_path: Path
     assert [cause.read_text() for cause in causes] == ["look at me"] * 2
     notes = sorted(path.name for path in tmp_path.glob("kept/*.json"))
     assert notes == ["run-1.json", "run-2.json"]
+
+
+def test_a_killed_run_is_kept_without_its_secrets(tmp_path: Path) -> None:
+    """Nobody in it could remove them any more."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping = Keeping(age_s=3600.0, size_bytes=10**9)
+        workdirs.keep_failed(KeptWorkdirs(tmp_path / "kept", keeping, workdirs.clearing, SystemClock()))
+        async with bench(tmp_path, handlers=HANDLERS, workdirs=workdirs) as made:
+            outcome = await made.run("dies")
+            assert outcome.error is not None
+            assert outcome.error.kind is ErrorKind.CRASHED
+
+    within_limit(scenario())
+    assert sorted(path.name for path in tmp_path.glob("kept/run-1/*")) == ["cause.txt"]
+    assert list(tmp_path.rglob("key")) == []

@@ -215,6 +215,39 @@ def test_an_image_that_the_page_would_unpack_is_refused(
         read(ctx, tmp_path, described | {"bufferViews": [*TRIANGLE["bufferViews"], view]}, "part.glb")
 
 
+KTX2 = b"\xabKTX 20\xbb\r\n\x1a\n" + bytes(68)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (KTX2, "KTX2"),
+        (b"\0\0\0\x1cftypavif", "AVIF"),
+        (b"GIF89a", "GIF"),
+        (b"DDS |", "DDS"),
+        (b"BM??", "BMP"),
+    ],
+)
+def test_a_format_of_images_that_is_not_read_is_named(
+    ctx: ToldContext, tmp_path: Path, head: bytes, said: str
+) -> None:
+    """It is not called damaged."""
+    described = with_image(data(head)) | {"textures": [{"source": 0}]}
+    with pytest.raises(Fail, match=rf"its image 0 is {said}, and no PNG, JPEG or WebP; export it"):
+        read(ctx, tmp_path, described, "part.glb")
+
+
+def test_a_compressed_image_beside_a_plain_one_is_passed_over(ctx: ToldContext, tmp_path: Path) -> None:
+    """Where the extension is not required, the page shows the other; where there is no other, it is named."""
+    basis = {"KHR_texture_basisu": {"source": 1}}
+    images = {"images": [{"uri": data(PNG)}, {"uri": data(KTX2)}]}
+    read(ctx, tmp_path, TRIANGLE | images | {"textures": [{"source": 0, "extensions": basis}]}, "part.glb")
+    with pytest.raises(Fail, match="its image 1 is KTX2"):
+        read(ctx, tmp_path, TRIANGLE | images | {"textures": [{"extensions": basis}]}, "part.glb")
+    with pytest.raises(Fail, match="needs KHR_texture_basisu, which cannot be drawn here"):
+        read(ctx, tmp_path, TRIANGLE | {"extensionsRequired": ["KHR_texture_basisu"]}, "part.glb")
+
+
 def test_an_image_of_two_places_is_measured_where_it_is_taken_from(ctx: ToldContext, tmp_path: Path) -> None:
     """An address beside a buffer is passed over by the page."""
     large = png_of(9000, 1)

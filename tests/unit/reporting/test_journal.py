@@ -53,7 +53,48 @@ def test_a_closed_entry_is_gone_after_a_restart() -> None:
             await journal.intent(entry(run_id))
             await journal.terminal(run_id, REPORT)
         await journal.close_entry("run-1")
+        await journal.sync()
         assert list((await reopened(disk)).entries) == ["run-2"]
+
+    asyncio.run(scenario())
+
+
+def test_a_closing_goes_along_with_the_next_write() -> None:
+    """Nobody waits for it, so that it costs no write of its own where more is done."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.intent(entry("run-1"))
+        await journal.terminal("run-1", REPORT)
+        appends = io.calls["append"]
+        await journal.close_entry("run-1")
+        assert io.calls["append"] == appends
+        assert "run-1" not in journal.entries
+        await journal.intent(entry("run-2"))
+        assert io.calls["append"] == appends + 1
+        assert list((await reopened(io.disk)).entries) == ["run-2"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_closing_is_written_soon_where_nothing_follows(is_closed: bool) -> None:
+    """By itself, or when the journal is closed: else each start would deliver once more."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.intent(entry("run-1"))
+        await journal.terminal("run-1", REPORT)
+        appends = io.calls["append"]
+        await journal.close_entry("run-1")
+        if is_closed:
+            await journal.aclose()
+        async with asyncio.timeout(30.0):
+            while io.calls["append"] == appends:  # noqa: ASYNC110 - the disk in memory tells nobody
+                await asyncio.sleep(0.01)
+        assert not (await reopened(io.disk)).entries
 
     asyncio.run(scenario())
 
@@ -150,6 +191,7 @@ def test_ten_thousand_entries_keep_the_disk_use_bounded() -> None:
             largest = max(largest, disk.size_bytes)
         assert largest < 2 * SMALL.segment_bytes + 60 * SMALL.reserve_bytes + (1 << 20)
         assert len([name for name in disk.written if name.endswith(".seg")]) == 1
+        await journal.sync()
         assert list((await reopened(disk)).entries) == ["stays"]
 
     asyncio.run(scenario())

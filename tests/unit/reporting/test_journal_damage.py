@@ -126,6 +126,7 @@ def test_a_segment_that_could_not_be_removed_brings_nothing_back() -> None:
         io.fail = lambda call, name: OSError("not now") if call == "remove" else None
         journal = await Journal.open(io, limits=SMALL)
         await journal.close_entry("run-1")
+        await journal.sync()
         again = await Journal.open(io, limits=SMALL)
         assert len(disk.written) == 3
         assert list(again.entries) == ["run-2"]

@@ -211,6 +211,7 @@ def test_a_segment_that_cannot_be_replaced_goes_on() -> None:
             await journal.intent(entry(f"run-{number}"))
             await journal.terminal(f"run-{number}", REPORT)
             await journal.close_entry(f"run-{number}")
+        await journal.sync()
         assert len(io.disk.last()) > SMALL.segment_bytes
         assert journal.is_healthy
         assert list((await reopened(io.disk)).entries) == ["run-0"]

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 
 import pytest
 
-from server.pending import reservations
+from server.pending import line, reservations
 from server.pending.desk import Desk
 from server.store.commands import EnsureOrganisation
 from server.store.queries import Page, TaskQuery
@@ -99,6 +99,29 @@ def test_closing_answers_waiters_at_once_and_later_ones_too() -> None:
             desk.close()
             assert await asyncio.gather(*waiting) == [[], [], []]
             assert await desk.wait(pending(world), None, LIMIT_S) == []
+
+    run_async(body)
+
+
+def test_who_makes_room_for_another_organisation_is_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an empty list, as at the end of its time; it may ask again, and the other one waits."""
+    monkeypatch.setattr(line, "MOST_WAITING", 2)
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            first = asyncio.create_task(desk.wait(pending(world), "a", LIMIT_S))
+            await standing(desk, world, 1)
+            second = asyncio.create_task(desk.wait(pending(world), "b", LIMIT_S))
+            await standing(desk, world, 2)
+            assert await desk.wait(pending(world), "c", LIMIT_S) == []  # no room for one more of the same
+            theirs = TaskQuery(org_id="theirs", statuses=("pending",))
+            other = asyncio.create_task(desk.wait(theirs, "d", LIMIT_S))
+            assert await first == []
+            task = await world.task(await world.job())
+            assert ids(await second) == [task.id]
+            assert not other.done()
+            desk.close()
+            assert await other == []
 
     run_async(body)
 

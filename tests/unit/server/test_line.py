@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from server.pending import line as line_module
 from server.pending.line import Line, Waiter
 
 
@@ -65,3 +68,20 @@ def test_a_call_after_a_place_skips_those_before_it() -> None:
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop", after=first.place)
     assert called(first, second) == [False, True]
+
+
+def test_an_organisation_with_many_waiters_leaves_others_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full line has room for who has less than its share; the one that waited longest of the most goes."""
+    monkeypatch.setattr(line_module, "MOST_WAITING", 6)
+    line = Line(lambda _: None)
+    many = [line.join("many", ()) for _ in range(6)]
+    assert not line.has_room_for("many")
+    line.call("many", "noop")
+    for count in range(1, 4):
+        assert line.has_room_for("few")
+        line.join("few", ())
+        assert (line.length("few"), line.length("many"), line.total) == (count, 6 - count, 6)
+    assert not line.has_room_for("few")
+    assert [waiter.is_sent_away for waiter in many] == [True] * 3 + [False] * 3
+    assert called(many[3]) == [True]  # the call of who was sent away went to the next
+    assert line.has_room_for("third")

@@ -14,7 +14,7 @@ from server.store.sql import reads
 from server.store.sqlite.database import database_path, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
-from tests.unit.server.world import opened, rows
+from tests.unit.server.world import opened, rows, run_async
 
 
 def test_the_shipped_files_are_numbered_without_gaps() -> None:
@@ -38,6 +38,33 @@ def test_a_second_start_applies_nothing_and_keeps_the_data(tmp_path: Path) -> No
     assert asyncio.run(find(asyncio.run(make())))
     versions = rows(str(tmp_path / "jobs.db"), "SELECT version FROM schema_version")
     assert versions == [(step.version,) for step in migrations()]
+
+
+def test_a_job_that_an_older_program_left_half_closed_is_closed(tmp_path: Path) -> None:
+    """It had no mark for such a job; the step makes one, and the start goes on."""
+    db = open_writer(tmp_path / "jobs.db")
+    migrate(db, [step for step in migrations() if step.version < 7], 1)
+    db.execute("INSERT INTO organisations VALUES ('o', 'o', 1)")
+    db.execute(
+        "INSERT INTO jobs (org_id, id, created_by, scheduler_state, priority, parameters, status, created_at,"
+        " updated_at) VALUES ('o', 'j', 'me', 'cancelled', 0, '{}', 'pending', 1, 1)"
+    )
+    db.execute("INSERT INTO job_counters VALUES ('o', 'j', 0, 1, 0, 0, 0, 0, 0, 1)")
+    db.execute(
+        "INSERT INTO tasks (org_id, id, job_id, created_by, type, priority, parameters, report_progress,"
+        " created_at, updated_at, run_status, job_is_active)"
+        " VALUES ('o', 't', 'j', 'me', 'x', 0, '{}', 1, 1, 1, 'pending', 0)"
+    )
+    db.close()
+
+    async def body() -> None:
+        async with opened(f"sqlite:///{tmp_path / 'jobs.db'}") as world:
+            while (job := await world.store.job("o", "j")) and job.task_status_pending:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert job is not None
+            assert job.task_status_stopped == 1
+
+    run_async(body)
 
 
 def test_a_newer_database_is_refused_with_what_to_do(tmp_path: Path) -> None:

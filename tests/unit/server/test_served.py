@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,112 @@ def test_a_signal_stops_the_server_with_exit_code_0(tmp_path: Path, signal_: sig
         child.wait(LIMIT_S)
         assert child.stdout is not None
         child.stdout.close()
+
+
+def started(*options: str) -> tuple[subprocess.Popen[str], str]:
+    """Start `millhand serve` as a process; return it and its URL."""
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "worker.cli.main", "serve", "--port", "0", "--token", "t", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr is not None
+    found = re.search(r"http://127\.0\.0\.1:\d+", "".join(iter_until(child.stderr, "listening")))
+    assert found
+    return child, found[0]
+
+
+def ended(child: subprocess.Popen[str]) -> None:
+    """Kill what a test left."""
+    child.kill()
+    child.wait(LIMIT_S)
+    assert child.stderr is not None
+    child.stderr.close()
+
+
+def test_a_server_that_was_told_to_stop_serves_on_until_nobody_comes_any_more() -> None:
+    """A load balancer sees 503 and sends nothing more; what it sent before is answered, all of it."""
+    child, url = started("--db", "sqlite://", "--shutdown-delay", "10m")
+    statuses: list[int] = []
+    held: list[httpx.Response] = []
+    headers = {"Authorization": "Bearer t"}
+
+    def balance() -> None:
+        with httpx.Client(headers=headers, timeout=LIMIT_S) as probe:
+            while probe.get(f"{url}/readyz").status_code == 200:
+                statuses.append(httpx.get(f"{url}/api/jobs", headers=headers, timeout=LIMIT_S).status_code)
+                statuses.append(probe.post(f"{url}/api/jobs", json={"type": "noop"}).status_code)
+
+    def wait() -> None:
+        prefers = {**headers, "Prefer": "wait=60"}
+        held.append(httpx.get(f"{url}/api/jobs/tasks?runStatus=pending", headers=prefers, timeout=90))
+
+    try:
+        threads = [threading.Thread(target=balance) for _ in range(4)] + [threading.Thread(target=wait)]
+        for thread in threads:
+            thread.start()
+        while len(statuses) < 40:
+            threading.Event().wait(0.01)
+        child.send_signal(signal.SIGTERM)
+        for thread in threads[:-1]:
+            thread.join(LIMIT_S)
+            assert not thread.is_alive()
+        assert set(statuses) == {200}
+        assert httpx.get(f"{url}/healthz", timeout=LIMIT_S).status_code == 200  # a straggler is served
+        assert held == []
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+        threads[-1].join(LIMIT_S)
+        assert [answer.json() for answer in held] == [{"tasks": []}]
+    finally:
+        ended(child)
+
+
+def test_the_delay_of_a_stop_ends_by_itself() -> None:
+    """Nobody has to tell it twice."""
+    child, url = started("--db", "sqlite://", "--shutdown-delay", "0.2s")
+    try:
+        assert httpx.get(f"{url}/readyz", timeout=LIMIT_S).status_code == 200
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+        assert child.stderr is not None
+        assert "server.draining" in child.stderr.read()
+    finally:
+        ended(child)
+
+
+def test_a_finished_job_is_deleted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """By the command line, as a process: the job is gone, its pages are, and the audit log says so."""
+    db, audit = f"sqlite:///{tmp_path / 'jobs.db'}", tmp_path / "audit"
+    child, url = started("--db", db, "--keep-jobs-for", "1s", "--audit-log", str(audit))
+    try:
+        assert child.stderr is not None
+        with httpx.Client(base_url=url, headers={"Authorization": "Bearer t"}, timeout=LIMIT_S) as api:
+            job = api.post("/api/jobs", json={"type": "noop"}).json()[0]["id"]
+            other = api.post("/api/jobs", json={"type": "noop"}).json()[0]["id"]
+            task = api.post("/api/jobs/tasks", json={"jobId": job}).json()["id"]
+            end = "2026-01-02T03:04:05.678Z"
+            run_ = {"taskId": task, "startedAt": end, "stoppedAt": end, "resultCode": "Success"}
+            assert api.post("/api/jobs/runs", json=run_).status_code == 200
+            "".join(iter_until(child.stderr, "job.deleted"))
+            assert [one["id"] for one in api.get("/api/jobs").json()["jobs"]] == [other]
+            assert api.get(f"/api/jobs/{job}").status_code == 404
+            assert api.get(f"/api/jobs/runs?jobId={job}").json() == {"runs": []}
+        line = json.loads(audit.read_text().splitlines()[-1])
+        assert (line["event"], line["ids"], line["tasks"]) == ("job_deleted", {"jobId": job}, 1)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(LIMIT_S) == 0
+    finally:
+        ended(child)
+
+
+def iter_until(lines: Iterable[str], word: str) -> Iterator[str]:
+    """Give lines up to the one with a word; where none comes, the test's own limit ends it."""
+    for line in lines:
+        yield line
+        if word in line:
+            return
+    raise AssertionError(f"no line with {word!r}")
 
 
 def test_a_port_in_use_is_said_clearly(capfd: pytest.CaptureFixture[str]) -> None:

@@ -250,6 +250,35 @@ def test_the_folder_of_a_failed_run_is_kept_with_a_note(tmp_path: Path, said: li
     ]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="files are made immutable by root; CI is root")
+def test_a_folder_whose_secrets_cannot_be_removed_is_not_kept(tmp_path: Path, said: list[EventDict]) -> None:
+    """Nor one that is locked with them in it: that goes unlocked, and without them."""
+    stone = tmp_path / "runs" / "run-1" / ".secrets" / "stone"
+
+    async def scenario(run_id: str) -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, tmp_path / "kept")
+        workdir = workdirs.make(run_id)
+        (workdir / ".secrets").mkdir()
+        (workdir / ".secrets" / ("stone" if run_id == "run-1" else "key")).write_text("s3cret")
+        if run_id == "run-1" and not hostile.immutable(stone, is_on=True):
+            pytest.skip("files cannot be made immutable here")
+        workdir.chmod(0)
+        await workdirs.leave(workdir, assigned(run_id), FAILED)
+        await workdirs.aclose()
+
+    try:
+        run(scenario("run-1"))
+    finally:
+        for left in tmp_path.rglob("stone"):
+            hostile.immutable(left, is_on=False)
+    assert there(tmp_path / "kept") == []
+    assert "its secrets in" in next(one["error"] for one in said if one["event"] == "workdir.not_kept")
+    run(scenario("run-2"))
+    assert there(tmp_path / "kept") == ["run-2", "run-2.json"]
+    assert there(tmp_path / "kept" / "run-2") == []
+
+
 @pytest.mark.parametrize(
     "error",
     [None, *(RunError(kind=kind, message="stopped") for kind in (ErrorKind.CANCELLED, ErrorKind.DRAINED))],

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from worker.clock import Clock
+from worker.executor.lease import Lease
 from worker.executor.outcome import Outcome
 from worker.reporting.report import RunState
 
@@ -29,6 +30,7 @@ class GoingRun(Struct, frozen=True, kw_only=True):
     since: datetime  # when its claim was won
     gpus: tuple[str, ...]
     state: RunState  # what its handler told so far
+    lease: Lease  # knows when the server last answered about it
 
 
 class Durations(Struct):
@@ -87,10 +89,31 @@ class Activity:
         """Note how a claim was decided."""
         self.claims[is_won] += 1
 
-    def begin(self, *, run_id: str, task_id: str, type_: str, gpus: tuple[str, ...], state: RunState) -> None:
+    @property
+    def heartbeat_age_s(self) -> float | None:
+        """The longest that a run goes on without an answer about it; None where none goes on."""
+        heard = [run.lease.heard_mono for run in self.going.values() if run.lease.heard_mono is not None]
+        return self._age_s(min(heard, default=None))
+
+    def begin(
+        self,
+        *,
+        run_id: str,
+        task_id: str,
+        type_: str,
+        gpus: tuple[str, ...],
+        state: RunState,
+        lease: Lease | None = None,
+    ) -> None:
         """Note that a run goes on, until it is left."""
         self.going[run_id] = GoingRun(
-            run_id=run_id, task_id=task_id, type=type_, since=self._clock.now(), gpus=gpus, state=state
+            run_id=run_id,
+            task_id=task_id,
+            type=type_,
+            since=self._clock.now(),
+            gpus=gpus,
+            state=state,
+            lease=lease or Lease(),
         )
 
     def end(self, run_id: str, outcome: Outcome) -> None:

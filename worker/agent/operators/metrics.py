@@ -104,9 +104,20 @@ def gauges(status: Status) -> Iterator[Metric]:
         ("journal_entries", "Runs that are open in the journal", journal.entries),
         ("journal_healthy", "1 while the journal can be written", journal.is_healthy),
         ("outcomes_undelivered", "Outcomes that the server does not have yet", journal.undelivered),
+        (
+            "report_lag_seconds",
+            "Since the oldest end of a run that the server does not know",
+            journal.lag_s or 0.0,
+        ),
         ("outcomes_for_a_person", "Entries that `millhand journal` shows to a person", journal.for_a_person),
         ("last_poll_age_seconds", "Since a poll was answered", server.poll_age_s),
         ("last_report_age_seconds", "Since the server took a report of any run", server.report_age_s),
+        (
+            "heartbeat_age_seconds",
+            "The longest that a run goes on without an answer about it",
+            server.heartbeat_age_s,
+        ),
+        ("start_time_seconds", "When the agent started, in seconds since 1970", status.started.timestamp()),
     ):
         if value is not None:
             yield GaugeMetricFamily(PREFIX + name, text, value=float(value))

@@ -29,12 +29,14 @@ HOLDERS: Final = (
     "journal",
     "memory",
     "memory pressure",
+    "operator",
     "outbox",
     "preemption",
     "recovery",
     "server",
     "slots",
     "spool",
+    "types",
 )
 
 
@@ -90,6 +92,7 @@ class JournalStatus(Struct, frozen=True, kw_only=True, rename="camel"):
 
     entries: int
     undelivered: int  # outcomes that the server does not have yet
+    lag_s: float | None  # since the oldest of them, of those that are on their way; None where there is none
     for_a_person: int  # about which the agent does nothing more; see `millhand journal`
     is_healthy: bool  # the last write held
 
@@ -99,6 +102,7 @@ class ServerStatus(Struct, frozen=True, kw_only=True, rename="camel"):
 
     poll_age_s: float | None
     report_age_s: float | None
+    heartbeat_age_s: float | None  # the longest that a run goes on without an answer about it; None: no run
     polls_failed: int  # in a row
 
 

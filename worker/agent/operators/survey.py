@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Final
@@ -15,6 +15,7 @@ from worker.agent.free_space import FreeSpace
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.operators.activity import Activity
+from worker.agent.operators.control.pause import HOLDER
 from worker.agent.operators.status import (
     DrainStatus,
     GpuStatus,
@@ -29,6 +30,7 @@ from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
+from worker.api.wire import parse_instant
 from worker.clock import Clock
 from worker.reporting.entry_state import KEPT
 from worker.reporting.journal import Journal
@@ -58,8 +60,12 @@ class Survey(Struct, frozen=True, kw_only=True):
 
     @property
     def is_ready(self) -> bool:
-        """Tell whether the server has answered once, and the agent is not ending."""
-        return self.activity.has_contact and not self.drain.is_requested
+        """Tell whether the server has answered once, and the agent is not ending.
+
+        Whom a person has paused asks the server nothing; it is as ready as it is meant to be.
+        """
+        is_paused = HOLDER in self.holds.reasons
+        return (self.activity.has_contact or is_paused) and not self.drain.is_requested
 
     def status(self) -> Status:
         """Return how the agent stands now."""
@@ -85,6 +91,7 @@ class Survey(Struct, frozen=True, kw_only=True):
             server=ServerStatus(
                 poll_age_s=tenths(self.activity.poll_age_s),
                 report_age_s=tenths(self.activity.report_age_s),
+                heartbeat_age_s=tenths(self.activity.heartbeat_age_s),
                 polls_failed=self.activity.polls_failed,
             ),
         )
@@ -157,9 +164,22 @@ class Survey(Struct, frozen=True, kw_only=True):
         return JournalStatus(
             entries=len(entries),
             undelivered=len(undelivered),
+            lag_s=tenths(self._lag_s()),
             for_a_person=sum(not KEPT.isdisjoint(entry.marks) for entry in entries),
             is_healthy=self.journal.is_healthy,
         )
+
+    def _lag_s(self) -> float | None:
+        """Return how long ago the oldest run ended whose outcome is on its way; None where there is none."""
+        ends = [end for entry in self.journal.entries.values() if (end := waiting_since(entry)) is not None]
+        return max(0.0, (self.clock.now() - min(ends)).total_seconds()) if ends else None
+
+
+def waiting_since(entry: Entry) -> datetime | None:
+    """Return when a run ended whose outcome is on its way; None where none is."""
+    if not is_undelivered(entry) or not KEPT.isdisjoint(entry.marks):
+        return None
+    return parse_instant(str((entry.terminal or entry.ended or {}).get("stoppedAt")))
 
 
 def tenths(seconds: float | None) -> float | None:

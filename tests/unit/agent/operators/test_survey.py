@@ -23,6 +23,7 @@ from worker.agent.drain import Drain
 from worker.agent.free_space import Room
 from worker.agent.gpus.pool import GpuCondition, Gpus
 from worker.agent.holds import Holds
+from worker.agent.operators.metrics import Metrics
 from worker.agent.operators.status import HOLDERS, Status
 from worker.agent.operators.survey import Survey
 from worker.api.wire import ErrorKind
@@ -140,8 +141,31 @@ def test_an_outcome_that_the_server_does_not_take_is_told_as_undelivered() -> No
         await until(lambda: agent.survey.status().journal.undelivered == 1, 300.0)
         status = agent.survey.status()
         assert (status.runs, status.journal.entries, status.journal.for_a_person) == ((), 1, 0)
+        await asyncio.sleep(100.0)
+        assert 100.0 <= (agent.survey.status().journal.lag_s or 0.0) < 110.0
+        assert b"\nmillhand_report_lag_seconds 10" in Metrics(agent.survey).text()
         world.network.is_down = False
         await until(lambda: agent.survey.status().journal.entries == 0, 600.0)
+        assert agent.survey.status().journal.lag_s is None
+        assert b"\nmillhand_report_lag_seconds 0.0\n" in Metrics(agent.survey).text()
+
+    alive(world, main)
+
+
+def test_a_run_that_the_server_does_not_hear_of_is_told_by_its_age() -> None:
+    """Since the last answer about it: at the length of the lease it is given to somebody else."""
+    world = World(1, "key", 0.0, 1)
+    world.is_deaf = True
+
+    async def main(agent: Agent) -> None:
+        assert agent.survey.status().server.heartbeat_age_s is None
+        assert b"heartbeat" not in Metrics(agent.survey).text()
+        await until(lambda: world.executing, 60.0)
+        await asyncio.sleep(200.0)  # answered in between: its age does not grow
+        assert 0.0 <= (agent.survey.status().server.heartbeat_age_s or 0.0) < 60.0
+        world.network.is_down = True
+        await asyncio.sleep(100.0)
+        assert (agent.survey.status().server.heartbeat_age_s or 0.0) >= 100.0
 
     alive(world, main)
 

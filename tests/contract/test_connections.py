@@ -1,0 +1,243 @@
+"""How connections are kept, used again, bounded and given up, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.contract.misbehaving import (
+    Asked,
+    MisbehavingServer,
+    end_after,
+    hang,
+    head,
+    json_answer,
+    misbehaving,
+    send,
+)
+from worker.api import http_transport
+from worker.api.http_connection import HELD_BYTES
+from worker.api.http_transport import HttpTransport
+
+OK = json_answer({"id": "r"})
+
+
+@asynccontextmanager
+async def opened(server: MisbehavingServer, most: int = 8) -> AsyncIterator[HttpTransport]:
+    """Give a transport without TLS, and a limit to the test."""
+    async with (
+        asyncio.timeout(30.0),
+        HttpTransport(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), most=most) as transport,
+    ):
+        yield transport
+
+
+def request_to(server: MisbehavingServer, method: str = "GET", **headers: str) -> httpx.Request:
+    """Return a request that is ready to be sent."""
+    return httpx.Request(
+        method, f"{server.url}/x", headers=headers, extensions={"timeout": {"connect": 10.0}}
+    )
+
+
+async def body_of(transport: HttpTransport, request: httpx.Request) -> bytes:
+    """Send a request, read its answer to the end."""
+    response = await transport.handle_async_request(request)
+    try:
+        return await response.aread()
+    finally:
+        await response.aclose()
+
+
+def test_one_connection_serves_requests_one_after_another() -> None:
+    """And as many as are under way at once; those are kept too."""
+
+    async def main() -> None:
+        async with misbehaving(send(OK)) as server, opened(server) as transport:
+            for _ in range(5):
+                await body_of(transport, request_to(server))
+            assert server.connections == 1
+            await asyncio.gather(*(body_of(transport, request_to(server)) for _ in range(3)))
+            await asyncio.gather(*(body_of(transport, request_to(server)) for _ in range(3)))
+            assert server.connections <= 3
+
+    asyncio.run(main())
+
+
+def test_no_more_are_under_way_than_allowed() -> None:
+    """The next one waits for its turn, and gets it also after one that was given up."""
+
+    async def main() -> None:
+        async with misbehaving(hang) as server, opened(server, most=1) as transport:
+            first = asyncio.create_task(body_of(transport, request_to(server)))
+            await server.until(lambda: len(server.asked) == 1)
+            second = asyncio.create_task(body_of(transport, request_to(server)))
+            await asyncio.sleep(0)
+            assert server.connections == 1
+            server.act = send(OK)
+            first.cancel()
+            assert b"r" in await second
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+    asyncio.run(main())
+
+
+def closing_once(content: bytes) -> tuple[list[str], object]:
+    """Return an act that answers, and ends the connection at its second request without a word."""
+    seen: list[str] = []
+
+    async def act(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        seen.append(asked.method)
+        if len(seen) == 2:
+            raise ConnectionError
+        writer.write(content)
+
+    return seen, act
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_what_a_kept_connection_swallowed_is_sent_once_more(method: str) -> None:
+    """A server may close a connection in the moment it is used again; the same twice does no harm."""
+
+    async def main() -> None:
+        seen, act = closing_once(OK)
+        async with misbehaving(act) as server, opened(server) as transport:  # type: ignore[arg-type]
+            await body_of(transport, request_to(server, method))
+            assert b"r" in await body_of(transport, request_to(server, method))
+            assert seen == [method] * 3
+
+    asyncio.run(main())
+
+
+def test_a_claim_is_never_sent_twice_by_itself() -> None:
+    """A POST that was perhaps seen is for the claim to ask about."""
+
+    async def main() -> None:
+        seen, act = closing_once(OK)
+        async with misbehaving(act) as server, opened(server) as transport:  # type: ignore[arg-type]
+            await body_of(transport, request_to(server, "POST"))
+            with pytest.raises(httpx.TransportError):
+                await body_of(transport, request_to(server, "POST"))
+            assert seen == ["POST"] * 2
+
+    asyncio.run(main())
+
+
+def test_an_answer_without_a_length_ends_with_its_connection() -> None:
+    """As HTTP/1.0 does it; an announced close is obeyed, and what comes before an answer is none."""
+
+    async def main() -> None:
+        async with misbehaving(end_after(head() + b"until the end")) as server, opened(server) as transport:
+            assert await body_of(transport, request_to(server)) == b"until the end"
+            server.act = send(json_answer({"id": "r"}, Connection="close"))
+            await body_of(transport, request_to(server))
+            server.act = send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+            response = await transport.handle_async_request(request_to(server))
+            assert response.status_code == 200
+            assert "link" not in response.headers
+            assert b"r" in await response.aread()
+            await response.aclose()
+            assert server.connections == 3
+
+    asyncio.run(main())
+
+
+def test_a_reason_that_is_no_text_is_not_read() -> None:
+    """It is for people, says RFC 9112; the status counts."""
+
+    async def main() -> None:
+        act = send(b"HTTP/1.1 200 \xfc\r\nContent-Length: 2\r\n\r\n{}")
+        async with misbehaving(act) as server, opened(server) as transport:
+            assert await body_of(transport, request_to(server)) == b"{}"
+
+    asyncio.run(main())
+
+
+def test_a_body_that_nobody_takes_waits_in_the_socket() -> None:
+    """Memory holds a bounded part of it; and it goes on as soon as somebody reads."""
+    whole = 8 * 1024 * 1024
+    sent = asyncio.Event()
+
+    async def pour(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(head(length=whole))
+        for _ in range(whole // 65536):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+        sent.set()
+
+    async def main() -> None:
+        async with misbehaving(pour) as server, opened(server) as transport:
+            response = await transport.handle_async_request(request_to(server))
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            pieces = aiter(response.stream)
+            size_bytes = len(await anext(pieces))
+            held = response.stream
+            while not sent.is_set():
+                assert held.held_bytes <= HELD_BYTES + 256 * 1024  # type: ignore[attr-defined]
+                size_bytes += len(await anext(pieces))
+            size_bytes += sum([len(piece) async for piece in pieces])
+            assert size_bytes == whole
+            await response.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("value", ["two\r\nlines", "two\nlines", "a\rb", "a\0b"])
+def test_no_header_can_begin_another(value: str) -> None:
+    """Nothing is sent then."""
+
+    async def main() -> None:
+        async with misbehaving(send(OK)) as server, opened(server) as transport:
+            with pytest.raises(httpx.LocalProtocolError):
+                await body_of(transport, request_to(server, x=value))
+            assert server.connections == 0
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a time; nothing ticks when none is left."""
+    monkeypatch.setattr(http_transport, "KEPT_S", 0.05)  # the time itself is not what is tested
+
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = MisbehavingServer(hang)
+        server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        try:
+            async with opened(server) as transport:
+                await body_of(transport, request_to(server))
+                await ended.wait()
+        finally:
+            listening.close()
+
+    asyncio.run(main())
+
+
+def test_who_waits_is_told_when_the_connections_are_closed() -> None:
+    """And a new one is refused."""
+
+    async def main() -> None:
+        async with misbehaving(hang) as server, opened(server) as transport:
+            waiting = asyncio.create_task(body_of(transport, request_to(server)))
+            await server.until(lambda: server.asked)
+            await transport.aclose()
+            with pytest.raises(httpx.TransportError):
+                await waiting
+            with pytest.raises(httpx.TransportError):
+                await body_of(transport, request_to(server))
+
+    asyncio.run(main())

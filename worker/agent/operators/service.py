@@ -1,0 +1,96 @@
+"""Tell the service manager how the agent stands: ready, at work, held, draining; and that its loop turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from worker.agent.errands import cancel
+from worker.agent.operators.status import Status
+from worker.agent.operators.survey import Survey
+from worker.service_manager import ServiceManager
+
+__all__ = ["status_text", "told_to_the_manager"]
+
+STATUS_S: Final = 10.0  # how old what is said may be
+DRAIN_S: Final = 1.0  # the same while it ends
+AFTER_DRAIN_S: Final = 10.0  # to close what is open, after the drain's own end
+QUIET: Final = frozenset({"slots", "types"})  # no fault: all that may run does
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def told_to_the_manager(manager: ServiceManager, survey: Survey) -> AsyncIterator[None]:
+    """Say that the agent is ready, and until the block ends how it stands.
+
+    It is ready once it listens to signals, whether its server answers or not: a server that is away must
+    neither fail the start nor have the agent restarted, which would end its runs. The watchdog hears from
+    the agent's own loop: where that stands still, so do polls, reports and leases.
+    """
+    if not manager.is_there:
+        yield
+        return
+    manager.ready(status_text(survey.status()))
+    telling = asyncio.create_task(tell(manager, survey), name="service-manager")
+    try:
+        yield
+    finally:
+        await cancel(telling)
+
+
+async def tell(manager: ServiceManager, survey: Survey) -> None:
+    """Beat for the watchdog, and say how the agent stands, until cancelled."""
+    while True:
+        if manager.beat_s is not None:
+            manager.beat()
+        try:
+            say(manager, survey.status())
+        except Exception:  # what cannot be said must not silence the watchdog, which would end every run
+            log.exception("service.unsaid")
+        seconds = DRAIN_S if survey.drain.is_requested else STATUS_S
+        await wait(survey, min(manager.beat_s or STATUS_S, seconds))
+
+
+def say(manager: ServiceManager, status: Status) -> None:
+    """Say how the agent stands; while it ends, by when that will be."""
+    if status.drain is None:
+        manager.status(status_text(status))
+    else:
+        manager.stopping(status_text(status))
+        manager.extend(status.drain.left_s + AFTER_DRAIN_S)
+
+
+async def wait(survey: Survey, seconds: float) -> None:
+    """Wait for the next time to tell; the beginning of a drain is told at once."""
+    if survey.drain.is_requested:
+        await asyncio.sleep(seconds)
+        return
+    requested = asyncio.create_task(survey.drain.requested())
+    await asyncio.wait({requested}, timeout=seconds)
+    await cancel(requested)
+
+
+def status_text(status: Status) -> str:
+    """Say in one line how the agent stands."""
+    slots = f"{status.slots.busy} of {status.slots.total} slots busy"
+    undelivered = status.journal.undelivered
+    journal = f"; {undelivered} outcomes to deliver" if undelivered else ""
+    kept = status.journal.for_a_person
+    waiting = f"; {kept} for a person (millhand journal)" if kept else ""
+    return f"{doing(status)}; {slots}{journal}{waiting}"
+
+
+def doing(status: Status) -> str:
+    """Say what it does, or why it claims nothing."""
+    if status.drain is not None:
+        return f"draining ({status.drain.message}), {status.drain.left_s:.0f} s left"
+    if failed := status.server.polls_failed:
+        return f"the server does not answer ({failed} polls failed)"
+    reasons = [hold for hold in status.holds if hold.by not in QUIET]
+    if reasons:
+        return "claims nothing: " + ", ".join(f"{hold.by} ({hold.reason})" for hold in reasons)
+    return "all busy" if status.holds else "waiting for tasks" if not status.runs else "working"
