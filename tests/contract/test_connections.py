@@ -200,6 +200,53 @@ def test_no_header_can_begin_another(value: str) -> None:
     asyncio.run(main())
 
 
+def test_a_change_of_protocol_is_an_answer_that_cannot_be_read() -> None:
+    """Nobody asked for one; the loop has no fault of ours to tell then, which would be a traceback."""
+    act = send(b"HTTP/1.1 101 Changing\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+
+    async def main() -> None:
+        told: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with misbehaving(act) as server, opened(server) as transport:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await body_of(transport, request_to(server))
+        assert not told
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("start", [b"2\r\n{}\r\n0\r\nX: ", b"2\r\n{}\r\n2;x="], ids=["trailer", "extension"])
+def test_what_is_no_body_is_bounded_after_the_head_too(start: bytes) -> None:
+    """The parser would hold a trailer until its end, and be slower with each piece."""
+
+    async def pour(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + start)
+        for _ in range(64):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with misbehaving(pour) as server, opened(server) as transport:
+            with pytest.raises(httpx.ReadError):
+                await body_of(transport, request_to(server))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
+def test_a_name_that_no_host_has_is_a_fault_of_httpx(scheme: str, host: str) -> None:
+    """What Python says of it is no error of a connection, and would end who asks."""
+
+    async def main() -> None:
+        async with opened(MisbehavingServer(hang)) as transport:
+            with pytest.raises(httpx.ConnectError, match="name of a host"):
+                await body_of(transport, httpx.Request("GET", f"{scheme}://{host}/x"))
+
+    asyncio.run(main())
+
+
 def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a time; nothing ticks when none is left."""
     monkeypatch.setattr(http_transport, "KEPT_S", 0.05)  # the time itself is not what is tested
