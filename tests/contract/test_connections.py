@@ -147,6 +147,33 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     asyncio.run(main())
 
 
+def test_an_answer_that_ends_before_the_request_was_sent_is_whole() -> None:
+    """A server that ends its side, and reads no more, is not waited for."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head(413) + b"too long")
+            writer.write_eof()
+            await is_told.wait()
+            writer.transport.abort()
+            is_over.set()
+
+        is_told, is_over = asyncio.Event(), asyncio.Event()
+        async with opened(MisbehavingServer(hang)) as transport:
+            listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/x"
+            long = b"x" * (32 * 1024 * 1024)  # more than the sockets hold
+            try:
+                assert await body_of(transport, httpx.Request("PUT", url, content=long)) == b"too long"
+            finally:
+                is_told.set()
+                await is_over.wait()
+                listening.close()
+
+    asyncio.run(main())
+
+
 def test_a_reason_that_is_no_text_is_not_read() -> None:
     """It is for people, says RFC 9112; the status counts."""
 

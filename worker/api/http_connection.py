@@ -190,6 +190,10 @@ class HttpConnection(asyncio.Protocol):
             return httpx.ReadError("the answer is not as its head says")
         return httpx.RemoteProtocolError(NOT_HTTP)
 
+    def eof_received(self) -> None:
+        """Know that nothing more comes, though a part of the request may be unsent: nobody reads it."""
+        self.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Know that nothing more comes: an answer without a length ends so."""
         self.is_lost = True
