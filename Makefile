@@ -5,11 +5,11 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 export PYTHON
-WORKERS ?= 2
+WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real check-chart manifests e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -24,17 +24,23 @@ setup: ## Make .venv with everything locked; the command is then .venv/bin/millh
 demo: setup ## Start server and agent, convert real models, show the table; ends by itself
 	@$(BIN)/millhand up --demo
 
-test: setup ## Run the whole suite in WORKERS (2) processes; ARGS="-k journal" chooses
+test: setup ## Run the whole suite in WORKERS (3) processes; ARGS="-k journal" chooses
 	@$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling restarts; installs what they need
-	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n $(WORKERS) --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
+	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n 2 --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
 
 e2e-cgroup2: setup ## As root: limits, kills and bills of runs on cgroup v2, in an emulated machine; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py $(ARGS)
+
+check-chart: setup ## The chart for Kubernetes: lint, strict schemas of 1.25 to the newest and of KEDA, plain manifests
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header tests/real/test_chart.py $(ARGS)
+
+manifests: ## Write deploy/kubernetes/manifests from the chart; gets helm
+	@tests/real/chart_tools.sh build/chart && scripts/manifests.sh "$$PWD/build/chart/helm"
 
 screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
 	@mkdir -p build/pictures

@@ -6,14 +6,14 @@ It tells of all organisations at once, so it is not on the API's port: whoever h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from server.app import App
@@ -62,6 +62,11 @@ class KnownDepths:
             return None
 
 
+def pending_of(depths: Depths, types: Sequence[str]) -> int:
+    """Return how many tasks of some types may be claimed; of all types where none is named."""
+    return sum(one.tasks for one in depths.pending if not types or one.type in types)
+
+
 def operators_page(app: App, connections: Callable[[], int], audit: Audit | None) -> Starlette:
     """Return the page's addresses and answers.
 
@@ -76,11 +81,17 @@ def operators_page(app: App, connections: Callable[[], int], audit: Audit | None
     async def numbers(_request: Request) -> Response:
         return Response(metrics.text(await known.depths()), media_type=METRICS_TYPE)
 
+    async def pending(request: Request) -> Response:
+        depths = await known.depths()
+        if depths is None:  # whoever scales by it keeps what is there: a 0 would take it away
+            return PlainTextResponse("the database does not say how many tasks are pending\n", 503)
+        return JSONResponse({"pending": pending_of(depths, request.query_params.getlist("type"))})
+
     async def failed(_request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
         return PlainTextResponse(f"{exc.detail}\n", exc.status_code)
 
     return Starlette(
-        routes=[*probe_routes(app.readiness), Route("/metrics", numbers)],
+        routes=[*probe_routes(app.readiness), Route("/metrics", numbers), Route("/pending", pending)],
         exception_handlers={HTTPException: failed},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping
-from socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, socket
+from socket import AF_UNIX, SOCK_DGRAM, socket
 from typing import Final
 
 import structlog
@@ -81,7 +81,8 @@ class ServiceManager:
             return
         target = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         try:
-            with socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK) as line:
+            with socket(AF_UNIX, SOCK_DGRAM) as line:
+                line.setblocking(False)
                 line.sendto("\n".join(words).encode("utf-8", "replace"), target)
         except OSError as exc:
             if not self._is_broken:

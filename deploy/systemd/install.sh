@@ -234,6 +234,15 @@ start_services() {
     done
 }
 
+stop_services() {
+    for unit in $(running_units) millhand-server.socket; do
+        ! systemctl is-active --quiet "$unit" || do_it systemctl stop "$unit" || fail "$unit does not stop"
+    done
+    for unit in $(systemctl list-unit-files --plain --no-legend 'millhand-*' | cut -d ' ' -f 1); do
+        case $unit in *@.service) ;; *) do_it systemctl disable --quiet "$unit" || : ;; esac
+    done
+}
+
 # check_undelivered: results that only this host has must not go with a purge.
 check_undelivered() {
     [ -z "$force" ] && [ -d "$state" ] || return 0
@@ -279,13 +288,13 @@ case $action in
         now=$(readlink "$home/current")
         say "current version: $now -> $before"
         [ "$dry" ] || { swap "$now" previous && swap "$before" current; }
-        restart_running
+        [ -z "$start" ] || restart_running
         ;;
     uninstall)
+        # Once while they work, so that a refusal changes nothing; and once they have stopped, which may leave a result.
         [ -z "$purge" ] || check_undelivered
-        for unit in $(systemctl list-unit-files --plain --no-legend 'millhand-*' | cut -d ' ' -f 1) $(running_units); do
-            case $unit in *@.service) ;; *) do_it systemctl disable --quiet --now "$unit" || : ;; esac
-        done
+        stop_services
+        [ -z "$purge" ] || [ "$dry" ] || check_undelivered
         do_it rm -rf "$home"
         do_it rm -f "$units/millhand-agent.service" "$units/millhand-agent@.service" \
             "$units/millhand-server.service" "$units/millhand-server.socket"

@@ -99,10 +99,13 @@ def pick_up(caller: Caller, program: subprocess.Popen[str], count: int) -> list[
     for _ in range(PICKED_UP):
         begun_ns = time.time_ns()
         task = caller.create_task(job, TYPE)
-        told, at_ns = program.stdout.readline().split()
-        if told != task:
-            raise BenchError(f"task {task} was to be listed, and {told} was")
-        times.append((int(at_ns) - begun_ns) / 1e6)
+        for line in program.stdout:
+            told, at_ns = line.split()
+            if told == task:  # else one of before, listed again as its claim took longer than a second
+                times.append((int(at_ns) - begun_ns) / 1e6)
+                break
+        else:
+            raise BenchError("the agents ended")
     return [
         Figure(
             name=f"idle agents, POST of a task → listed by one, p{ratio * 100:.0f}",

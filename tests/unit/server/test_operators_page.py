@@ -252,3 +252,23 @@ def test_metrics_are_not_on_the_port_of_the_api(server: RunningServer) -> None:
     """They tell of all organisations, and a token is of one."""
     assert httpx.get(f"{server.url}/metrics", headers=HEADERS).status_code == 404
     assert ask(server, "/api/jobs").status_code == 404
+
+
+def test_what_scales_agents_asks_for_pending_tasks_of_its_types(server: RunningServer) -> None:
+    """A type of which there is none is 0; without a type all are counted."""
+    with httpx.Client(base_url=server.url, headers=HEADERS) as client:
+        job = client.post("/api/jobs", json={"type": "render"}).json()[0]["id"]
+        for type_ in ("render", "render", "render", "train", "train"):
+            client.post("/api/jobs/tasks", json={"jobId": job, "type": type_}).raise_for_status()
+    for query, pending in (("", 5), ("?type=render", 3), ("?type=train&type=render", 5), ("?type=bake", 0)):
+        assert ask(server, f"/pending{query}").json() == {"pending": pending}
+
+
+def test_how_much_is_pending_is_never_guessed(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 0 would have every agent taken away; what scales keeps what is there on an error."""
+
+    async def fail() -> Depths:
+        raise StoreFailed("no")
+
+    monkeypatch.setattr(server.app.store, "depths", fail)
+    assert ask(server, "/pending").status_code == 503

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from socket import SO_PEERCRED, SOL_SOCKET, socket
+from socket import SOL_SOCKET, socket
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -34,6 +34,8 @@ class Gone(Exception):  # noqa: N818 - a state
 
 def peer_of(connection: socket) -> Peer:
     """Return who connected, as the kernel has it."""
+    from socket import SO_PEERCRED  # noqa: PLC0415 - Linux has it; elsewhere this module can still be imported
+
     return Peer(*CREDENTIALS.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, CREDENTIALS.size)))
 
 

@@ -1,0 +1,228 @@
+{{- define "millhand.name" -}}
+{{- .Release.Name | trunc 30 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "millhand.labels" -}}
+app.kubernetes.io/name: millhand
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "millhand.image" -}}
+{{- $image := .root.Values.image -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ .tag | default $image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{- define "millhand.apiUrl" -}}
+{{- if .Values.agent.apiUrl -}}
+{{ .Values.agent.apiUrl }}
+{{- else if .Values.server.enabled -}}
+http://{{ include "millhand.name" . }}-server.{{ .Release.Namespace }}.svc:{{ .Values.server.port }}
+{{- else -}}
+{{- fail "agent.apiUrl: name the Jobs API, or set server.enabled" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "millhand.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "millhand.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- /* One pool with its defaults: dict "root" $ "pool" . */ -}}
+{{- define "millhand.pool" -}}
+{{- mergeOverwrite (deepCopy .root.Values.poolDefaults) .pool | toYaml -}}
+{{- end }}
+
+{{- /* The pod of an agent: dict "root" $ "pool" (the merged one) "once" (whether it ends when idle). */ -}}
+{{- define "millhand.agentPod" -}}
+{{- $root := .root -}}
+{{- $pool := .pool -}}
+metadata:
+  labels:
+    {{- include "millhand.labels" $root | nindent 4 }}
+    app.kubernetes.io/component: agent
+    millhand/pool: {{ $pool.name }}
+spec:
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  {{- if .once }}
+  restartPolicy: Never
+  {{- end }}
+  # A little longer than the drain: the last reports, the journal.
+  terminationGracePeriodSeconds: {{ add $pool.drainSeconds 15 }}
+  securityContext:
+    {{- include "millhand.podSecurity" $root | nindent 4 }}
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  {{- with $pool.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $pool.runtimeClassName }}
+  runtimeClassName: {{ . }}
+  {{- end }}
+  {{- with $pool.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- $tolerations := $pool.tolerations }}
+  {{- if $pool.gpus }}
+  {{- $tolerations = append $tolerations (dict "key" $pool.gpuResource "operator" "Exists" "effect" "NoSchedule") }}
+  {{- end }}
+  {{- with $tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $pool.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: agent
+      image: {{ include "millhand.image" (dict "root" $root "tag" $pool.imageTag) }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      args: [agent{{ if .once }}, --exit-when-idle{{ end }}]
+      securityContext:
+        {{- include "millhand.containerSecurity" $root | nindent 8 }}
+      env:
+        - name: MILLHAND_API_URL
+          value: {{ include "millhand.apiUrl" $root | quote }}
+        - name: MILLHAND_TOKEN_FILE
+          value: /run/secrets/millhand/{{ $root.Values.token.key }}
+        - name: MILLHAND_CONCURRENCY
+          value: {{ $pool.concurrency | quote }}
+        - name: MILLHAND_DRAIN_TIMEOUT
+          value: "{{ $pool.drainSeconds }}s"
+        - name: MILLHAND_HTTP_PORT
+          value: {{ $root.Values.agent.httpPort | quote }}
+        - name: MILLHAND_HTTP_HOST
+          value: 0.0.0.0
+        - name: MILLHAND_LOG_FORMAT
+          value: json
+        - name: MILLHAND_STATE_DIR
+          value: /var/lib/millhand/agent
+        {{- with $pool.types }}
+        - name: MILLHAND_TYPES
+          value: {{ join "," . | quote }}
+        {{- end }}
+        {{- if $pool.spot }}
+        - name: MILLHAND_PREEMPTIBLE
+          value: "true"
+        {{- end }}
+        {{- if $pool.secretsFrom }}
+        - name: MILLHAND_SECRETS_DIR
+          value: /run/secrets/handlers
+        {{- end }}
+        - name: MILLHAND_POD_UID
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.uid
+        - name: MILLHAND_REQUEST_CPU_MILLICORES
+          valueFrom:
+            resourceFieldRef:
+              containerName: agent
+              resource: requests.cpu
+              divisor: 1m
+        - name: MILLHAND_REQUEST_MEMORY
+          valueFrom:
+            resourceFieldRef:
+              containerName: agent
+              resource: requests.memory
+        {{- if semverCompare ">=1.35-0" $root.Capabilities.KubeVersion.Version }}
+        # From 1.35 on the API server copies the node's zone into the pod. Before, clouds tell it; or set it in env.
+        - name: MILLHAND_ZONE
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.labels['topology.kubernetes.io/zone']
+        {{- end }}
+        {{- range $name, $value := $pool.env }}
+        - name: {{ $name }}
+          value: {{ $value | quote }}
+        {{- end }}
+      ports:
+        - name: http
+          containerPort: {{ $root.Values.agent.httpPort }}
+      # The handlers' imports and a cold disk may take minutes.
+      startupProbe:
+        httpGet: { path: /healthz, port: http }
+        periodSeconds: 2
+        failureThreshold: 150
+      # The agent's own loop. A server that is away restarts no agent, which would end its runs.
+      livenessProbe:
+        httpGet: { path: /healthz, port: http }
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 6
+      # From the server's first answer on; a later outage takes it back as little, so that nodes can be drained then.
+      readinessProbe:
+        httpGet: { path: /readyz, port: http }
+        periodSeconds: 5
+        timeoutSeconds: 5
+      resources:
+        {{- $resources := deepCopy $pool.resources }}
+        {{- if $pool.gpus }}
+        {{- $resources = mergeOverwrite $resources (dict "limits" (dict $pool.gpuResource $pool.gpus)) }}
+        {{- end }}
+        {{- toYaml $resources | nindent 8 }}
+      volumeMounts:
+        - name: state
+          mountPath: /var/lib/millhand
+        - name: scratch
+          mountPath: /tmp
+        - name: token
+          mountPath: /run/secrets/millhand
+          readOnly: true
+        {{- if $pool.secretsFrom }}
+        - name: secrets
+          mountPath: /run/secrets/handlers
+          readOnly: true
+        {{- end }}
+  volumes:
+    {{- if or .once (not $pool.state.persistent) }}
+    - name: state
+      emptyDir:
+        sizeLimit: {{ $pool.state.size }}
+    {{- end }}
+    - name: scratch
+      emptyDir:
+        sizeLimit: {{ $pool.scratch }}
+    - name: token
+      secret:
+        secretName: {{ $root.Values.token.existingSecret }}
+        defaultMode: 0440
+        items:
+          - { key: {{ $root.Values.token.key }}, path: {{ $root.Values.token.key }} }
+    {{- if $pool.secretsFrom }}
+    - name: secrets
+      secret:
+        secretName: {{ $pool.secretsFrom }}
+        defaultMode: 0440
+    {{- end }}
+{{- end }}
+
+{{- define "millhand.pendingUrl" -}}
+{{- $types := list -}}
+{{- range .pool.types }}{{ $types = append $types (printf "type=%s" (. | urlquery)) }}{{ end -}}
+http://{{ include "millhand.name" .root }}-server.{{ .root.Release.Namespace }}.svc:{{ .root.Values.server.metricsPort }}/pending{{ if $types }}?{{ join "&" $types }}{{ end }}
+{{- end }}
