@@ -147,6 +147,33 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
     asyncio.run(main())
 
 
+def test_an_answer_that_ends_before_the_request_was_sent_is_whole() -> None:
+    """A server that ends its side, and reads no more, is not waited for."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head(413) + b"too long")
+            writer.write_eof()
+            await is_told.wait()
+            writer.transport.abort()
+            is_over.set()
+
+        is_told, is_over = asyncio.Event(), asyncio.Event()
+        async with opened(MisbehavingServer(hang)) as transport:
+            listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/x"
+            long = b"x" * (32 * 1024 * 1024)  # more than the sockets hold
+            try:
+                assert await body_of(transport, httpx.Request("PUT", url, content=long)) == b"too long"
+            finally:
+                is_told.set()
+                await is_over.wait()
+                listening.close()
+
+    asyncio.run(main())
+
+
 def test_a_reason_that_is_no_text_is_not_read() -> None:
     """It is for people, says RFC 9112; the status counts."""
 
@@ -160,7 +187,7 @@ def test_a_reason_that_is_no_text_is_not_read() -> None:
 
 def test_a_body_that_nobody_takes_waits_in_the_socket() -> None:
     """Memory holds a bounded part of it; and it goes on as soon as somebody reads."""
-    whole = 8 * 1024 * 1024
+    whole = 32 * 1024 * 1024  # more than the sockets hold
     sent = asyncio.Event()
 
     async def pour(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -174,14 +201,12 @@ def test_a_body_that_nobody_takes_waits_in_the_socket() -> None:
         async with misbehaving(pour) as server, opened(server) as transport:
             response = await transport.handle_async_request(request_to(server))
             assert isinstance(response.stream, httpx.AsyncByteStream)
-            pieces = aiter(response.stream)
-            size_bytes = len(await anext(pieces))
             held = response.stream
-            while not sent.is_set():
+            for _ in range(4000):  # rounds of the loop; far fewer bring the whole where nothing waits
+                await asyncio.sleep(0)
                 assert held.held_bytes <= HELD_BYTES + 256 * 1024  # type: ignore[attr-defined]
-                size_bytes += len(await anext(pieces))
-            size_bytes += sum([len(piece) async for piece in pieces])
-            assert size_bytes == whole
+            assert not sent.is_set()
+            assert sum([len(piece) async for piece in held]) == whole
             await response.aclose()
 
     asyncio.run(main())
@@ -196,6 +221,53 @@ def test_no_header_can_begin_another(value: str) -> None:
             with pytest.raises(httpx.LocalProtocolError):
                 await body_of(transport, request_to(server, x=value))
             assert server.connections == 0
+
+    asyncio.run(main())
+
+
+def test_a_change_of_protocol_is_an_answer_that_cannot_be_read() -> None:
+    """Nobody asked for one; the loop has no fault of ours to tell then, which would be a traceback."""
+    act = send(b"HTTP/1.1 101 Changing\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+
+    async def main() -> None:
+        told: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with misbehaving(act) as server, opened(server) as transport:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await body_of(transport, request_to(server))
+        assert not told
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("start", [b"2\r\n{}\r\n0\r\nX: ", b"2\r\n{}\r\n2;x="], ids=["trailer", "extension"])
+def test_what_is_no_body_is_bounded_after_the_head_too(start: bytes) -> None:
+    """The parser would hold a trailer until its end, and be slower with each piece."""
+
+    async def pour(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + start)
+        for _ in range(64):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with misbehaving(pour) as server, opened(server) as transport:
+            with pytest.raises(httpx.ReadError):
+                await body_of(transport, request_to(server))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
+def test_a_name_that_no_host_has_is_a_fault_of_httpx(scheme: str, host: str) -> None:
+    """What Python says of it is no error of a connection, and would end who asks."""
+
+    async def main() -> None:
+        async with opened(MisbehavingServer(hang)) as transport:
+            with pytest.raises(httpx.ConnectError, match="name of a host"):
+                await body_of(transport, httpx.Request("GET", f"{scheme}://{host}/x"))
 
     asyncio.run(main())
 

@@ -15,7 +15,7 @@ import httpx
 
 __all__ = ["NOT_HTTP", "Answer", "HttpConnection", "NoAnswer"]
 
-HEAD_BYTES_MAX: Final = 64 * 1024  # of an answer's status line and headers
+HEAD_BYTES_MAX: Final = 64 * 1024  # of an answer's status line and headers, and of trailers
 HELD_BYTES: Final = 256 * 1024  # of a body that nobody has taken yet; beyond that the socket waits
 NOT_HTTP: Final = "what answered does not speak HTTP"
 
@@ -111,7 +111,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._answer: Answer | None = None
-        self._head_bytes = 0
+        self._head_bytes = 0  # that came since the last piece of a body
         self._has_length = False
         self._keeps_alive = False
         self._is_paused = False
@@ -165,22 +165,21 @@ class HttpConnection(asyncio.Protocol):
             self.close()
             return
         answer.has_begun = True
+        self._head_bytes += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # the second: a 101, not asked for
             answer.fail(self._unreadable(answer))
             self.close()
         else:
-            self._bound(answer, len(data))
+            self._bound(answer)
         answer.wake()
 
-    def _bound(self, answer: Answer, size_bytes: int) -> None:
-        """Hold no more of an answer than is allowed."""
-        if not answer.has_head:
-            self._head_bytes += size_bytes
-            if self._head_bytes > HEAD_BYTES_MAX:
-                answer.fail(self._unreadable(answer))
-                self.close()
+    def _bound(self, answer: Answer) -> None:
+        """Hold no more of an answer than is allowed; the parser keeps a trailer until its end."""
+        if self._head_bytes > HEAD_BYTES_MAX and not answer.is_whole:
+            answer.fail(self._unreadable(answer))
+            self.close()
         elif answer.held_bytes > HELD_BYTES and not answer.is_whole and not self._is_paused:
             self._is_paused = True
             if self._transport is not None:
@@ -190,6 +189,10 @@ class HttpConnection(asyncio.Protocol):
         if answer.has_head:
             return httpx.ReadError("the answer is not as its head says")
         return httpx.RemoteProtocolError(NOT_HTTP)
+
+    def eof_received(self) -> None:
+        """Know that nothing more comes, though a part of the request may be unsent: nobody reads it."""
+        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Know that nothing more comes: an answer without a length ends so."""
@@ -232,6 +235,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a piece."""
+        self._head_bytes = 0
         if self._answer is not None and not self._answer.is_whole:
             self._answer.add(body)
 

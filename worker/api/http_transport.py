@@ -18,13 +18,13 @@ __all__ = ["HttpTransport"]
 
 KEPT_S: Final = 30.0  # without a request; most servers close sooner
 EYEBALLS_S: Final = 0.25  # before the next address of a host is tried beside the first (RFC 8305)
-REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})  # twice is the same as once
+REPEATABLE: Final = frozenset({"GET", "PUT", "DELETE"})  # twice is the same as once
 
 Origin = tuple[str, bytes]  # scheme; host and port as the URL has them
 
 
 class HttpTransport(httpx.AsyncBaseTransport):
-    """Send requests of httpx to servers, without a proxy. Use it on one event loop."""
+    """Send requests of httpx to servers, without a proxy; any but HEAD. Use it on one event loop."""
 
     def __init__(self, tls: ssl.SSLContext, *, most: int) -> None:
         """`tls` is for https; `most` bounds the requests that are under way, more wait for their turn."""
@@ -89,6 +89,11 @@ class HttpTransport(httpx.AsyncBaseTransport):
                 )
         except TimeoutError as exc:
             raise httpx.ConnectTimeout(f"no connection within {limit_s:g} s") from exc
+        except UnicodeError as exc:  # Python's own, for names with an empty or too long part
+            raise httpx.ConnectError(f"{host} cannot be the name of a host") from exc
+        if self._is_closed:  # meanwhile
+            connection.close()
+            raise httpx.ConnectError("the connections are closed")
         connection.origin = (url.scheme, url.netloc)
         self._all.add(connection)
         return connection

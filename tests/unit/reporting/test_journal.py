@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from tests.unit.reporting.samples import REPORT, SMALL, entry, reopened
+from worker.reporting import journal as journal_module
 from worker.reporting.journal import EntryTooLarge, Journal, JournalError, JournalFull, Limits
 from worker.reporting.records import Child
 from worker.reporting.segments import recover
@@ -59,16 +61,15 @@ def test_a_closed_entry_is_gone_after_a_restart() -> None:
     asyncio.run(scenario())
 
 
-def test_a_closing_goes_along_with_the_next_write() -> None:
+def test_a_closing_goes_along_with_the_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for it, so that it costs no write of its own where more is done."""
+    monkeypatch.setattr(journal_module, "PATIENT_S", 3600.0)
 
     async def scenario() -> None:
-        io = MemoryIO()
-        journal = await Journal.open(io, limits=SMALL)
-        await journal.intent(entry("run-1"))
-        await journal.terminal("run-1", REPORT)
+        io, journal = await with_a_closing()
         appends = io.calls["append"]
-        await journal.close_entry("run-1")
+        for _ in range(20):  # a write by itself would begin in the first of these rounds
+            await asyncio.sleep(0)
         assert io.calls["append"] == appends
         assert "run-1" not in journal.entries
         await journal.intent(entry("run-2"))
@@ -78,25 +79,43 @@ def test_a_closing_goes_along_with_the_next_write() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_a_closing_is_written_soon_where_nothing_follows(is_closed: bool) -> None:
-    """By itself, or when the journal is closed: else each start would deliver once more."""
+def test_a_closing_is_written_soon_where_nothing_follows() -> None:
+    """By itself: else each start would deliver once more."""
 
     async def scenario() -> None:
-        io = MemoryIO()
-        journal = await Journal.open(io, limits=SMALL)
-        await journal.intent(entry("run-1"))
-        await journal.terminal("run-1", REPORT)
+        io, _ = await with_a_closing()
         appends = io.calls["append"]
-        await journal.close_entry("run-1")
-        if is_closed:
-            await journal.aclose()
         async with asyncio.timeout(30.0):
             while io.calls["append"] == appends:  # noqa: ASYNC110 - the disk in memory tells nobody
                 await asyncio.sleep(0.01)
         assert not (await reopened(io.disk)).entries
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("end", [Journal.aclose, Journal.flush])
+def test_a_closing_is_written_at_the_end(
+    end: Callable[[Journal], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By who closes the journal, and by a drain, however long it would have waited."""
+    monkeypatch.setattr(journal_module, "PATIENT_S", 3600.0)
+
+    async def scenario() -> None:
+        io, journal = await with_a_closing()
+        await end(journal)
+        assert not (await reopened(io.disk)).entries
+
+    asyncio.run(scenario())
+
+
+async def with_a_closing() -> tuple[MemoryIO, Journal]:
+    """Return a journal whose only entry was closed in this moment, and its disk."""
+    io = MemoryIO()
+    journal = await Journal.open(io, limits=SMALL)
+    await journal.intent(entry("run-1"))
+    await journal.terminal("run-1", REPORT)
+    await journal.close_entry("run-1")
+    return io, journal
 
 
 def test_a_report_is_synced_before_its_call_returns_and_an_intent_is_not_synced() -> None:
