@@ -9,7 +9,7 @@ WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real check-chart manifests e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real check-chart manifests e2e-container e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -29,6 +29,9 @@ test: setup ## Run the whole suite in WORKERS (3) processes; ARGS="-k journal" c
 
 test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling restarts; installs what they need
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n 2 --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
+
+e2e-container: setup ## As root: the shipped image, built and run by a docker of its own; prints what held
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/test_container.py $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
@@ -61,7 +64,7 @@ check: setup ## Format, lint, strict types, import direction, shell scripts, Doc
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh deploy/systemd/install.sh .ci/run
+	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh tests/e2e/*.sh deploy/systemd/install.sh .ci/run
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python scripts/check_lock.py
 	@$(BIN)/python -m scripts.reference --check
