@@ -89,8 +89,8 @@ class Answers(BaseHTTPRequestHandler):
         try:
             for start in range(0, len(body), 64 * 1024):
                 block = body[start : start + 64 * 1024]
+                told.sent_bytes += len(block)  # before: who has read all of it may look at once
                 self.wfile.write(block)
-                told.sent_bytes += len(block)
                 told.on_block()
                 time.sleep(told.slow_s)
         except OSError:  # the client had enough
