@@ -9,7 +9,7 @@ WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real check-chart manifests e2e-container e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real check-chart manifests e2e-container e2e-k8s e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -32,6 +32,9 @@ test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling res
 
 e2e-container: setup ## As root: the shipped image, built and run by a docker of its own; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/test_container.py $(ARGS)
+
+e2e-k8s: setup ## As root: the chart on a Kubernetes of one node, built and started for it; prints what held
+	@MILLHAND_REAL_PARTS=required tests/e2e/kubernetes/cluster.sh $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/kubernetes $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
@@ -64,7 +67,7 @@ check: setup ## Format, lint, strict types, import direction, shell scripts, Doc
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh tests/e2e/*.sh deploy/systemd/install.sh .ci/run
+	@$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR scripts/*.sh tests/real/*.sh tests/e2e/*.sh tests/e2e/kubernetes/*.sh deploy/systemd/install.sh .ci/run
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python scripts/check_lock.py
 	@$(BIN)/python -m scripts.reference --check
