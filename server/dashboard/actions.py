@@ -10,7 +10,8 @@ from uuid import UUID, uuid5
 from msgspec import Struct
 
 from server.dashboard.forms import BadField, fields_of, parameters_of
-from server.dashboard.pages import Look, handler_named, job_of, task_of
+from server.dashboard.look import Look, job_of, task_of
+from server.dashboard.pages.handlers import handler_named
 from server.store.commands import CreateJob, CreateRun, CreateTask, RunFields, UpdateJob
 from server.store.queries import Page, RunQuery, Sort
 from server.store.refusal import Reason, Refused

@@ -15,8 +15,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from server.dashboard.actions import ACTIONS, Action, NotNow, submit
 from server.dashboard.forms import BadField
 from server.dashboard.live import Gone, Live
+from server.dashboard.look import Look, NotThere, View, job_of
 from server.dashboard.matrix import MOST_CELLS, layout_of, png
-from server.dashboard.pages import PAGES, Look, NotThere, View, handler_page, job_of
+from server.dashboard.pages import PAGES
+from server.dashboard.pages.handlers import handler_page
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.http.peers import Peers

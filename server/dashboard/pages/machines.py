@@ -1,0 +1,27 @@
+"""The page of the machines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.dashboard.fleet import machines_of
+from server.dashboard.look import NEWEST_FIRST, Look, Values, View
+from server.store.queries import Page, RunQuery
+
+__all__ = ["PAGES"]
+
+RECENT_RUNS: Final = 500  # how far the fleet's memory reaches
+MOST_LIVE: Final = 2000
+
+
+async def machines_page(look: Look) -> Values:
+    """Show the machines: what runs there, why one takes nothing, and which fell silent."""
+    newest = Page(size=RECENT_RUNS, sort=NEWEST_FIRST)
+    recent = RunQuery(org_id=look.org_id, has_results=False, page=newest)
+    live = RunQuery(org_id=look.org_id, has_results=False, is_live=True, page=Page(size=MOST_LIVE))
+    runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
+    machines = machines_of(await look.store.agents(look.org_id), runs, look.now)
+    return {"title": "Machines", "machines": machines, "memory": RECENT_RUNS}
+
+
+PAGES: Final = (View("/machines", "machines.html", machines_page),)

@@ -1,0 +1,39 @@
+"""The pages of a task and of a run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.dashboard import words
+from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of, task_of
+from server.dashboard.runs import plots_of, run_view
+from server.store.queries import Page, RunQuery
+
+__all__ = ["PAGES"]
+
+
+async def task_page(look: Look) -> Values:
+    """Show a task with its runs."""
+    task = await task_of(look, look.id)
+    query = RunQuery(org_id=look.org_id, task_ids=(task.id,), page=Page(size=PAGE_SIZE, sort=NEWEST_FIRST))
+    runs = [run_view(answer.run, look.now) for answer in await look.store.runs(query)]
+    job = await job_of(look, task.job_id)
+    return {"title": words.name_of(task.title, f"Task {task.id}"), "task": task, "job": job, "runs": runs}
+
+
+async def run_page(look: Look) -> Values:
+    """Show a run: what it ran on, what it consumed, what it said, how it ended."""
+    answer = await look.store.run(look.org_id, look.id)
+    if answer is None:
+        raise NotThere(f"There is no run {look.id}")
+    run = answer.run
+    task = await look.store.task(look.org_id, run.task_id)
+    return {
+        "title": f"Run {run.id}",
+        "view": run_view(run, look.now),
+        "task": task.task if task else None,
+        "plots": plots_of(run, await look.store.samples(look.org_id, run.id)),
+    }
+
+
+PAGES: Final = (View("/tasks/{id}", "task.html", task_page), View("/runs/{id}", "run.html", run_page))
