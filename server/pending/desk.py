@@ -86,7 +86,7 @@ class Desk:
 
     async def _served(self, waiter: Waiter, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
         # In the line before the first look: what comes in between is not missed.
-        while not (found := await self._visible(query, agent)):
+        while not (found := await self._seen_by(waiter, query, agent)):
             self._give_up_call(waiter, query)
             if waiter.is_sent_away or not self._line.is_open:
                 return []
@@ -96,16 +96,20 @@ class Desk:
         self._reserve(query.org_id, found, agent)
         return found
 
+    async def _seen_by(self, waiter: Waiter, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:
+        waiter.begin_look()
+        return await self._visible(query, agent)
+
     def _give_up_call(self, waiter: Waiter, query: TaskQuery) -> None:
         """Nothing here for this waiter; one that looks at a part only lets the next one look."""
-        task_type = waiter.called_for
+        task_type = waiter.looking_for
         waiter.use_call()
         if task_type is not None and (query.job_ids or query.page.number > 1):
             self._line.call(waiter.org_id, task_type, after=waiter.place)
 
     def _share(self, found: list[TaskAnswer]) -> list[TaskAnswer]:
         """Leave some for the others in line, who were called for the same tasks."""
-        waiting = self._line.length(found[0].task.org_id)
+        waiting = max(1, self._line.length(found[0].task.org_id))  # who was sent away is not in it
         return found[: -(-len(found) // waiting)]
 
     async def _visible(self, query: TaskQuery, agent: str | None) -> list[TaskAnswer]:

@@ -24,7 +24,8 @@ class Waiter:
         self.place = place
         self.org_id = org_id
         self.types = types
-        self.called_for: str | None = None  # a task type, until that call is used
+        self.called_for: str | None = None  # a task type; no look has begun since
+        self.looking_for: str | None = None  # the type of the call that the look under way answers
         self.is_sent_away = False  # its place was needed
         self._bell = asyncio.Event()
 
@@ -38,13 +39,17 @@ class Waiter:
         self._bell.set()
 
     async def called(self) -> None:
-        """Wait for the next call."""
+        """Wait until it was called since the last look began."""
         await self._bell.wait()
+
+    def begin_look(self) -> None:
+        """Look for what came until now. What comes from here on may be missed, and is another call."""
         self._bell.clear()
+        self.looking_for, self.called_for = self.called_for, None
 
     def use_call(self) -> None:
-        """Take the call as answered: nobody else needs to be called for that task."""
-        self.called_for = None
+        """Take the call as answered by the look: nobody else needs to be called for that task."""
+        self.looking_for = None
 
 
 class Line:
@@ -78,15 +83,16 @@ class Line:
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Go; a call that was not used goes to the next one."""
+        """Go; calls that were not used go to the next ones."""
         line = self._waiters.get(waiter.org_id, {})
         if line.pop(waiter.place, None) is None:
             return
         self._length -= 1
         if not line:
             del self._waiters[waiter.org_id]
-        if waiter.called_for is not None:
-            self.call(waiter.org_id, waiter.called_for)
+        for task_type in (waiter.looking_for, waiter.called_for):
+            if task_type is not None:
+                self.call(waiter.org_id, task_type)
 
     def _send_away(self, waiter: Waiter) -> None:
         self.leave(waiter)
@@ -98,14 +104,23 @@ class Line:
     ) -> None:
         """Call as many waiters as tasks came, from the front of the line or after a place.
 
-        What is left is for the waiters of other servers, but for those that were asked.
+        Who looks for a task already is called where nobody else is left: that look may have begun too
+        early. What is left then is for the waiters of other servers, but for those that were asked.
         """
+        busy = []
         for waiter in self._waiters.get(org_id, {}).values():
             if tasks <= 0:
                 return
-            if waiter.place > after and waiter.called_for is None and waiter.fits(task_type):
-                waiter.ring(task_type)
-                tasks -= 1
+            if waiter.place <= after or waiter.called_for is not None or not waiter.fits(task_type):
+                continue
+            if waiter.looking_for is not None:
+                busy.append(waiter)
+                continue
+            waiter.ring(task_type)
+            tasks -= 1
+        for waiter in busy[: max(0, tasks)]:
+            waiter.ring(task_type)
+            tasks -= 1
         if tasks > 0:
             self._unheard(TasksPending(org_id, task_type, tasks, asked))
 

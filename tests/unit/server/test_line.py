@@ -6,6 +6,7 @@ import pytest
 
 from server.pending import line as line_module
 from server.pending.line import Line, Waiter
+from server.store.changes import TasksPending
 
 
 def called(*waiters: Waiter) -> list[bool]:
@@ -45,6 +46,7 @@ def test_a_used_call_is_not_passed_on_and_leaving_twice_is_harmless() -> None:
     line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop")
+    first.begin_look()
     first.use_call()
     line.leave(first)
     line.leave(first)
@@ -57,9 +59,36 @@ def test_a_called_waiter_that_found_nothing_keeps_its_place() -> None:
     line = Line(lambda _: None)
     first, second = line.join("org", ()), line.join("org", ())
     line.call("org", "noop")
+    first.begin_look()
     first.use_call()
     line.call("org", "noop")
     assert called(first, second) == [True, False]
+
+
+def test_who_looks_already_is_called_where_nobody_else_is_left() -> None:
+    """Its look may have begun before that task came; a third one is for the waiters of other servers."""
+    unheard: list[TasksPending] = []
+    line = Line(unheard.append)
+    first, second = line.join("org", ()), line.join("org", ())
+    line.call("org", "noop")
+    first.begin_look()
+    line.call("org", "noop")
+    assert called(first, second) == [False, True]
+    line.call("org", "noop", 2)
+    assert called(first, second) == [True, True]
+    assert [pending.count for pending in unheard] == [1]
+
+
+def test_who_leaves_in_the_middle_of_a_look_passes_all_its_calls_on() -> None:
+    """The one that the look was to answer, and the one that came meanwhile."""
+    line = Line(lambda _: None)
+    first = line.join("org", ())
+    line.call("org", "noop")
+    first.begin_look()
+    line.call("org", "noop")
+    second, third = line.join("org", ()), line.join("org", ())
+    line.leave(first)
+    assert called(second, third) == [True, True]
 
 
 def test_a_call_after_a_place_skips_those_before_it() -> None:
