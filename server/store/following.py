@@ -22,11 +22,16 @@ Key = tuple[str, str]  # organisation, job
 
 
 class Following:
-    """Gives the writer one part of each job after another."""
+    """Gives the writer one part of each job after another, and of all jobs only a few at once.
 
-    def __init__(self, submit: Callable[[FollowJob], Awaitable[FollowJob | None]]) -> None:
-        """Give commands to the writer."""
+    Somebody may pause hundreds of large jobs: parts of all of them at once would fill the queue of
+    commands, and every request would be refused. Jobs take turns, so none waits for all parts of another.
+    """
+
+    def __init__(self, submit: Callable[[FollowJob], Awaitable[FollowJob | None]], at_once: int = 1) -> None:
+        """Give commands to the writer, so many at once."""
         self._submit = submit
+        self._turns = asyncio.Semaphore(at_once)
         self._wanted: dict[Key, FollowJob] = {}
         self._under_way: dict[Key, asyncio.Task[None]] = {}
 
@@ -61,7 +66,8 @@ class Following:
 
     async def _do(self, part: FollowJob) -> FollowJob | None:
         try:
-            return await self._submit(part)
+            async with self._turns:
+                return await self._submit(part)
         except (StoreBusy, StoreFailed) as exc:
             log.warning("job.following_delayed", job_id=part.job_id, reason=str(exc))
             await asyncio.sleep(AGAIN_AFTER_S)

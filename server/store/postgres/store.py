@@ -85,7 +85,7 @@ class PostgresStore:
             max(1, options.connections // 4)
         )  # the others stay free for the rest
         self._tokens = Tokens(self._read, mono, clock)
-        self._following = Following(self.apply)
+        self._following = Following(self.apply, max(1, options.connections // 4))
         self._notices: Notices | None = None
         self._listener: Listener = lambda _changes: None
         self._look_for_lagging_at_mono = 0.0
