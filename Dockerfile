@@ -61,6 +61,8 @@ VOLUME /var/lib/millhand
 # The init reaps what lost its parent, and hands signals to millhand alone, which stops its handlers in order.
 ENTRYPOINT ["dumb-init", "--single-child", "--", "millhand"]
 CMD ["agent"]
+# Alive is whose loop turns. What is asked, and where, stands in the command line of the first process; no shell is needed.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 CMD ["millhand", "health"]
 ARG BASE_IMAGE
 ARG BASE_DIGEST
 ARG VERSION=0.1.0

@@ -93,7 +93,8 @@ class Yard:
         env = [f"--env={key}={value}" for key, value in settings.items()]
         mounts = (f"--volume={self.folder}:/handlers:ro", f"--volume=state-{name}:/var/lib/millhand")
         run = ("run", "--detach", f"--name={name}", "--network=host", "--stop-timeout=40", *HARDENED)
-        self.docker(*run, *env, *mounts, *options, IMAGE, *command)
+        health = ("--health-interval=1s", "--health-retries=1")  # the rest of the check is the image's own
+        self.docker(*run, *health, *env, *mounts, *options, IMAGE, *command)
 
     def millhand(self, *command: str) -> Any:
         """Run the command line in the server's container; return its JSON."""
@@ -114,6 +115,11 @@ class Yard:
     def runs(self, task: str) -> list[dict[str, Any]]:
         """Return the runs of a task."""
         return list(self.millhand("runs", "--task", task)["runs"])
+
+    def signal(self, name: str, which: str) -> None:
+        """Signal the service of a container, below its init."""
+        script = f"kill -{which} $(cat /proc/1/task/1/children)"
+        self.docker("exec", name, "sh", "-c", script)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Return what a condition gives once it gives something."""
@@ -205,6 +211,29 @@ def test_the_token_is_a_file_that_may_change(yard: Yard) -> None:
     yard.wait(is_used, "the use of the new token")
     assert [run["resultCode"] for run in yard.submit("noop")] == ["Success"]
     assert yard.docker("inspect", "--format={{.RestartCount}}", "agent") == "0"
+
+
+@pytest.mark.parametrize("name", ["agent", "server"])
+def test_its_health_is_told(yard: Yard, name: str) -> None:
+    """Healthy; unhealthy with the reason while its loop stands still; then healthy again. No shell is run."""
+    check = json.loads(yard.docker("inspect", "--format={{json .Config.Healthcheck.Test}}", IMAGE))
+    assert check == ["CMD", "millhand", "health"]
+
+    def health() -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(yard.docker("inspect", "--format={{json .State.Health}}", name))
+        return told
+
+    def stands(status: str) -> bool:
+        return bool(health()["Status"] == status)
+
+    yard.wait(lambda: stands("healthy"), "a healthy container")
+    yard.signal(name, "STOP")
+    try:
+        yard.wait(lambda: stands("unhealthy"), "an unhealthy container")
+        assert any("unhealthy: the " in look["Output"] for look in health()["Log"])
+    finally:
+        yard.signal(name, "CONT")
+    yard.wait(lambda: stands("healthy"), "a container that is healthy again")
 
 
 def test_a_stop_drains(yard: Yard) -> None:

@@ -46,6 +46,9 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     },
     "The agent here": {
         "status": Entry("status", "How the running agent stands: runs, holds, GPUs, journal, server."),
+        "health": Entry(
+            "health", "Whether the agent or server of this container is alive: for health checks."
+        ),
         "drain": Entry("drain", "Let the running agent finish and end."),
     },
     "This machine": {
