@@ -11,8 +11,9 @@ import pytest
 from server.reaper import Reaper
 from server.retention import Keeping, Retention
 from server.store.commands import ReapRuns
-from server.store.postgres import commands
+from server.store.postgres import commands, left
 from server.store.postgres.commands import Jumps
+from server.store.queries import TaskQuery
 from server.store.refusal import StoreFailed
 from tests.postgres.stores import run_async, servers
 from tests.postgres.test_transactions import ask
@@ -117,5 +118,29 @@ def test_what_a_server_that_died_had_begun_to_close_is_closed_by_another(url: st
             async with servers(url, 1) as (two,):
                 while await two.counters(job) != (0, 0, 5):  # noqa: ASYNC110 - in another task
                     await asyncio.sleep(0.02)
+
+    run_async(body)
+
+
+def test_what_a_server_that_died_had_begun_is_gone_on_with_where_nobody_reaps(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a server that ran already, and by one that was told to let silent runs be (`--lease 0`)."""
+    monkeypatch.setattr(left, "LOOK_EVERY_S", 0.05)
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            job = await one.job()
+            tasks = [await one.task(job) for _ in range(5)]
+            # As a server leaves a job that was resumed, and dies before any of its tasks can be claimed.
+            await one.store._read(  # type: ignore[attr-defined]
+                "WITH changed AS (UPDATE jobs SET lagging_since = 7 WHERE id = ? RETURNING id)"
+                " UPDATE tasks SET job_is_active = FALSE FROM changed WHERE job_id = changed.id"
+                " RETURNING tasks.id",
+                [job.id],
+            )
+            claimable = TaskQuery(org_id=one.org_id, statuses=("pending",))
+            while len(await one.store.tasks(claimable)) < len(tasks):  # noqa: ASYNC110 - in another task
+                await asyncio.sleep(0.02)
 
     run_async(body)

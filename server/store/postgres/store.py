@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
-import structlog
 
 from server.ids import IdSource
 from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.choice import DatabaseOptions
-from server.store.commands import Command, CreateToken, DeleteToken, ReapRuns
-from server.store.following import LAGGING, Following
+from server.store.commands import Command, CreateToken, DeleteToken
+from server.store.following import Following
 from server.store.postgres.commands import Jumps
 from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
+from server.store.postgres.left import Left
 from server.store.postgres.migrate import migrate, migrations
 from server.store.postgres.notices import Notices
-from server.store.postgres.session import NOW, Session
+from server.store.postgres.session import Session
 from server.store.postgres.text import without_nul
 from server.store.postgres.tokens import Tokens
 from server.store.postgres.workers import Workers
@@ -49,11 +48,6 @@ from server.times import to_ms
 from worker.clock import Clock, SystemClock
 
 __all__ = ["PostgresStore"]
-
-LOOK_EVERY_S: Final = 30.0  # what a server that died had begun to follow is looked for by others
-LEFT_MS: Final = 60_000  # and then it has most likely died
-
-log = structlog.get_logger(__name__)
 
 AnswerT = TypeVar("AnswerT")
 
@@ -88,7 +82,7 @@ class PostgresStore:
         self._following = Following(self.apply, max(1, options.connections // 4))
         self._notices: Notices | None = None
         self._listener: Listener = lambda _changes: None
-        self._look_for_lagging_at_mono = 0.0
+        self._left = Left(self._read, self._following.begin)
 
     def _connect(self) -> psycopg.Connection[dict[str, Any]]:
         return connect(self._target, self._limits)
@@ -101,7 +95,7 @@ class PostgresStore:
         self._workers.start()
         self._notices = Notices(self._target, listener, self._read)
         self._notices.start()
-        await self._go_on_following(at_once=True)
+        await self._left.start()
 
     def _prepare(self) -> None:
         try:
@@ -115,6 +109,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Finish what is queued, then close the connections."""
+        await self._left.stop()
         await self._following.end()
         if self._notices is not None:
             await self._notices.stop()
@@ -126,8 +121,6 @@ class PostgresStore:
         answer, _ = await self._workers.do(lambda session: session.apply(clean), self._tell)
         if isinstance(command, CreateToken | DeleteToken):
             self._tokens.clear()
-        if isinstance(command, ReapRuns):
-            await self._go_on_following()
         return cast(AnswerT, answer)
 
     def _tell(self, result: tuple[Any, Sequence[Change]]) -> None:
@@ -136,14 +129,6 @@ class PostgresStore:
                 self._following.begin(FollowJob(change.org_id, change.job_id, change.is_whole, change.since))
         if changes := [change for change in result[1] if not isinstance(change, JobLags)]:
             self._listener(changes)
-
-    async def _go_on_following(self, *, at_once: bool = False) -> None:
-        """Go on with what another server, or an earlier start, left to follow."""
-        if time.monotonic() < self._look_for_lagging_at_mono:
-            return
-        self._look_for_lagging_at_mono = time.monotonic() + LOOK_EVERY_S
-        for row in await self._read(f"{LAGGING} AND (? OR lagging_since < {NOW} - ?)", [at_once, LEFT_MS]):
-            self._following.begin(FollowJob(row["org_id"], row["id"]))
 
     def pass_on(self, pending: TasksPending) -> None:
         """Let waiters of other servers know."""
