@@ -7,10 +7,12 @@ before it went away meanwhile. Who jumps, or asks another server, has the rows b
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
+import msgspec
 from msgspec import structs
 
 from server.store.queries import JobQuery, Page, Place, RunQuery, TaskQuery
@@ -35,7 +37,7 @@ class _PagedStore:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._ends: OrderedDict[Query, tuple[Place, float]] = OrderedDict()
+        self._ends: OrderedDict[bytes, tuple[Place, float]] = OrderedDict()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -69,26 +71,34 @@ class _PagedStore:
 
     def _remember(self, query: Query, count: int, last: JobRecord | TaskRecord | RunRecord | None) -> None:
         page = query.page
-        if last is None or count < page.size or page.offset + page.size < NEAR or not page.has_places:
+        if page.offset + page.size < NEAR or not page.has_places:
+            return
+        key = _key(query, page.number + 1)
+        if last is None or count < page.size:  # the list ends here now, whatever it did before
+            self._ends.pop(key, None)
             return
         place = Place(
             created_at=to_ms(datetime.fromisoformat(last.created_at)),
             id=last.id,
             priority=last.priority if isinstance(last, TaskRecord) else 0,
         )
-        key = _key(query, page.number + 1)
         self._ends[key] = (place, self._clock.mono() + KNOWN_S)
         self._ends.move_to_end(key)
         while len(self._ends) > MOST_KNOWN:
             self._ends.popitem(last=False)
 
 
-def _key(query: Query, number: int) -> Query:
-    """Return what names a page: who is hidden in it for the moment does not move it."""
+def _key(query: Query, number: int) -> bytes:
+    """Return what names a page: who is hidden in it for the moment does not move it.
+
+    A digest, of the same size for every query: one may name a thousand jobs.
+    """
     page = Page(number=number, size=query.page.size, sort=query.page.sort)
     if isinstance(query, TaskQuery):
-        return structs.replace(query, page=page, hidden=frozenset())
-    return structs.replace(query, page=page)
+        query = structs.replace(query, page=page, hidden=frozenset())
+    else:
+        query = structs.replace(query, page=page)
+    return hashlib.blake2b(msgspec.json.encode((type(query).__name__, query)), digest_size=16).digest()
 
 
 def paged(store: Store, clock: Clock) -> Store:

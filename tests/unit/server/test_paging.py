@@ -129,6 +129,67 @@ def test_what_is_remembered_of_pages_has_a_bound(monkeypatch: pytest.MonkeyPatch
     run_async(body)
 
 
+def test_what_is_remembered_of_a_page_is_small_whatever_was_asked_for() -> None:
+    """A filter may name a thousand jobs; what names its pages does not grow with it."""
+
+    async def body() -> None:
+        async with opened() as world:
+            job = await world.job()
+            for _ in range(3):
+                await world.task(job)
+            store = paged(world.store, world.clock)
+            names = (job.id, *(f"{n:0200}" for n in range(500)))
+            assert (
+                len(await walked(store, TaskQuery(org_id=world.org_id, job_ids=names, page=Page(size=1))))
+                == 3
+            )
+            assert [len(name) for name in store._ends] == [16] * 3  # type: ignore[attr-defined]
+
+    run_async(body)
+
+
+def test_pages_of_different_lists_do_not_know_each_other() -> None:
+    """Another organisation, filter, order, size or kind of thing: none begins where this one ended."""
+    sizes = [Page(number=5, size=2), Page(number=5, size=3), Page(number=6, size=2)]
+    orders = [Page(number=5, size=2, sort=Sort("createdAt", descending)) for descending in (False, True)]
+    queries: list[JobQuery | TaskQuery | RunQuery] = []
+    for page in [*sizes, *orders]:
+        for org_id in ("one", "two"):
+            queries += [
+                JobQuery(org_id=org_id, page=page),
+                JobQuery(org_id=org_id, statuses=("a",), page=page),
+            ]
+            queries += [RunQuery(org_id=org_id, page=page), RunQuery(org_id=org_id, is_live=True, page=page)]
+            for filters in ({}, {"types": ("a",)}, {"job_ids": ("a",)}, {"job_ids": ("a", "b")}):
+                queries.append(TaskQuery(org_id=org_id, page=page, **filters))
+    assert len({paging._key(query, query.page.number) for query in queries}) == len(queries)
+
+
+def test_a_list_that_ended_earlier_than_before_shows_nothing_twice() -> None:
+    """Who walks on to an empty page finds it, though somebody found more there a moment ago."""
+
+    async def body() -> None:
+        async with opened() as world:
+            job = await world.job()
+            tasks = [await world.task(job) for _ in range(9)]
+            store = paged(world.store, world.clock)
+
+            async def page(number: int) -> list[str]:
+                query = TaskQuery(
+                    org_id=world.org_id, statuses=("pending",), page=Page(number=number, size=3)
+                )
+                return [answer.task.id for answer in await store.tasks(query)]
+
+            assert [await page(number) for number in (2, 3, 4)][1] == [task.id for task in tasks[6:]]
+            for task in tasks[6:8]:
+                await world.claim(task)
+            newest = await world.task(job)
+            assert await page(3) == [tasks[8].id, newest.id]
+            assert await page(4) == []
+
+    run_async(body)
+
+
 def test_a_page_that_begins_after_a_place_is_a_range_of_its_index(tmp_path: Path) -> None:
     """Nothing before it is stepped over, and nothing is sorted."""
     if Kind.is_postgres:
