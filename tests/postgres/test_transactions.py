@@ -327,6 +327,20 @@ def test_a_busy_database_is_a_503_with_retry_after(url: str) -> None:
         caller.http.close()
 
 
+def test_who_waits_for_a_lock_is_told_so_however_short_statements_are(url: str) -> None:
+    """Not that the database failed: after that, a reaper would grant every run another lease."""
+
+    async def body() -> None:
+        async with servers(url, 1, DatabaseOptions(connections=1, timeout_s=1.0)) as (one,):
+            task = await one.task(await one.job())
+            async with await psycopg.AsyncConnection.connect(url) as db:
+                await db.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", (task.id,))
+                with pytest.raises(StoreBusy, match="Another change"):
+                    await one.claim(task)
+
+    run_async(body)
+
+
 def test_texts_come_back_as_they_were_and_nul_is_shown_as_a_sign(url: str) -> None:
     """JSON is kept to the byte; PostgreSQL has no NUL, and no report is refused for one."""
 

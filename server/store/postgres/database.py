@@ -120,8 +120,8 @@ SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('sync
 
 
 def limits_of(options: DatabaseOptions) -> Limits:
-    """Return a session's bounds: nothing may take longer than a statement."""
-    return Limits(options.timeout_s, min(Limits().lock_s, options.timeout_s), options.timeout_s)
+    """Return a session's bounds: who waits for a lock is told so before its statement is stopped."""
+    return Limits(options.timeout_s, min(Limits().lock_s, options.timeout_s / 2), options.timeout_s)
 
 
 def unreachable(target: Target, exc: psycopg.Error) -> DatabaseUnreachable:
