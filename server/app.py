@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.activity import Activity
 from server.audit import Audit
+from server.dashboard.folders import Folders
 from server.dashboard.routes import Dashboard
 from server.http.answer import failure
 from server.http.failure import ApiError
@@ -99,6 +101,7 @@ def create_app(
     clock: Clock | None = None,
     new_id: IdSource | None = None,
     db_options: DatabaseOptions = DatabaseOptions(),  # noqa: B008 - frozen
+    files: Sequence[Path] = (),
 ) -> App:
     """Put the server together; nothing is opened before its lifespan begins.
 
@@ -118,6 +121,7 @@ def create_app(
         clock: where time comes from.
         new_id: where ids come from.
         db_options: how a PostgreSQL database is used.
+        files: folders from which the dashboard shows files of runs.
     """
     activity = Activity()
     store = timed(store_for(db, clock, new_id, db_options), activity.writes)
@@ -139,10 +143,13 @@ def create_app(
     retention = Retention(store, clock, keeping, _tell_of_deleted(activity, audit))
     readiness = Readiness(store, clock)
     peers = Peers(trusted_proxies)
-    dashboard = Dashboard(store, clock, peers)
+    folders = Folders(files)
+    dashboard = Dashboard(store, clock, peers, folders)
     app = App(
         routes=[*site_routes(readiness), *dashboard.routes()],
-        lifespan=_lifespan(store, desk, token, [token_use, *([reaper] if reaper else []), retention]),
+        lifespan=_lifespan(
+            store, desk, token, [token_use, *([reaper] if reaper else []), retention, folders]
+        ),
         exception_handlers={HTTPException: _http_failure},
     )
     app.store, app.desk, app.activity, app.readiness = store, desk, activity, readiness

@@ -12,6 +12,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -68,6 +69,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     metrics_host: str = "127.0.0.1"
     metrics_port: int = 0  # 0: none
     db_options: DatabaseOptions = DatabaseOptions()
+    files: tuple[Path, ...] = ()  # folders whose files the dashboard shows
 
 
 class TokenNeeded(Exception):  # noqa: N818 - says what is missing
@@ -114,6 +116,7 @@ async def _serve(config: ServeConfig) -> None:
             access_log=config.access_log,
             audit=audit,
             db_options=config.db_options,
+            files=config.files,
         )
         limits = ConnectionLimits(_connections(config.max_connections), app.activity)
         manager = ServiceManager.take(os.environ)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.dashboard.runs import dict_of, list_of, object_of, state_of, text_of
+from server.dashboard.runs import state_of
+from server.dashboard.shapes import dict_of, list_of, object_of, text_of
 from server.store.records import AgentRecord, RunRecord
 from worker.api.wire import parse_instant
 from worker.cli import human

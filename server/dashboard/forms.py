@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from server.dashboard.runs import dict_of, list_of, text_of
+from server.dashboard.shapes import dict_of, list_of, text_of
 
 __all__ = ["BadField", "Field", "fields_of", "parameters_of"]
 

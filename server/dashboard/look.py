@@ -31,6 +31,7 @@ class Look(Struct, frozen=True, kw_only=True):
     store: Store
     request: Request
     now: datetime
+    serves_files: bool = False  # there are folders whose files these pages serve
 
     @property
     def org_id(self) -> str:

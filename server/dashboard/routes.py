@@ -13,12 +13,15 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from server.dashboard.actions import ACTIONS, Action, NotNow, submit
+from server.dashboard.folders import Busy, Folders, NotReadable
 from server.dashboard.forms import BadField
+from server.dashboard.handing import Handing
 from server.dashboard.live import Gone, Live
 from server.dashboard.look import Look, NotThere, View, job_of
 from server.dashboard.matrix import MOST_CELLS, layout_of, png
 from server.dashboard.pages import PAGES
 from server.dashboard.pages.handlers import handler_page
+from server.dashboard.pages.runs import stored_file
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.http.peers import Peers
@@ -44,11 +47,22 @@ Answering = Callable[[Request, Session], Awaitable[Response]]
 class Dashboard:
     """Pages for people, with the store behind them."""
 
-    def __init__(self, store: Store, clock: Clock, peers: Peers | None = None) -> None:
-        """Take the parts; `peers` knows whose word counts on whether a browser came by HTTPS."""
+    def __init__(
+        self, store: Store, clock: Clock, peers: Peers | None = None, folders: Folders | None = None
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            store: what is shown.
+            clock: where time comes from.
+            peers: know whose word counts on whether a browser came by HTTPS.
+            folders: whose files are shown with the runs that stored them.
+        """
         self._store = store
         self._clock = clock
         self._peers = peers or Peers()
+        self._folders = folders or Folders()
+        self._handing = Handing(self._folders)
         self.live = Live()
 
     def routes(self) -> list[BaseRoute]:
@@ -64,6 +78,7 @@ class Dashboard:
             Route("/static/{name}", static),
             Route("/jobs/{id}/tasks.png", self._signed_in(self._matrix)),
             Route("/jobs/{id}/tasks/{count:int}", self._signed_in(self._task_there)),
+            Route("/runs/{id}/files/{index}", self._signed_in(self._file)),
             Route("/handlers/{id:path}", self._signed_in(self._submitted), methods=["POST"]),
         ]
         return [Route(ROOT, with_slash), Mount(ROOT, routes=[*pages, *actions, *others])]
@@ -80,6 +95,10 @@ class Dashboard:
                 return await answer(request, session)
             except NotThere as exc:
                 return self._told(request, session, "Not found", str(exc), 404)
+            except NotReadable as exc:
+                return self._told(request, session, "This file cannot be shown", str(exc), 404)
+            except Busy as exc:
+                return self._told(request, session, "Try again in a moment", str(exc), 503)
             except (NotNow, Refused) as exc:
                 return self._told(request, session, "That was not done", str(exc), 409)
             except (StoreBusy, StoreFailed) as exc:
@@ -113,16 +132,24 @@ class Dashboard:
         return answer
 
     async def _values(self, view: View, request: Request, session: Session) -> dict[str, Any]:
-        now = self._clock.now()
-        look = Look(session=session, store=self._store, request=request, now=now)
-        return {**surroundings(request, session), "now": now, **await view.build(look)}
+        look = self._look(request, session)
+        return {**surroundings(request, session), "now": look.now, **await view.build(look)}
+
+    def _look(self, request: Request, session: Session) -> Look:
+        return Look(
+            session=session,
+            store=self._store,
+            request=request,
+            now=self._clock.now(),
+            serves_files=bool(self._folders),
+        )
 
     def _acted(self, action: Action) -> Answering:
         async def answer(request: Request, session: Session) -> Response:
             note_write(request, session, action.name)
             if not session.may_act:
                 return self._told(request, session, "Not allowed", "This token may only look.", 403)
-            look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+            look = self._look(request, session)
             question = await action.ask(look)
             if request.method != "POST":
                 return page("question.html", {**surroundings(request, session), "question": question})
@@ -135,14 +162,14 @@ class Dashboard:
         return answer
 
     async def _matrix(self, request: Request, session: Session) -> Response:
-        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        look = self._look(request, session)
         job = await job_of(look, look.id)
         states = await self._store.task_states(look.org_id, job.id, MOST_CELLS)
         headers = {**HEADERS, "Cache-Control": "private, max-age=60"}  # its address says when the job changed
         return Response(await asyncio.to_thread(png, states), headers=headers, media_type="image/png")
 
     async def _task_there(self, request: Request, session: Session) -> Response:
-        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        look = self._look(request, session)
         job = await job_of(look, look.id)
         x, _, y = request.url.query.partition(",")
         if not (x.isdecimal() and y.isdecimal() and len(x) < MOST_DIGITS and len(y) < MOST_DIGITS):
@@ -154,6 +181,10 @@ class Dashboard:
             raise NotThere("There is no task at this place of the picture")
         return RedirectResponse(f"{root_of(request)}/tasks/{quote(found[0].task.id)}", 303)
 
+    async def _file(self, request: Request, session: Session) -> Response:
+        file, stored = await stored_file(self._look(request, session), request.path_params["index"])
+        return await self._handing.answer(request, file.name, stored)
+
     async def _submitted(self, request: Request, session: Session) -> Response:
         note_write(request, session, "submit")
         if not session.may_act:
@@ -161,7 +192,7 @@ class Dashboard:
         form = await form_of(request)
         if not session.sent(request, form.get("proof", "")):
             return self._told(request, session, "Not done", FOREIGN_FORM, 403)
-        look = Look(session=session, store=self._store, request=request, now=self._clock.now())
+        look = self._look(request, session)
         try:
             where = await submit(look, form)
         except BadField as exc:

@@ -5,31 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from server.dashboard import words
+from server.dashboard.files import File, files_of
 from server.dashboard.plot import Plot, Point, rates
+from server.dashboard.shapes import dict_of, number_of, object_of, text_of
 from server.store.records import RunRecord, SampleRecord
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = [
-    "Fact",
-    "RunView",
-    "dict_of",
-    "list_of",
-    "object_of",
-    "plots_of",
-    "run_view",
-    "state_of",
-    "text_of",
-]
+__all__ = ["Fact", "RunView", "plots_of", "run_view", "state_of"]
 
-MOST: Final = 2**62
-PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 SHOWN_BESIDE: Final = frozenset({"error", "logTail", "usage", "files", "checkpoint", "stopping", "message"})
 FACTS: Final = (
     ("machine_type", "machine type"), ("zone", "zone"), ("instance_id", "instance"), ("pod_id", "agent"),
@@ -55,16 +44,6 @@ class Fact(Struct, frozen=True):
     name: str
     value: str
     source: str
-
-
-class File(Struct, frozen=True):
-    """A file of a run."""
-
-    name: str
-    url: str | None  # where a browser can get it
-    place: str
-    size: str
-    is_picture: bool
 
 
 class RunView(Struct, frozen=True, kw_only=True):
@@ -94,8 +73,14 @@ def state_of(run: RunRecord) -> str:
     return "requeued" if (run.error or "").startswith("requeued") else "failed"
 
 
-def run_view(run: RunRecord, now: datetime) -> RunView:
-    """Return what a page shows of a run; results of any shape are taken."""
+def run_view(run: RunRecord, now: datetime, *, serves_files: bool = False) -> RunView:
+    """Return what a page shows of a run; results of any shape are taken.
+
+    Args:
+        run: the run.
+        now: the time by the server's clock.
+        serves_files: whether files of a folder are served by these pages.
+    """
     results = object_of(run.results)
     error = dict_of(results.get("error"))
     kind, _, message = (run.error or "").partition(": ")
@@ -108,32 +93,12 @@ def run_view(run: RunRecord, now: datetime) -> RunView:
         traceback=text_of(error.get("traceback")),
         facts=facts_of(run),
         bill=bill_of(run, results.get("usage")),
-        files=[file for given in list_of(results.get("files")) if (file := file_of(given)) is not None],
+        files=files_of(run.id, results, serves_files=serves_files),
         log_tail=text_of(results.get("logTail")) or "",
         telling=text_of(results.get("message")),
         results={name: value for name, value in results.items() if name not in SHOWN_BESIDE},
         checkpoint=results.get("checkpoint"),
     )
-
-
-def object_of(raw: msgspec.Raw | None) -> dict[str, Any]:
-    """Read a JSON object; anything else is an empty one."""
-    return {} if raw is None else dict_of(msgspec.json.decode(raw))
-
-
-def dict_of(value: object) -> dict[str, Any]:
-    """Return an object as it is, anything else as an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def list_of(value: object) -> list[Any]:
-    """Return a list as it is, anything else as an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def text_of(value: object) -> str | None:
-    """Return a text as it is, anything else as None."""
-    return value if isinstance(value, str) else None
 
 
 def facts_of(run: RunRecord) -> list[Fact]:
@@ -176,36 +141,6 @@ def bill_of(run: RunRecord, details: object) -> list[Fact]:
         if (value := number_of(given.get(name))) is not None
     ]
     return [Fact(*line) for line in lines]
-
-
-def file_of(given: object) -> File | None:
-    """Return a file of a run; one that is told in another shape is left out."""
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        return None
-    place = text_of(given.get("url")) or ""
-    is_web = scheme_of(place) in ("http", "https")
-    return File(
-        name=given["name"],
-        url=place if is_web else None,
-        place=place,
-        size=human.size(number_of(given.get("size", given.get("bytes")))),
-        is_picture=is_web and text_of(given.get("contentType")) in PICTURES,
-    )
-
-
-def scheme_of(place: str) -> str:
-    """Return the scheme of an address; of what is none, nothing."""
-    try:
-        return urlsplit(place).scheme
-    except ValueError:
-        return ""
-
-
-def number_of(value: object) -> float | None:
-    """Return a number that people can be shown; anything else, and what is larger than any, is unknown."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if abs(value) <= MOST else None
 
 
 def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:

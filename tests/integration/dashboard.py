@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -131,10 +132,13 @@ class Site:
 
 @contextmanager
 def site(
-    audit: Audit | None = None, db: str = "sqlite://", trusted_proxies: Sequence[Network] = ()
+    audit: Audit | None = None,
+    db: str = "sqlite://",
+    trusted_proxies: Sequence[Network] = (),
+    files: Sequence[Path] = (),
 ) -> Iterator[Site]:
     """Give a server with its site, in memory unless a database is named."""
-    with running_server(db, audit=audit, trusted_proxies=trusted_proxies) as server:
+    with running_server(db, audit=audit, trusted_proxies=trusted_proxies, files=files) as server:
         made = Site(server)
         try:
             yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ import psutil
 import pytest
 
 from handlers import models
+from tests.integration.dashboard import Browser
+from worker.cli.mill import Layout
 
 LIMIT_S = 60.0
 MILLHAND = [sys.executable, "-P", "-m", "worker.cli.main"]
@@ -69,6 +72,7 @@ class Up:
             )  # fmt: skip
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**environment, "MILLHAND_API_URL": self.url}
+        self.state = Path(environment["HOME"]) / ".local/state/millhand/up"
         try:
             wait_for(lambda: self.said("agent.started") or self.process.poll() is not None, "up")
             assert self.process.poll() is None, self.log.read_text()
@@ -174,6 +178,36 @@ def test_another_terminal_submits_and_waits(up: Up, tmp_path: Path) -> None:
     results = [task["run"]["resultCode"] for task in json.loads(ran.stdout)["tasks"]]
     assert results == ["Success", "Failed"]
     assert up.run("doctor").returncode == 0
+
+
+def test_files_of_runs_are_seen_in_the_browser(up: Up) -> None:
+    """The server shows the folder in which its own agent stores."""
+    ran = up.run("submit", "mesh-convert", str(models.folder() / "gear.glb"), "-p", "format=stl", "--wait")
+    (task,) = json.loads(ran.stdout)["tasks"]
+    (told,) = [file for file in task["run"]["results"]["files"] if file["name"] == "gear.stl"]
+    browser = Browser(up.url)
+    with browser.client:
+        browser.sign_in((up.state / "token").read_text().strip())
+        page = browser.look(f"/ui/runs/{task['run']['id']}")
+        (link,) = [link for link in page.links if "/files/" in link]
+        content = browser.client.get(link).content
+    assert hashlib.sha256(content).hexdigest() == told["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("store", "folder"),
+    [
+        ("/srv/out", "/srv/out"),
+        ("file:///srv/with%20blank", "/srv/with blank"),
+        ("s3://bucket/out", ""),
+        ("https://store.test/out", ""),
+        ("/srv/out,/etc", ""),
+    ],
+)
+def test_only_a_store_that_is_a_folder_is_shown(tmp_path: Path, store: str, folder: str) -> None:
+    """A comma would part it into two."""
+    layout = Layout(folder=tmp_path, port=1, token_file=tmp_path / "token", store=store)
+    assert layout.variables({})["MILLHAND_SERVER_FILES"] == folder
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

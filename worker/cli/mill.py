@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -68,8 +69,17 @@ class Layout(Struct, frozen=True, kw_only=True):
             "MILLHAND_SERVER_PORT": str(self.port),
             "MILLHAND_SERVER_DB": f"sqlite:///{self.folder / 'server.db'}",
             "MILLHAND_SERVER_TOKEN_FILE": str(self.token_file),
+            "MILLHAND_SERVER_FILES": shown_folder(self.store),
             **more,
         }
+
+
+def shown_folder(store: str) -> str:
+    """Return the folder of a store as the server's setting; empty where the store is none."""
+    parts = urlsplit(store)
+    folder = unquote(parts.path) if parts.scheme == "file" else store
+    is_folder = parts.scheme == "file" or "://" not in store
+    return folder if is_folder and "," not in folder else ""  # a comma parts folders there
 
 
 class Mill:

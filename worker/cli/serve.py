@@ -89,6 +89,7 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
         metrics_host=server["server_metrics_host"],
         metrics_port=server["server_metrics_port"],
         db_options=options,
+        files=tuple(map(Path, server["server_files"])),
     )
     code = run(config)
     return ExitCode.CONFIGURATION if code == ExitCode.USAGE else code

@@ -249,6 +249,9 @@ SERVER_SETTINGS: Final = (
             help="Log every request, without its query."),
     Setting(name="server_audit_log", flag_name="audit-log", metavar="FILE", default_text="none",
             help="File that gets a line of JSON for each write; - is stderr; SIGHUP opens it anew."),
+    Setting(name="server_files", flag_name="files", kind="words", metavar="FOLDER,…", default_text="none",
+            help="Folders in which agents store files (their --store): the dashboard shows what runs have put"
+            " there."),
     Setting(name="server_metrics_port", flag_name="metrics-port", type=click.IntRange(0, 65535), default=0,
             metavar="PORT", help="Port of the operators' page: /metrics, /healthz, /readyz; 0: none."),
     Setting(name="server_metrics_host", flag_name="metrics-host", default="127.0.0.1", metavar="ADDRESS",

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 from server.dashboard import words
+from server.dashboard.files import File, Stored, files_of
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of, task_of
 from server.dashboard.runs import plots_of, run_view
+from server.dashboard.shapes import object_of
 from server.store.queries import Page, RunQuery
+from server.store.records import RunRecord
 
-__all__ = ["PAGES"]
+__all__ = ["PAGES", "stored_file"]
+
+MOST_DIGITS: Final = 6
 
 
 async def task_page(look: Look) -> Values:
@@ -23,17 +28,33 @@ async def task_page(look: Look) -> Values:
 
 async def run_page(look: Look) -> Values:
     """Show a run: what it ran on, what it consumed, what it said, how it ended."""
-    answer = await look.store.run(look.org_id, look.id)
-    if answer is None:
-        raise NotThere(f"There is no run {look.id}")
-    run = answer.run
+    run = await run_of(look)
     task = await look.store.task(look.org_id, run.task_id)
     return {
         "title": f"Run {run.id}",
-        "view": run_view(run, look.now),
+        "view": run_view(run, look.now, serves_files=look.serves_files),
         "task": task.task if task else None,
         "plots": plots_of(run, await look.store.samples(look.org_id, run.id)),
     }
+
+
+async def run_of(look: Look) -> RunRecord:
+    """Return the run in the address."""
+    answer = await look.store.run(look.org_id, look.id)
+    if answer is None:
+        raise NotThere(f"There is no run {look.id}")
+    return answer.run
+
+
+async def stored_file(look: Look, index: str) -> tuple[File, Stored]:
+    """Return a file of a run that lies in a folder, by its place in `results.files`."""
+    run = await run_of(look)
+    files = files_of(run.id, object_of(run.results), serves_files=look.serves_files)
+    at = int(index) if index.isascii() and index.isdecimal() and len(index) <= MOST_DIGITS else -1
+    for file in files:
+        if file.index == at and file.stored is not None:
+            return file, file.stored
+    raise NotThere("There is no such file of this run in a folder that is shown here")
 
 
 PAGES: Final = (View("/tasks/{id}", "task.html", task_page), View("/runs/{id}", "run.html", run_page))
