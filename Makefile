@@ -37,7 +37,7 @@ e2e-k8s: setup ## As root: the chart on a Kubernetes of one node, built and star
 	@MILLHAND_REAL_PARTS=required tests/e2e/kubernetes/cluster.sh $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/kubernetes $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
-	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_units.py tests/real/test_service.py $(ARGS)
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_unit*.py tests/real/test_service.py $(ARGS)
 
 e2e-cgroup2: setup ## As root: limits, kills and bills of runs on cgroup v2, in an emulated machine; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py $(ARGS)

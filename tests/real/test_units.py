@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import subprocess
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.real.engine import HERE, engine, missing
 from tests.real.host import AGENT, Host
-from tests.wheels import PROJECT, build_wheel, pack_libraries, requirements_of
+from tests.real.installed import HOW, INSTALL, WAITS, installed_host
 
-SHIPPED = HERE.parents[1] / "deploy" / "systemd"
-INSTALL = (
-    "PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels PIP_CONFIG_FILE=/dev/null PIP_NO_COMPILE=1 /deploy/install.sh"
-)
-EXTRAS = "server,mesh"
-HOW = f"--extras {EXTRAS} --python /usr/bin/python3"
 PLACES = ("/run/credentials/millhand-agent.service/token", "/etc/millhand/token")
-HANDLERS = f'''
+HANDLERS = f'''{WAITS}
 PLACES = {PLACES!r}
-import os, time
-from pathlib import Path
-from worker import Context, handler
 
 @handler("thief")
 def thief(ctx: Context) -> dict:
@@ -39,45 +24,14 @@ def thief(ctx: Context) -> dict:
         except OSError as exc:
             found[path] = type(exc).__name__
     return found
-
-@handler("waits")
-def waits(ctx: Context) -> dict:
-    """Wait until a file is there, and save how far it came."""
-    while not Path("/run/go").exists():
-        ctx.check()
-        time.sleep(0.05)
-    return {{"has_gone": True}}
 '''
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     """Boot, and install server and agent from the wheel of this tree."""
-    done = subprocess.run([HERE / "debian_python.sh"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        missing(f"there is no Python of Debian's: {done.stderr[-1000:]}")
-    with TemporaryDirectory(prefix="millhand-units-", dir="/var/tmp") as folder:
-        root, wheels = Path(folder) / "root", Path(folder) / "root" / "wheels"
-        wheels.mkdir(parents=True)
-        pack_libraries(wheels, *requirements_of(distribution(PROJECT), *EXTRAS.split(",")))
-        build_wheel(SHIPPED.parents[1], wheels)
-        shutil.copytree(SHIPPED, root / "deploy")
-        (root / "etc/millhand").mkdir(parents=True)
-        (root / "etc/millhand/handlers.py").write_text(HANDLERS)
-        second = Path(folder) / "root" / "second"
-        second.mkdir()
-        (wheel,) = wheels.glob("millhand-*.whl")
-        (second / wheel.name).write_bytes(wheel.read_bytes() + b"\0")  # the same, and another file
-        with engine("with_systemd.sh", "IN", {"FILES": str(root)}) as inside:
-            it = Host(shlex.split(inside))
-            it.drop_in(
-                AGENT,
-                "test",
-                "[Service]\nWatchdogSec=15s\nEnvironment=MILLHAND_HANDLERS=/etc/millhand/handlers.py\n"
-                "Environment=MILLHAND_CLOUD=none MILLHAND_POLL_MAX=1 MILLHAND_DRAIN_TIMEOUT=4\n",
-            )
-            it.sh(f"{INSTALL} install --wheel /wheels/millhand-*.whl {HOW}")
-            yield it
+    with installed_host(HANDLERS, "WatchdogSec=15s\nEnvironment=MILLHAND_DRAIN_TIMEOUT=4\n") as it:
+        yield it
 
 
 def test_the_units_are_without_a_fault_and_hardened(host: Host) -> None:
