@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 from starlette.requests import Request
 
+from server.dashboard.paced import Paced
 from server.dashboard.session import Session
 from server.store.queries import Sort
 from server.store.records import JobRecord, TaskRecord
@@ -32,6 +33,7 @@ class Look(Struct, frozen=True, kw_only=True):
     request: Request
     now: datetime
     serves_files: bool = False  # there are folders whose files these pages serve
+    paced: Paced  # what is slow to find
 
     @property
     def org_id(self) -> str:

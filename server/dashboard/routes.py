@@ -19,6 +19,7 @@ from server.dashboard.handing import Handing
 from server.dashboard.live import Gone, Live
 from server.dashboard.look import Look, NotThere, View, job_of
 from server.dashboard.matrix import MOST_CELLS, layout_of, png
+from server.dashboard.paced import Paced
 from server.dashboard.pages import PAGES
 from server.dashboard.pages.handlers import handler_page
 from server.dashboard.pages.runs import stored_file
@@ -63,6 +64,7 @@ class Dashboard:
         self._peers = peers or Peers()
         self._folders = folders or Folders()
         self._handing = Handing(self._folders)
+        self._paced = Paced(clock)
         self.live = Live()
 
     def routes(self) -> list[BaseRoute]:
@@ -141,6 +143,7 @@ class Dashboard:
             store=self._store,
             request=request,
             now=self._clock.now(),
+            paced=self._paced,
             serves_files=bool(self._folders),
         )
 

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from server.store.changes import Listener, TasksPending
 from server.store.commands import Command
+from server.store.outcomes import Failures
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -102,6 +103,10 @@ class Store(Protocol):
 
         ``p`` pending, ``r`` running, ``s`` succeeded, ``f`` stopped in any other way.
         """
+        ...
+
+    async def failures(self, org_id: str, job_id: str) -> Failures:
+        """Return what the failed runs of a job say, those alike together; of very many the newest."""
         ...
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:

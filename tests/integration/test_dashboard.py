@@ -94,7 +94,7 @@ def test_from_a_job_one_walks_to_its_tasks_and_runs(here: Site) -> None:
     here.task(job, title="waits")
     browser = here.browser()
     page = browser.look(f"/ui/jobs/{job['id']}")
-    assert "3 handler_error: ValueError: no" in page.text
+    assert "3 3 ValueError: no" in page.text
     assert "3 failed, 1 pending" in page.text
     assert f"/ui/runs/{runs[-1]['id']}" in page.links
     only = browser.look(f"/ui/jobs/{job['id']}?show=pending")

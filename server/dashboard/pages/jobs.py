@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 from server.dashboard import words
+from server.dashboard.failing import by_kind
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, Values, View, job_of
-from server.dashboard.runs import state_of
-from server.store.queries import JobQuery, Page, RunQuery, TaskQuery
-from server.store.records import RunRecord
+from server.dashboard.paced import Answer
+from server.store.outcomes import Failures
+from server.store.queries import JobQuery, Page, TaskQuery
+from server.store.records import JobRecord
 
 __all__ = ["PAGES"]
 
-RECENT_RUNS: Final = 500  # among which failures are grouped
+MANY_FAILURES: Final = 5_000  # from so many on they are not looked at each time
 TASK_FILTERS: Final = {  # word in the address -> (status, result)
     "failed": ((), ("Failed",)),
     "running": (("running",), ()),
@@ -39,9 +39,7 @@ async def job_page(look: Look) -> Values:
     page = Page(number=look.page_number, size=PAGE_SIZE)
     query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), statuses=statuses, results=results, page=page)
     tasks = [answer.task for answer in await look.store.tasks(query)]
-    failures: list[tuple[str, int, RunRecord]] = []
-    if job.task_result_failures:
-        failures = grouped(await recent_failures(look, job.id))
+    failures = await failures_of(look, job)
     return {
         "title": words.name_of(job.title, f"Job {job.id}"),
         "job": job,
@@ -49,23 +47,16 @@ async def job_page(look: Look) -> Values:
         "show": show,
         "page": page,
         "failures": failures,
+        "kinds": by_kind(failures.value),
     }
 
 
-async def recent_failures(look: Look, job_id: str) -> list[RunRecord]:
-    """Return the failed ones among the newest runs of a job."""
-    page = Page(size=RECENT_RUNS, sort=NEWEST_FIRST)
-    answers = await look.store.runs(
-        RunQuery(org_id=look.org_id, job_ids=(job_id,), has_results=False, page=page)
+async def failures_of(look: Look, job: JobRecord) -> Answer[Failures]:
+    """Return what the failed runs of a job say; of very many, what they said a little while ago."""
+    key = ("failures", look.org_id, job.id)
+    return await look.paced.ask(
+        key, lambda: look.store.failures(look.org_id, job.id), lambda found: found.looked_at >= MANY_FAILURES
     )
-    return [answer.run for answer in answers if state_of(answer.run) == "failed"]
-
-
-def grouped(runs: Sequence[RunRecord]) -> list[tuple[str, int, RunRecord]]:
-    """Return what failed runs say in their first lines, how many say it, and the newest of them."""
-    lines = [(run.error or run.result_message or "no reason told").partition("\n")[0] for run in runs]
-    newest = dict(zip(reversed(lines), reversed(runs), strict=True))
-    return [(line, count, newest[line]) for line, count in Counter(lines).most_common(20)]
 
 
 PAGES: Final = (View("", "jobs.html", jobs_page), View("/jobs/{id}", "job.html", job_page))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -72,11 +72,22 @@ class PostgresDialect:
         """Say the order again: only so it is promised."""
         return f"string_agg({term}, '' ORDER BY {order})"
 
+    def first_line(self, term: str) -> str:
+        """Take the first part."""
+        return f"split_part({term}, E'\\n', 1)"
+
+    def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
+        """Do one replacement within the other."""
+        for pattern in patterns:
+            term = f"regexp_replace({term}, '{pattern.replace(QUOTE, QUOTE * 2)}', '{mark}', 'g')"
+        return term
+
     def by_index(self, name: str) -> str:
         """Leave it to the planner, which knows that the partial index is the smallest."""
         return ""
 
 
+QUOTE: Final = "'"
 CLOSING: Final = "SELECT id FROM jobs WHERE org_id = ? AND is_closing"
 POSTGRES: Final[Dialect] = PostgresDialect()
 NAMED: Final = re.compile(r"(?<![:\w]):([a-z_]+)")

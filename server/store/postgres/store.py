@@ -18,6 +18,7 @@ from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.choice import DatabaseOptions
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.following import Following
+from server.store.outcomes import Failures
 from server.store.postgres.commands import Jumps
 from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
@@ -40,7 +41,7 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
-from server.store.sql import reads, retention, rows
+from server.store.sql import outcomes, reads, retention, rows
 from server.store.sql.dialect import Row
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
@@ -183,6 +184,10 @@ class PostgresStore:
         """Return a letter for each of a job's tasks."""
         (row,) = await self._slowly(*reads.select_task_states(POSTGRES, org_id, job_id, most))
         return row["states"] or ""
+
+    async def failures(self, org_id: str, job_id: str) -> Failures:
+        """Return what the failed runs of a job say."""
+        return outcomes.failures(await self._slowly(*outcomes.select_failures(POSTGRES, org_id, job_id)))
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""

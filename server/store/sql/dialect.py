@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 __all__ = ["Dialect", "Row"]
@@ -69,6 +69,14 @@ class Dialect(Protocol):
 
     def joined(self, term: str, order: str) -> str:
         """Return an aggregate: texts one after the other; the rows come in that order already."""
+        ...
+
+    def first_line(self, term: str) -> str:
+        """Return an expression: what stands before the first line feed of a text."""
+        ...
+
+    def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
+        """Return an expression: a text with a mark for whatever fits `outcomes.FOLDED`, in its order."""
         ...
 
     def by_index(self, name: str) -> str:

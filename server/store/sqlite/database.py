@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 from urllib.parse import quote, unquote
 
 from server.store.refusal import DatabaseError
+from server.store.sql.outcomes import pattern_of
 
 __all__ = ["database_path", "lock_file", "open_reader", "open_writer"]
 
@@ -110,6 +111,7 @@ def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
         uri=uri,
     )
     connection.row_factory = sqlite3.Row
+    connection.create_function("pattern_of", 1, pattern_of, deterministic=True)
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return connection
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -82,6 +82,14 @@ class SqliteDialect:
     def joined(self, term: str, order: str) -> str:
         """Join them as they come."""
         return f"group_concat({term}, '')"
+
+    def first_line(self, term: str) -> str:
+        """Cut it; a line feed is put behind, so that there is one."""
+        return f"substr({term}, 1, instr({term} || char(10), char(10)) - 1)"
+
+    def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
+        """Call a function of the connection: SQLite has no regular expressions."""
+        return f"pattern_of({term})"
 
     def by_index(self, name: str) -> str:
         """Name it: SQLite has no statistics, and could choose another."""

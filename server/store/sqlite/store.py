@@ -21,6 +21,7 @@ from server.ids import IdSource
 from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.following import LAGGING, Following
+from server.store.outcomes import Failures
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -34,7 +35,7 @@ from server.store.records import (
     TaskAnswer,
 )
 from server.store.refusal import DatabaseError
-from server.store.sql import reads, retention, rows
+from server.store.sql import outcomes, reads, retention, rows
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
 from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
@@ -214,6 +215,10 @@ class SqliteStore:
         """Return a letter for each of a job's tasks."""
         (row,) = await self._slowly(*reads.select_task_states(SQLITE, org_id, job_id, most))
         return row["states"] or ""
+
+    async def failures(self, org_id: str, job_id: str) -> Failures:
+        """Return what the failed runs of a job say."""
+        return outcomes.failures(await self._slowly(*outcomes.select_failures(SQLITE, org_id, job_id)))
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
