@@ -140,6 +140,53 @@ def test_a_run_shows_facts_with_their_sources_bill_files_and_plots(here: Site) -
     assert len([tag for tag, _ in page.elements if tag == "polyline"]) == 3
 
 
+def test_a_run_is_shown_among_the_other_attempts_at_its_task(here: Site) -> None:
+    """Which it is, how the others ended, and links to them; what waits to be taken is no attempt yet."""
+    task = here.task(here.job())
+    runs = []
+    for number in range(3):
+        runs.append(here.run(task, podId=f"node-{number}/agent"))
+        lost = f"worker_lost: attempt {number + 1} fell silent"
+        here.report(runs[-1], stoppedAt=LATER, resultCode="Failed", error=lost)
+        here.make("POST", "/api/jobs/runs", taskId=task["id"])
+    page = here.browser().look(f"/ui/runs/{runs[1]['id']}")
+    assert "attempt 2 of 3" in page.text
+    links = [link for link in page.links if "/ui/runs/" in link]
+    assert [link for link in links if any(run["id"] in link for run in runs)] == [
+        f"/ui/runs/{run['id']}" for run in reversed(runs)
+    ]
+    assert page.text.count("(this one)") == 1
+    assert [one["href"] for _, one in page.elements if one.get("aria-current") == "true"] == [
+        f"/ui/runs/{runs[1]['id']}"
+    ]
+    for shown in (
+        "node-0/agent",
+        "node-2/agent",
+        "attempt 1 fell silent",
+        "attempt 3 fell silent",
+        "pending",
+    ):
+        assert shown in page.text, shown
+    placeholder = next(link for link in links if not any(run["id"] in link for run in runs))
+    assert "attempt" not in here.browser().look(placeholder).text.partition("Runs of its task")[0]
+    first = here.browser().look(f"/ui/runs/{failed_run(here, here.job())['id']}")
+    assert "attempt" not in first.text
+    assert "Runs of its task" not in first.text
+
+
+def test_of_more_runs_than_are_shown_none_is_numbered(here: Site) -> None:
+    """A number that is not known is not told."""
+    task = here.task(here.job())
+    run = here.run(task)
+    for _ in range(50):
+        here.report(run, stoppedAt=LATER, resultCode="Failed", error="worker_lost: gone")
+        here.make("POST", "/api/jobs/runs", taskId=task["id"])
+        run = here.run(task)
+    page = here.browser().look(f"/ui/runs/{run['id']}")
+    assert "Runs of its task, the newest 100" in page.text
+    assert "attempt" not in page.text
+
+
 def test_hostile_content_is_text_on_every_page(here: Site) -> None:
     """Titles, types, parameters, facts, logs, errors, tracebacks, results, file names."""
     job = here.job(title=HOSTILE, type="x", parameters={HOSTILE: HOSTILE})

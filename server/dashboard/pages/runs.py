@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.dashboard import words
+from server.dashboard.attempts import attempts_of
 from server.dashboard.files import File, Stored, files_of
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of, task_of
 from server.dashboard.runs import plots_of, run_view
@@ -15,12 +16,13 @@ from server.store.records import RunRecord
 __all__ = ["PAGES", "stored_file"]
 
 MOST_DIGITS: Final = 6
+NEWEST: Final = Page(size=PAGE_SIZE, sort=NEWEST_FIRST)
 
 
 async def task_page(look: Look) -> Values:
     """Show a task with its runs."""
     task = await task_of(look, look.id)
-    query = RunQuery(org_id=look.org_id, task_ids=(task.id,), page=Page(size=PAGE_SIZE, sort=NEWEST_FIRST))
+    query = RunQuery(org_id=look.org_id, task_ids=(task.id,), page=NEWEST)
     runs = [run_view(answer.run, look.now) for answer in await look.store.runs(query)]
     job = await job_of(look, task.job_id)
     return {"title": words.name_of(task.title, f"Task {task.id}"), "task": task, "job": job, "runs": runs}
@@ -30,10 +32,13 @@ async def run_page(look: Look) -> Values:
     """Show a run: what it ran on, what it consumed, what it said, how it ended."""
     run = await run_of(look)
     task = await look.store.task(look.org_id, run.task_id)
+    query = RunQuery(org_id=look.org_id, task_ids=(run.task_id,), has_results=False, page=NEWEST)
+    beside = [answer.run for answer in await look.store.runs(query)]
     return {
         "title": f"Run {run.id}",
         "view": run_view(run, look.now, serves_files=look.serves_files),
         "task": task.task if task else None,
+        "attempts": attempts_of(run, beside, look.now, is_whole=len(beside) < NEWEST.size),
         "plots": plots_of(run, await look.store.samples(look.org_id, run.id)),
     }
 
