@@ -6,10 +6,17 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["MOST_FAILURES", "MOST_PATTERNS", "FailureGroup", "Failures"]
+__all__ = ["MOST_FAILURES", "MOST_PATTERNS", "FailureGroup", "Failures", "Pace"]
 
 MOST_FAILURES: Final = 50_000  # the newest ones of a job that are looked at, so that the time is bounded
 MOST_PATTERNS: Final = 200  # groups that are told, the largest ones
+
+
+class Pace(Struct, frozen=True):
+    """How long the newest successful runs of a job took."""
+
+    mean_s: float | None  # None where there is none
+    runs: int  # how many were looked at
 
 
 class FailureGroup(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from server.store.changes import Listener, TasksPending
 from server.store.commands import Command
-from server.store.outcomes import Failures
+from server.store.outcomes import Failures, Pace
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -107,6 +107,10 @@ class Store(Protocol):
 
     async def failures(self, org_id: str, job_id: str) -> Failures:
         """Return what the failed runs of a job say, those alike together; of very many the newest."""
+        ...
+
+    async def pace(self, org_id: str, job_id: str) -> Pace:
+        """Return how long the newest successful runs of a job took, up to a hundred of them."""
         ...
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:

@@ -55,3 +55,23 @@ def test_a_job_without_failures_says_nothing_of_them(here: Site) -> None:
     job = here.job()
     here.report(here.run(here.task(job)), stoppedAt=LATER, resultCode="Success")
     assert "What failed" not in here.browser().look(f"/ui/jobs/{job['id']}").text
+
+
+def test_a_job_says_how_long_it_takes_yet_or_why_nobody_knows(here: Site) -> None:
+    """By the runs that succeeded; a paused one does not say."""
+    job = here.job()
+    browser = here.browser()
+
+    def said() -> str:
+        return browser.look(f"/ui/jobs/{job['id']}").text
+
+    tasks = [here.task(job) for _ in range(4)]
+    assert "Time left unknown: nothing has finished yet." in said()
+    here.report(here.run(tasks[0]), stoppedAt=LATER, resultCode="Success")  # it took eight seconds
+    assert "Time left unknown: nothing runs." in said()
+    here.run(tasks[1])
+    assert "about 25 s left by the newest success, with 1 at work" in said()
+    here.make("PUT", f"/api/jobs/{job['id']}", schedulerState="paused")
+    assert "Time left unknown: paused." in said()
+    here.make("PUT", f"/api/jobs/{job['id']}", schedulerState="cancelled")
+    assert " left " not in said()

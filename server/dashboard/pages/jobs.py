@@ -6,6 +6,7 @@ from typing import Final
 
 from server.dashboard import words
 from server.dashboard.failing import by_kind
+from server.dashboard.left import about, time_left
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, Values, View, job_of
 from server.dashboard.paced import Answer
 from server.store.outcomes import Failures
@@ -46,6 +47,8 @@ async def job_page(look: Look) -> Values:
         "tasks": tasks,
         "show": show,
         "page": page,
+        "about": about,
+        "left": time_left(job, await look.store.pace(look.org_id, job.id)),
         "failures": failures,
         "kinds": by_kind(failures.value),
     }

@@ -18,7 +18,7 @@ from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.choice import DatabaseOptions
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.following import Following
-from server.store.outcomes import Failures
+from server.store.outcomes import Failures, Pace
 from server.store.postgres.commands import Jumps
 from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
@@ -188,6 +188,10 @@ class PostgresStore:
     async def failures(self, org_id: str, job_id: str) -> Failures:
         """Return what the failed runs of a job say."""
         return outcomes.failures(await self._slowly(*outcomes.select_failures(POSTGRES, org_id, job_id)))
+
+    async def pace(self, org_id: str, job_id: str) -> Pace:
+        """Return how long the newest successful runs of a job took."""
+        return outcomes.pace(await self._slowly(*outcomes.select_pace(org_id, job_id)))
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""

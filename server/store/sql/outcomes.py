@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from server.store.outcomes import MOST_FAILURES, MOST_PATTERNS, FailureGroup, Failures
+from server.store.outcomes import MOST_FAILURES, MOST_PATTERNS, FailureGroup, Failures, Pace
 from server.store.sql.dialect import Dialect, Row
 from server.times import instant_of
 
-__all__ = ["FOLDED", "failures", "pattern_of", "select_failures"]
+__all__ = ["FOLDED", "failures", "pace", "pattern_of", "select_failures", "select_pace"]
 
 # What one line becomes by these replacements, one after the other, is its pattern. Both databases do them,
 # each by its own means; so only what every kind of regular expression knows is used. Before each: what
@@ -27,6 +27,8 @@ FOLDED: Final = tuple(pattern for _, pattern in FOLDS)
 MARK: Final = "…"
 COMPILED: Final = tuple((needed, re.compile(pattern)) for needed, pattern in FOLDS)
 LONGEST_LINE: Final = 300  # characters of a first line that count
+MOST_FOR_PACE: Final = 100  # successful runs
+MOST_STEPPED_OVER: Final = 10_000  # runs, some ten milliseconds
 REMEMBERED: Final = 8_192  # most lines are alike
 
 # Exactly as in the partial index; a run that was requeued did not fail, but was taken by another.
@@ -73,6 +75,28 @@ FROM largest JOIN runs r ON r.org_id = ? AND r.id = substr(largest.newest, {AGE_
 ORDER BY runs DESC, newest DESC""",  # noqa: S608 - built from constants
         [org_id, job_id, MOST_FAILURES, MOST_PATTERNS, org_id],
     )
+
+
+def select_pace(org_id: str, job_id: str) -> tuple[str, list[object]]:
+    """Return the statement for how long the newest successful runs of a job took.
+
+    Runs that live, or failed, may lie before them, and are stepped over, but not without end.
+    """
+    return (
+        """
+SELECT CAST(avg(took) AS DOUBLE PRECISION) AS mean_ms, count(*) AS runs FROM (
+    SELECT stopped_at - started_at AS took FROM (
+        SELECT result_code, started_at, stopped_at FROM runs
+        WHERE org_id = ? AND job_id = ? ORDER BY created_at DESC, id DESC LIMIT ?) newest
+    WHERE result_code = 'Success' AND stopped_at >= started_at LIMIT ?) lately""",
+        [org_id, job_id, MOST_STEPPED_OVER, MOST_FOR_PACE],
+    )
+
+
+def pace(rows: Sequence[Row]) -> Pace:
+    """Read the row of `select_pace`."""
+    mean_ms = rows[0]["mean_ms"]
+    return Pace(None if mean_ms is None else mean_ms / 1000, rows[0]["runs"])
 
 
 def failures(rows: Sequence[Row]) -> Failures:

@@ -21,7 +21,7 @@ from server.ids import IdSource
 from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.following import LAGGING, Following
-from server.store.outcomes import Failures
+from server.store.outcomes import Failures, Pace
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -219,6 +219,10 @@ class SqliteStore:
     async def failures(self, org_id: str, job_id: str) -> Failures:
         """Return what the failed runs of a job say."""
         return outcomes.failures(await self._slowly(*outcomes.select_failures(SQLITE, org_id, job_id)))
+
+    async def pace(self, org_id: str, job_id: str) -> Pace:
+        """Return how long the newest successful runs of a job took."""
+        return outcomes.pace(await self._slowly(*outcomes.select_pace(org_id, job_id)))
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""

@@ -158,3 +158,27 @@ def test_failed_runs_are_found_by_their_index(tmp_path: Path) -> None:
         assert "ORDER BY" not in plan[at + 1], plan
     finally:
         connection.close()
+
+
+def test_the_pace_of_a_job_is_that_of_its_newest_successes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred at most, and stepping over some of the others; none is no pace."""
+    monkeypatch.setattr(outcomes, "MOST_FOR_PACE", 2)  # the bounds themselves, made small
+    monkeypatch.setattr(outcomes, "MOST_STEPPED_OVER", 4)
+
+    async def scene() -> None:
+        async with opened() as world:
+            job = await world.job()
+            assert await world.store.pace(world.org_id, job.id) == told.Pace(None, 0)
+            for took_ms in (9_000_000, 2_000, 4_000):
+                run = await world.claim(await world.task(job))
+                await world.put(run, stopped_at=5 + took_ms, result_code="Success")
+                world.clock.advance(1)
+            await failed(world, await world.task(job))
+            world.clock.advance(1)
+            assert await world.store.pace(world.org_id, job.id) == told.Pace(3.0, 2)
+            for _ in range(3):
+                await world.claim(await world.task(job))
+            assert await world.store.pace(world.org_id, job.id) == told.Pace(None, 0)
+            assert await world.store.pace("other", job.id) == told.Pace(None, 0)
+
+    run_async(scene)
