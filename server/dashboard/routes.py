@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -23,6 +23,7 @@ from server.dashboard.paced import Paced
 from server.dashboard.pages import PAGES
 from server.dashboard.pages.handlers import handler_page
 from server.dashboard.pages.runs import stored_file
+from server.dashboard.received import MAX_SIGN_IN_BYTES, FormRefused, form_of, is_foreign
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.http.peers import Peers
@@ -35,11 +36,9 @@ from worker.clock import Clock
 __all__ = ["Dashboard"]
 
 ROOT: Final = "/ui"
-MAX_FORM_BYTES: Final = 64 * 1024
 STATIC: Final = {"icon.svg": "image/svg+xml", "style.css": "text/css", "live.js": "text/javascript"}
 FOREIGN_FORM: Final = "The form was not one of this page; open it again."
 MOST_DIGITS: Final = 7
-MOST_FIELDS: Final = 500
 EVENTS: Final = "text/event-stream"
 
 Answering = Callable[[Request, Session], Awaitable[Response]]
@@ -103,6 +102,8 @@ class Dashboard:
                 return self._told(request, session, "Try again in a moment", str(exc), 503)
             except (NotNow, Refused) as exc:
                 return self._told(request, session, "That was not done", str(exc), 409)
+            except FormRefused as exc:
+                return closing(self._told(request, session, "Not taken", str(exc), exc.status))
             except (StoreBusy, StoreFailed) as exc:
                 return self._told(request, session, "Try again in a moment", f"The database: {exc}", 503)
 
@@ -212,9 +213,12 @@ class Dashboard:
         if request.method != "POST":
             return page("sign_in.html", {"root": root, **values})
         try:
-            form = await form_of(request)
-        except NotNow as exc:
-            return page("sign_in.html", {"root": root, "to": "", "problem": str(exc)}, 413)
+            form = await form_of(request, MAX_SIGN_IN_BYTES)
+        except FormRefused as exc:
+            values = {"root": root, "to": "", "problem": str(exc)}
+            return closing(page("sign_in.html", values, exc.status))
+        if is_foreign(request):  # another site would sign the browser in as somebody else
+            return page("sign_in.html", {"root": root, "to": "", "problem": FOREIGN_FORM}, 403)
         token, to = form.get("token", "").strip(), form.get("to", "")
         if await session_of(token, self._store) is None:
             problem = "This token is not valid: it was mistyped, has expired or was revoked."
@@ -227,7 +231,11 @@ class Dashboard:
     async def _sign_out(self, request: Request) -> Response:
         response = RedirectResponse(f"{root_of(request)}/sign-in", 303)
         session = await session_of(request.cookies.get(COOKIE), self._store)
-        if session is None or session.sent(request, (await form_of(request)).get("proof", "")):
+        try:
+            proof = "" if session is None else (await form_of(request)).get("proof", "")
+        except FormRefused as exc:
+            return closing(Response(str(exc), exc.status))
+        if session is None or session.sent(request, proof):
             drop_cookie(response, root_of(request))
         return response
 
@@ -259,22 +267,10 @@ def note_write(request: Request, session: Session, action: str) -> None:
     seen.principal, seen.ids = session.principal, {"id": str(request.path_params["id"])}
 
 
-async def form_of(request: Request) -> dict[str, str]:
-    """Read a form of ours.
-
-    Raises:
-        NotNow: it is larger than any of them.
-    """
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise NotNow(f"A form has at most {MAX_FORM_BYTES:,} bytes; submit larger parameters by the API.")
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    except ValueError:
-        raise NotNow(f"A form has at most {MOST_FIELDS} fields.") from None
-    return {name: values[-1] for name, values in fields.items()}
+def closing(response: Response) -> Response:
+    """End the connection with an answer: what is still to come of a form is of no use."""
+    response.headers["Connection"] = "close"
+    return response
 
 
 async def static(request: Request) -> Response:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.dashboard.received import is_foreign
 from server.store.records import Principal
 from server.store.store import Store
 from server.tokens import SUBMIT, hash_token, may
@@ -40,12 +41,8 @@ class Session(Struct, frozen=True):
         return hmac.new(self.token.encode(), b"millhand form", hashlib.sha256).hexdigest()
 
     def sent(self, request: Request, proof: str) -> bool:
-        """Tell whether a form comes from one of our pages: it has the proof, and no browser says otherwise.
-
-        `Origin` is not asked: it is `null` from strict pages, and names another host behind some proxies.
-        """
-        is_foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
-        return not is_foreign and hmac.compare_digest(proof.encode(), self.proof.encode())
+        """Tell whether a form is from one of our pages: it has the proof, and no browser says otherwise."""
+        return not is_foreign(request) and hmac.compare_digest(proof.encode(), self.proof.encode())
 
 
 async def session_of(token: str | None, store: Store) -> Session | None:

@@ -136,9 +136,10 @@ def site(
     db: str = "sqlite://",
     trusted_proxies: Sequence[Network] = (),
     files: Sequence[Path] = (),
+    **options: Any,
 ) -> Iterator[Site]:
     """Give a server with its site, in memory unless a database is named."""
-    with running_server(db, audit=audit, trusted_proxies=trusted_proxies, files=files) as server:
+    with running_server(db, audit=audit, trusted_proxies=trusted_proxies, files=files, **options) as server:
         made = Site(server)
         try:
             yield made
