@@ -4,6 +4,8 @@
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 ARG BASE_DIGEST=
 ARG VARIANT=cpu
+# Of every file beside the base: the day that wheels get, too, where nobody says another.
+ARG SOURCE_DATE_EPOCH=1580601600
 
 FROM ${BASE_IMAGE}${BASE_DIGEST:+@${BASE_DIGEST}} AS base
 
@@ -25,13 +27,12 @@ COPY handlers handlers
 COPY server server
 COPY millhand_pytest millhand_pytest
 # Who may run the init but not read it has a first process whose environment, and a token in it, nobody can read.
-ARG SOURCE_DATE_EPOCH=1580601600
+ARG SOURCE_DATE_EPOCH
 RUN /opt/build/bin/python -m build --no-isolation --wheel --outdir dist . \
     && /opt/millhand/bin/pip install --no-index --no-deps dist/*.whl \
     && /opt/millhand/bin/pip uninstall --yes pip \
     && /opt/millhand/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/millhand/lib \
-    && chmod 0711 /opt/millhand/bin/dumb-init \
-    && find /opt/millhand -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+    && chmod 0711 /opt/millhand/bin/dumb-init
 
 FROM base AS cpu
 
@@ -46,11 +47,21 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends chromium \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
 
+# All that the image has beside its base, as one tree in which nothing tells when it was built: two builds of the same
+# sources on the same base give a layer with the same digest. `useradd` writes SOURCE_DATE_EPOCH into its files, too.
+# hadolint ignore=DL3006
+FROM ${VARIANT} AS tree
+ARG SOURCE_DATE_EPOCH
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/millhand --no-create-home millhand \
+    && mkdir -p /tree/etc /tree/opt /tree/var/lib \
+    && cp -p /etc/passwd /etc/group /etc/shadow /etc/gshadow /tree/etc/ \
+    && install -d -o millhand -g millhand -m 0700 /tree/var/lib/millhand
+COPY --from=build /opt/millhand /tree/opt/millhand
+RUN find /tree -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+
 # hadolint ignore=DL3006
 FROM ${VARIANT}
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/millhand --create-home millhand \
-    && rm -f /var/log/lastlog /var/log/faillog
-COPY --from=build /opt/millhand /opt/millhand
+COPY --from=tree /tree/ /
 ENV PATH=/opt/millhand/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MILLHAND_STATE_DIR=/var/lib/millhand/agent \

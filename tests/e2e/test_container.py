@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,11 @@ BASE: Final = "local/python:bookworm"
 IMAGE: Final = "millhand:e2e"
 AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 LIMIT_S: Final = 180.0
+BUILD_S: Final = 900.0  # of a build, or any other call of docker
+BUILT_FROM: Final = (
+    "LICENSE", "README.md", "handlers", "millhand_pytest", "pyproject.toml", "requirements", "server",
+    "worker",
+)  # fmt: skip
 HARDENED: Final = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 HANDLERS: Final = '''
 import os, subprocess, sys, time
@@ -73,10 +79,22 @@ class Yard:
     def docker(self, *arguments: str, code: int | None = 0) -> str:
         """Run docker; return what it prints."""
         done = subprocess.run(
-            [*self._docker, *arguments], capture_output=True, text=True, check=False, timeout=LIMIT_S
-        )
+            [*self._docker, *arguments], capture_output=True, text=True, check=False, timeout=BUILD_S,
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        )  # fmt: skip
         assert code is None or done.returncode == code, (arguments, done.stdout, done.stderr[-3000:])
         return done.stdout.strip()
+
+    def build(self, tag: str, *options: str, home: Path = HOME) -> list[str]:
+        """Build the shipped Dockerfile, unchanged; return the digests of the image's layers."""
+        given = (
+            "--build-arg=BASE_IMAGE=" + BASE,
+            "--build-arg=REVISION=abc",
+            f"--secret=id=ca,src={AUTHORITIES}",
+        )
+        self.docker("build", "--network=host", *given, *options, f"--tag={tag}", str(home))
+        layers: list[str] = json.loads(self.docker("inspect", "--format={{json .RootFS.Layers}}", tag))
+        return layers
 
     def start(self, name: str, *command: str, options: Sequence[str] = ()) -> None:
         """Start a container as README says; it is on this machine's loopback, and nobody else's."""
@@ -140,7 +158,7 @@ class Yard:
 
 @pytest.fixture(scope="module")
 def yard() -> Iterator[Yard]:
-    """Build the image from the shipped Dockerfile, unchanged; start a server and an agent of it."""
+    """Build the image; start a server and an agent of it."""
     with engine("with_docker.sh", "DOCKER_HOST") as host, TemporaryDirectory(dir="/var/tmp") as folder:
         it = Yard(host, Path(folder))
         made = subprocess.run(
@@ -149,12 +167,7 @@ def yard() -> Iterator[Yard]:
         )  # fmt: skip
         if made.returncode != 0:
             missing(f"there is no base for the image: {made.stderr[-2000:]}")
-        build = subprocess.run(
-            ["/usr/bin/docker", "--host", host, "build", "--network=host", f"--build-arg=BASE_IMAGE={BASE}",
-             "--build-arg=REVISION=abc", f"--secret=id=ca,src={AUTHORITIES}", f"--tag={IMAGE}", str(HOME)],
-            env={**os.environ, "DOCKER_BUILDKIT": "1"}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert build.returncode == 0, build.stderr[-4000:]
+        it.build(IMAGE)
         try:
             it.start("server", "serve")
             it.start("agent", "agent", options=("--memory=512m", "--memory-swap=512m", "--cpus=1.5"))
@@ -264,3 +277,17 @@ def test_the_image_says_what_it_is(yard: Yard) -> None:
     assert config["Labels"]["org.opencontainers.image.revision"] == "abc"
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"][0] == "dumb-init"
+
+
+def test_the_same_sources_make_the_same_layers(yard: Yard, tmp_path: Path) -> None:
+    """In another folder, at another time, with nothing kept of the first build."""
+    for name in ("Dockerfile", ".dockerignore", *BUILT_FROM):
+        if (HOME / name).is_dir():
+            shutil.copytree(HOME / name, tmp_path / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(HOME / name, tmp_path / name)
+    first = json.loads(yard.docker("inspect", "--format={{json .RootFS.Layers}}", IMAGE))
+    base = json.loads(yard.docker("inspect", "--format={{json .RootFS.Layers}}", BASE))
+    assert first[: len(base)] == base
+    assert len(first) > len(base)
+    assert yard.build("millhand:again", "--no-cache", home=tmp_path) == first
