@@ -16,7 +16,7 @@ __all__ = ["Attempts", "attempts_of"]
 class Attempts(Struct, frozen=True, kw_only=True):
     """The runs of a task, the newest first."""
 
-    runs: list[RunView]
+    runs: list[RunView]  # without those that only kept the task's place until it was started
     number: int | None  # of the run that is looked at, from 1; None: it has not started, or nobody can tell
     count: int  # of those that have started
     is_whole: bool  # False: there are older ones, too
@@ -34,7 +34,7 @@ def attempts_of(run: RunRecord, beside: Sequence[RunRecord], now: datetime, *, i
     started = [one.id for one in reversed(beside) if one.started_at is not None]
     is_known = is_whole and run.id in started
     return Attempts(
-        runs=[run_view(one, now) for one in beside],
+        runs=[run_view(one, now) for one in beside if one.started_at is not None or one.stopped_at is None],
         number=started.index(run.id) + 1 if is_known else None,
         count=len(started),
         is_whole=is_whole,

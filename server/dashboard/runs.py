@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from server.dashboard import words
 from server.dashboard.files import File, files_of
-from server.dashboard.plot import Plot, Point, rates
+from server.dashboard.plot import AMOUNT, RATIO, SIZE, Plot, Point, rates
 from server.dashboard.shapes import dict_of, number_of, object_of, text_of
 from server.store.records import RunRecord, SampleRecord
 from worker.api.wire import parse_instant
@@ -154,9 +154,9 @@ def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:
         return [(at_s, float(value)) for at_s, value in values if value is not None]
 
     plots = [
-        Plot("CPU, cores in use", rates([(0.0, 0.0), *line("cpu_s")]), words.number),
-        Plot("memory, peak so far", tuple(line("ram_bytes")), human.size),
-        Plot("GPUs allocated", rates([(0.0, 0.0), *line("gpu_s")]), words.number),
-        Plot("progress", ((0.0, 0.0), *line("progress")), human.percent, top=1.0),
+        Plot("CPU, cores in use", rates([(0.0, 0.0), *line("cpu_s")]), AMOUNT, has_mean=True),
+        Plot("Memory, peak so far", tuple(line("ram_bytes")), SIZE),
+        Plot("GPUs allocated", rates([(0.0, 0.0), *line("gpu_s")]), AMOUNT, has_mean=True),
+        Plot("Progress", ((0.0, 0.0), *line("progress")), RATIO),
     ]
     return [plot for plot in plots if plot.is_worth_it and plot.highest > 0]

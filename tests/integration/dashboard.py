@@ -17,7 +17,7 @@ from server.testing import RunningServer, running_server
 __all__ = ["Browser", "Reader", "Site", "site"]
 
 AT = "2026-01-01T00:00:01.000Z"
-VOID = frozenset({"meta", "link", "input", "img", "br", "rect", "polyline"})
+VOID = frozenset({"meta", "link", "input", "img", "br", "rect", "polyline", "path"})
 
 
 class Reader(HTMLParser):

@@ -137,7 +137,15 @@ def test_a_run_shows_facts_with_their_sources_bill_files_and_plots(here: Site) -
     pictures = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
     assert pictures == ["https://store.test/a.png"]
     assert not any(link.startswith(("file:", "javascript:")) for link in page.links)
-    assert len([tag for tag, _ in page.elements if tag == "polyline"]) == 3
+    (cpu, memory, progress) = [
+        attributes["aria-label"] or "" for tag, attributes in page.elements if tag == "svg"
+    ]
+    assert "CPU, cores in use over the first" in cpu
+    assert "on average" in cpu
+    assert memory.endswith("latest 3.0 MiB, from 1.0 MiB to 3.0 MiB")
+    assert progress.endswith("latest 75 %, from 0 % to 75 %")
+    assert "100 % 50 % 0 %" in page.text
+    assert "4 MiB 2 MiB 0 B" in page.text
 
 
 def test_a_run_is_shown_among_the_other_attempts_at_its_task(here: Site) -> None:
@@ -167,6 +175,7 @@ def test_a_run_is_shown_among_the_other_attempts_at_its_task(here: Site) -> None
         "pending",
     ):
         assert shown in page.text, shown
+    assert len(links) == len(runs) + 1  # the places that were kept for attempts 2 and 3 are not shown
     placeholder = next(link for link in links if not any(run["id"] in link for run in runs))
     assert "attempt" not in here.browser().look(placeholder).text.partition("Runs of its task")[0]
     first = here.browser().look(f"/ui/runs/{failed_run(here, here.job())['id']}")
@@ -183,7 +192,7 @@ def test_of_more_runs_than_are_shown_none_is_numbered(here: Site) -> None:
         here.make("POST", "/api/jobs/runs", taskId=task["id"])
         run = here.run(task)
     page = here.browser().look(f"/ui/runs/{run['id']}")
-    assert "Runs of its task, the newest 100" in page.text
+    assert "Runs of its task, the newest" in page.text
     assert "attempt" not in page.text
 
 
