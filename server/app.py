@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ from server.routes.operations import OPERATIONS
 from server.routes.site import site_routes
 from server.store.choice import DatabaseOptions, store_for
 from server.store.commands import CreateToken, DeleteToken, EnsureOrganisation
-from server.store.records import JobAge
+from server.store.records import JobAge, Principal
 from server.store.store import Store
 from server.timed_store import timed
 from server.token_use import TokenUse
@@ -144,7 +144,7 @@ def create_app(
     readiness = Readiness(store, clock)
     peers = Peers(trusted_proxies)
     folders = Folders(files)
-    dashboard = Dashboard(store, clock, peers, folders)
+    dashboard = Dashboard(store, clock, peers, folders, _admission(services))
     app = App(
         routes=[*site_routes(readiness), *dashboard.routes()],
         lifespan=_lifespan(
@@ -176,6 +176,22 @@ def _lifespan(
             await store.close()
 
     return lifespan
+
+
+def _admission(services: Services) -> Callable[[Principal], AbstractContextManager[None]]:
+    """Return what counts requests of the dashboard as those of the API are counted."""
+
+    @contextlib.contextmanager
+    def admitted(principal: Principal) -> Iterator[None]:
+        services.token_use.note(principal.token_id)
+        services.rates.take(principal.token_id)
+        services.load.begin()
+        try:
+            yield
+        finally:
+            services.load.end()
+
+    return admitted
 
 
 def _tell_of_deleted(activity: Activity, audit: Audit | None) -> Callable[[JobAge], None]:

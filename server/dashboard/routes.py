@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from importlib import resources
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 
 from server.dashboard.actions import ACTIONS, Action, NotNow, submit
+from server.dashboard.answers import closing, not_known_now, static
 from server.dashboard.folders import Busy, Folders, NotReadable
 from server.dashboard.forms import BadField
 from server.dashboard.handing import Handing
@@ -26,9 +27,11 @@ from server.dashboard.pages.runs import stored_file
 from server.dashboard.received import MAX_SIGN_IN_BYTES, FormRefused, form_of, is_foreign
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
+from server.http.failure import ApiError
 from server.http.peers import Peers
 from server.http.seen import seen_of
 from server.store.queries import Page, TaskQuery
+from server.store.records import Principal
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
 from worker.clock import Clock
@@ -36,7 +39,6 @@ from worker.clock import Clock
 __all__ = ["Dashboard"]
 
 ROOT: Final = "/ui"
-STATIC: Final = {"icon.svg": "image/svg+xml", "style.css": "text/css", "live.js": "text/javascript"}
 FOREIGN_FORM: Final = "The form was not one of this page; open it again."
 MOST_DIGITS: Final = 7
 EVENTS: Final = "text/event-stream"
@@ -48,7 +50,12 @@ class Dashboard:
     """Pages for people, with the store behind them."""
 
     def __init__(
-        self, store: Store, clock: Clock, peers: Peers | None = None, folders: Folders | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        peers: Peers | None = None,
+        folders: Folders | None = None,
+        admit: Callable[[Principal], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         """Take the parts.
 
@@ -57,7 +64,9 @@ class Dashboard:
             clock: where time comes from.
             peers: know whose word counts on whether a browser came by HTTPS.
             folders: whose files are shown with the runs that stored them.
+            admit: counts what a token asks for while that is worked on, or refuses it by `ApiError`.
         """
+        self._admit = admit
         self._store = store
         self._clock = clock
         self._peers = peers or Peers()
@@ -86,14 +95,23 @@ class Dashboard:
 
     def _signed_in(self, answer: Answering) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            session = await session_of(request.cookies.get(COOKIE), self._store)
+            try:
+                session = await session_of(request.cookies.get(COOKIE), self._store)
+            except (StoreBusy, StoreFailed) as exc:
+                return not_known_now(exc)
             if session is None and wants_events(request):
                 return Response(status_code=401)
             if session is None:
                 here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{root_of(request)}/sign-in?to={quote(here)}", 303)
+            seen_of(request.scope).principal = session.principal
             try:
-                return await answer(request, session)
+                with self._admit(session.principal):
+                    return await answer(request, session)
+            except ApiError as exc:
+                told = self._told(request, session, "Not now", exc.message, exc.status)
+                told.headers.update(exc.headers)
+                return told
             except NotThere as exc:
                 return self._told(request, session, "Not found", str(exc), 404)
             except NotReadable as exc:
@@ -150,7 +168,7 @@ class Dashboard:
 
     def _acted(self, action: Action) -> Answering:
         async def answer(request: Request, session: Session) -> Response:
-            note_write(request, session, action.name)
+            note_write(request, action.name)
             if not session.may_act:
                 return self._told(request, session, "Not allowed", "This token may only look.", 403)
             look = self._look(request, session)
@@ -190,7 +208,7 @@ class Dashboard:
         return await self._handing.answer(request, file.name, stored)
 
     async def _submitted(self, request: Request, session: Session) -> Response:
-        note_write(request, session, "submit")
+        note_write(request, "submit")
         if not session.may_act:
             return self._told(request, session, "Not allowed", "This token may only look.", 403)
         form = await form_of(request)
@@ -199,6 +217,7 @@ class Dashboard:
         look = self._look(request, session)
         try:
             where = await submit(look, form)
+            seen_of(request.scope).ids["jobId"] = where.rpartition("/")[2]
         except BadField as exc:
             values = await handler_page(look) | {"filled": form, "problem": str(exc)}
             return page("handler.html", {**surroundings(request, session), "now": look.now, **values}, 422)
@@ -220,7 +239,11 @@ class Dashboard:
         if is_foreign(request):  # another site would sign the browser in as somebody else
             return page("sign_in.html", {"root": root, "to": "", "problem": FOREIGN_FORM}, 403)
         token, to = form.get("token", "").strip(), form.get("to", "")
-        if await session_of(token, self._store) is None:
+        try:
+            session = await session_of(token, self._store)
+        except (StoreBusy, StoreFailed) as exc:
+            return not_known_now(exc)
+        if session is None:
             problem = "This token is not valid: it was mistyped, has expired or was revoked."
             return page("sign_in.html", {"root": root, "to": to, "problem": problem}, 403)
         is_ours = to.startswith(f"{root}/") and "\\" not in to and to.isprintable()
@@ -230,11 +253,13 @@ class Dashboard:
 
     async def _sign_out(self, request: Request) -> Response:
         response = RedirectResponse(f"{root_of(request)}/sign-in", 303)
-        session = await session_of(request.cookies.get(COOKIE), self._store)
         try:
+            session = await session_of(request.cookies.get(COOKIE), self._store)
             proof = "" if session is None else (await form_of(request)).get("proof", "")
         except FormRefused as exc:
             return closing(Response(str(exc), exc.status))
+        except (StoreBusy, StoreFailed) as exc:
+            return not_known_now(exc)
         if session is None or session.sent(request, proof):
             drop_cookie(response, root_of(request))
         return response
@@ -260,23 +285,8 @@ def surroundings(request: Request, session: Session) -> dict[str, Any]:
     return {"root": root_of(request), "session": session, "path": request.url.path}
 
 
-def note_write(request: Request, session: Session, action: str) -> None:
+def note_write(request: Request, action: str) -> None:
     """Have a change stand in the audit log, as those by the API do; also one that is refused."""
     seen = seen_of(request.scope)
     seen.operation, seen.is_write = f"page_{action}", request.method == "POST"
-    seen.principal, seen.ids = session.principal, {"id": str(request.path_params["id"])}
-
-
-def closing(response: Response) -> Response:
-    """End the connection with an answer: what is still to come of a form is of no use."""
-    response.headers["Connection"] = "close"
-    return response
-
-
-async def static(request: Request) -> Response:
-    """Answer with one of our own files."""
-    name = request.path_params["name"]
-    if name not in STATIC:
-        return Response("not found", 404)
-    content = resources.files("server.dashboard").joinpath("static", name).read_bytes()
-    return Response(content, media_type=STATIC[name], headers={"Cache-Control": "no-cache"})
+    seen.ids = {"id": str(request.path_params["id"])}
