@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from server.dashboard.paced import Paced
+from server.dashboard.pictures import Pictures
 from server.dashboard.session import Session
 from server.store.queries import Sort
 from server.store.records import JobRecord, TaskRecord
@@ -34,6 +35,7 @@ class Look(Struct, frozen=True, kw_only=True):
     now: datetime
     serves_files: bool = False  # there are folders whose files these pages serve
     paced: Paced  # what is slow to find
+    pictures: Pictures  # of jobs' tasks
 
     @property
     def org_id(self) -> str:

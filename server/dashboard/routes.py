@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -18,19 +17,19 @@ from server.dashboard.folders import Busy, Folders, NotReadable
 from server.dashboard.forms import BadField
 from server.dashboard.handing import Handing
 from server.dashboard.live import Gone, Live
-from server.dashboard.look import Look, NotThere, View, job_of
-from server.dashboard.matrix import MOST_CELLS, layout_of, png
+from server.dashboard.look import Look, NotThere, View
 from server.dashboard.paced import Paced
 from server.dashboard.pages import PAGES
 from server.dashboard.pages.handlers import handler_page
+from server.dashboard.pages.jobs import PICTURE, picture, task_clicked
 from server.dashboard.pages.runs import stored_file
+from server.dashboard.pictures import Pictures
 from server.dashboard.received import MAX_SIGN_IN_BYTES, FormRefused, form_of, is_foreign
 from server.dashboard.render import HEADERS, main_of, page
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.http.failure import ApiError
 from server.http.peers import Peers
 from server.http.seen import seen_of
-from server.store.queries import Page, TaskQuery
 from server.store.records import Principal
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
@@ -40,7 +39,6 @@ __all__ = ["Dashboard"]
 
 ROOT: Final = "/ui"
 FOREIGN_FORM: Final = "The form was not one of this page; open it again."
-MOST_DIGITS: Final = 7
 EVENTS: Final = "text/event-stream"
 
 Answering = Callable[[Request, Session], Awaitable[Response]]
@@ -73,6 +71,7 @@ class Dashboard:
         self._folders = folders or Folders()
         self._handing = Handing(self._folders)
         self._paced = Paced(clock)
+        self._pictures = Pictures(store, clock)
         self.live = Live()
 
     def routes(self) -> list[BaseRoute]:
@@ -86,8 +85,8 @@ class Dashboard:
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/{name}", static),
-            Route("/jobs/{id}/tasks.png", self._signed_in(self._matrix)),
-            Route("/jobs/{id}/tasks/{count:int}", self._signed_in(self._task_there)),
+            Route(f"{PICTURE}.png", self._signed_in(self._picture)),
+            Route(PICTURE, self._signed_in(self._task_there)),
             Route("/runs/{id}/files/{index}", self._signed_in(self._file)),
             Route("/handlers/{id:path}", self._signed_in(self._submitted), methods=["POST"]),
         ]
@@ -163,6 +162,7 @@ class Dashboard:
             request=request,
             now=self._clock.now(),
             paced=self._paced,
+            pictures=self._pictures,
             serves_files=bool(self._folders),
         )
 
@@ -183,25 +183,14 @@ class Dashboard:
 
         return answer
 
-    async def _matrix(self, request: Request, session: Session) -> Response:
-        look = self._look(request, session)
-        job = await job_of(look, look.id)
-        states = await self._store.task_states(look.org_id, job.id, MOST_CELLS)
+    async def _picture(self, request: Request, session: Session) -> Response:
+        file = await picture(self._look(request, session))
         headers = {**HEADERS, "Cache-Control": "private, max-age=60"}  # its address says when the job changed
-        return Response(await asyncio.to_thread(png, states), headers=headers, media_type="image/png")
+        return Response(file, headers=headers, media_type="image/png")
 
     async def _task_there(self, request: Request, session: Session) -> Response:
-        look = self._look(request, session)
-        job = await job_of(look, look.id)
-        x, _, y = request.url.query.partition(",")
-        if not (x.isdecimal() and y.isdecimal() and len(x) < MOST_DIGITS and len(y) < MOST_DIGITS):
-            raise NotThere("There is no task at this place of the picture")
-        index = layout_of(request.path_params["count"]).index_at(int(x), int(y))
-        query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), page=Page(number=index + 1, size=1))
-        found = await self._store.tasks(query)
-        if not found:
-            raise NotThere("There is no task at this place of the picture")
-        return RedirectResponse(f"{root_of(request)}/tasks/{quote(found[0].task.id)}", 303)
+        task_id = await task_clicked(self._look(request, session))
+        return RedirectResponse(f"{root_of(request)}/tasks/{quote(task_id)}", 303)
 
     async def _file(self, request: Request, session: Session) -> Response:
         file, stored = await stored_file(self._look(request, session), request.path_params["index"])

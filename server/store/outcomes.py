@@ -6,10 +6,26 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["MOST_FAILURES", "MOST_PATTERNS", "FailureGroup", "Failures", "Pace"]
+__all__ = ["MOST_FAILURES", "MOST_PATTERNS", "FailureGroup", "Failures", "Pace", "SlowTask", "TaskTimes"]
 
 MOST_FAILURES: Final = 50_000  # the newest ones of a job that are looked at, so that the time is bounded
 MOST_PATTERNS: Final = 200  # groups that are told, the largest ones
+
+
+class TaskTimes(Struct, frozen=True):
+    """Of each of a job's tasks, as they were made: a letter for its state, and how long its run took."""
+
+    states: str  # as `Store.task_states`
+    took_ms: list[int]  # of its current run; of one that lives until now; -1 where it has not started
+
+
+class SlowTask(Struct, frozen=True, kw_only=True):
+    """A task whose current run took, or takes, long."""
+
+    id: str
+    title: str | None
+    state: str  # a letter, as in `TaskTimes`
+    took_s: float
 
 
 class Pace(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from server.store.changes import Listener, TasksPending
 from server.store.commands import Command
-from server.store.outcomes import Failures, Pace
+from server.store.outcomes import Failures, Pace, SlowTask, TaskTimes
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -103,6 +103,14 @@ class Store(Protocol):
 
         ``p`` pending, ``r`` running, ``s`` succeeded, ``f`` stopped in any other way.
         """
+        ...
+
+    async def task_times(self, org_id: str, job_id: str, now_ms: int, most: int) -> TaskTimes:
+        """Return how long each of a job's tasks took, by `createdAt`, then `id`; those that run until now."""
+        ...
+
+    async def slowest(self, org_id: str, job_id: str, now_ms: int, most: int) -> list[SlowTask]:
+        """Return the tasks of a job that took longest, or run for longest until now; the slowest first."""
         ...
 
     async def failures(self, org_id: str, job_id: str) -> Failures:

@@ -43,12 +43,9 @@ FORGET: Final = (
 class Database:
     """A database, and what does statements on it beside the store."""
 
-    def __init__(
-        self, name: str, url: str, execute: Callable[[list[str]], None], pid: int | None = None
-    ) -> None:
-        """Name it as the figures do; `pid` is that of a process of its own, if it has one."""
+    def __init__(self, name: str, url: str, execute: Callable[[list[str]], None]) -> None:
+        """Name it as the figures do."""
         self.name = name
-        self.pid = pid
         self.url = url
         self._execute = execute
         self._is_sqlite = url.startswith("sqlite")
@@ -89,7 +86,7 @@ def databases(folder: Path, kind: str) -> Iterator[Database | None]:
         try:
             server.start()
             url = server.url(server.new_database())
-            yield Database(kind, url, lambda statements: _by_psycopg(url, statements), server.pid)
+            yield Database(kind, url, lambda statements: _by_psycopg(url, statements))
         finally:
             server.remove()
 

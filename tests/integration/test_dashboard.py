@@ -648,26 +648,6 @@ def test_submitting_needs_our_form_and_a_token_that_may(here: Site) -> None:
     announce(here, "a4", isGone=True)
 
 
-def test_all_tasks_of_a_job_are_one_picture_that_leads_to_each(here: Site) -> None:
-    """A browser says where it was clicked; what lies beside is no task."""
-    job = here.job()
-    tasks = [here.task(job) for _ in range(3)]
-    browser = here.browser()
-    page = browser.look(f"/ui/jobs/{job['id']}")
-    (source,) = [attributes["src"] for tag, attributes in page.elements if "ismap" in attributes]
-    picture = browser.client.get(str(source))
-    assert picture.headers["content-type"] == "image/png"
-    assert picture.content.startswith(b"\x89PNG")
-    here.run(tasks[0])
-    changed = browser.look(f"/ui/jobs/{job['id']}")
-    assert source not in [attributes.get("src") for _, attributes in changed.elements]
-    there = browser.client.get(f"/ui/jobs/{job['id']}/tasks/3?13,5")
-    assert there.headers["location"] == f"/ui/tasks/{tasks[1]['id']}"
-    for place in ("500,5", "1,500", "x,y", "", "99999999999,1"):
-        assert browser.client.get(f"/ui/jobs/{job['id']}/tasks/3?{place}").status_code == 404
-    assert browser.client.get("/ui/jobs/none/tasks.png").status_code == 404
-
-
 def test_what_is_done_from_a_page_stands_in_the_audit_log(tmp_path: Path) -> None:
     """Who, what and the answer, as for the API; looking does not."""
     path = tmp_path / "audit.log"

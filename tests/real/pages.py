@@ -56,6 +56,17 @@ class Window:
         self.run(f"document.querySelector({json.dumps(what)}).click()")
         self.until("!window.stale && document.readyState == 'complete'")
 
+    def click_at(self, what: str, x: int, y: int) -> None:
+        """Click a place of an element, as a mouse does, and wait for the page to which that leads."""
+        self.run("window.stale = true")
+        element = f"document.querySelector({json.dumps(what)})"
+        self.run(f"{element}.scrollIntoView({{block: 'start'}})")
+        left, top = self.run(f"(({{x, y}}) => [x, y])({element}.getBoundingClientRect())")
+        for kind in ("mousePressed", "mouseReleased"):
+            place = {"type": kind, "x": left + x, "y": top + y, "button": "left", "clickCount": 1}
+            self._call("Input.dispatchMouseEvent", place)
+        self.until("!window.stale && document.readyState == 'complete'")
+
     def type(self, where: str, text: str) -> None:
         """Fill in a field."""
         self.run(f"document.querySelector({json.dumps(where)}).value = {json.dumps(text)}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.integration.dashboard import Site
-from tests.real.pages import Window
+import pytest
+
+from tests.integration.dashboard import Site, site
+from tests.real.engine import engine
+from tests.real.pages import Window, window
 from worker.api.wire import format_instant
 
 HOSTILE = "</title><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -19,6 +24,33 @@ TRACEBACK = {
 }
 LATER = "2026-01-01T00:00:09.000Z"
 PICTURES = os.environ.get("MILLHAND_PICTURES")  # a folder; without one they are looked at by nobody
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[str]:
+    """Have a browser."""
+    with engine("with_chromium.sh", "MILLHAND_CHROMIUM") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Site]:
+    """Give one server to all tests."""
+    with site() as made:
+        yield made
+
+
+@pytest.fixture
+def page(program: str, here: Site, tmp_path: Path) -> Iterator[Window]:
+    """Give a page on which somebody has signed in; at the end it must have had nothing to complain of."""
+    with window(program, tmp_path / "profile") as made:
+        made.look(1280)
+        made.go(f"{here.server.url}/")
+        made.type("#token", here.server.token)
+        made.click("form button")
+        assert made.path == "/ui/"
+        yield made
+        assert made.complaints == []
 
 
 def a_job(here: Site) -> dict[str, Any]:
@@ -57,7 +89,7 @@ def test_every_page_is_seen_in_light_and_dark_wide_and_narrow(here: Site, page: 
         "machines": "machines", "handlers": "handlers", "submit": "handlers/render-webgl",
         "question": f"jobs/{job['id']}/cancel",
     }  # fmt: skip
-    for width, dark in ((1280, False), (1280, True), (390, False)):
+    for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
         page.look(width, dark=dark)
         for name, path in paths.items():
             page.go(f"{here.server.url}/ui/{path}")
@@ -138,3 +170,26 @@ def test_signing_out_is_a_click(here: Site, page: Window) -> None:
     assert page.path == "/ui/sign-in"
     page.go(f"{here.server.url}/ui/machines")
     assert page.path == "/ui/sign-in"
+
+
+def test_a_picture_stays_until_the_next_one_is_there(here: Site, page: Window) -> None:
+    """A change of its job does not let it vanish; each leads to what it shows, and a click to the task."""
+    job = here.job()
+    tasks = [here.task(job) for _ in range(30)]
+    page.go(f"{here.server.url}/ui/jobs/{job['id']}?order=failed")
+    page.until("document.getElementById('live').innerText == 'live'")
+    page.until("document.querySelector('a.w1200 img').naturalWidth == 1200")
+    page.run(
+        "window.gaps = 0; new MutationObserver(() => {"
+        " const one = document.querySelector('a.w1200 img'), its = one.parentElement.href + '.png';"
+        " if (!one.complete || !one.naturalWidth || one.src != its) window.gaps++;"
+        "}).observe(document.getElementById('main'), {childList: true, subtree: true})"
+    )
+    first = page.run("document.querySelector('a.w1200').href")
+    here.report(here.run(tasks[7]), stoppedAt=LATER, resultCode="Failed", error="crashed: gone")
+    page.until(f"document.querySelector('a.w1200').href != {json.dumps(first)}")
+    page.until("document.body.innerText.includes('1 failed')")
+    assert page.run("window.gaps") == 0
+    assert page.run("document.querySelectorAll('a.matrix').length") == 2
+    page.click_at("a.w1200 img", 3, 3)
+    assert page.path == f"/ui/tasks/{tasks[7]['id']}"

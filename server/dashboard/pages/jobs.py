@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
+
+from msgspec import Struct
 
 from server.dashboard import words
 from server.dashboard.failing import by_kind
 from server.dashboard.left import about, time_left
-from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, Values, View, job_of
+from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of
+from server.dashboard.matrix import NARROW, WIDE, Layout, layout_of
+from server.dashboard.orders import MADE, ORDERS, SLOWEST
 from server.dashboard.paced import Answer
-from server.store.outcomes import Failures
+from server.dashboard.pictures import MOST_READ, Picture, Version
+from server.store.outcomes import Failures, SlowTask
 from server.store.queries import JobQuery, Page, TaskQuery
 from server.store.records import JobRecord
+from server.times import to_ms
 
-__all__ = ["PAGES"]
+__all__ = ["PAGES", "PICTURE", "picture", "task_clicked"]
 
 MANY_FAILURES: Final = 5_000  # from so many on they are not looked at each time
+MANY_TASKS: Final = 5_000  # from so many on the slowest are not looked for each time
+MOST_SLOW: Final = 10
+MOST_DIGITS: Final = 7
+LONGEST_TIME: Final = 40  # characters
+PICTURE: Final = "/jobs/{id}/tasks/{order}/{width}/{tasks}/{at}"  # the address says which, and as of when
+NOTHING_THERE: Final = "There is no task at this place of the picture"
 TASK_FILTERS: Final = {  # word in the address -> (status, result)
     "failed": ((), ("Failed",)),
     "running": (("running",), ()),
@@ -41,6 +54,7 @@ async def job_page(look: Look) -> Values:
     query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), statuses=statuses, results=results, page=page)
     tasks = [answer.task for answer in await look.store.tasks(query)]
     failures = await failures_of(look, job)
+    order = look.asked("order", ORDERS) or MADE
     return {
         "title": words.name_of(job.title, f"Job {job.id}"),
         "job": job,
@@ -51,7 +65,77 @@ async def job_page(look: Look) -> Values:
         "left": time_left(job, await look.store.pace(look.org_id, job.id)),
         "failures": failures,
         "kinds": by_kind(failures.value),
+        "order": order,
+        "orders": ORDERS,
+        "pictures": pictures_of(look, job, order),
+        "slowest": await slowest_of(look, job) if order == SLOWEST else None,
     }
+
+
+class Shown(Struct, frozen=True):
+    """A picture as it stands on the page."""
+
+    address: str  # of the task at a place of it; with .png, of itself
+    layout: Layout
+    width: int
+
+
+def pictures_of(look: Look, job: JobRecord, order: str) -> list[Shown]:
+    """Return the picture of a job's tasks for screens, and the one for phones."""
+    version = look.pictures.version(Picture(look.org_id, job.id, order), job.task_count, job.updated_at)
+    return [
+        Shown(
+            PICTURE.format(
+                id=quote(job.id, ""), order=order, width=width, tasks=version.tasks, at=version.changed_at
+            ),
+            layout_of(version.tasks, width),
+            width,
+        )
+        for width in (WIDE, NARROW)
+    ]
+
+
+async def picture(look: Look) -> bytes:
+    """Return the file of a picture."""
+    await job_of(look, look.id)
+    return await look.pictures.file(*asked_for(look))
+
+
+async def task_clicked(look: Look) -> str:
+    """Return the id of the task that lies where a picture was clicked."""
+    await job_of(look, look.id)
+    x, _, y = look.request.url.query.partition(",")
+    if not (x.isdecimal() and y.isdecimal() and len(x) < MOST_DIGITS and len(y) < MOST_DIGITS):
+        raise NotThere(NOTHING_THERE)
+    place = await look.pictures.task_at(*asked_for(look), int(x), int(y))
+    if place is None:
+        raise NotThere(NOTHING_THERE)
+    query = TaskQuery(org_id=look.org_id, job_ids=(look.id,), page=Page(number=place + 1, size=1))
+    found = await look.store.tasks(query)
+    if not found:
+        raise NotThere(NOTHING_THERE)
+    return found[0].task.id
+
+
+def asked_for(look: Look) -> tuple[Picture, Version, int]:
+    """Read the address of a picture: which, as of when, how wide."""
+    told = look.request.path_params
+    order, width, tasks, at = (str(told[name]) for name in ("order", "width", "tasks", "at"))
+    if order not in ORDERS or width not in (str(WIDE), str(NARROW)) or len(at) > LONGEST_TIME:
+        raise NotThere(NOTHING_THERE)
+    if not tasks.isdecimal() or len(tasks) > MOST_DIGITS:
+        raise NotThere(NOTHING_THERE)
+    version = Version(min(int(tasks), MOST_READ), at)
+    return Picture(look.org_id, look.id, order), version, int(width)
+
+
+async def slowest_of(look: Look, job: JobRecord) -> Answer[list[SlowTask]]:
+    """Return the slowest tasks of a job; of a large one, those of a little while ago."""
+    return await look.paced.ask(
+        (SLOWEST, look.org_id, job.id),
+        lambda: look.store.slowest(look.org_id, job.id, to_ms(look.now), MOST_SLOW),
+        lambda _: job.task_count >= MANY_TASKS,
+    )
 
 
 async def failures_of(look: Look, job: JobRecord) -> Answer[Failures]:

@@ -16,12 +16,29 @@
   function show(html) {
     if (document.getSelection().toString()) return; // somebody is about to copy it
     const was = { open: opened(), scroll: scrolled(), focus: focused() };
+    const pictures = [...main.querySelectorAll("a.matrix")];
     main.innerHTML = html; // ours: the server has escaped every value
+    [...main.querySelectorAll("a.matrix")].forEach((one, at) => keepUntilDrawn(pictures[at], one));
     [...main.querySelectorAll("details")].forEach((one, at) => { if (at < was.open.length) one.open = was.open[at]; });
     [...main.querySelectorAll("pre")].forEach((one, at) => {
       if (at < was.scroll.length) one.scrollTop = was.scroll[at][1] ? one.scrollHeight : was.scroll[at][0];
     });
     if (was.focus >= 0) [...main.querySelectorAll("a, summary, button")][was.focus]?.focus({ preventScroll: true });
+  }
+
+  // A picture stays, with where a click in it leads, until the next one can be shown in its place.
+  function keepUntilDrawn(old, next) {
+    const [was, will] = [old?.querySelector("img"), next.querySelector("img")];
+    if (!was?.complete || !was.naturalWidth) return;
+    next.replaceWith(old);
+    if (was.src === will.src) { was.alt = will.alt; return; }
+    will.loading = "eager";
+    will.decode().catch(() => {}).then(() => {
+      if (!old.isConnected) return;
+      const isFocused = old === document.activeElement;
+      old.replaceWith(next);
+      if (isFocused) next.focus({ preventScroll: true });
+    });
   }
 
   let first = true;

@@ -23,7 +23,6 @@ __all__ = [
     "select_jobs",
     "select_reports",
     "select_runs",
-    "select_task_states",
     "select_tasks",
 ]
 
@@ -200,17 +199,6 @@ def select_reports(dialect: Dialect, query: ReportQuery) -> Statement:
     page, limits = _limit(query.page)
     where = "r.org_id = ? AND r.started_at IS NOT NULL"
     return f"{REPORT} WHERE {where} ORDER BY {order} {page}", [query.org_id, *limits]
-
-
-def select_task_states(dialect: Dialect, org_id: str, job_id: str, most: int) -> Statement:
-    """Return the statement for the `states` of a job's tasks, a letter each."""
-    return (
-        f"SELECT {dialect.joined('letter', 'created_at, id')} AS states FROM ("  # noqa: S608
-        "SELECT CASE WHEN run_status = 'pending' THEN 'p' WHEN run_status = 'running' THEN 'r'"
-        " WHEN run_result = 'Success' THEN 's' ELSE 'f' END AS letter, created_at, id"
-        " FROM tasks WHERE org_id = ? AND job_id = ? ORDER BY created_at, id LIMIT ?) letters",
-        [org_id, job_id, most],
-    )
 
 
 def count_pending(dialect: Dialect) -> str:

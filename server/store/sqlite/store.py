@@ -21,7 +21,7 @@ from server.ids import IdSource
 from server.store.changes import Change, JobLags, Listener, TasksPending
 from server.store.commands import Command, CreateToken, DeleteToken
 from server.store.following import LAGGING, Following
-from server.store.outcomes import Failures, Pace
+from server.store.outcomes import Failures, Pace, SlowTask, TaskTimes
 from server.store.queries import JobQuery, ReportQuery, RunQuery, TaskQuery
 from server.store.records import (
     AgentRecord,
@@ -35,7 +35,7 @@ from server.store.records import (
     TaskAnswer,
 )
 from server.store.refusal import DatabaseError
-from server.store.sql import outcomes, reads, retention, rows
+from server.store.sql import matrix, outcomes, reads, retention, rows
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
 from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
@@ -213,8 +213,18 @@ class SqliteStore:
 
     async def task_states(self, org_id: str, job_id: str, most: int) -> str:
         """Return a letter for each of a job's tasks."""
-        (row,) = await self._slowly(*reads.select_task_states(SQLITE, org_id, job_id, most))
+        (row,) = await self._slowly(*matrix.select_task_states(SQLITE, org_id, job_id, most))
         return row["states"] or ""
+
+    async def task_times(self, org_id: str, job_id: str, now_ms: int, most: int) -> TaskTimes:
+        """Return how long each of a job's tasks took."""
+        (row,) = await self._slowly(*matrix.select_task_times(SQLITE, org_id, job_id, now_ms, most))
+        return await asyncio.to_thread(matrix.task_times, row)
+
+    async def slowest(self, org_id: str, job_id: str, now_ms: int, most: int) -> list[SlowTask]:
+        """Return the tasks of a job that took longest."""
+        found = await self._slowly(*matrix.select_slowest(org_id, job_id, now_ms, most))
+        return [matrix.slow_task(row) for row in found]
 
     async def failures(self, org_id: str, job_id: str) -> Failures:
         """Return what the failed runs of a job say."""

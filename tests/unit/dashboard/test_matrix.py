@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from server.dashboard.matrix import MOST_CELLS, SHAPES, layout_of, png
+from server.dashboard.matrix import HEIGHTS, MOST_CELLS, NARROW, SHAPES, WIDE, layout_of, png
 
 
 def pixels(picture: bytes) -> tuple[int, int, bytes]:
@@ -31,10 +31,10 @@ def pixels(picture: bytes) -> tuple[int, int, bytes]:
     return width, height, b"".join(line[1:] for line in lines)
 
 
-def cell(picture: bytes, index: int, count: int) -> set[int]:
+def cell(picture: bytes, index: int, count: int, wide: int = WIDE) -> set[int]:
     """Return the colours that one cell has."""
     width, _, all_pixels = pixels(picture)
-    layout = layout_of(count)
+    layout = layout_of(count, wide)
     row, column = divmod(index, layout.columns)
     found: set[int] = set()
     for line in range(row * layout.side, (row + 1) * layout.side):
@@ -43,21 +43,40 @@ def cell(picture: bytes, index: int, count: int) -> set[int]:
     return found - {0}
 
 
-@pytest.mark.parametrize("count", [1, 5, 2_000, 2_001, 30_000])
-def test_each_task_has_a_cell_of_its_state(count: int) -> None:
+@pytest.mark.parametrize("wide", [WIDE, NARROW])
+@pytest.mark.parametrize("count", [1, 5, 2_000, 6_601, 30_000, 70_000, 120_000])
+def test_each_task_has_a_cell_of_its_state(count: int, wide: int) -> None:
     """Also the last one, in a line that is not full."""
     states = ("psrf" * count)[:count]
-    picture = png(states)
+    picture = png(states, wide)
+    layout = layout_of(count, wide)
+    assert pixels(picture)[:2] == (layout.width, layout.height)
     for index in {0, count // 2, count - 1}:
-        assert cell(picture, index, count) == {" prsf".index(states[index])}
-    layout = layout_of(count)
+        assert cell(picture, index, count, wide) == {" prsf".index(states[index])}
     if layout.columns * layout.rows > count:
-        assert cell(picture, count, count) == set()
+        assert cell(picture, count, count, wide) == set()
+
+
+def test_more_tasks_than_a_picture_has_are_cut() -> None:
+    """The first of them are drawn."""
+    count = MOST_CELLS + 1_000
+    picture = png("p" * MOST_CELLS + "f" * 1_000)
+    assert pixels(picture)[1] == layout_of(count).height
+    assert cell(picture, MOST_CELLS - 1, count) == {1}
+
+
+@pytest.mark.parametrize(("wide", "screen"), [(WIDE, 1280 - 32), (NARROW, 390 - 32)])
+def test_a_hundred_thousand_tasks_are_seen_at_a_glance(wide: int, screen: int) -> None:
+    """On a screen at once, on a phone in little more than one; cells are as large as that allows."""
+    layout = layout_of(100_000, wide)
+    assert layout.width <= screen
+    assert layout.height <= 1.2 * HEIGHTS[wide]
+    assert layout_of(100, wide).side == 12
 
 
 def test_states_are_told_apart_without_colours() -> None:
     """By shape, at every size."""
-    for count in (4, 3_000, 30_000):
+    for count in (4, 8_000, 30_000, 100_000, 200_000):
         _, _, drawn = pixels(png(("psrf" * count)[:count]))
         side = layout_of(count).side
         width = layout_of(count).columns * side

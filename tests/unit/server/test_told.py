@@ -75,6 +75,35 @@ def test_a_matrix_has_a_letter_for_each_task_in_the_order_of_creation() -> None:
     run_async(scene)
 
 
+def test_tasks_are_told_with_how_long_they_took() -> None:
+    """By their current runs; what runs counts until now; what has not started, or cannot be, has no time."""
+
+    async def scene() -> None:
+        async with opened() as world:
+            job = await world.job()
+            assert (await world.store.task_times(world.org_id, job.id, 99, 10)).states == ""
+            tasks = {}
+            for name in ("waits", "long", "runs", "early", "odd"):
+                tasks[name] = await world.task(job, id=name)
+                world.clock.advance(1)
+            await world.put(await world.claim(tasks["long"]), stopped_at=65, result_code="Failed")
+            await world.claim(tasks["runs"], started_at=59)
+            await world.claim(tasks["early"], started_at=500)
+            await world.put(await world.claim(tasks["odd"]), stopped_at=3, result_code="Success")
+            found = await world.store.task_times(world.org_id, job.id, 99, 10)
+            assert (found.states, found.took_ms) == ("pfrrs", [-1, 60, 40, -1, -1])
+            assert (await world.store.task_times(world.org_id, job.id, 99, 2)).took_ms == [-1, 60]
+            slowest = await world.store.slowest(world.org_id, job.id, 99, 10)
+            assert [(one.id, one.state, one.took_s) for one in slowest] == [
+                ("long", "f", 0.06),
+                ("runs", "r", 0.04),
+            ]
+            assert [one.id for one in await world.store.slowest(world.org_id, job.id, 99, 1)] == ["long"]
+            assert await world.store.slowest("other", job.id, 99, 1) == []
+
+    run_async(scene)
+
+
 def test_queues_are_counted_by_type_over_all_organisations() -> None:
     """What may be claimed, when the oldest was made, and what runs; not what is paused."""
 
