@@ -19,9 +19,10 @@ __all__ = ["Handing"]
 
 MOST_AT_ONCE: Final = 100
 SEND_S: Final = 60.0  # for a part of a file to be taken by the other side
-# What a browser shows of a file is a stranger to these pages, whatever it holds.
+# What a browser shows of a file is a stranger to these pages, whatever it holds. Styles are the browser's,
+# of the page that it makes around a picture.
 HARMLESS: Final = {
-    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from tests.bench.caller import Caller
 from tests.bench.children import measure_minder
 from tests.bench.counts import GUARD, keep, measure_counts, worse
 from tests.bench.figure import Figure
@@ -23,11 +24,12 @@ from tests.bench.journal import measure_journal
 from tests.bench.output import measure_output
 from tests.bench.overhead import measure_overhead
 from tests.bench.pickup import measure_idle_agent
-from tests.bench.report import DURABILITY, as_json, as_table, save
+from tests.bench.report import as_json, as_table, durability, save
 from tests.bench.store import FULL, KINDS, QUICK, Sizes, measure_store
+from tests.bench.stores import databases
 from tests.bench.throughput import measure_throughput
 from tests.bench.usage import measure_usage
-from tests.bench.world import BenchError, running_server
+from tests.bench.world import BenchError, Server, running_server
 
 __all__ = ["main"]
 
@@ -64,7 +66,11 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="with --only store: so many finished tasks beside",
     )
-    parser.add_argument("--kind", choices=KINDS, help="with --only store: this one alone")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        help="the store under the main path (SQLite); with --only store: this one alone",
+    )
     parser.add_argument(
         "--only-tasks", action="store_true", help="the main path alone: pick-up, idle, counts, throughput"
     )
@@ -96,34 +102,40 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measure(folder: Path, *, is_quick: bool, has_parts: bool) -> list[Figure]:
+def measure(folder: Path, kind: str, *, is_quick: bool, has_parts: bool) -> list[Figure]:
     """Do everything, one measurement after the other, on one server with a fresh database."""
     say("bench: start-up and disk …")
     figures = [measure_help(), measure_sync(folder)]
     for name, part in PARTS.items() if has_parts else ():
         say(f"bench: {name} …")
         figures += part(folder, is_quick)
-    with running_server(folder) as (server, caller):
-        say("bench: an idle agent …")
-        counts = (20, 3.0) if is_quick else (200, 30.0)
-        figures += measure_idle_agent(server, caller, folder, tasks=counts[0], idle_s=counts[1])
-        say("bench: a run of one second …")
-        figures += measure_overhead(server, caller, folder, runs=3 if is_quick else 10)
-        say("bench: counts …")
-        for slots in COUNTED:
-            figures += measure_counts(server, caller, folder, slots=slots, tasks=200 if is_quick else 600)
-        for slots in SLOTS:
-            say(f"bench: throughput with {slots} slots …")
-            figures += measure_throughput(
-                server, caller, folder, slots=slots, tasks=200 if is_quick else 2000
-            )
+    with databases(folder, kind) as database:
+        if database is None:
+            raise BenchError(f"there is no {kind} here")
+        with running_server(folder, database) as (server, caller):
+            return figures + measure_main_path(server, caller, folder, is_quick=is_quick)
+
+
+def measure_main_path(server: Server, caller: Caller, folder: Path, *, is_quick: bool) -> list[Figure]:
+    """Give tasks to agents of a server that runs."""
+    say("bench: an idle agent …")
+    counts = (20, 3.0) if is_quick else (200, 30.0)
+    figures = measure_idle_agent(server, caller, folder, tasks=counts[0], idle_s=counts[1])
+    say("bench: a run of one second …")
+    figures += measure_overhead(server, caller, folder, runs=3 if is_quick else 10)
+    say("bench: counts …")
+    for slots in COUNTED:
+        figures += measure_counts(server, caller, folder, slots=slots, tasks=200 if is_quick else 600)
+    for slots in SLOTS:
+        say(f"bench: throughput with {slots} slots …")
+        figures += measure_throughput(server, caller, folder, slots=slots, tasks=200 if is_quick else 2000)
     return figures
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; return the exit code."""
     options = read_arguments(arguments)
-    host = describe_host()
+    host, kind = describe_host(), options.kind or KINDS[0]
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as folder:
         try:
@@ -132,17 +144,21 @@ def main(arguments: Sequence[str]) -> int:
             elif options.only:
                 figures = PARTS[options.only](Path(folder), options.quick)
             else:
-                figures = measure(Path(folder), is_quick=options.quick, has_parts=not options.only_tasks)
+                has_parts = not options.only_tasks
+                figures = measure(Path(folder), kind, is_quick=options.quick, has_parts=has_parts)
         except BenchError as error:
             say(f"bench: {error}")
             return 1
-    print(as_json(host, figures) if options.json else f"{host}\n{DURABILITY}\n\n{as_table(figures)}")
-    for line in worse(figures):
+    text = f"{host}\n{durability(kind)}\n\n{as_table(figures)}"
+    print(as_json(host, kind, figures) if options.json else text)
+    is_guarded = kind == KINDS[0]  # what the other store asks of the server is not kept
+    for line in worse(figures) if is_guarded else ():
         say(f"bench: WORSE by more than a tenth: {line}")
-    if options.keep:
+    if options.keep and is_guarded:
         keep([figure for figure in figures if figure.note.startswith("a task")])
     if options.save:
-        say(f"bench: saved to {save(shlex.join(['python', '-m', 'tests.bench', *arguments]), host, figures)}")
+        command = shlex.join(["python", "-m", "tests.bench", *arguments])
+        say(f"bench: saved to {save(command, host, kind, figures)}")
     return 0
 
 

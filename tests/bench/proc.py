@@ -22,7 +22,7 @@ class Stat(NamedTuple):
 def stat_of(pid: int) -> Stat | None:
     """Read one process; None where it has gone."""
     try:
-        text = (PROC / str(pid) / "stat").read_text()
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")  # a process may be named by any bytes
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # the name before may hold anything; state is field 3

@@ -11,18 +11,26 @@ import msgspec
 
 from tests.bench.figure import Figure
 
-__all__ = ["DURABILITY", "as_json", "as_table", "save"]
+__all__ = ["as_json", "as_table", "durability", "save"]
 
-DURABILITY: Final = (
-    "SQLite on disk with synchronous=FULL (a 200 is durable); the agent's journal on disk, terminal reports "
-    "synced before they are sent; one agent, one server, loopback."
-)
+STORES: Final = {
+    "SQLite": "SQLite on disk with synchronous=FULL (a 200 is durable)",
+    "PostgreSQL": "PostgreSQL with fsync (a 200 is durable) over a socket on the same machine, 8 connections",
+}
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 TITLE: Final = """# Benchmarks
 
 What the main path costs, measured by `make bench`. The newest section comes first. Compare only sections of
 one machine, and take anything under 1.3 times for noise where others use the machine too.
 """
+
+
+def durability(kind: str) -> str:
+    """Return what the figures stand for with a kind of store."""
+    return (
+        f"{STORES[kind]}; the agent's journal on disk, terminal reports "
+        "synced before they are sent; one agent, one server, loopback."
+    )
 
 
 def as_table(figures: Sequence[Figure]) -> str:
@@ -36,16 +44,16 @@ def as_table(figures: Sequence[Figure]) -> str:
     )
 
 
-def as_json(host: str, figures: Sequence[Figure]) -> str:
+def as_json(host: str, kind: str, figures: Sequence[Figure]) -> str:
     """Return everything as one object."""
-    return msgspec.json.encode({"host": host, "durability": DURABILITY, "figures": figures}).decode()
+    return msgspec.json.encode({"host": host, "durability": durability(kind), "figures": figures}).decode()
 
 
-def save(command: str, host: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
+def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
     """Put a section on top of the page of benchmarks; return the page."""
     day = dt.datetime.now(dt.UTC).date()
     rows = "\n".join(f"| {f.name.strip()} | {f.shown()} {f.unit} | {f.note} |" for f in figures)
-    section = f"## {day}\n\n`{command}` on {host}.\n{DURABILITY}\n\n| | | |\n|---|---|---|\n{rows}\n"
+    section = f"## {day}\n\n`{command}` on {host}.\n{durability(kind)}\n\n| | | |\n|---|---|---|\n{rows}\n"
     older = page.read_text().partition("\n## ")[1:] if page.exists() else ()
     page.write_text(f"{TITLE}\n{section}{''.join(older)}")
     return page

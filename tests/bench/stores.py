@@ -43,9 +43,12 @@ FORGET: Final = (
 class Database:
     """A database, and what does statements on it beside the store."""
 
-    def __init__(self, name: str, url: str, execute: Callable[[list[str]], None]) -> None:
-        """Name it as the figures do."""
+    def __init__(
+        self, name: str, url: str, execute: Callable[[list[str]], None], pid: int | None = None
+    ) -> None:
+        """Name it as the figures do; `pid` is that of a process of its own, if it has one."""
         self.name = name
+        self.pid = pid
         self.url = url
         self._execute = execute
         self._is_sqlite = url.startswith("sqlite")
@@ -86,7 +89,7 @@ def databases(folder: Path, kind: str) -> Iterator[Database | None]:
         try:
             server.start()
             url = server.url(server.new_database())
-            yield Database(kind, url, lambda statements: _by_psycopg(url, statements))
+            yield Database(kind, url, lambda statements: _by_psycopg(url, statements), server.pid)
         finally:
             server.remove()
 

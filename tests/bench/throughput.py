@@ -26,6 +26,7 @@ class Sight(Struct, frozen=True):
     stopped: int
     agent_cpu_s: float
     server_cpu_s: float
+    database_cpu_s: float | None = None  # where it is a process of its own
 
 
 def measure_throughput(
@@ -47,6 +48,16 @@ def figures(first: Sight, last: Sight, slots: int) -> list[Figure]:
     """Return the figures of what lies between two sights."""
     count = last.stopped - first.stopped
     note = f"{count} noop tasks"
+    database = []
+    if first.database_cpu_s is not None and last.database_cpu_s is not None:
+        database.append(
+            Figure(
+                name=f"  CPU of PostgreSQL, {slots} slots",
+                value=(last.database_cpu_s - first.database_cpu_s) / count * 1e3,
+                unit="ms/task",
+                note=note,
+            )
+        )
     return [
         Figure(
             name=f"throughput, {slots} slots",
@@ -66,6 +77,7 @@ def figures(first: Sight, last: Sight, slots: int) -> list[Figure]:
             unit="ms/task",
             note=note,
         ),
+        *database,
     ]
 
 
@@ -84,7 +96,8 @@ def wait_for(
         stopped = caller.job(job)["taskStatusStopped"]
         now = time.monotonic()
         if stopped >= count:
-            return Sight(now, stopped, cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid))
+            database_cpu_s = cpu_of_tree_s(server.database_pid) if server.database_pid else None
+            return Sight(now, stopped, cpu_of_tree_s(agent.pid), cpu_of_tree_s(server.pid), database_cpu_s)
         if stopped != seen:
             moved_at, seen = now, stopped
         if now - moved_at > STALLED_S:

@@ -1,4 +1,4 @@
-"""The real programs under measurement: one server on SQLite, one agent, each a process of its own."""
+"""The real programs under measurement: one server, one agent, each a process of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.caller import Caller
+from tests.bench.stores import Database
 
 __all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
 
@@ -73,10 +74,11 @@ class Program:
 
 
 class Server(Program):
-    """`millhand serve` on a free port, its database in a folder."""
+    """`millhand serve` on a free port, on SQLite in a folder unless a database is given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: Database | None = None) -> None:
         """Start it; `wait_ready` tells when it answers."""
+        self.database_pid = database.pid if database else None
         self.url = f"http://127.0.0.1:{free_port()}"
         self.page = f"http://127.0.0.1:{free_port()}"  # of metrics
         variables = {
@@ -84,7 +86,7 @@ class Server(Program):
             "MILLHAND_SERVER_HOST": "127.0.0.1",
             "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
             "MILLHAND_SERVER_METRICS_PORT": self.page.rpartition(":")[2],
-            "MILLHAND_SERVER_DB": f"sqlite:///{folder / 'bench.db'}",
+            "MILLHAND_SERVER_DB": database.url if database else f"sqlite:///{folder / 'bench.db'}",
             "MILLHAND_SERVER_MAX_CONNECTIONS": "12000",  # beside those that wait, who measures has some
             "MILLHAND_LOG_LEVEL": "warning",
         }
@@ -117,9 +119,9 @@ class Agent(Program):
 
 
 @contextmanager
-def running_server(folder: Path) -> Iterator[tuple[Server, Caller]]:
+def running_server(folder: Path, database: Database | None = None) -> Iterator[tuple[Server, Caller]]:
     """Serve while the block runs, and give a caller that is let in."""
-    server = Server(folder)
+    server = Server(folder, database)
     try:
         with Caller(server.url, TOKEN) as caller:
             server.wait_ready(caller)

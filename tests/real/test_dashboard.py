@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.integration.dashboard import Site, site
-from tests.real.engine import engine
-from tests.real.pages import Window, window
+from tests.integration.dashboard import Site
+from tests.real.pages import Window
 from worker.api.wire import format_instant
 
 HOSTILE = "</title><script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -24,33 +20,6 @@ TRACEBACK = {
 }
 LATER = "2026-01-01T00:00:09.000Z"
 PICTURES = os.environ.get("MILLHAND_PICTURES")  # a folder; without one they are looked at by nobody
-
-
-@pytest.fixture(scope="module")
-def program() -> Iterator[str]:
-    """Have a browser."""
-    with engine("with_chromium.sh", "MILLHAND_CHROMIUM") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[Site]:
-    """Give one server to all tests."""
-    with site() as made:
-        yield made
-
-
-@pytest.fixture
-def page(program: str, here: Site, tmp_path: Path) -> Iterator[Window]:
-    """Give a page on which somebody has signed in; at the end it must have had nothing to complain of."""
-    with window(program, tmp_path / "profile") as made:
-        made.look(1280)
-        made.go(f"{here.server.url}/")
-        made.type("#token", here.server.token)
-        made.click("form button")
-        assert made.path == "/ui/"
-        yield made
-        assert made.complaints == []
 
 
 def a_job(here: Site) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_saved_section_goes_on_top_and_older_ones_stay(tmp_path: Path) -> None:
     """Two savings leave two sections, the newer one first, and one title."""
     page = tmp_path / "benchmarks.md"
     for value in (1.0, 2.0):
-        save("bench", "a machine", [Figure(name="throughput", value=value, unit="tasks/s")], page)
+        save("bench", "a machine", "SQLite", [Figure(name="throughput", value=value, unit="tasks/s")], page)
     text = page.read_text()
     assert text.count("# Benchmarks") == 1
     assert 0 < text.index("2.00 tasks/s") < text.index("1.00 tasks/s")

@@ -66,9 +66,9 @@ def _insert(tx: Transaction, command: CreateTask, task_id: str, type_: str, job:
 
 def update_task(tx: Transaction, command: UpdateTask) -> TaskAnswer:
     """Change a task's own fields; its runs are not touched."""
-    find_task(tx, command.org_id, command.id)  # locked: `extra` is merged into what it was
+    task = find_task(tx, command.org_id, command.id)  # locked: `extra` is merged into what it was
     row = tx.one("SELECT extra FROM tasks WHERE org_id = ? AND id = ?", command.org_id, command.id)
-    if row is None:
+    if task is None or row is None:
         raise Refused(Reason.NOT_FOUND, "task_not_found", f"Task not found: {command.id}")
     changed: dict[str, Any] = {}
     if command.priority is not UNSET:
@@ -80,6 +80,7 @@ def update_task(tx: Transaction, command: UpdateTask) -> TaskAnswer:
         changed["extra"] = _merged(row["extra"], command.extra)
     changed["updated_at"] = tx.now_ms if command.updated_at is UNSET else command.updated_at
     tx.update("tasks", command.org_id, command.id, **changed)
+    tx.count(command.org_id, task["job_id"], TaskState(), TaskState())  # nothing moves, but its job changed
     return _answer(tx, command.org_id, command.id)
 
 

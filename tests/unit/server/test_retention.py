@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from server import retention
 from server.activity import Activity
 from server.retention import Choice, Keeping, Retention
-from server.store.commands import CreateRun, CreateTask, ReapRuns, RunFields, UpdateJob
+from server.store.commands import CreateRun, CreateTask, ReapRuns, RunFields, UpdateJob, UpdateTask
 from server.store.queries import JobQuery, RunQuery, TaskQuery
 from server.store.records import Deletion, JobAge, JobRecord
 from server.store.refusal import Refused
@@ -116,6 +116,31 @@ def test_the_newest_of_each_organisation_are_kept() -> None:
             late = await finished(world)
             await keeping.look()
             assert await ids(world) == {ours[0].id, late.id}
+
+    run_async(body)
+
+
+def test_a_job_with_a_task_that_was_changed_lately_is_kept() -> None:
+    """Whoever puts a title or parameters to a task is not done with its job."""
+
+    async def body() -> None:
+        async with opened() as world:
+            job = await finished(world, tasks=2)
+            before = await world.counters(job)
+            world.clock.advance(DAY_S)
+            task = (await world.store.tasks(TaskQuery(org_id=world.org_id)))[0].task
+            await world.store.apply(UpdateTask(org_id=world.org_id, id=task.id, title="seen"))
+            changed = await world.store.job(world.org_id, job.id)
+            assert changed is not None
+            assert changed.updated_at == world.clock.now().isoformat(timespec="milliseconds").replace(
+                "+00:00", "Z"
+            )
+            assert await world.counters(job) == before
+            await deleting(world, Keeping(for_s=DAY_S / 2)).look()
+            assert await ids(world) == {job.id}
+            world.clock.advance(DAY_S)
+            await deleting(world, Keeping(for_s=DAY_S / 2)).look()
+            assert await ids(world) == set()
 
     run_async(body)
 
@@ -233,6 +258,7 @@ def test_a_large_job_goes_in_parts_and_nobody_sees_it_from_the_first_on(
                     org_id=world.org_id, created_by="me", task_id=tasks[-1].task.id, fields=RunFields()
                 ),
                 UpdateJob(org_id=world.org_id, id=job.id, scheduler_state="active"),
+                UpdateTask(org_id=world.org_id, id=tasks[-1].task.id, title="late"),
             ):
                 with pytest.raises(Refused):
                     await world.store.apply(late)
