@@ -19,6 +19,7 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
+from server.store.usage import SpanQuery, Spans, UsageQuery, UsageRow, Waiting
 
 __all__ = ["Store"]
 
@@ -119,6 +120,18 @@ class Store(Protocol):
 
     async def pace(self, org_id: str, job_id: str) -> Pace:
         """Return how long the newest successful runs of a job took, up to a hundred of them."""
+        ...
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+        """Return what runs took, added up by all that a price may ask for; beside the requests."""
+        ...
+
+    async def spans(self, query: SpanQuery) -> Spans:
+        """Return from when to when runs were under way, the newest first; beside the requests."""
+        ...
+
+    async def waiting(self, org_id: str) -> list[Waiting]:
+        """Return how many tasks of each type may be claimed; beside the requests."""
         ...
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:

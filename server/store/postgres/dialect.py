@@ -82,6 +82,10 @@ class PostgresDialect:
             term = f"regexp_replace({term}, '{pattern.replace(QUOTE, QUOTE * 2)}', '{mark}', 'g')"
         return term
 
+    def before(self, term: str, mark: str) -> str:
+        """Have it split."""
+        return f"split_part({term}, '{mark}', 1)"
+
     def by_index(self, name: str) -> str:
         """Leave it to the planner, which knows that the partial index is the smallest."""
         return ""

@@ -79,6 +79,10 @@ class Dialect(Protocol):
         """Return an expression: a text with a mark for whatever fits `outcomes.FOLDED`, in its order."""
         ...
 
+    def before(self, term: str, mark: str) -> str:
+        """Return the part of a text before a mark; the whole text where there is none."""
+        ...
+
     def by_index(self, name: str) -> str:
         """Return what stands after a table to have it read along an index."""
         ...

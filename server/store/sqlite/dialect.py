@@ -91,6 +91,10 @@ class SqliteDialect:
         """Call a function of the connection: SQLite has no regular expressions."""
         return f"pattern_of({term})"
 
+    def before(self, term: str, mark: str) -> str:
+        """Look for the mark behind the text, too."""
+        return f"substr({term}, 1, instr({term} || '{mark}', '{mark}') - 1)"
+
     def by_index(self, name: str) -> str:
         """Name it: SQLite has no statistics, and could choose another."""
         return f"INDEXED BY {name}"

@@ -35,13 +35,14 @@ from server.store.records import (
     TaskAnswer,
 )
 from server.store.refusal import DatabaseError
-from server.store.sql import matrix, outcomes, reads, retention, rows
+from server.store.sql import matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
 from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
+from server.store.usage import SpanQuery, Spans, UsageQuery, UsageRow, Waiting
 from server.times import to_ms
 from worker.clock import Clock
 
@@ -233,6 +234,18 @@ class SqliteStore:
     async def pace(self, org_id: str, job_id: str) -> Pace:
         """Return how long the newest successful runs of a job took."""
         return outcomes.pace(await self._slowly(*outcomes.select_pace(org_id, job_id)))
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+        """Return what runs took, added up."""
+        return [usage.usage_row(row) for row in await self._slowly(*usage.select_usage(SQLITE, query))]
+
+    async def spans(self, query: SpanQuery) -> Spans:
+        """Return from when to when runs were under way."""
+        return usage.spans_of(await self._slowly(*usage.select_spans(SQLITE, query)), query)
+
+    async def waiting(self, org_id: str) -> list[Waiting]:
+        """Return how many tasks of each type may be claimed."""
+        return usage.waiting_of(await self._slowly(*usage.select_waiting(SQLITE, org_id)))
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""

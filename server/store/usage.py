@@ -1,0 +1,89 @@
+"""What runs took, and when: the queries and records behind the reports and the timeline."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+__all__ = ["Ending", "Span", "SpanQuery", "Spans", "UsageQuery", "UsageRow", "Waiting"]
+
+
+class Ending(StrEnum):
+    """How a run stands, in the words of reports."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # its own fault, or its handler's
+    CANCELLED = "cancelled"  # somebody wanted that
+    PREEMPTED = "preempted"  # its machine was taken away
+    DRAINED = "drained"  # its agent was told to stop
+    LOST = "lost"  # its agent fell silent, or another run of the task had won
+
+
+class UsageQuery(Struct, frozen=True, kw_only=True):
+    """Started runs of an organisation, the newest ones first."""
+
+    org_id: str
+    job_id: str | None = None
+    since: int = 0  # milliseconds since 1970: runs that were made then or later
+    most: int = 500_000  # older ones are left out
+
+
+class UsageRow(Struct, frozen=True, kw_only=True):
+    """What runs of one kind took, all together. What nobody told of them is None.
+
+    A figure is known of all runs of a row or of none: those with and those without are two rows.
+    """
+
+    task_type: str
+    machine: str | None  # `podId` up to the first slash
+    machine_type: str | None
+    gpu_type: str | None
+    zone: str | None
+    preemptible: bool | None
+    ending: Ending
+    runs: int
+    wall_s: float | None
+    cpu_s: float | None
+    gpu_s: float | None  # allocated
+    ram_byte_s: float | None  # the peak over the whole time, so at most
+
+
+class SpanQuery(Struct, frozen=True, kw_only=True):
+    """Runs of an organisation that were under way at some time since then."""
+
+    org_id: str
+    since: int  # milliseconds since 1970
+    made_since: int  # runs made earlier are seen while they live only
+    most: int = 20_000  # of the newest runs are looked at
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """From when to when a run was under way; times are milliseconds since 1970."""
+
+    id: str
+    task_id: str
+    task_type: str
+    title: str | None  # of its task
+    pod_id: str | None
+    made_at: int  # by the server's clock
+    wanted_at: int  # when its task was made, or the run of it before this ended
+    started_at: int  # by its agent's clock
+    stopped_at: int | None
+    ending: Ending
+
+
+class Spans(Struct, frozen=True):
+    """Spans, in the order in which they were made, the newest first."""
+
+    spans: list[Span]
+    is_cut: bool  # there were more runs to look at
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """How many tasks of a type an organisation has that may be claimed, and when the oldest was made."""
+
+    task_type: str
+    tasks: int
+    oldest_at: int  # milliseconds since 1970
