@@ -51,7 +51,7 @@ manifests: ## Write deploy/kubernetes/manifests from the chart; gets helm
 screenshots: setup ## Take pictures of the dashboard (build/pictures), those of the docs again; as root it gets a Chromium
 	@mkdir -p build/pictures
 	@MILLHAND_PICTURES=build/pictures $(BIN)/pytest -q tests/real/test_dashboard.py -k light_and_dark
-	@cp build/pictures/job-light-1280.png build/pictures/machines-light-1280.png build/pictures/run-light-1280.png docs/pictures/
+	@cp build/pictures/job-light-1280.png build/pictures/machines-light-1280.png build/pictures/run-light-1280.png build/pictures/timeline-light-1280.png build/pictures/reports-light-1280.png docs/pictures/
 
 simulate: setup ## Live through random histories in virtual time, for SECONDS (60); ARGS="--bugs" or "--seed 7"
 	@$(BIN)/python -m tests.simulation --seconds $(SECONDS) $(ARGS)

@@ -29,6 +29,7 @@ from server.http.rates import Rates
 from server.ids import IdSource
 from server.paging import paged
 from server.pending.desk import Desk
+from server.prices import Prices
 from server.readiness import Readiness
 from server.reaper import Reaper
 from server.retention import Keeping, Retention
@@ -93,6 +94,7 @@ def create_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     lease_s: float = LEASE_S,
     keeping: Keeping = Keeping(),  # noqa: B008 - frozen
+    prices: Prices | None = None,
     rate_per_s: float = 0.0,
     most_requests: int = MOST_REQUESTS,
     trusted_proxies: Iterable[Network] = (),
@@ -113,6 +115,7 @@ def create_app(
         lease_s: how long a run of an agent that knows leases may be silent, before its task is given
             to others; 0: for ever.
         keeping: which finished jobs are kept.
+        prices: what machines cost, for the reports of the dashboard.
         rate_per_s: requests that a token may make in a second, on average; 0: any number.
         most_requests: worked on at once; further ones are refused with 503.
         trusted_proxies: whose ``X-Forwarded-For`` is believed in logs.
@@ -144,7 +147,7 @@ def create_app(
     readiness = Readiness(store, clock)
     peers = Peers(trusted_proxies)
     folders = Folders(files)
-    dashboard = Dashboard(store, clock, peers, folders, _admission(services))
+    dashboard = Dashboard(store, clock, peers, folders=folders, prices=prices, admit=_admission(services))
     app = App(
         routes=[*site_routes(readiness), *dashboard.routes()],
         lifespan=_lifespan(

@@ -26,6 +26,7 @@ from server.audit import Audit, AuditError
 from server.connection import ConnectionLimits
 from server.http.peers import Network
 from server.listen import inherited, is_loopback, listen, url_of
+from server.prices import Prices
 from server.retention import Keeping
 from server.service import watched_by
 from server.store.choice import DatabaseOptions
@@ -58,6 +59,7 @@ class ServeConfig(Struct, frozen=True, kw_only=True):
     max_body_bytes: int = MAX_BODY_BYTES
     lease_s: float = LEASE_S  # 0: silent runs keep their tasks for ever
     keeping: Keeping = Keeping()
+    prices: Prices | None = None  # of machines, for reports
     certificate: Certificate | None = None  # None: no TLS
     trusted_proxies: tuple[Network, ...] = ()
     rate_per_s: float = 0.0  # of a token; 0: any
@@ -110,6 +112,7 @@ async def _serve(config: ServeConfig) -> None:
             max_body_bytes=config.max_body_bytes,
             lease_s=config.lease_s,
             keeping=config.keeping,
+            prices=config.prices,
             rate_per_s=config.rate_per_s,
             most_requests=config.max_requests,
             trusted_proxies=config.trusted_proxies,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Struct
 
 from server.dashboard.runs import state_of
-from server.dashboard.shapes import dict_of, list_of, object_of, text_of
+from server.dashboard.shapes import dict_of, list_of, number_of, object_of, text_of
 from server.store.records import AgentRecord, RunRecord
+from server.times import to_ms
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = ["Handler", "Machine", "handlers_of", "machines_of"]
+__all__ = ["Handler", "Machine", "fleet_of", "handlers_of", "machines_of"]
 
 SILENT_AFTER: Final = timedelta(seconds=150)  # an agent speaks once a minute
 
@@ -25,6 +26,15 @@ class Gpu(Struct, frozen=True):
     name: str
     condition: str
     reason: str | None
+    left_s: float | None = None  # until it comes out of quarantine
+
+
+class Notice(Struct, frozen=True):
+    """An agent ends soon, or its machine does."""
+
+    is_preempted: bool
+    text: str
+    deadline: str | None  # instant
 
 
 class Machine(Struct, kw_only=True):
@@ -38,11 +48,18 @@ class Machine(Struct, kw_only=True):
     slots: int | None = None
     gpus: list[Gpu] = []
     reasons: list[str] = []  # why it takes nothing
+    notice: Notice | None = None
     types: list[str] = []
     version: str | None = None
+    started_at: int | None = None  # milliseconds since 1970
     live: list[RunRecord] = []
     runs: int = 0  # of the newest ones
     failed: int = 0
+
+    @property
+    def ails(self) -> bool:
+        """Tell whether somebody should look: it ends, takes nothing, or has a GPU that is not fit."""
+        return bool(self.notice or self.reasons or any(gpu.condition not in ("", "fit") for gpu in self.gpus))
 
 
 class Handler(Struct, kw_only=True):
@@ -62,38 +79,55 @@ def machines_of(agents: Iterable[AgentRecord], runs: Iterable[RunRecord], now: d
         runs: live and recent ones; one that comes twice counts once.
         now: the time by the server's clock.
     """
-    machines = {machine.name: machine for machine in (announced(agent) for agent in agents)}
+    machines = {machine.name: machine for machine in (announced(agent, now) for agent in agents)}
     for run in {run.id: run for run in runs}.values():
         if run.pod_id is not None and run.started_at is not None:
             add(machines.setdefault(run.pod_id, Machine(name=run.pod_id, last_seen=run.updated_at)), run)
     for machine in machines.values():
         seen = parse_instant(machine.last_seen)
         machine.is_silent = machine.slots is not None and seen is not None and now - seen > SILENT_AFTER
-    return sorted(machines.values(), key=lambda one: (not one.is_silent, not one.live, one.name))
+    return sorted(
+        machines.values(), key=lambda one: (not one.is_silent, not one.ails, not one.live, one.name)
+    )
 
 
-def announced(agent: AgentRecord) -> Machine:
+def announced(agent: AgentRecord, now: datetime) -> Machine:
     """Return a machine as its agent tells; what is told in another shape is left out."""
     status, machine, handlers = map(object_of, (agent.status, agent.machine, agent.handlers))
     holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
     total = dict_of(status.get("slots")).get("total")
+    started, seen = parse_instant(status.get("started")), parse_instant(agent.seen_at)
     return Machine(
         name=text_of(status.get("podId")) or agent.id,
         last_seen=agent.seen_at,
         about=about(machine.get("machineType"), machine.get("zone")),
         is_spot=machine.get("preemptible") is True,
         slots=total if isinstance(total, int) else None,
-        gpus=[gpu_of(dict_of(gpu)) for gpu in list_of(status.get("gpus"))],
+        gpus=[gpu_of(dict_of(gpu), seen, now) for gpu in list_of(status.get("gpus"))],
+        notice=notice_of(status.get("drain")),
+        started_at=to_ms(started) if started is not None else None,
         reasons=[why for hold in holds if hold.get("by") != "slots" and (why := text_of(hold.get("reason")))],
         types=sorted(handlers),
         version=text_of(status.get("version")),
     )
 
 
-def gpu_of(said: dict[str, Any]) -> Gpu:
-    """Return a GPU."""
+def gpu_of(said: dict[str, Any], seen: datetime | None, now: datetime) -> Gpu:
+    """Return a GPU; its quarantine goes on since its agent told of it."""
     name, condition = text_of(said.get("name")) or "GPU", text_of(said.get("condition")) or "unknown"
-    return Gpu(name, condition, text_of(said.get("reason")))
+    left_s = number_of(said.get("quarantineLeftS"))
+    if left_s is not None and seen is not None:
+        left_s = max(0.0, left_s - max(0.0, (now - seen).total_seconds()))
+    return Gpu(name, condition, text_of(said.get("reason")), left_s)
+
+
+def notice_of(drain: object) -> Notice | None:
+    """Return what an agent says of its end; None where it goes on."""
+    said = dict_of(drain)
+    if not said:
+        return None
+    text = text_of(said.get("message")) or "it is told to stop"
+    return Notice(said.get("kind") == "preempted", text, text_of(said.get("deadline")))
 
 
 def about(machine_type: object, zone: object) -> str:
@@ -113,6 +147,35 @@ def add(machine: Machine, run: RunRecord) -> None:
         machine.gpus = [Gpu(run.gpu_type, "", None)]
     if run.stopped_at is None:
         machine.live = [*machine.live, run]
+
+
+class Fleet(Struct, frozen=True, kw_only=True):
+    """The machines in numbers."""
+
+    machines: int
+    silent: int
+    ending: int  # that stop, or are taken away
+    held: int  # that take nothing, and say why
+    slots: int  # of those that are heard of
+    busy: int
+    gpus: int
+    unfit: int
+
+
+def fleet_of(machines: Sequence[Machine]) -> Fleet:
+    """Count machines and what is on them; what silent ones said does not count any more."""
+    heard = [machine for machine in machines if not machine.is_silent]
+    gpus = [gpu for machine in heard for gpu in machine.gpus]
+    return Fleet(
+        machines=len(machines),
+        silent=len(machines) - len(heard),
+        ending=sum(machine.notice is not None for machine in heard),
+        held=sum(bool(machine.reasons) and machine.notice is None for machine in heard),
+        slots=sum(machine.slots or 0 for machine in heard),
+        busy=sum(len(machine.live) for machine in heard if machine.slots is not None),
+        gpus=len(gpus),
+        unfit=sum(gpu.condition not in ("", "fit") for gpu in gpus),
+    )
 
 
 def handlers_of(agents: Iterable[AgentRecord], now: datetime) -> list[Handler]:

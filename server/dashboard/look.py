@@ -12,6 +12,7 @@ from starlette.requests import Request
 from server.dashboard.paced import Paced
 from server.dashboard.pictures import Pictures
 from server.dashboard.session import Session
+from server.prices import Prices
 from server.store.queries import Sort
 from server.store.records import JobRecord, TaskRecord
 from server.store.store import Store
@@ -36,6 +37,7 @@ class Look(Struct, frozen=True, kw_only=True):
     serves_files: bool = False  # there are folders whose files these pages serve
     paced: Paced  # what is slow to find
     pictures: Pictures  # of jobs' tasks
+    prices: Prices | None = None
 
     @property
     def org_id(self) -> str:

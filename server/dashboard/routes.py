@@ -30,6 +30,7 @@ from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, 
 from server.http.failure import ApiError
 from server.http.peers import Peers
 from server.http.seen import seen_of
+from server.prices import Prices
 from server.store.records import Principal
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
@@ -52,7 +53,9 @@ class Dashboard:
         store: Store,
         clock: Clock,
         peers: Peers | None = None,
+        *,
         folders: Folders | None = None,
+        prices: Prices | None = None,
         admit: Callable[[Principal], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         """Take the parts.
@@ -62,6 +65,7 @@ class Dashboard:
             clock: where time comes from.
             peers: know whose word counts on whether a browser came by HTTPS.
             folders: whose files are shown with the runs that stored them.
+            prices: what machines cost.
             admit: counts what a token asks for while that is worked on, or refuses it by `ApiError`.
         """
         self._admit = admit
@@ -72,6 +76,7 @@ class Dashboard:
         self._handing = Handing(self._folders)
         self._paced = Paced(clock)
         self._pictures = Pictures(store, clock)
+        self._prices = prices
         self.live = Live()
 
     def routes(self) -> list[BaseRoute]:
@@ -164,6 +169,7 @@ class Dashboard:
             paced=self._paced,
             pictures=self._pictures,
             serves_files=bool(self._folders),
+            prices=self._prices,
         )
 
     def _acted(self, action: Action) -> Answering:

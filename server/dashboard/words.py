@@ -8,12 +8,25 @@ from typing import Any, Final
 
 import msgspec
 
+from server.times import from_ms
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = ["ago", "clock_time", "name_of", "number", "pretty", "seconds_between"]
+__all__ = [
+    "ago",
+    "byte_hours",
+    "clock_of",
+    "clock_time",
+    "money",
+    "name_of",
+    "number",
+    "pretty",
+    "seconds_between",
+    "since",
+]
 
 MAX_SHOWN_CHARS: Final = 32 * 1024
+SMALL: Final = 0.1  # of a unit of money; below it two digits would tell little
 
 
 def ago(text: str | None, now: datetime) -> str:
@@ -24,6 +37,28 @@ def ago(text: str | None, now: datetime) -> str:
 def clock_time(text: str | None) -> str:
     """Return an instant of the wire to the second."""
     return human.instant(parse_instant(text) if text else None)
+
+
+def clock_of(at_ms: int) -> str:
+    """Return milliseconds since 1970 as an instant, to the second."""
+    return human.instant(from_ms(at_ms))
+
+
+def since(text: str | None, now: datetime) -> str:
+    """Say for how long something goes on that began at an instant of the wire."""
+    return human.rough(seconds_between(text, None, now))
+
+
+def byte_hours(byte_seconds: float | None) -> str:
+    """Return memory over time as people pay for it: ``1.5 GiB·h``."""
+    return human.DASH if byte_seconds is None else f"{human.size(byte_seconds / 3600)}·h"
+
+
+def money(amount: float | None) -> str:
+    """Return an amount; a small one has more digits."""
+    if amount is None:
+        return human.DASH
+    return f"{amount:,.4f}" if 0 < amount < SMALL else f"{amount:,.2f}"
 
 
 def seconds_between(start: str | None, end: str | None, now: datetime) -> float | None:

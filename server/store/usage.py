@@ -71,6 +71,7 @@ class Span(Struct, frozen=True, kw_only=True):
     wanted_at: int  # when its task was made, or the run of it before this ended
     started_at: int  # by its agent's clock
     stopped_at: int | None
+    progress: float | None  # 0…1
     ending: Ending
 
 

@@ -12,12 +12,14 @@ import httpx
 
 from server.audit import Audit
 from server.http.peers import Network
+from server.store.commands import CreateToken, EnsureOrganisation
 from server.testing import RunningServer, running_server
+from server.tokens import hash_token
 
-__all__ = ["Browser", "Reader", "Site", "site"]
+__all__ = ["Browser", "Reader", "Site", "site", "token_of"]
 
 AT = "2026-01-01T00:00:01.000Z"
-VOID = frozenset({"meta", "link", "input", "img", "br", "rect", "polyline", "path"})
+VOID = frozenset({"meta", "link", "input", "img", "br"})
 
 
 class Reader(HTMLParser):
@@ -128,6 +130,15 @@ class Site:
     def report(self, run: dict[str, Any], **body: Any) -> dict[str, Any]:
         """Report on a run."""
         return self.make("PUT", f"/api/jobs/runs/{run['id']}", **{"startedAt": AT, **body})
+
+
+def token_of(here: Site, org: str, *scopes: str, id_: str | None = None) -> str:
+    """Make a token of an organisation."""
+    token = f"token of {org} for {' '.join(scopes)} {id_ or ''}".strip()
+    org_id = here.server.apply(EnsureOrganisation(name=org))
+    command = CreateToken(id=id_, org_id=org_id, sha256=hash_token(token), scopes=frozenset(scopes))
+    here.server.apply(command)
+    return token
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.dashboard import Site, site
 from tests.real.engine import engine
+from tests.real.fleet import PRICES
 from tests.real.pages import Window, window
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def here(store: Path) -> Iterator[Site]:
     """Give one server to all tests of a file."""
-    with site(files=[store]) as made:
+    with site(files=[store], prices=PRICES) as made:
         yield made
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.dashboard import Site
+from tests.real.fleet import a_fleet
 from tests.real.pages import Window
 from worker.api.wire import format_instant
 
@@ -45,6 +46,7 @@ def a_job(here: Site) -> dict[str, Any]:
 
 def test_every_page_is_seen_in_light_and_dark_wide_and_narrow(here: Site, page: Window) -> None:
     """Without an error in the console, and without a line that is wider than the window."""
+    a_fleet(here)
     job = a_job(here)
     tasks = here.api.get("/api/jobs/tasks", params={"jobId": job["id"], "perPage": 100}).json()["tasks"]
     failed = next(task for task in tasks if task["runResult"] == "Failed")
@@ -55,10 +57,11 @@ def test_every_page_is_seen_in_light_and_dark_wide_and_narrow(here: Site, page: 
     here.api.put("/api/agents/idle", json={"handlers": handlers, "status": status})
     paths = {
         "jobs": "", "job": f"jobs/{job['id']}", "task": f"tasks/{failed['id']}", "run": f"runs/{run['id']}",
-        "machines": "machines", "handlers": "handlers", "submit": "handlers/render-webgl",
+        "machines": "machines", "timeline": "timeline", "reports": "reports?by=machine",
+        "handlers": "handlers", "submit": "handlers/render-webgl",
         "question": f"jobs/{job['id']}/cancel",
     }  # fmt: skip
-    for width, dark in ((1280, False), (1280, True), (390, False), (390, True)):
+    for width, dark in ((1280, False), (1280, True), (390, False), (390, True), (2560, False), (2560, True)):
         page.look(width, dark=dark)
         for name, path in paths.items():
             page.go(f"{here.server.url}/ui/{path}")
@@ -73,12 +76,13 @@ def test_every_page_is_seen_in_light_and_dark_wide_and_narrow(here: Site, page: 
 def test_every_control_has_a_name_and_every_page_its_headings(here: Site, page: Window) -> None:
     """For those who hear pages: labels of fields, texts of links, one title, no level left out."""
     job = a_job(here)
-    for path in ("", f"jobs/{job['id']}", "machines", "handlers"):
+    for path in ("", f"jobs/{job['id']}", "machines", "timeline", "reports", "handlers"):
         page.go(f"{here.server.url}/ui/{path}")
         nameless = page.run(
             "[...document.querySelectorAll("
             "'a, button, input:not([type=hidden]), select, textarea, progress, img')]"
-            ".filter((one) => !(one.innerText || one.alt || one.ariaLabel || one.labels?.length"
+            ".filter((one) => !one.closest('[aria-hidden=true]'))"
+            ".filter((one) => !(one.textContent.trim() || one.alt || one.ariaLabel || one.labels?.length"
             " || one.querySelector('img')?.alt)).map((one) => one.outerHTML)"
         )
         assert nameless == []

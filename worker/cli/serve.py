@@ -18,6 +18,7 @@ from worker.cli.terminal import Output, output_options
 
 if TYPE_CHECKING:
     from server.http.peers import Network
+    from server.prices import Prices
     from server.store.choice import DatabaseOptions
     from server.tls import Certificate
 
@@ -31,6 +32,7 @@ __all__ = ["command"]
 MILLHAND_SERVER_TOKEN_FILE=token millhand serve              # http://127.0.0.1:8077, SQLite
 millhand serve --db sqlite:////var/lib/millhand/jobs.db --host 0.0.0.0 --tls-cert mill.pem --tls-key mill.key
 millhand serve --db postgresql://millhand@db.example.com/millhand
+millhand serve --prices prices.toml                              # reports in money
 millhand serve --keep-jobs-for 90d --keep-jobs 100000            # older finished jobs are deleted
 millhand serve --check --db sqlite:////var/lib/millhand/jobs.db   # may a server start on it?
 curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8077/api/jobs
@@ -77,6 +79,7 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
         token=token,
         max_body_bytes=server["server_max_body"],
         lease_s=server["server_lease"],
+        prices=prices_of(server),
         keeping=Keeping(server["server_keep_jobs_for"], server["server_keep_jobs"]),
         certificate=certificate_of(server),
         trusted_proxies=proxies_of(server),
@@ -111,6 +114,24 @@ def certificate_of(server: Mapping[str, Any]) -> Certificate | None:
             f"{given} is given without {missing}", f"give {missing}, too", code=ExitCode.CONFIGURATION
         )
     return Certificate(certificate, key)
+
+
+def prices_of(server: Mapping[str, Any]) -> Prices | None:
+    """Return what machines cost; None where nobody says.
+
+    Raises: CliError where the file cannot be read.
+    """
+    from server.prices import PricesError, read_prices
+
+    path: Path | None = server["server_prices"]
+    if path is None:
+        return None
+    try:
+        return read_prices(path)
+    except PricesError as exc:
+        raise CliError(
+            str(exc), "docs/dashboard.md shows how prices are written", code=ExitCode.CONFIGURATION
+        ) from exc
 
 
 def proxies_of(server: Mapping[str, Any]) -> tuple[Network, ...]:

@@ -256,6 +256,8 @@ SERVER_SETTINGS: Final = (
             metavar="PORT", help="Port of the operators' page: /metrics, /healthz, /readyz; 0: none."),
     Setting(name="server_metrics_host", flag_name="metrics-host", default="127.0.0.1", metavar="ADDRESS",
             help="Address that this page listens on; it asks for no token."),
+    Setting(name="server_prices", flag_name="prices", type=FILE, metavar="FILE", default_text="none",
+            help="TOML file that says what machines cost; the reports of the dashboard then show money."),
     Setting(name="server_lease", flag_name="lease", type=DURATION, default=90.0, metavar="TIME",
             help="How long an agent may be silent about a run before others get its task; 0: for ever."),
     Setting(name="server_keep_jobs_for", flag_name="keep-jobs-for", type=TIME_LIMIT, metavar="TIME",

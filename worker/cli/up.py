@@ -17,7 +17,7 @@ from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.needs_linux import require_linux
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS, ALL_SETTINGS, LOG_SETTINGS
+from worker.cli.settings import AGENT_SETTINGS, ALL_SETTINGS, LOG_SETTINGS, SERVER_SETTINGS
 from worker.cli.terminal import Output, text_output_options
 
 __all__ = ["command"]
@@ -27,6 +27,7 @@ TAKEN: Final = (
     "container_network", "container_user", "store", "drain_timeout", "timeout", "hardening",
 )  # fmt: skip
 SETTINGS: Final = tuple(setting for setting in AGENT_SETTINGS if setting.name in TAKEN)
+OF_SERVER: Final = tuple(setting for setting in SERVER_SETTINGS if setting.name == "server_prices")
 PORT: Final = 8077
 
 
@@ -55,6 +56,7 @@ millhand up --handlers my_handlers.py --concurrency 4
     show_envvar=True, show_default="2, or one for each CPU up to 4", help="How many tasks run at once.",
 )  # fmt: skip
 @with_settings("Agent", SETTINGS, dict, "agent")
+@with_settings("Server", OF_SERVER, dict, "server")
 @with_settings("Logs", LOG_SETTINGS[:1], dict, "logs")
 @text_output_options
 def command(
@@ -65,6 +67,7 @@ def command(
     folder: Path | None,
     concurrency: int | None,
     agent: Mapping[str, Any],
+    server: Mapping[str, Any],
     logs: Mapping[str, Any],
     out: Output,
 ) -> int:
@@ -79,7 +82,7 @@ def command(
     guard_secrets(ALL_SETTINGS)
     check_extras(demo)
     slots = concurrency or max(2, min(4, os.cpu_count() or 2))
-    variables = child_variables({**agent, **logs, "concurrency": slots})
+    variables = child_variables({**agent, **server, **logs, "concurrency": slots})
     if demo:
         from worker.cli.demo import run_demo
 

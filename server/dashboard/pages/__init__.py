@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.dashboard.pages import handlers, jobs, machines, runs
+from server.dashboard.pages import handlers, jobs, machines, reports, runs, timeline
 
 __all__ = ["PAGES"]
 
-PAGES: Final = (*jobs.PAGES, *runs.PAGES, *machines.PAGES, *handlers.PAGES)
+PAGES: Final = (*jobs.PAGES, *runs.PAGES, *machines.PAGES, *timeline.PAGES, *reports.PAGES, *handlers.PAGES)

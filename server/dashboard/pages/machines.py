@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.dashboard.fleet import machines_of
+from server.dashboard.fleet import fleet_of, machines_of
 from server.dashboard.look import NEWEST_FIRST, Look, Values, View
 from server.store.queries import Page, RunQuery
+from server.store.usage import SpanQuery
+from server.times import to_ms
 
 __all__ = ["PAGES"]
 
@@ -21,7 +23,15 @@ async def machines_page(look: Look) -> Values:
     live = RunQuery(org_id=look.org_id, has_results=False, is_live=True, page=Page(size=MOST_LIVE))
     runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
     machines = machines_of(await look.store.agents(look.org_id), runs, look.now)
-    return {"title": "Machines", "machines": machines, "memory": RECENT_RUNS}
+    now = to_ms(look.now)
+    working = await look.store.spans(SpanQuery(org_id=look.org_id, since=now, made_since=now))
+    return {
+        "title": "Machines",
+        "machines": machines,
+        "work": {span.id: span for span in working.spans},
+        "sums": fleet_of(machines),
+        "memory": RECENT_RUNS,
+    }
 
 
 PAGES: Final = (View("/machines", "machines.html", machines_page),)

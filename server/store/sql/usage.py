@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from server.store.rules import MILLION
 from server.store.sql.dialect import Dialect, Row
 from server.store.sql.reads import Statement
 from server.store.usage import Ending, Span, SpanQuery, Spans, UsageQuery, UsageRow, Waiting
@@ -32,7 +33,7 @@ def _figure(term: str) -> str:
 WALL: Final = f"coalesce({_figure('r.wall_clock_time')}, {_figure('(r.stopped_at - r.started_at) / 1000.0')})"
 SPAN: Final = (
     "SELECT r.org_id, r.id, r.task_id, r.job_id, r.pod_id, r.created_at, r.started_at, r.stopped_at,"
-    " r.result_code, r.error FROM runs r WHERE r.org_id = ? AND r.started_at IS NOT NULL"
+    " r.result_code, r.error, r.progress FROM runs r WHERE r.org_id = ? AND r.started_at IS NOT NULL"
 )
 
 
@@ -112,13 +113,14 @@ def usage_row(row: Row) -> UsageRow:
 def select_spans(_dialect: Dialect, query: SpanQuery) -> Statement:
     """Return the statement of the spans; every row says whether more runs were there to look at."""
     before = "SELECT max(CASE WHEN p.started_at IS NULL THEN p.created_at ELSE p.updated_at END) FROM runs p"
+    own = "p.org_id = r.org_id AND p.task_id = r.task_id AND p.created_at < r.created_at"
     return (
         f"WITH newest AS ({SPAN} AND r.created_at >= ? ORDER BY r.created_at DESC, r.id DESC LIMIT ?),"  # noqa: S608
         f" seen AS (SELECT * FROM newest UNION {SPAN} AND r.stopped_at IS NULL)"
-        f" SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id, r.created_at AS made_at,"
-        f" r.started_at, r.stopped_at, {ENDING} AS ending, (SELECT count(*) FROM newest) AS looked_at,"
-        f" coalesce(({before} WHERE p.org_id = r.org_id AND p.task_id = r.task_id"
-        " AND p.created_at < r.created_at), t.created_at) AS wanted_at"
+        " SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id, r.created_at AS made_at,"
+        f" r.started_at, r.stopped_at, r.progress, {ENDING} AS ending,"
+        f" coalesce(({before} WHERE {own}), t.created_at) AS wanted_at,"
+        " (SELECT count(*) FROM newest) AS looked_at"
         " FROM seen r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id"
         " JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id AND j.deleted_at IS NULL"
         " WHERE r.stopped_at IS NULL OR r.stopped_at >= ?"
@@ -140,6 +142,7 @@ def spans_of(found: Sequence[Row], query: SpanQuery) -> Spans:
             wanted_at=row["wanted_at"],
             started_at=row["started_at"],
             stopped_at=row["stopped_at"],
+            progress=None if row["progress"] is None else row["progress"] / MILLION,
             ending=Ending(row["ending"]),
         )
         for row in found

@@ -21,7 +21,9 @@ SECOND = 1000
 
 async def ended(world: World, error: str | None = None, **fields: Any) -> None:
     """Make a task with a run that has stopped."""
-    end = {"result_code": "Success"} if error is None else {"result_code": "Failed", "error": error}
+    end: dict[str, Any] = (
+        {"result_code": "Success"} if error is None else {"result_code": "Failed", "error": error}
+    )
     first = {name: fields.pop(name) for name in ("started_at", "pod_id") if name in fields}
     run = await world.claim(await world.task(await world.job()), **first)
     await world.put(run, **{"stopped_at": 10, **end, **fields})
@@ -37,8 +39,8 @@ def test_runs_of_one_kind_are_added_up() -> None:
 
     async def scene() -> None:
         async with opened() as world:
-            gpu = {"gpu_type": "L4", "machine_type": "g2", "zone": "eu", "preemptible": True}
-            used = {"wall_clock_time": 2, "cpu_time": 1.5, "gpu_time": 4, "ram_usage": 100}
+            gpu: dict[str, Any] = {"gpu_type": "L4", "machine_type": "g2", "zone": "eu", "preemptible": True}
+            used: dict[str, Any] = {"wall_clock_time": 2, "cpu_time": 1.5, "gpu_time": 4, "ram_usage": 100}
             await ended(world, pod_id="node-1/a", **gpu, **used)
             await ended(world, pod_id="node-1/b", **gpu, **used)
             await ended(world, pod_id="node-2", **gpu, **used)

@@ -1,0 +1,46 @@
+"""The page of reports: what runs took and cost, and what of it came to nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.dashboard.costs import GROUPS, added_up, by_ending, costs_of, grouped, unknown_costs
+from server.dashboard.look import Look, Values, View
+from server.store.usage import UsageQuery
+from server.times import to_ms
+
+__all__ = ["PAGES"]
+
+DAY_S: Final = 86400
+PERIODS: Final = {"1h": 3600, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "all": None}
+DEFAULT: Final = "24h"
+MOST_LINES: Final = 200
+
+
+async def reports_page(look: Look) -> Values:
+    """Show what the runs of a while took and cost, grouped, and what of it was for nothing."""
+    period = look.asked("period", PERIODS) or DEFAULT
+    by = look.asked("by", GROUPS) or "type"
+    span_s = PERIODS[period]
+    since = 0 if span_s is None else to_ms(look.now) - span_s * 1000
+    query = UsageQuery(org_id=look.org_id, since=since)
+    costed = costs_of(await look.store.usage(query), look.prices)
+    total = added_up(costed)
+    lines = grouped(costed, GROUPS[by])
+    return {
+        "title": "Reports",
+        "period": period,
+        "periods": PERIODS,
+        "by": by,
+        "groups": GROUPS,
+        "total": total,
+        "lines": lines[:MOST_LINES],
+        "more": max(0, len(lines) - MOST_LINES),
+        "for_nothing": by_ending(costed),
+        "currency": look.prices.currency if look.prices else None,
+        "unknown": unknown_costs(costed) if look.prices else [],
+        "cut": query.most if total.runs >= query.most else None,
+    }
+
+
+PAGES: Final = (View("/reports", "reports.html", reports_page),)

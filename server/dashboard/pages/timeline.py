@@ -1,0 +1,46 @@
+"""The page of the timeline."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from server.dashboard.fleet import machines_of
+from server.dashboard.look import Look, Values, View
+from server.dashboard.timeline import Scale, tracks_of, waits_of
+from server.store.usage import SpanQuery
+from server.times import to_ms
+
+__all__ = ["PAGES"]
+
+PERIODS: Final = {"10m": 600, "1h": 3600, "6h": 6 * 3600, "24h": 86400, "7d": 7 * 86400}  # seconds
+DEFAULT: Final = "1h"
+STEPS: Final = 600  # in so many the time goes on, so that an open page does not change all the time
+EARLIER_MS: Final = 7 * 86400 * 1000  # a run that began so long before is seen only while it lives
+MOST_LISTED: Final = 100
+
+
+async def timeline_page(look: Look) -> Values:
+    """Show which runs each agent had, slot by slot, and how long tasks waited."""
+    period = look.asked("period", PERIODS) or DEFAULT
+    now, span_ms = to_ms(look.now), PERIODS[period] * 1000
+    step = span_ms // STEPS
+    end = -(-now // step) * step
+    scale = Scale(end - span_ms, end)
+    query = SpanQuery(org_id=look.org_id, since=scale.begin, made_since=scale.begin - EARLIER_MS)
+    found = await look.store.spans(query)
+    machines = machines_of(await look.store.agents(look.org_id), [], look.now)
+    waiting = await look.store.waiting(look.org_id)
+    return {
+        "title": "Timeline",
+        "period": period,
+        "periods": PERIODS,
+        "scale": scale,
+        "tracks": await asyncio.to_thread(tracks_of, found.spans, machines, scale),
+        "waits": waits_of(found.spans, waiting, scale, now),
+        "cut": query.most if found.is_cut else None,
+        "most_listed": MOST_LISTED,
+    }
+
+
+PAGES: Final = (View("/timeline", "timeline.html", timeline_page),)
