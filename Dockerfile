@@ -15,12 +15,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 RUN python3 -m venv /opt/millhand
 # An own authority may be given while building: --secret id=ca,src=bundle.pem. It does not stay in the image.
-COPY requirements/image.txt requirements/build.txt requirements/
+COPY requirements/image.txt requirements/build.txt requirements/sbom.txt requirements/
 RUN --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi \
-    && /opt/millhand/bin/pip install --only-binary=:all: --require-hashes -r requirements/image.txt \
+    && /opt/millhand/bin/pip install --only-binary=:all: --require-hashes -r requirements/image.txt --report libraries.json \
     && python3 -m venv /opt/build \
-    && /opt/build/bin/pip install --only-binary=:all: --require-hashes -r requirements/build.txt
+    && /opt/build/bin/pip install --only-binary=:all: --require-hashes -r requirements/build.txt \
+    && python3 -m venv /opt/sbom \
+    && /opt/sbom/bin/pip install --only-binary=:all: --require-hashes -r requirements/sbom.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY handlers handlers
@@ -29,10 +31,15 @@ COPY millhand_pytest millhand_pytest
 # Who may run the init but not read it has a first process whose environment, and a token in it, nobody can read.
 ARG SOURCE_DATE_EPOCH
 RUN /opt/build/bin/python -m build --no-isolation --wheel --outdir dist . \
-    && /opt/millhand/bin/pip install --no-index --no-deps dist/*.whl \
-    && /opt/millhand/bin/pip uninstall --yes pip \
+    && /opt/millhand/bin/pip install --no-index --no-deps --report millhand.json dist/*.whl \
+    && /opt/millhand/bin/pip uninstall --yes setuptools pip \
     && /opt/millhand/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/millhand/lib \
     && chmod 0711 /opt/millhand/bin/dumb-init
+# CycloneDX: what is installed, with licences and who needs whom; with the hash of the archive that each came from.
+COPY scripts/sbom.py ./
+RUN /opt/sbom/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+        --output-file /opt/millhand/sbom.cdx.json /opt/millhand/bin/python \
+    && /opt/sbom/bin/python sbom.py /opt/millhand/sbom.cdx.json libraries.json millhand.json
 
 FROM base AS cpu
 

@@ -67,6 +67,7 @@ def main() -> int:
         "dev.txt": [*project, *build, *wanted_by("dev.in")],
         "image.txt": [*project, *wanted_by("image.in")],
         "build.txt": build,
+        "sbom.txt": wanted_by("sbom.in"),
     }
     wrong = [
         f"requirements/{name} {fault}"

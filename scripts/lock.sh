@@ -1,6 +1,6 @@
 #!/bin/sh
 # Pin and hash every requirement: dev.txt for development and tests, image.txt for the container, build.txt for the
-# stage that builds it.
+# stage that builds it, sbom.txt for its bill of materials.
 #
 # Resolve with the oldest Python that is supported, so that the pins hold on all of them. Pins that still fit
 # stay; UPGRADE=1 takes the newest. No address of an index gets into the files.
@@ -24,4 +24,5 @@ compile dev.txt --all-extras pyproject.toml requirements/dev.in
 # The image gets the same versions that the tests ran with.
 compile image.txt --all-extras --constraint requirements/dev.txt pyproject.toml requirements/image.in
 compile build.txt --constraint requirements/dev.txt requirements/build.in
+compile sbom.txt --constraint requirements/dev.txt requirements/sbom.in
 $python scripts/check_lock.py

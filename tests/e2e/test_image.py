@@ -1,0 +1,59 @@
+"""The image as it is shipped: what is in it, and what it is built from: `make e2e-container`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import canonicalize_name
+
+from tests.e2e.yard import BASE, HOME, IMAGE, Yard
+
+BUILT_FROM: Final = (
+    "LICENSE", "README.md", "handlers", "millhand_pytest", "pyproject.toml", "requirements", "scripts",
+    "server", "worker",
+)  # fmt: skip
+
+
+def test_the_image_says_what_it_is(yard: Yard) -> None:
+    """Its labels, its user, and no shell between the engine and the program."""
+    config = json.loads(yard.docker("inspect", "--format={{json .Config}}", IMAGE))
+    version = yard.docker("run", "--rm", "--network=none", IMAGE, "--version")
+    assert config["Labels"]["org.opencontainers.image.version"] in version
+    assert config["Labels"]["org.opencontainers.image.revision"] == "abc"
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"][0] == "dumb-init"
+
+
+def test_its_bill_of_materials_has_all_that_is_installed(yard: Yard) -> None:
+    """Each distribution by version, with a hash that the lock allows; nothing else is there."""
+    inside = ("run", "--rm", "--network=none", "--entrypoint")
+    bill = json.loads(yard.docker(*inside, "cat", IMAGE, "/opt/millhand/sbom.cdx.json"))
+    listing = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    installed = yard.docker(*inside, "/opt/millhand/bin/python", IMAGE, "-c", listing).split()
+    own, others = bill["metadata"]["component"], bill["components"]
+    named = [f"{one['name']}=={one['version']}" for one in (own, *others)]
+    assert sorted(named) == sorted(installed)
+    lock = (HOME / "requirements" / "image.txt").read_text().replace("\\\n", " ").splitlines()
+    allowed = {entry.split()[0]: entry for entry in lock if entry}
+    for one in others:
+        (told,) = one["hashes"]
+        pin = f"{canonicalize_name(one['name'])}=={one['version']}"
+        assert f"--hash=sha256:{told['content']}" in allowed[pin].split(), pin
+    assert len(own["hashes"][0]["content"]) == 64
+
+
+def test_the_same_sources_make_the_same_layers(yard: Yard, tmp_path: Path) -> None:
+    """In another folder, at another time, with nothing kept of the first build."""
+    for name in ("Dockerfile", ".dockerignore", *BUILT_FROM):
+        if (HOME / name).is_dir():
+            shutil.copytree(HOME / name, tmp_path / name, copy_function=shutil.copyfile)
+        else:
+            shutil.copyfile(HOME / name, tmp_path / name)
+    first = json.loads(yard.docker("inspect", "--format={{json .RootFS.Layers}}", IMAGE))
+    base = json.loads(yard.docker("inspect", "--format={{json .RootFS.Layers}}", BASE))
+    assert first[: len(base)] == base
+    assert len(first) > len(base)
+    assert yard.build("millhand:again", "--no-cache", home=tmp_path) == first
