@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
 from handlers import models
-from tests.integration.dashboard import Browser
+from tests.integration.dashboard import Browser, Reader
 from worker.cli.mill import Layout
 
 LIMIT_S = 60.0
@@ -163,6 +165,40 @@ def test_the_demo_tells_people_what_it_does(environment: dict[str, str]) -> None
     assert "\x1b" not in ran.stdout
     (folder,) = Path(environment["TMPDIR"]).iterdir()
     assert list(folder.glob("outputs/*/gear.stl"))
+
+
+def test_the_demo_is_seen_at_work_in_a_browser(environment: dict[str, str]) -> None:
+    """At the address and by the token that it names: the job, its machine, what runs there."""
+    demo = subprocess.Popen(
+        [*MILLHAND, "up", "--demo", "--keep", "--no-json"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert demo.stdout is not None
+    said = ""
+    while not (told := re.search(r" on (http\S+)\n.*\(the token to sign in: (\S+)\)\n", said)):
+        said += demo.stdout.readline()
+    browser = Browser(told[1])
+    with browser.client, demo:
+
+        def seen(path: str, word: str) -> Reader | None:
+            assert demo.poll() is None, demo.stdout.read() if demo.stdout else ""
+            with contextlib.suppress(httpx.TransportError):
+                page = browser.look(path)
+                return page if word in page.text else None
+            return None
+
+        def is_in() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                return browser.sign_in(Path(told[2]).read_text().strip()).status_code == 303
+            return False
+
+        wait_for(is_in, "signed in")
+        jobs = wait_for(lambda: seen("/ui/", "millhand demo"), "the job")
+        (job,) = {link for link in jobs.links if "/ui/jobs/" in link}
+        assert wait_for(lambda: seen(job, "mesh-convert"), "its tasks")
+        assert wait_for(lambda: seen("/ui/machines", "Slots at work"), "its machine")
+        rest = demo.stdout.read()
+    assert demo.returncode == 0, rest
 
 
 def test_another_terminal_submits_and_waits(up: Up, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from handlers.webgl.channel import Channel
+from handlers.webgl.channel import Channel, Refused
 
 __all__ = ["Window", "window"]
 
@@ -90,7 +90,10 @@ class Window:
 
     def run(self, expression: str) -> Any:
         """Return what an expression of the page gives; None while it is being loaded."""
-        answer = self._call("Runtime.evaluate", {"expression": expression, "returnByValue": True})
+        try:
+            answer = self._call("Runtime.evaluate", {"expression": expression, "returnByValue": True})
+        except Refused:  # the page that was asked is gone: another one is being loaded
+            return None
         return answer.get("result", {}).get("value")
 
     def picture(self, path: Path) -> None:
