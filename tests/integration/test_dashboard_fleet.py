@@ -68,6 +68,15 @@ def test_the_reports_add_up_what_was_taken_and_what_it_cost(here: Site) -> None:
     assert "By type" in here.browser().look("/ui/reports?by=x&period=").text
 
 
+def test_a_job_tells_what_it_took_and_cost(here: Site) -> None:
+    """All its runs, and no other job's."""
+    ran(here, -60, 100)
+    run = ran(here, -60, 10)
+    page = here.browser().look(f"/ui/jobs/{run['jobId']}")
+    assert "Slot time 10.00 s CPU time 5.00 s GPU time, allocated 0 ms" in page.text
+    assert "Came to something 100 % Cost 10.00 EUR For nothing, at most 0.00 EUR" in page.text
+
+
 def test_without_prices_the_reports_show_none(here: Site) -> None:
     """And say how to give them; nothing at all is said so, too."""
     with site() as bare:

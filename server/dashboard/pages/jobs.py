@@ -8,6 +8,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from server.dashboard import words
+from server.dashboard.costs import Line, added_up, costs_of
 from server.dashboard.failing import by_kind
 from server.dashboard.left import about, time_left
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of
@@ -18,6 +19,7 @@ from server.dashboard.pictures import MOST_READ, Picture, Version
 from server.store.outcomes import Failures, SlowTask
 from server.store.queries import JobQuery, Page, TaskQuery
 from server.store.records import JobRecord
+from server.store.usage import UsageQuery
 from server.times import to_ms
 
 __all__ = ["PAGES", "PICTURE", "picture", "task_clicked"]
@@ -63,6 +65,8 @@ async def job_page(look: Look) -> Values:
         "page": page,
         "about": about,
         "left": time_left(job, await look.store.pace(look.org_id, job.id)),
+        "took": await took_by(look, job),
+        "currency": look.prices.currency if look.prices else None,
         "failures": failures,
         "kinds": by_kind(failures.value),
         "order": order,
@@ -136,6 +140,16 @@ async def slowest_of(look: Look, job: JobRecord) -> Answer[list[SlowTask]]:
         lambda: look.store.slowest(look.org_id, job.id, to_ms(look.now), MOST_SLOW),
         lambda _: job.task_count >= MANY_TASKS,
     )
+
+
+async def took_by(look: Look, job: JobRecord) -> Answer[Line]:
+    """Return what a job took and cost so far; of a large one, until a little while ago."""
+
+    async def find() -> Line:
+        rows = await look.store.usage(UsageQuery(org_id=look.org_id, job_id=job.id))
+        return added_up(costs_of(rows, look.prices))
+
+    return await look.paced.ask(("took", look.org_id, job.id), find, lambda line: line.runs >= MANY_TASKS)
 
 
 async def failures_of(look: Look, job: JobRecord) -> Answer[Failures]:

@@ -15,6 +15,7 @@ DAY_S: Final = 86400
 PERIODS: Final = {"1h": 3600, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "all": None}
 DEFAULT: Final = "24h"
 MOST_LINES: Final = 200
+MANY_RUNS: Final = 5_000  # from so many on they are not added up each time
 
 
 async def reports_page(look: Look) -> Values:
@@ -24,7 +25,12 @@ async def reports_page(look: Look) -> Values:
     span_s = PERIODS[period]
     since = 0 if span_s is None else to_ms(look.now) - span_s * 1000
     query = UsageQuery(org_id=look.org_id, since=since)
-    costed = costs_of(await look.store.usage(query), look.prices)
+    rows = await look.paced.ask(
+        ("usage", look.org_id, period),
+        lambda: look.store.usage(query),
+        lambda found: sum(row.runs for row in found) >= MANY_RUNS,
+    )
+    costed = costs_of(rows.value, look.prices)
     total = added_up(costed)
     lines = grouped(costed, GROUPS[by])
     return {
@@ -39,6 +45,7 @@ async def reports_page(look: Look) -> Values:
         "for_nothing": by_ending(costed),
         "currency": look.prices.currency if look.prices else None,
         "unknown": unknown_costs(costed) if look.prices else [],
+        "as_of": rows.as_of,
         "cut": query.most if total.runs >= query.most else None,
     }
 

@@ -18,6 +18,7 @@ DEFAULT: Final = "1h"
 STEPS: Final = 600  # in so many the time goes on, so that an open page does not change all the time
 EARLIER_MS: Final = 7 * 86400 * 1000  # a run that began so long before is seen only while it lives
 MOST_LISTED: Final = 100
+MANY_RUNS: Final = 5_000  # from so many on they are not looked for each time
 
 
 async def timeline_page(look: Look) -> Values:
@@ -28,7 +29,12 @@ async def timeline_page(look: Look) -> Values:
     end = -(-now // step) * step
     scale = Scale(end - span_ms, end)
     query = SpanQuery(org_id=look.org_id, since=scale.begin, made_since=scale.begin - EARLIER_MS)
-    found = await look.store.spans(query)
+    answer = await look.paced.ask(
+        ("spans", look.org_id, period),
+        lambda: look.store.spans(query),
+        lambda found: len(found.spans) >= MANY_RUNS,
+    )
+    found = answer.value
     machines = machines_of(await look.store.agents(look.org_id), [], look.now)
     waiting = await look.store.waiting(look.org_id)
     return {
@@ -38,6 +44,7 @@ async def timeline_page(look: Look) -> Values:
         "scale": scale,
         "tracks": await asyncio.to_thread(tracks_of, found.spans, machines, scale),
         "waits": waits_of(found.spans, waiting, scale, now),
+        "as_of": answer.as_of,
         "cut": query.most if found.is_cut else None,
         "most_listed": MOST_LISTED,
     }
