@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
 from packaging.utils import canonicalize_name
 
-from tests.e2e.yard import BASE, HOME, IMAGE, Yard
+from tests.e2e.yard import BASE, BUILD_S, HARDENED, HOME, IMAGE, Yard
 
 BUILT_FROM: Final = (
     "LICENSE", "README.md", "handlers", "millhand_pytest", "pyproject.toml", "requirements", "scripts",
@@ -57,3 +59,22 @@ def test_the_same_sources_make_the_same_layers(yard: Yard, tmp_path: Path) -> No
     assert first[: len(base)] == base
     assert len(first) > len(base)
     assert yard.build("millhand:again", "--no-cache", home=tmp_path) == first
+
+
+def test_handlers_are_added_as_the_page_says(yard: Yard, tmp_path: Path) -> None:
+    """The Dockerfile of docs/packaging-handlers.md: the handler is found and works; no pip is left."""
+    page = (HOME / "docs" / "packaging-handlers.md").read_text()
+    (tmp_path / "Dockerfile").write_text(
+        "FROM millhand\n" + page.split("```\nFROM millhand\n")[1].split("```")[0]
+    )
+    wheel = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path)]
+    example = shutil.copytree(HOME / "docs" / "examples" / "table-stats", tmp_path / "example")
+    subprocess.run([*wheel, str(example)], check=True, capture_output=True, timeout=BUILD_S)
+    yard.docker("tag", IMAGE, "millhand")
+    yard.docker("build", "--network=none", "--tag=millhand:own", str(tmp_path))
+    (yard.folder / "numbers.csv").write_text("size,colour\n1,red\n3,blue\n")
+    run = ("run", "--rm", "--network=none", f"--volume={yard.folder}:/handlers:ro", *HARDENED)
+    ran = yard.docker(*run, "millhand:own", "run", "table-stats", "/handlers/numbers.csv", "--json")
+    assert json.loads(ran.splitlines()[-1])["value"]["version"] == "1.2.0"
+    pip = ("run", "--rm", "--network=none", "--entrypoint=python", "millhand:own", "-m", "pip", "--version")
+    yard.docker(*pip, code=1)
