@@ -96,6 +96,19 @@ class Window:
             return None
         return answer.get("result", {}).get("value")
 
+    def answer(self, expression: str) -> Any:
+        """Return what a promise of the page comes to."""
+        asked = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        answer = self._call("Runtime.evaluate", asked)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def tab(self) -> None:
+        """Press the key Tab."""
+        key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+        for kind in ("rawKeyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", {"type": kind, **key})
+
     def picture(self, path: Path) -> None:
         """Write a picture of what is to be seen."""
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot")["data"]))

@@ -8,10 +8,8 @@
 
   const opened = () => [...main.querySelectorAll("details")].map((one) => one.open);
   const scrolled = () => [...main.querySelectorAll("pre")].map((one) => [one.scrollTop, one.scrollHeight - one.clientHeight - one.scrollTop < 4]);
-  const focused = () => {
-    const links = [...main.querySelectorAll("a, summary, button")];
-    return links.indexOf(document.activeElement);
-  };
+  const stops = () => [...main.querySelectorAll("a, summary, button, pre")];
+  const focused = () => stops().indexOf(document.activeElement);
 
   function show(html) {
     if (document.getSelection().toString()) return; // somebody is about to copy it
@@ -23,7 +21,7 @@
     [...main.querySelectorAll("pre")].forEach((one, at) => {
       if (at < was.scroll.length) one.scrollTop = was.scroll[at][1] ? one.scrollHeight : was.scroll[at][0];
     });
-    if (was.focus >= 0) [...main.querySelectorAll("a, summary, button")][was.focus]?.focus({ preventScroll: true });
+    if (was.focus >= 0) stops()[was.focus]?.focus({ preventScroll: true });
   }
 
   // A picture stays, with where a click in it leads, until the next one can be shown in its place.
