@@ -124,6 +124,11 @@ class Cluster:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Tell whether its process is there still."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT cuts connections, SIGQUIT is a crash (`pg_ctl stop -m immediate`)."""
         process, self._process = self._process, None
