@@ -22,7 +22,7 @@ from server.http.rates import Rates
 from server.http.seen import seen_of
 from server.pending.desk import Desk
 from server.store.records import Principal
-from server.store.refusal import Refused, StoreBusy, StoreFailed
+from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
 from server.store.store import Store
 from server.token_use import TokenUse
 from worker.clock import Clock
@@ -173,7 +173,8 @@ async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Reques
         request_id = seen_of(request.scope).request_id
         log.warning("request.not_served", path=request.url.path, reason=str(exc), request_id=request_id)
         retry = {"Retry-After": str(RETRY_AFTER_S)}
-        return failure(ApiError(503, "unavailable", f"Not stored, try again: {exc}", retry))
+        done = "It may be stored" if isinstance(exc, OutcomeUnknown) else "Not done"
+        return failure(ApiError(503, "unavailable", f"{done}, try again: {exc}", retry))
     except Exception:
         request_id = seen_of(request.scope).request_id
         log.exception("request.failed", method=request.method, path=request.url.path, request_id=request_id)

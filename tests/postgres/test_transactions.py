@@ -327,6 +327,28 @@ def test_a_busy_database_is_a_503_with_retry_after(url: str) -> None:
         caller.http.close()
 
 
+def test_a_write_of_which_nobody_knows_is_not_said_to_be_not_done(url: str) -> None:
+    """The answer says that it may be stored, and where nothing was tried, that it is not."""
+    with (
+        tempfile.TemporaryDirectory(prefix="wire-") as folder,
+        wire(Path(folder), cluster().folder) as way,
+        running_server(url.replace(str(cluster().folder), folder)) as server,
+    ):
+        caller = Caller("ours", server.url, server.token)
+        way.lose_answers = True
+        answer = caller.call("POST", "/api/jobs", json={"id": "job"})
+        way.lose_answers = False
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["error"]["message"].startswith("It may be stored, try again")
+        assert caller.call("GET", "/api/jobs/job").status_code == 200
+        with psycopg.connect(url) as other:
+            other.execute("SELECT 1 FROM jobs WHERE id = 'job' FOR UPDATE")
+            answer = caller.call("PUT", "/api/jobs/job", json={"title": "x"})
+            assert answer.status_code == 503
+            assert answer.json()["error"]["message"].startswith("Not done, try again")
+        caller.http.close()
+
+
 def test_who_waits_for_a_lock_is_told_so_however_short_statements_are(url: str) -> None:
     """Not that the database failed: after that, a reaper would grant every run another lease."""
 
