@@ -90,6 +90,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     cloud: Literal["auto", "gce", "aws", "azure", "any", "none"] = "auto"  # whose metadata are asked
     rebalance: Literal["log", "hold"] = "log"  # what comes of AWS' recommendation to move elsewhere
     zone: str | None = None  # facts that a person knows better
+    machine_type: str | None = None
     preemptible: bool | None = None
     request_cpus: float | None = None
     request_ram_bytes: int | None = None

@@ -211,6 +211,8 @@ AGENT_SETTINGS: Final = (
             help="What comes of AWS' recommendation to leave a machine that may be taken away soon: it is"
             " only logged, or no further task is claimed."),
     Setting(name="zone", metavar="ZONE", default_text="asked of the cloud", help="Zone of this machine."),
+    Setting(name="machine_type", metavar="TYPE", default_text="asked of the cloud, or of the firmware",
+            help="What its provider calls machines of this kind."),
     Setting(name="preemptible", kind="flag", default_text="asked of the cloud",
             help="Whether this machine may be taken away."),
     Setting(name="request_cpus", type=click.FloatRange(0, min_open=True), metavar="CPUS",

@@ -36,6 +36,7 @@ async def detect(
     environment: Mapping[str, str],
     *,
     zone: str | None = None,
+    machine_type: str | None = None,
     preemptible: bool | None = None,
     request_cpus: float | None = None,
     request_ram_bytes: int | None = None,
@@ -49,7 +50,8 @@ async def detect(
 
     Args:
         environment: the environment variables; only those named in `docs/facts.md` are looked at.
-        zone: where the machine is, as a person configured it; so the next three, and they win.
+        zone: where the machine is, as a person configured it; so the next four, and they win.
+        machine_type: what its provider calls machines of this kind.
         preemptible: whether the provider may take the machine away at any time.
         request_cpus: the vCPUs that were asked for.
         request_ram_bytes: the memory that was asked for.
@@ -64,8 +66,9 @@ async def detect(
         (lambda: cpu_facts(root, affinity=affinity(), logical=psutil.cpu_count()),
          ("limitCPUs", "nodeCPUs", "cpuPlatform")),
         (lambda: memory_facts(root, total_bytes=psutil.virtual_memory().total), ("limitRAM", "nodeRAM")),
-        (lambda: place_facts(root, hostname=hostname, zone=zone, preemptible=preemptible),
-         ("machineType", "instanceID", "zone", "preemptible", "hostname", "os")),
+        (lambda: place_facts(
+            root, hostname=hostname, zone=zone, kind=machine_type, preemptible=preemptible
+         ), ("machineType", "instanceID", "zone", "preemptible", "hostname", "os")),
         (lambda: kubernetes_facts(
             environment, hostname=hostname, request_cpus=request_cpus, request_ram_bytes=request_ram_bytes
          ), ("requestCPUs", "requestRAM", "podId")),
@@ -109,6 +112,7 @@ async def detect_configured(
     return await detect(
         environment,
         zone=config.zone,
+        machine_type=config.machine_type,
         preemptible=config.preemptible,
         request_cpus=config.request_cpus,
         request_ram_bytes=config.request_ram_bytes,

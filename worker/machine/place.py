@@ -15,7 +15,7 @@ __all__ = ["hashed_machine_id", "place_facts", "with_cloud"]
 
 # A machine id is confidential (machine-id(5)): only a keyed hash of it leaves the machine.
 APPLICATION = b"millhand instance 1"
-CONFIGURED = ("zone", "preemptible")  # what a person said counts more than what a cloud says
+CONFIGURED = "configuration: "  # what a person said counts more than what a cloud says
 PLACEHOLDERS = {
     "",
     "none",
@@ -27,11 +27,17 @@ PLACEHOLDERS = {
 
 
 def place_facts(
-    root: Path, *, hostname: str, zone: str | None = None, preemptible: bool | None = None
+    root: Path,
+    *,
+    hostname: str,
+    zone: str | None = None,
+    kind: str | None = None,
+    preemptible: bool | None = None,
 ) -> dict[str, Fact]:
-    """Return the facts of the place; `zone` and `preemptible` are what a person configured."""
+    """Return the facts of the place; zone, kind of machine and preemptible are what a person configured."""
+    named = configured("machine_type", kind, "MILLHAND_MACHINE_TYPE")
     return {
-        "machineType": machine_type(root),
+        "machineType": named if kind else machine_type(root),
         "instanceID": instance_id(root),
         "zone": configured("zone", zone, "MILLHAND_ZONE"),
         "preemptible": configured("preemptible", preemptible, "MILLHAND_PREEMPTIBLE"),
@@ -45,22 +51,22 @@ def with_cloud(facts: Mapping[str, Fact], cloud: Mapping[str, Fact]) -> dict[str
 
     Where neither knows, both reasons are given, the last of them what to set.
     """
-    return {**facts, **{name: better(name, facts[name], fact) for name, fact in cloud.items()}}
+    return {**facts, **{name: better(facts[name], fact) for name, fact in cloud.items()}}
 
 
-def better(name: str, own: Fact, cloud: Fact) -> Fact:
+def better(own: Fact, cloud: Fact) -> Fact:
     """Return the one of two facts that counts."""
     if cloud.state == "unknown" and own.state == "unknown":
         return Fact.unknown(f"{cloud.reason}; {own.reason}")
-    wins_own = cloud.state == "unknown" or (name in CONFIGURED and own.state == "measured")
-    return own if wins_own else cloud
+    is_told = own.state == "measured" and own.source.startswith(CONFIGURED)
+    return own if is_told or cloud.state == "unknown" else cloud
 
 
 def configured(setting: str, value: str | bool | None, variable: str) -> Fact:
     """Return what a person knows of the machine, else how to tell it."""
     if value is None:
         return Fact.unknown(f"set {variable}")
-    return Fact.measured(value, f"configuration: {setting}")
+    return Fact.measured(value, f"{CONFIGURED}{setting}")
 
 
 def machine_type(root: Path) -> Fact:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.machine.recorded import record
-from worker.machine.place import place_facts
+from worker.machine.facts import Fact
+from worker.machine.place import place_facts, with_cloud
 
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
@@ -40,6 +41,16 @@ def test_a_placeholder_of_the_firmware_is_no_name(tmp_path: Path, name: str) -> 
     """What a maker forgot to fill in is unknown."""
     fact = place_facts(record(tmp_path, {"sys/class/dmi/id/product_name": name}), hostname="h")["machineType"]
     assert (fact.state, fact.value) == ("unknown", None)
+
+
+def test_a_type_that_a_person_names_counts_more_than_firmware_and_cloud(tmp_path: Path) -> None:
+    """In a pod the firmware says no more than whose machine it is, and the cloud may not be asked."""
+    root = record(tmp_path, {"sys/class/dmi/id/product_name": "Google Compute Engine\n"})
+    told = place_facts(root, hostname="h", kind="g2-standard-8")
+    cloud = {"machineType": Fact.measured("e2-medium", "GCE metadata")}
+    merged = with_cloud(told, cloud)["machineType"]
+    assert (merged.value, merged.source) == ("g2-standard-8", "configuration: machine_type")
+    assert with_cloud(place_facts(root, hostname="h"), cloud)["machineType"] == cloud["machineType"]
 
 
 def test_zone_and_preemptible_are_configured_or_unknown(tmp_path: Path) -> None:
