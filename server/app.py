@@ -84,7 +84,7 @@ class App(Starlette):
         """Say that it ends: it is not ready any more, and whoever waits for a task is answered."""
         self.drain()
         self.desk.close()
-        self.dashboard.live.close()
+        self.dashboard.close()
 
 
 def create_app(

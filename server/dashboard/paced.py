@@ -30,6 +30,7 @@ class Answer(Struct, Generic[AnswerT], frozen=True):
     value: AnswerT
     as_of: datetime | None  # where it is not of now
     good_until_mono: float
+    bearable_until_mono: float  # whoever asks before gets it, and has it looked for beside that
 
 
 class Paced:
@@ -40,14 +41,26 @@ class Paced:
         self._clock = clock
         self._known: OrderedDict[Hashable, Answer[object]] = OrderedDict()
         self._turns: dict[Hashable, asyncio.Lock] = {}
+        self._beside: dict[Hashable, asyncio.Task[Answer[object]]] = {}
+
+    def close(self) -> None:
+        """Look for nothing any more, because the server stops."""
+        for task in self._beside.values():
+            task.cancel()
 
     async def ask(
         self, key: Hashable, find: Callable[[], Awaitable[FoundT]], is_much: Callable[[FoundT], bool]
     ) -> Answer[FoundT]:
         """Return what `find` finds, or found a little while ago for the same key, if that was much work.
 
-        One looks at a time for a key, and who waited takes what the other found, if that is much.
+        One looks at a time for a key, and who waited takes what the other found, if that is much. Nobody
+        waits where there is an answer of twice that age at most: it is given, and looked for beside.
         """
+        known, now_mono = self._known.get(key), self._clock.mono()
+        if known is not None and now_mono < known.bearable_until_mono:
+            if now_mono >= known.good_until_mono:
+                self._look_beside(key, find, is_much)
+            return known  # type: ignore[return-value]  # a key always asks for the same kind of thing
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
             async with turn:
@@ -57,7 +70,19 @@ class Paced:
         finally:
             if not turn.locked():
                 self._turns.pop(key, None)
-        return known  # type: ignore[return-value]  # a key always asks for the same kind of thing
+        return known  # type: ignore[return-value]
+
+    def _look_beside(
+        self, key: Hashable, find: Callable[[], Awaitable[Any]], is_much: Callable[[Any], bool]
+    ) -> None:
+        if key not in self._beside:
+            task = self._beside[key] = asyncio.create_task(self._found(key, find, is_much), name="paced")
+            task.add_done_callback(lambda done: self._end_beside(key, done))
+
+    def _end_beside(self, key: Hashable, done: asyncio.Task[Answer[object]]) -> None:
+        del self._beside[key]
+        if not done.cancelled():
+            done.exception()  # is told to whoever asks when the answer is too old
 
     async def _found(
         self, key: Hashable, find: Callable[[], Awaitable[Any]], is_much: Callable[[Any], bool]
@@ -66,9 +91,10 @@ class Paced:
         value = await find()
         if not is_much(value):
             self._known.pop(key, None)
-            return Answer(value, None, begun)
+            return Answer(value, None, begun, begun)
         ended = self._clock.mono()
-        answer = self._known[key] = Answer(value, as_of, ended + SHARE * (ended - begun))
+        good_s = SHARE * (ended - begun)
+        answer = self._known[key] = Answer(value, as_of, ended + good_s, ended + 2 * good_s)
         self._known.move_to_end(key)
         while len(self._known) > MOST:
             self._known.popitem(last=False)

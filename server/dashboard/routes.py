@@ -79,6 +79,11 @@ class Dashboard:
         self._prices = prices
         self.live = Live()
 
+    def close(self) -> None:
+        """Let open pages go, and look for nothing any more, because the server stops."""
+        self.live.close()
+        self._paced.close()
+
     def routes(self) -> list[BaseRoute]:
         """Return where it is served."""
         pages = [Route(view.path or "/", self._signed_in(self._shown(view))) for view in PAGES]

@@ -53,6 +53,10 @@ class Database:
         self._execute = execute
         self._is_sqlite = url.startswith("sqlite")
 
+    def execute(self, statements: list[str]) -> None:
+        """Do them, and have the database know how much there is."""
+        self._execute(statements)
+
     def fill(self, job: str, count: int, *, is_done: bool = False) -> None:
         """Put a job with so many tasks in place of the one of that id, all pending, or all done."""
         numbers = SERIES.format(count=count) if self._is_sqlite else f"generate_series(1, {count}) n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from server.dashboard.failing import MOST_SAYINGS, by_kind
 from server.dashboard.paced import MOST, SHARE, Answer, Paced
 from server.store.outcomes import FailureGroup, Failures
@@ -107,9 +109,46 @@ def test_much_work_is_done_one_part_in_twenty_of_the_time() -> None:
         clock.at += timedelta(seconds=SHARE - 0.5)
         assert (await ask("a", is_much=True)).value == 1
         clock.at += timedelta(seconds=0.5)
+        assert (await ask("a", is_much=True)).value == 1  # nobody waits, and it is looked for
+        await asyncio.wait(paced._beside.values())
+        assert paced._beside == {}
         assert (await ask("a", is_much=True)).value == 2
+        clock.at += timedelta(seconds=2 * SHARE)
+        assert (await ask("a", is_much=True)).value == 3  # too old to be told
         little = [await ask("b", is_much=False) for _ in range(2)]
-        assert [(one.value, one.as_of) for one in little] == [(3, None), (4, None)]
+        assert [(one.value, one.as_of) for one in little] == [(4, None), (5, None)]
+
+    asyncio.run(scene())
+
+
+def test_what_is_looked_for_beside_may_fail_or_be_given_up() -> None:
+    """The answer is told as long as it is bearable, then the failure; the end of the server ends it."""
+
+    async def scene() -> None:
+        clock = StoodClock()
+        paced, found = Paced(clock), Found(clock)
+
+        async def broken() -> int:
+            await asyncio.sleep(0)
+            raise OSError("no disk")
+
+        async def endless() -> int:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        await paced.ask("a", found, lambda _: True)
+        clock.at += timedelta(seconds=SHARE)
+        for find in (broken, endless):
+            assert (await paced.ask("a", find, lambda _: True)).value == 1
+            (task,) = paced._beside.values()
+            if find is endless:
+                await asyncio.sleep(0)
+                paced.close()
+            await asyncio.wait({task})
+            assert paced._beside == {}
+        clock.at += timedelta(seconds=SHARE)
+        with pytest.raises(OSError, match="no disk"):
+            await paced.ask("a", broken, lambda _: True)
 
     asyncio.run(scene())
 
