@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -26,6 +27,7 @@ from worker.api.wire import AGENT_HEADER, RunStatus
 
 __all__ = ["OPERATIONS"]
 
+LONGEST_NAME: Final = 256  # characters of an agent's; ours have a host's and 37 more
 MOST_WAIT_S: Final = 60  # proxies give up on idle requests not much later
 
 # Fields that the server derives; a client that sends a task back as it got it may hold them.
@@ -98,7 +100,7 @@ async def list_tasks(call: Call) -> Answer:
 
 
 async def _list_pending(call: Call, query: TaskQuery) -> Answer:
-    agent = call.request.headers.get(AGENT_HEADER)
+    agent = _agent_of(call.request)
     wait_s = _preferred_wait_s(call.request)
     if not wait_s:
         return _shown(await call.services.desk.look(query, agent))
@@ -107,6 +109,14 @@ async def _list_pending(call: Call, query: TaskQuery) -> Answer:
     with call.services.load.waiting():
         found = await _unless_gone(call.request, waiting)
     return _shown(found, {"Preference-Applied": f"wait={wait_s}"})
+
+
+def _agent_of(request: Request) -> str | None:
+    """Return who asks, if it says so; one that is long by its digest, as it is remembered for a while."""
+    name = request.headers.get(AGENT_HEADER)
+    if name is None or len(name) <= LONGEST_NAME:
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 def _shown(tasks: list[TaskAnswer], headers: dict[str, str] | None = None) -> Answer:

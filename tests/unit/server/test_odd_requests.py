@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from server.http import body
+from server.pending import reservations
 from server.routes import jobs
 from server.testing import TOKEN, RunningServer, running_server
 from tests.unit.server.world import LIMIT_S
@@ -89,3 +90,22 @@ def test_a_failure_of_ours_shows_no_token_in_the_log(
     shown = "".join(capfd.readouterr())
     assert "ZeroDivisionError" in shown
     assert TOKEN not in shown
+
+
+def test_the_name_of_an_agent_takes_little_room_however_long_it_is(
+    server: RunningServer, client: httpx.Client, task_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is remembered with each task that was listed; two long ones are still told apart."""
+
+    def listed(name: str) -> list[str]:
+        headers = {"Millhand-Agent": name}
+        answer = client.get("/api/jobs/tasks?runStatus=pending", headers=headers)
+        return [task["id"] for task in answer.json()["tasks"]]
+
+    monkeypatch.setattr(reservations, "RESERVED_S", 600.0)  # so that a slow machine hides it as long
+    first, second = ("x" * 20_000 + end for end in ("1", "2"))
+    assert listed(first) == [task_id]
+    assert listed(second) == []
+    assert listed(first) == [task_id]
+    known = server.app.desk._reservations._remembered
+    assert [len(agent) for _, _, agent in known] == [64]
