@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -37,6 +38,29 @@ def finishes(ctx: Context) -> dict:
         time.sleep(0.05)
     return {{"saved": bool(ctx.stop_reason)}}
 '''
+
+STUCK = """# The agent, with requests that never end while a file is there: real ones have a limit.
+import asyncio
+from pathlib import Path
+import worker.agent.assemble
+from worker.api.client import JobsApi
+from worker.cli.main import main
+
+def planted(name):
+    request = getattr(JobsApi, name)
+    async def stuck(*args, **options):
+        if Path(f"/run/stuck-{name}").exists():
+            await asyncio.Event().wait()
+        return await request(*args, **options)
+    setattr(JobsApi, name, stuck)
+
+planted("poll")
+planted("update_run")
+worker.agent.assemble.PATIENCE_S = 3.0
+main()
+"""
+HEALTH = "curl -s -w ' %{http_code}' http://127.0.0.1:9400/healthz"  # body, status
+PLANTED = "/opt/millhand/current/bin/python -P /etc/millhand/stuck.py agent"
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +208,27 @@ def test_a_drain_that_is_over_is_given_no_more(host: Host) -> None:
     host.run("touch", "/run/go")
     host.run("systemctl", "start", AGENT)
     ends(host, task)
+
+
+@pytest.mark.parametrize(("part", "loop"), [("poll", "tasks"), ("update_run", "reports of ")])
+def test_an_agent_of_which_a_part_is_stuck_is_replaced(host: Host, part: str, loop: str) -> None:
+    """Its event loop goes on, and says so; the watchdog ends it all the same, and its run is done."""
+    host.sh(f"printf %s {shlex.quote(STUCK)} >/etc/millhand/stuck.py")
+    settings = "WatchdogSec=10s\nEnvironment=MILLHAND_REQUEST_TIMEOUT=3"
+    restart_with(host, f"{settings}\nExecStart=\nExecStart={PLANTED}")
+    task = begun(host, "waits") if part == "update_run" else None
+    pid = host.show("MainPID")
+    assert host.sh(HEALTH).split() == ["ok", "200"]
+    host.run("touch", f"/run/stuck-{part}")
+    host.wait(lambda: host.sh(HEALTH).startswith(f"stuck: {loop}"), "the probe's answer")
+    assert host.show("MainPID") == pid
+    host.wait(lambda: host.show("NRestarts") == "1", "the watchdog's restart")
+    host.run("rm", f"/run/stuck-{part}")
+    next_life(host, pid)
+    log = host.run("journalctl", "--unit", AGENT, "--no-pager")
+    assert "Watchdog timeout" in log
+    assert "agent.stuck" in log
+    host.run("touch", "/run/go")
+    if task is not None:
+        ends(host, task)
+    assert host.last_run(host.submit("noop", "--wait"))["resultCode"] == "Success"

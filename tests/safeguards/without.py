@@ -26,6 +26,7 @@ from server.store.sql import reaping
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds
+from worker.agent.turns import Turns
 from worker.api.wire import ErrorKind
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
@@ -148,6 +149,11 @@ def newer_is_damage() -> Sequence[Change]:
     ]
 
 
+def nobody_is_stuck() -> Sequence[Change]:
+    """Take every loop for one that comes round."""
+    return [(Turns, "stuck", lambda turns: ())]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -215,5 +221,10 @@ SAFEGUARDS: Final = {
         "after a rollback, outcomes that only the newer release can read are set aside as damaged",
         ("tests/unit/reporting/test_newer_form.py",),
         newer_is_damage,
+    ),
+    "turns": Safeguard(
+        "an agent of which one loop is stuck stands still for ever",
+        ("tests/unit/agent/test_turns.py",),
+        nobody_is_stuck,
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -29,7 +30,8 @@ from worker.agent.recovery import Recovery
 from worker.agent.reporters import Reporters, ReportTimes
 from worker.agent.server_kind import ServerKind
 from worker.agent.storing import Storing
-from worker.agent.supervisor import Supervisor
+from worker.agent.supervisor import TASKS, Supervisor
+from worker.agent.turns import PATIENCE_S, Turns
 from worker.agent.undelivered import undelivered
 from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire
@@ -89,10 +91,11 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     """Wire an agent."""
     activity, holds, deferrals = Activity(parts.clock), Holds(), Deferrals(parts.clock)
     drain = Drain(parts.clock, config.drain_timeout_s)
+    turns = Turns(parts.clock, PATIENCE_S + config.api.request_timeout_s)
     for api in (parts.claim_api, parts.report_api):
         api.end_with(drain)
     retrier = Retrier(parts.random, parts.clock, end=drain)
-    jobs = JobStates(parts.claim_api, parts.clock, config.job_interval_s)
+    jobs = JobStates(parts.claim_api, parts.clock, config.job_interval_s, turns)
     delivery = Delivery(
         parts.report_api,
         parts.journal,
@@ -104,13 +107,13 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
-    poller = poller_of(parts, config, jobs, activity, deferrals)
+    poller = poller_of(parts, config, jobs, activity, deferrals, turns=turns)
 
     def took(took_s: float) -> None:
         drain.answered(took_s)
         activity.reported()
 
-    reporters = reporters_of(parts, config, runs, jobs, took)
+    reporters = reporters_of(parts, config, runs, jobs, took, turns=turns)
     uploads = Uploads(store=parts.store, spool=parts.spool, journal=parts.journal, random=parts.random)
     storing = Storing(
         uploads, spool=parts.spool, journal=parts.journal, jobs=jobs, drain=drain, deliver=outbox.send
@@ -160,6 +163,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         drain=drain,
         holds=holds,
         watches=parts.watches,
+        turns=turns,
         slots=config.concurrency,
         exit_when_idle=config.exit_when_idle,
     )
@@ -188,12 +192,19 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         journal=parts.journal,
         drain=drain,
         gpus=parts.gpus,
+        turns=turns,
     )
     return Agent(supervisor, recovery, drain, survey)
 
 
 def reporters_of(
-    parts: Parts, config: AgentConfig, runs: RunWire, jobs: JobStates, on_took: Callable[[float], None]
+    parts: Parts,
+    config: AgentConfig,
+    runs: RunWire,
+    jobs: JobStates,
+    on_took: Callable[[float], None],
+    *,
+    turns: Turns,
 ) -> Reporters:
     """Return what reports on runs."""
     times = ReportTimes(
@@ -207,6 +218,7 @@ def reporters_of(
         machine=parts.machine,
         jobs=jobs,
         on_took=on_took,
+        turns=turns,
     )
 
 
@@ -227,7 +239,13 @@ def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire, deferrals: Defe
 
 
 def poller_of(
-    parts: Parts, config: AgentConfig, jobs: JobStates, activity: Activity, deferrals: Deferrals
+    parts: Parts,
+    config: AgentConfig,
+    jobs: JobStates,
+    activity: Activity,
+    deferrals: Deferrals,
+    *,
+    turns: Turns,
 ) -> Poller:
     """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
     return Poller(
@@ -248,6 +266,7 @@ def poller_of(
         deferrals=deferrals,
         type_limits=type_limits(parts.options, config.type_concurrency),
         on_poll=activity.polled,
+        on_step=partial(turns.note, TASKS),
     )
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 import structlog
 
 from worker.agent.errands import Errands
+from worker.agent.turns import Turns
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
 from worker.api.models import Task
@@ -16,6 +17,7 @@ from worker.clock import Clock
 
 __all__ = ["JobStates", "Wish", "wish_of"]
 
+JOBS = "states of jobs"  # the loop that looks at them
 KNOWN_MAX = 10_000  # jobs remembered; the oldest is forgotten first
 PAUSED_MAX = 16  # of them looked at beside those that have runs here; the rest when their tasks are tried
 PAUSED_S = 600.0  # how long after its tasks were last listed
@@ -40,8 +42,9 @@ def wish_of(state: str | None) -> Wish:
 class JobStates:
     """The states of jobs, from the answers that tell them and from looks of its own."""
 
-    def __init__(self, api: JobsApi, clock: Clock, interval_s: float) -> None:
-        """`interval_s` is how old a state may be."""
+    def __init__(self, api: JobsApi, clock: Clock, interval_s: float, turns: Turns | None = None) -> None:
+        """`interval_s` is how old a state may be; `turns` are told that it looks."""
+        self._turns = turns or Turns(clock)
         self._api = api
         self._clock = clock
         self._interval_s = interval_s
@@ -112,12 +115,14 @@ class JobStates:
         """Look at the jobs that have runs here, beside each other, until cancelled."""
         try:
             while True:
+                self._turns.note(JOBS, self._interval_s)
                 await asyncio.sleep(self._interval_s)
                 self._forget_paused()
                 for job_id in {*self._watched, *self._paused} - self._looking:
                     self._looking.add(job_id)
                     self._looks.start(self._refresh(job_id))
         finally:
+            self._turns.note(JOBS, None)
             await self._looks.settle(0.0)
 
     async def _refresh(self, job_id: str) -> None:

@@ -56,13 +56,16 @@ class Poller:
         deferrals: Deferrals | None = None,
         type_limits: Mapping[str, int] | None = None,
         on_poll: Callable[[bool], None] = lambda is_answered: None,
+        on_step: Callable[[float], None] = lambda step_s: None,
     ) -> None:
         """Take the parts.
 
         `unmet` names what the machine lacks for a task, empty where it fits; `type_limits` tell of how many
-        tasks of a type may be out at once; `on_poll` is told of each request whether it was answered.
+        tasks of a type may be out at once; `on_poll` is told of each request whether it was answered, and
+        `on_step` before each wait how long that may take, a request's own limit left out.
         """
         self._on_poll = on_poll
+        self._on_step = on_step
         self._api = api
         self._clock = clock
         self._agent_id = agent_id
@@ -80,9 +83,7 @@ class Poller:
         self._races = Backoff(random, RACE_S, poll_max_s)
         self._echoes = Backoff(random, ECHO_S, ECHO_MAX_S)
         self._others = Backoff(random, OTHERS_S, max(OTHERS_S, poll_interval_s))
-        self._out: dict[
-            str, str
-        ] = {}  # tasks that are tried or executed here, until they are left: their types
+        self._out: dict[str, str] = {}  # tasks tried or executed here, until they are left: their types
         self._claiming: set[str] = set()
         self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
@@ -102,7 +103,8 @@ class Poller:
 
     async def next_or_none(self, free: int) -> Task | None:
         """Return the next task to try; None where one more poll brought nothing."""
-        await asyncio.sleep(max(0.0, self._held_until_mono - self._clock.mono()))
+        self._on_step(self.held_s)
+        await asyncio.sleep(self.held_s)
         if (task := self._pop()) is not None:
             return task
         self._adapt()
@@ -143,6 +145,7 @@ class Poller:
     async def _wait_for_claims(self) -> None:
         if self._claiming:
             self._settled.clear()
+            self._on_step(CLAIM_WAIT_S)
             await within(self._settled.wait(), CLAIM_WAIT_S)
 
     def leave(self, task_id: str) -> None:
@@ -199,6 +202,7 @@ class Poller:
             self._is_in_step = True
             wait_s = self._faults.next_s(error.retry_after_s)
             log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
+            self._on_step(wait_s)
             await asyncio.sleep(wait_s)
             return
         self._faults.reset()
@@ -206,6 +210,7 @@ class Poller:
             self.idle_polls = 0
             return
         self.idle_polls += not (self._has_tried or self._deferrals.expects_any())
+        self._on_step(wait_s)
         await within(self.rooms.widened(), wait_s)
 
     async def _poll(self, free: int) -> float:
@@ -218,6 +223,7 @@ class Poller:
         for page in range(1, PAGES_MAX + 1):
             wait_s = self._wait_s() if page == 1 else 0.0
             asked_mono = self._clock.mono()
+            self._on_step(wait_s)
             poll = await self.rooms.unless_widened(
                 self._api.poll(types=types, page=page, per_page=per_page, wait_s=wait_s)
             )

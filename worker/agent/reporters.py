@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from msgspec import Struct
 
 from worker.agent.identity import our_identity
 from worker.agent.job_states import JobStates
+from worker.agent.turns import Turns
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
@@ -55,8 +57,13 @@ class Reporters:
         machine: Callable[[], Mapping[str, Any]],
         jobs: JobStates,
         on_took: Callable[[float], None] = lambda _: None,
+        turns: Turns | None = None,
     ) -> None:
-        """`machine` gives what is known of it now; `on_took` gets the seconds that each answer took."""
+        """`machine` gives what is known of it now; `on_took` gets the seconds that each answer took.
+
+        `turns` are told that each of them reports.
+        """
+        self._turns = turns or Turns(clock)
         self._on_took = on_took
         self._api = api
         self._runs = runs
@@ -92,6 +99,7 @@ class Reporters:
             on_lost=on_lost,
             lease=lease,
             on_took=self._on_took,
+            on_step=partial(self._turns.note, f"reports of {run.id}"),
         )
 
     def resume(self, entry: Entry) -> Held:

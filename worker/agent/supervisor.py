@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from worker.agent.attempt import Attempts
+from worker.agent.bounded import within
 from worker.agent.drain import Drain
 from worker.agent.errands import Errands, cancel
 from worker.agent.free_space import FreeSpace
@@ -18,14 +19,17 @@ from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.recovery import KEPT, Recovery
 from worker.agent.storing import Storing
+from worker.agent.turns import Turns
 from worker.api.errors import ApiError
 from worker.api.models import Task
 from worker.api.wire import ErrorKind
 from worker.executor.executor import Executor
 from worker.reporting.journal import Journal, JournalError
 
-__all__ = ["Supervisor"]
+__all__ = ["TASKS", "Supervisor"]
 
+TASKS = "tasks"  # the loop that takes them
+LOOK_S = 30.0  # how long it waits for a change before it looks by itself
 IDLE_POLLS = 2  # empty polls after which `exit_when_idle` believes that there is nothing
 STORING_SHARE = 0.8  # of what is left of a drain, for files; the rest is for the last reports
 CLOSE_S = 0.2  # at the end of a drain, to close the journal and the connections
@@ -50,6 +54,7 @@ class Supervisor:
         drain: Drain,
         holds: Holds,
         watches: Sequence[Watch],
+        turns: Turns,
         slots: int,
         exit_when_idle: bool,
     ) -> None:
@@ -67,6 +72,7 @@ class Supervisor:
         self._holds = holds
         self._watches = watches
         self._watching = Errands()
+        self._turns = turns
         self._slots = slots
         self._exit_when_idle = exit_when_idle
         self.is_recovering = True  # until what an earlier life left is brought to its end
@@ -99,6 +105,7 @@ class Supervisor:
                     task.result()  # idle; or a fault of ours, which must be seen
         finally:
             await cancel(work, space, drained)
+            self._turns.note(TASKS, None)
             if self._attempting and not self._drain.is_requested:
                 self._drain.request(ErrorKind.DRAINED, "the agent failed")
             await self._finish()
@@ -139,13 +146,15 @@ class Supervisor:
                 is_told = True
                 log.error("spool.full", error=self._storing.fullness(), hint="nothing is claimed until then")
             self._changed.clear()
-            await self._changed.wait()
+            self._turns.note(TASKS, LOOK_S)
+            await within(self._changed.wait(), LOOK_S)
         if not self._journal.is_healthy:
             await self._wait_for_journal()
 
     async def _wait_for_journal(self) -> None:
         """Wait until the journal can be written again; why it cannot is told once."""
         told = ""
+        self._turns.note(TASKS, None)  # a disk that hangs is mended by no restart, and results wait in memory
         while not self._journal.is_healthy:
             await self._poller.pause()
             try:

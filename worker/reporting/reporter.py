@@ -66,11 +66,13 @@ class Reporter:
         on_lost: Callable[[str], None],
         lease: Lease | None = None,
         on_took: Callable[[float], None] = lambda _: None,
+        on_step: Callable[[float | None], None] = lambda _: None,
     ) -> None:
         """`machine` gives what is known now of the machine, by fields of the run; each is told once.
 
         `on_answer` gets every answer; `on_lost` is called once, when the run is not ours any more;
-        `on_took` gets how many seconds each answer took. The lease is renewed by answers to reports.
+        `on_took` gets how many seconds each answer took; `on_step`, before each wait, how long that may take,
+        a request's own limit left out, and None at the end. The lease is renewed by answers to reports.
         """
         self._lease = lease or Lease()
         self._machine = machine
@@ -88,6 +90,7 @@ class Reporter:
         self._on_answer = on_answer
         self._on_lost = on_lost
         self._on_took = on_took
+        self._on_step = on_step
         self._urgent = asyncio.Event()  # set with news that do not wait for the interval
         self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
@@ -117,15 +120,24 @@ class Reporter:
 
     async def run(self) -> None:
         """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
-        while not self.is_lost:
-            interval_s, heartbeat_s = self._pace()
-            held_s = min(self._held_s, heartbeat_s)
-            await asyncio.sleep(held_s)
-            await wait_for(self._urgent, interval_s - held_s)
-            await wait_for(self._news, heartbeat_s - interval_s)
-            self._news.clear()
-            self._urgent.clear()
-            await self._report()
+        try:
+            while not self.is_lost:
+                await self._wait()
+                await self._report()
+        finally:
+            self._on_step(None)
+
+    async def _wait(self) -> None:
+        """Wait for the next report's time."""
+        interval_s, heartbeat_s = self._pace()
+        held_s = min(self._held_s, heartbeat_s)
+        self._on_step(heartbeat_s)
+        await asyncio.sleep(held_s)
+        await wait_for(self._urgent, interval_s - held_s)
+        await wait_for(self._news, heartbeat_s - interval_s)
+        self._news.clear()
+        self._urgent.clear()
+        self._on_step(0.0)
 
     def _pace(self) -> tuple[float, float]:
         """Return report interval and heartbeat; a short lease makes both shorter, so that it never ends."""
@@ -201,6 +213,7 @@ class Reporter:
             return
         standing = Standing.STOPPED
         for look in range(2):
+            self._on_step(self._lag_s)
             if look:
                 await asyncio.sleep(self._lag_s)
             try:

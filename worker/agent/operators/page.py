@@ -101,6 +101,8 @@ def application(survey: Survey, metrics: Callable[[], bytes]) -> web.Application
         return answer(body + b"\n", content_type="application/json")
 
     async def healthz(_: web.Request) -> web.Response:
+        if stuck := survey.turns.stuck():
+            return answer(f"stuck: {', '.join(stuck)}\n".encode(), status=503)
         return answer(b"ok\n")
 
     async def readyz(_: web.Request) -> web.Response:

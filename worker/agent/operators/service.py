@@ -1,4 +1,4 @@
-"""Tell the service manager how the agent stands: ready, at work, held, draining; and that its loop turns."""
+"""Tell the service manager how the agent stands: ready, at work, held, draining; and that its loops turn."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from worker.agent.errands import cancel
 from worker.agent.operators.status import Status
 from worker.agent.operators.survey import Survey
 from worker.service_manager import ServiceManager
+from worker.stacks import log_stacks
 
 __all__ = ["status_text", "told_to_the_manager"]
 
@@ -29,7 +30,8 @@ async def told_to_the_manager(manager: ServiceManager, survey: Survey) -> AsyncI
 
     It is ready once it listens to signals, whether its server answers or not: a server that is away must
     neither fail the start nor have the agent restarted, which would end its runs. The watchdog hears from
-    the agent's own loop: where that stands still, so do polls, reports and leases.
+    the agent's own event loop, while each loop on it comes round (`worker.agent.turns`): where one stands
+    still, so do polls, or the reports and the lease of a run.
     """
     if not manager.is_there:
         yield
@@ -44,15 +46,27 @@ async def told_to_the_manager(manager: ServiceManager, survey: Survey) -> AsyncI
 
 async def tell(manager: ServiceManager, survey: Survey) -> None:
     """Beat for the watchdog, and say how the agent stands, until cancelled."""
+    was_stuck = False
     while True:
-        if manager.beat_s is not None:
+        stuck = survey.turns.stuck()
+        if manager.beat_s is not None and not stuck:
             manager.beat()
         try:
             say(manager, survey.status())
+            if stuck and not was_stuck:
+                tell_stuck(stuck)
         except Exception:  # what cannot be said must not silence the watchdog, which would end every run
             log.exception("service.unsaid")
+        was_stuck = bool(stuck)
         seconds = DRAIN_S if survey.drain.is_requested else STATUS_S
         await wait(survey, min(manager.beat_s or STATUS_S, seconds))
+
+
+def tell_stuck(stuck: tuple[str, ...]) -> None:
+    """Log which loops are stuck and where, before the watchdog ends the agent."""
+    hint = "a fault of ours: the lines `stacks.` say where; a watchdog starts the agent anew"
+    log.error("agent.stuck", loops=list(stuck), hint=hint)
+    log_stacks(asyncio.get_running_loop())
 
 
 def say(manager: ServiceManager, status: Status) -> None:
@@ -88,6 +102,8 @@ def doing(status: Status) -> str:
     """Say what it does, or why it claims nothing."""
     if status.drain is not None:
         return f"draining ({status.drain.message}), {status.drain.left_s:.0f} s left"
+    if status.stuck:
+        return f"stuck: {', '.join(status.stuck)}"
     if failed := status.server.polls_failed:
         return f"the server does not answer ({failed} polls failed)"
     reasons = [hold for hold in status.holds if hold.by not in QUIET]

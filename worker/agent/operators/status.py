@@ -125,3 +125,4 @@ class Status(Struct, frozen=True, kw_only=True, rename="camel"):
     gpus_unknown: str | None  # why
     journal: JournalStatus
     server: ServerStatus
+    stuck: tuple[str, ...] = ()  # loops of the agent that do not come round; its watchdog hears nothing then

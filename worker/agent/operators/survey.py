@@ -30,6 +30,7 @@ from worker.agent.outbox import Outbox
 from worker.agent.poller import Poller
 from worker.agent.storing import Storing
 from worker.agent.supervisor import Supervisor
+from worker.agent.turns import Turns
 from worker.api.wire import parse_instant
 from worker.clock import Clock
 from worker.reporting.entry_state import KEPT
@@ -57,6 +58,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     journal: Journal
     drain: Drain
     gpus: Gpus
+    turns: Turns
 
     @property
     def is_ready(self) -> bool:
@@ -80,6 +82,7 @@ class Survey(Struct, frozen=True, kw_only=True):
             now=self.clock.now(),
             is_ready=self.is_ready,
             is_claiming=not holds,
+            stuck=self.turns.stuck(),
             holds=holds,
             drain=self._drain(),
             slots=SlotStatus(total=self.slots, busy=busy, free=max(0, self.slots - busy)),

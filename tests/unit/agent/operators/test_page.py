@@ -114,6 +114,19 @@ def test_it_is_alive_from_the_start_and_ready_from_the_first_answer_to_the_drain
     visit(scene)
 
 
+def test_an_agent_with_a_loop_that_is_stuck_is_not_alive() -> None:
+    """It says which; the page itself answers, since the event loop goes on."""
+
+    async def scene(on: Visitor) -> None:
+        on.survey.turns.note("tasks", -1e6)
+        answer = await on.ask("GET /healthz")
+        assert (answer.status, answer.body) == (503, "stuck: tasks\n")
+        on.survey.turns.note("tasks", 0.0)
+        assert (await on.ask("GET /healthz")).status == 200
+
+    visit(scene)
+
+
 def test_the_metrics_are_in_the_text_format() -> None:
     """With the type that Prometheus knows it by."""
 
