@@ -50,11 +50,13 @@ class Plot(Struct, frozen=True):
     points: tuple[Point, ...]
     scale: Scale
     has_mean: bool = False  # a mean of what grows only says nothing
+    is_told_flat: bool = False  # that there was nothing all the time is worth to be seen
 
     @property
     def is_worth_it(self) -> bool:
-        """Tell whether there is a line to draw."""
-        return len(self.points) > 1 and self.points[-1][0] > 0
+        """Tell whether there is a line to draw that says something."""
+        is_line = len(self.points) > 1 and self.points[-1][0] > 0
+        return is_line and (self.is_told_flat or self.highest > 0)
 
     @property
     def highest(self) -> float:
@@ -108,6 +110,8 @@ class Plot(Struct, frozen=True):
 
 def amount_end(highest: float) -> float:
     """Return the next of 1, 2, 4, 6, 10, 20 … above a number, or of the like of its power of ten."""
+    if highest <= 0:
+        return 1.0
     power = 1.0
     while highest > 10 * power:
         power *= 10

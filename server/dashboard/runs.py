@@ -157,6 +157,8 @@ def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:
         Plot("CPU, cores in use", rates([(0.0, 0.0), *line("cpu_s")]), AMOUNT, has_mean=True),
         Plot("Memory, peak so far", tuple(line("ram_bytes")), SIZE),
         Plot("GPUs allocated", rates([(0.0, 0.0), *line("gpu_s")]), AMOUNT, has_mean=True),
+        Plot("GPUs busy", rates([(0.0, 0.0), *line("gpu_busy_s")]), AMOUNT, has_mean=True, is_told_flat=True),
+        Plot("GPU memory, peak so far", tuple(line("gpu_bytes")), SIZE),
         Plot("Progress", ((0.0, 0.0), *line("progress")), RATIO),
     ]
-    return [plot for plot in plots if plot.is_worth_it and plot.highest > 0]
+    return [plot for plot in plots if plot.is_worth_it]

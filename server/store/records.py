@@ -157,6 +157,8 @@ class SampleRecord(Struct, frozen=True, kw_only=True, rename="camel"):
     gpu_s: float | None
     wall_s: float | None
     progress: float | None
+    gpu_busy_s: float | None
+    gpu_bytes: int | None  # the peak of GPU memory so far
 
 
 class AgentRecord(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -139,6 +139,23 @@ def test_a_run_shows_facts_with_their_sources_bill_files_and_plots(here: Site) -
     assert "4 MiB 2 MiB 0 B" in page.text
 
 
+def test_a_run_that_left_its_gpu_idle_shows_that(here: Site) -> None:
+    """Had, busy and how full, beside each other: a line at 0 is the news."""
+    run = here.run(here.task(here.job()), gpuType="NVIDIA L4")
+    for step in range(1, 4):
+        usage = {"gpuBusySeconds": 0.0, "gpuPeakBytes": 3 * 2**30}
+        here.report(run, GPUTime=step, results={"usage": usage})
+    page = here.browser().look(f"/ui/runs/{run['id']}")
+    plots = [attributes["aria-label"] or "" for tag, attributes in page.elements if tag == "svg"]
+    assert [plot.partition(" over ")[0] for plot in plots] == [
+        "GPUs allocated",
+        "GPUs busy",
+        "GPU memory, peak so far",
+    ]
+    assert plots[1].endswith("latest 0, from 0 to 0, 0 on average")
+    assert plots[2].endswith("latest 3.0 GiB, from 3.0 GiB to 3.0 GiB")
+
+
 def test_a_run_is_shown_among_the_other_attempts_at_its_task(here: Site) -> None:
     """Which it is, how the others ended, and links to them; what waits to be taken is no attempt yet."""
     task = here.task(here.job())

@@ -261,6 +261,8 @@ def sample_record(row: Row) -> SampleRecord:
         gpu_s=row["gpu_s"],
         wall_s=row["wall_s"],
         progress=_progress(row["progress"]),
+        gpu_busy_s=row["gpu_busy_s"],
+        gpu_bytes=row["gpu_bytes"],
     )
 
 

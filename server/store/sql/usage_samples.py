@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from server.store.commands import RunFields
 from server.store.sql.transaction import Transaction
@@ -12,6 +13,31 @@ from server.store.sql.transaction import Transaction
 __all__ = ["MOST_SAMPLES", "add_sample", "tells_usage"]
 
 MOST_SAMPLES: Final = 240  # at this many, every second one goes: older times become coarser
+MOST: Final = 2**62
+SAMPLE: Final = """
+INSERT INTO usage_samples
+    (org_id, run_id, at, cpu_s, ram_bytes, gpu_s, wall_s, progress, gpu_busy_s, gpu_bytes)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (org_id, run_id, at) DO UPDATE SET cpu_s = excluded.cpu_s, ram_bytes = excluded.ram_bytes,
+    gpu_s = excluded.gpu_s, wall_s = excluded.wall_s, progress = excluded.progress,
+    gpu_busy_s = excluded.gpu_busy_s, gpu_bytes = excluded.gpu_bytes"""
+GPU_NAME: Final = '"gpuBusySeconds"'
+
+
+class GpuUsage(Struct):
+    """What is kept of `results.usage`; the names are those of the wire."""
+
+    gpuBusySeconds: Annotated[float, Meta(ge=0, le=MOST)] | None = None  # noqa: N815
+    gpuPeakBytes: Annotated[int, Meta(ge=0, le=MOST)] | None = None  # noqa: N815
+
+
+class GpuResults(Struct):
+    """What is read of results."""
+
+    usage: GpuUsage
+
+
+GPU_RESULTS: Final = msgspec.json.Decoder(GpuResults)
 
 
 def tells_usage(fields: RunFields) -> bool:
@@ -25,14 +51,22 @@ def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, bef
     Two within a millisecond become one. The number belongs into the run's column `usage_samples`.
     """
     values = [None if value is UNSET else value for value in (*_usage(fields), fields.progress)]
-    tx.execute(
-        "INSERT INTO usage_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (org_id, run_id, at) DO UPDATE SET cpu_s = excluded.cpu_s,"
-        " ram_bytes = excluded.ram_bytes, gpu_s = excluded.gpu_s, wall_s = excluded.wall_s,"
-        " progress = excluded.progress",
-        (org_id, run_id, tx.now_ms, *values),
-    )
+    tx.execute(SAMPLE, (org_id, run_id, tx.now_ms, *values, *gpu_use(fields.results)))
     return before + 1 if before + 1 < MOST_SAMPLES else _thin_out(tx, org_id, run_id)
+
+
+def gpu_use(results: str | UnsetType) -> tuple[float | None, int | None]:
+    """Return how long GPUs were busy (seconds) and the peak of their memory (bytes), where results tell it.
+
+    Only runs with GPUs name them, so the results of all others are not read for it.
+    """
+    if results is UNSET or GPU_NAME not in results:
+        return None, None
+    try:
+        usage = GPU_RESULTS.decode(results).usage
+    except msgspec.DecodeError:  # told in another shape
+        return None, None
+    return usage.gpuBusySeconds, usage.gpuPeakBytes
 
 
 def _usage(fields: RunFields) -> tuple[float | UnsetType, ...]:

@@ -33,10 +33,13 @@ def test_a_fixed_scale_is_kept() -> None:
 
 
 def test_nothing_to_draw_is_not_drawn() -> None:
-    """A single point is no line, nor are two of the first moment; a flat zero one is."""
+    """A single point is no line, nor are two of one moment; that nothing happened is told where it counts."""
     assert not Plot("x", ((1, 1.0),), AMOUNT).is_worth_it
     assert not Plot("x", ((0, 1.0), (0, 2.0)), AMOUNT).is_worth_it
-    assert Plot("x", ((0, 0.0), (1, 0.0)), SIZE).path == f"0.0,{HEIGHT}.0 {WIDTH}.0,{HEIGHT}.0"
+    assert not Plot("x", ((0, 0.0), (1, 0.0)), AMOUNT).is_worth_it
+    flat = Plot("x", ((0, 0.0), (1, 0.0)), AMOUNT, is_told_flat=True)
+    assert flat.is_worth_it
+    assert (flat.path, flat.values) == (f"0.0,{HEIGHT}.0 {WIDTH}.0,{HEIGHT}.0", ("1", "0.5", "0"))
 
 
 def test_the_mean_is_that_over_time_and_told_only_of_what_may_fall() -> None:

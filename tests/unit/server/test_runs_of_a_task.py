@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -266,6 +267,31 @@ def test_usage_samples_of_a_run_stay_bounded() -> None:
             found = await world.ask("SELECT cpu_s FROM usage_samples ORDER BY at")
             assert 100 < len(found) <= 240
             assert found[-1]["cpu_s"] == 599
+
+    run_async(body)
+
+
+def test_samples_hold_what_results_tell_of_gpus() -> None:
+    """Busy seconds and the peak of memory; of another shape nothing, and the report is taken all the same."""
+    told: list[tuple[object, tuple[float | None, int | None]]] = [
+        ({"gpuBusySeconds": 1.5, "gpuPeakBytes": 2**33}, (1.5, 2**33)),
+        ({"gpuBusySeconds": None, "gpuPeakBytes": 7}, (None, 7)),
+        ({"gpuBusySeconds": 2}, (2.0, None)),
+        ({"gpuPeakBytes": 7}, (None, None)),  # our agents name both
+        ({"gpuBusySeconds": -1.0, "gpuPeakBytes": 7}, (None, None)),
+        ({"gpuBusySeconds": 1.0, "gpuPeakBytes": 2**63}, (None, None)),
+        ({"gpuBusySeconds": "1", "gpuPeakBytes": 7}, (None, None)),
+        (["gpuBusySeconds"], (None, None)),
+    ]
+
+    async def body() -> None:
+        async with opened() as world:
+            run = await world.claim(await world.task(await world.job()))
+            for second, (usage, _) in enumerate(told):
+                world.clock.advance(1)
+                await world.put(run, cpu_time=second, results=json.dumps({"usage": usage, "logTail": "x"}))
+            found = await world.store.samples(world.org_id, run.id)
+            assert [(one.gpu_busy_s, one.gpu_bytes) for one in found] == [expected for _, expected in told]
 
     run_async(body)
 
