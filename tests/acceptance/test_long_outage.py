@@ -10,8 +10,9 @@ from typing import Any, Final
 from tests.acceptance.agents import running_agent, start_agent
 from tests.chaos.journals import Journal, token_in
 from tests.chaos.processes import TOKEN
-from tests.chaos.servers import Server, free_port
+from tests.chaos.servers import Server
 from tests.chaos.waits import until
+from tests.integration.ports import free_port
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 

@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from random import SystemRandom
 from socket import create_server
 from typing import Any, Final
 
@@ -17,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from server.testing import running_server
 from tests.acceptance.agents import STOP_S, running_agent, start_agent
 from tests.acceptance.gpu_scene import LIMIT_S, Scene, play
+from tests.integration.ports import free_port
 from tests.nvml import FakeNvml, gpu
 from worker.api.connect import open_api
 from worker.config import ApiConfig
 
-PORTS: Final = (20_000, 32_000)  # below those that the kernel gives to whoever connects
 HANDLER: Final = '''
 """A handler that does not listen."""
 import time
@@ -36,16 +35,6 @@ def deaf(ctx: Context, *, go: str, secret: str) -> dict:
         time.sleep(0.02)
     return {}
 '''
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    while True:
-        try:
-            with create_server(("127.0.0.1", port := SystemRandom().randint(*PORTS))):
-                return port
-        except OSError:
-            continue
 
 
 class Page:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Final
 
 from tests.bench.caller import Caller
 from tests.bench.stores import Database
+from tests.integration.ports import free_port
 
 __all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
 
@@ -138,10 +138,3 @@ def running_agent(url: str, folder: Path, slots: int) -> Iterator[Agent]:
         yield agent
     finally:
         agent.stop()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.servers import LEASE_S, Server, free_port
+from tests.chaos.servers import LEASE_S, Server
 from tests.faults.processes import descendants
+from tests.integration.ports import free_port
 from tests.postgres.databases import cluster, database
 
 __all__ = ["Balancer", "Replicas"]

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from tests.acceptance.agents import STOP_S
 from tests.chaos.processes import TOKEN, kill_surely
 from tests.foreign import foreign_server
+from tests.integration.ports import free_port
 
 __all__ = ["LEASE_S", "AnyServer", "Foreign", "Server", "free_port"]
 
@@ -158,10 +159,3 @@ class Foreign:
         """End it."""
         self._open.close()
         return 0
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -18,9 +18,10 @@ from tests.chaos.cells import Cell
 from tests.chaos.checker import Sort
 from tests.chaos.replicas import Replicas
 from tests.chaos.rounds import Round, play
-from tests.chaos.servers import AnyServer, Foreign, Server, free_port
+from tests.chaos.servers import AnyServer, Foreign, Server
 from tests.chaos.tally import Tally
 from tests.chaos.world import Shape, World, world
+from tests.integration.ports import free_port
 from worker.api.errors import ApiError
 
 __all__ = ["SHAPES", "Plan", "wreck"]

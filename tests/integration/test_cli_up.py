@@ -22,6 +22,7 @@ import pytest
 
 from handlers import models
 from tests.integration.dashboard import Browser, Reader
+from tests.integration.ports import free_port
 from worker.cli.mill import Layout
 
 LIMIT_S = 60.0
@@ -35,14 +36,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     return {**kept, "HOME": str(tmp_path), "TMPDIR": str(temporary), "MILLHAND_CLOUD": "none"}
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 
+from tests.integration.ports import free_port
 from tests.integration.serving import LIMIT_S, MILLHAND, TOKEN, environment, serving, wait_for
 
 AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
@@ -69,12 +70,6 @@ def all_of(connection: socket.socket) -> bytes:
         while part := connection.recv(65_536):
             received += part
     return received
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

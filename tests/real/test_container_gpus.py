@@ -19,10 +19,11 @@ from uuid import uuid4
 
 import pytest
 
+from tests.integration.ports import free_port
 from tests.nvml import FakeNvml, gpu
 from tests.real.engine import LIMIT_S, MILLHAND, engine
 from tests.real.gpus import cdi_file, docker_hook
-from tests.real.test_engines import SCRIPTS, Engine, free_port, until
+from tests.real.test_engines import SCRIPTS, Engine, until
 
 UUIDS: Final = tuple(sorted(f"GPU-{uuid4()}" for _ in range(2)))  # another test's are on this machine, too
 # What the agent gave the run, and each node that the engine put there and can be opened; then it waits.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.ports import free_port
 from tests.real.engine import LIMIT_S, MILLHAND, engine
 
 IMAGES = {"docker": "millhand/small:1", "podman": "localhost/millhand/small:1"}
@@ -78,14 +78,6 @@ def answer_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert out.strip(), errors[-4000:]
     answer: dict[str, Any] = json.loads(out.splitlines()[-1])
     return answer
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -20,7 +20,7 @@ def test_promtool_accepts_the_rules_and_their_tests(command: tuple[str, ...]) ->
     """The program is Debian's; the tests say of each alert when it fires, and when it does not yet."""
     file = RULES / ("alerts.yaml" if command[0] == "check" else "alerts_test.yaml")
     ran = subprocess.run(
-        [str(HERE / "promtool.sh"), *command, str(file)],
+        [str(HERE / "prometheus.sh"), "promtool", *command, str(file)],
         capture_output=True, text=True, timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     if ran.returncode == NOT_TO_BE_HAD:
@@ -32,7 +32,7 @@ def test_promtool_accepts_the_rules_and_their_tests(command: tuple[str, ...]) ->
 def test_promtool_refuses_a_rule_that_is_wrong(tmp_path: Path) -> None:
     """Else the tests above would show nothing."""
     (tmp_path / "bad.yaml").write_text("groups: [{name: a, rules: [{alert: b, expr: 'sum('}]}]\n")
-    command = [str(HERE / "promtool.sh"), "check", "rules", str(tmp_path / "bad.yaml")]
+    command = [str(HERE / "prometheus.sh"), "promtool", "check", "rules", str(tmp_path / "bad.yaml")]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     if ran.returncode == NOT_TO_BE_HAD:
         missing(ran.stderr)
