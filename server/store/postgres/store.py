@@ -226,7 +226,8 @@ class PostgresStore:
 
     async def depths(self) -> Depths:
         """Return how many tasks are pending, by type, and running."""
-        pending = await self._slowly(reads.count_pending(POSTGRES), [])
+        has_hidden = bool(await self._slowly(f"{reads.HIDDEN} LIMIT 1", []))
+        pending = await self._slowly(reads.count_pending(POSTGRES, has_hidden=has_hidden), [])
         return rows.depths(pending, await self._slowly(reads.count_running(POSTGRES), []))
 
     async def job_ages(self, after: JobAge | None, most: int) -> list[JobAge]:

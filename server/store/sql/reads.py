@@ -12,6 +12,7 @@ from server.store.sql.rows import REPORT, RUN, RUN_ALONE, TASK
 from worker.api.wire import RunStatus
 
 __all__ = [
+    "HIDDEN",
     "JOB_ORDER",
     "REPORT_ORDER",
     "RUN_ORDER",
@@ -201,16 +202,21 @@ def select_reports(dialect: Dialect, query: ReportQuery) -> Statement:
     return f"{REPORT} WHERE {where} ORDER BY {order} {page}", [query.org_id, *limits]
 
 
-def count_pending(dialect: Dialect) -> str:
+HIDDEN: Final = "SELECT org_id, id FROM jobs WHERE lagging_since IS NOT NULL AND scheduler_state <> 'active'"
+
+
+def count_pending(dialect: Dialect, *, has_hidden: bool) -> str:
     """Return the statement that counts claimable tasks by type, over all organisations.
 
-    The inner part follows the index without a sort; the outer one adds organisations together.
+    The inner part follows the index without a sort; the outer one adds organisations together. Only where
+    there are `HIDDEN` jobs, whose tasks are not all marked yet, each row is looked at for its job.
     """
+    hidden = f" AND (t.org_id, t.job_id) NOT IN ({HIDDEN})" if has_hidden else ""
     return (
         "SELECT type, CAST(sum(tasks) AS BIGINT) AS tasks, min(oldest) AS oldest FROM"  # noqa: S608
         " (SELECT type, count(*) AS tasks, min(created_at) AS oldest"
         f" FROM tasks t {dialect.by_index('tasks_claimable_by_type')}"
-        f" WHERE {dialect.claimable} GROUP BY org_id, type) of GROUP BY type"
+        f" WHERE {dialect.claimable}{hidden} GROUP BY org_id, type) of GROUP BY type"
     )
 
 

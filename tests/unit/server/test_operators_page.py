@@ -120,7 +120,8 @@ def test_runs_whose_lease_expired_are_counted() -> None:
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (reads.count_pending(SQLITE), "tasks_claimable_by_type"),
+        (reads.count_pending(SQLITE, has_hidden=False), "tasks_claimable_by_type"),
+        (reads.count_pending(SQLITE, has_hidden=True), "tasks_claimable_by_type"),
         (reads.count_running(SQLITE), "tasks_running"),
     ],
 )
