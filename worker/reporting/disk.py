@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
+
+from worker.one_thread import OneThread
 
 __all__ = ["DiskIO", "JournalIO"]
-
-T = TypeVar("T")
 
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
@@ -68,51 +65,45 @@ class DiskIO:
         """Remember the folder; nothing is touched before the first call."""
         self._folder = folder
         self._files: dict[str, int] = {}
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = OneThread("journal")
 
     async def names(self) -> list[str]:
         """Return the names of all files; creates the folder, for its owner only."""
-        return await self._call(self._names)
+        return await self._thread.call(self._names)
 
     async def read(self, name: str) -> bytes:
         """Return a whole file."""
-        return await self._call((self._folder / name).read_bytes)
+        return await self._thread.call((self._folder / name).read_bytes)
 
     async def create(self, name: str) -> None:
         """Create an empty file for writing, and sync the folder."""
-        await self._call(lambda: self._create(name))
+        await self._thread.call(lambda: self._create(name))
 
     async def append(self, name: str, offset: int, block: bytes) -> None:
         """Write all of a block at an offset."""
-        await self._call(lambda: write_all(self._files[name], offset, block))
+        await self._thread.call(lambda: write_all(self._files[name], offset, block))
 
     async def allocate(self, name: str, size_bytes: int) -> None:
         """Reserve blocks up to a size; a file system that cannot reserve is taken as it is."""
-        await self._call(lambda: allocate(self._files[name], size_bytes))
+        await self._thread.call(lambda: allocate(self._files[name], size_bytes))
 
     async def fdatasync(self, name: str) -> None:
         """Sync a file's contents and size."""
-        await self._call(lambda: os.fdatasync(self._files[name]))
+        await self._thread.call(lambda: os.fdatasync(self._files[name]))
 
     async def rename(self, name: str, new_name: str) -> None:
         """Give a file another name."""
-        await self._call(lambda: (self._folder / name).replace(self._folder / new_name))
+        await self._thread.call(lambda: (self._folder / name).replace(self._folder / new_name))
 
     async def remove(self, name: str) -> None:
         """Close and remove a file; one that is gone already is fine."""
-        await self._call(lambda: self._remove(name))
+        await self._thread.call(lambda: self._remove(name))
 
     async def aclose(self) -> None:
         """Close all files and end the thread."""
-        if self._thread is not None:
-            await self._call(self._close_files)
-            self._thread.shutdown(wait=False)
-            self._thread = None
-
-    async def _call(self, function: Callable[[], T]) -> T:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        if self._thread.is_begun:
+            await self._thread.call(self._close_files)
+            self._thread.close()
 
     def _names(self) -> list[str]:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
