@@ -37,7 +37,7 @@ from worker.executor.task_limits import read_limits
 from worker.executor.task_retry import read_retry
 from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
-from worker.executor.workdir import Workdirs, is_removed
+from worker.executor.workdir import Workdirs
 from worker.redaction import Redactor
 from worker.sdk.cache_grant import CacheGrant
 from worker.storage.file import SpooledFile
@@ -177,8 +177,7 @@ class ProcessExecutor:
             text = self._redactor().text(f"the executor failed: {type(exc).__name__}: {exc}")
             return replace(failed(ErrorKind.INTERNAL, text), usage=bill.after_fault(text))
         finally:
-            if not is_removed(workdir):
-                await to_the_end(self._workdirs.leave(workdir, assignment, error))
+            await self._workdirs.leave(workdir, assignment, error)
 
     def let_idle_go(self) -> None:
         """Let the children go that have no run; others have the memory that they hold."""

@@ -14,10 +14,12 @@ from worker.executor.clearing import Clearing, entries, moved_into
 from worker.executor.confinement import TaskUser
 from worker.executor.kept import KeptWorkdirs
 from worker.executor.outcome import RunError
+from worker.executor.shield import to_the_end
 from worker.executor.workdir_watch import Looks, WorkdirWatch
+from worker.one_thread import OneThread
 from worker.storage.file import safe_part
 
-__all__ = ["RESISTING", "Workdirs", "is_removed"]
+__all__ = ["RESISTING", "Workdirs"]
 
 RESISTING: Final = ".resisting"  # below the root: folders that cannot be removed
 REPLACED: Final = ".replaced"  # and those that stood where another run's was to be made
@@ -53,6 +55,7 @@ class Workdirs:
         self._close_s = close_s
         self._kept: KeptWorkdirs | None = None
         self._looks = Looks()
+        self._thread = OneThread("workdirs")
         self.clearing = Clearing(self._root / RESISTING)
 
     def keep_failed(self, kept: KeptWorkdirs) -> None:
@@ -85,7 +88,20 @@ class Workdirs:
         )
 
     async def leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
-        """Be done with a run's folder: it is removed, now or soon, or kept."""
+        """Be done with a run's folder: it is removed, now or soon, or kept; also where this is cancelled.
+
+        It is mostly empty, and goes at once, in a thread: on a disk that others sync, the file system lets
+        that wait for milliseconds.
+        """
+        try:
+            if await self._thread.call(lambda: is_removed(workdir)):
+                return
+        except asyncio.CancelledError:
+            await to_the_end(self._leave(workdir, assignment, error))
+            raise
+        await to_the_end(self._leave(workdir, assignment, error))
+
+    async def _leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
         place = None
         if self._kept is not None and error is not None and error.kind not in NO_FAULTS:
             place = await self._kept.keep(workdir, assignment, error)
@@ -102,6 +118,7 @@ class Workdirs:
 
     async def aclose(self) -> None:
         """Let removals end, for a moment."""
+        self._thread.close()
         await self.clearing.aclose(self._close_s)
 
 
@@ -116,7 +133,7 @@ def left_over(root: Path) -> list[Path]:
 
 
 def is_removed(workdir: Path) -> bool:
-    """Remove the folder if it is empty, as it mostly is: one call, no thread; tell whether it is gone."""
+    """Remove the folder if it is empty; tell whether it is gone."""
     try:
         workdir.rmdir()
     except FileNotFoundError:

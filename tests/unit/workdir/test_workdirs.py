@@ -89,6 +89,24 @@ def test_a_folder_is_made_empty_where_another_one_stands(tmp_path: Path) -> None
     run(scenario())
 
 
+def test_who_is_cancelled_while_a_folder_goes_leaves_none(tmp_path: Path) -> None:
+    """What is in it is removed all the same, before the cancellation goes on."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        workdir = workdirs.make("run-1")
+        (workdir / "left.txt").write_text("left")
+        leaving = asyncio.create_task(workdirs.leave(workdir, assigned("run-1"), None))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert there(tmp_path / "runs") == []
+        await workdirs.aclose()
+
+    run(scenario())
+
+
 def test_the_loop_goes_on_while_a_folder_is_removed(tmp_path: Path) -> None:
     """Every step is in a thread; who brings the folder waits only for a moment."""
     threads = set()
