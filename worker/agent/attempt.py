@@ -75,21 +75,22 @@ class Attempts:
         self._activity = activity
         self._on_settled = on_settled
 
-    async def run(self, task: Task) -> bool:
+    async def run(self, task: Task, on_over: Callable[[], None] = lambda: None) -> bool:
         """Claim a task and execute it; returns False where it was left to others.
 
         When this returns, the outcome is in the journal and no process of the run is left; its files
-        may be on their way to the store still.
+        may be on their way to the store still. `on_over` is told before, when no process is left and
+        only the journal is waited for, of a run that has no GPUs.
         """
         gpus = self._gpus.take(task)
         if gpus is None:
             return False
         try:
-            return await self._gpus.are_well(gpus) and await self._run_with(task, gpus)
+            return await self._gpus.are_well(gpus) and await self._run_with(task, gpus, on_over)
         finally:
             self._gpus.give_back(task.id, gpus)
 
-    async def _run_with(self, task: Task, gpus: tuple[str, ...]) -> bool:
+    async def _run_with(self, task: Task, gpus: tuple[str, ...], on_over: Callable[[], None]) -> bool:
         if not self._api.traits.claims_unique and await self._jobs.wish(task.job_id) is not Wish.GO_ON:
             return False
         if self._drain.is_requested or self._holds.is_held:
@@ -108,10 +109,12 @@ class Attempts:
             self._jobs.note(task.job_id, claim.run.scheduler_state)
             lease = Lease()
             lease.renew(asked_mono, claim.run.lease_s)
-            await self._execute(claim, gpus, lease)
+            await self._execute(claim, gpus, lease, on_over)
         return True
 
-    async def _execute(self, claim: Claim, gpus: tuple[str, ...], lease: Lease) -> None:
+    async def _execute(
+        self, claim: Claim, gpus: tuple[str, ...], lease: Lease, on_over: Callable[[], None]
+    ) -> None:
         stop = StopRequest()
         reporter = self._reporters.reporter(
             claim.run, claim.identity, claim.task.job_id,
@@ -141,6 +144,8 @@ class Attempts:
             self._activity.leave(claim.run.id)
             end_watch()
             end_drain()
+        if not gpus:
+            on_over()
         await self._endings.end(claim, outcome, reporter, reporting)
 
     def _cancel(self, stop: StopRequest) -> None:

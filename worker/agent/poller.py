@@ -104,7 +104,8 @@ class Poller:
     async def next_or_none(self, free: int) -> Task | None:
         """Return the next task to try; None where one more poll brought nothing."""
         self._on_step(self.held_s)
-        await asyncio.sleep(self.held_s)
+        if (held_s := self.held_s) > 0.0:
+            await asyncio.sleep(held_s)
         if (task := self._pop()) is not None:
             return task
         self._adapt()

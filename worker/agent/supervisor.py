@@ -78,6 +78,7 @@ class Supervisor:
         self.is_recovering = True  # until what an earlier life left is brought to its end
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
         self._attempting = Errands(self._tell_change)
+        self._over: set[str] = set()  # tasks among them that wait for the journal alone
         outbox.listen(self._tell_change)
         storing.listen(self._tell_change)
         space.listen(self._tell_change)
@@ -85,8 +86,12 @@ class Supervisor:
 
     @property
     def busy(self) -> int:
-        """How many slots have a task, be it only being claimed."""
-        return len(self._attempting)
+        """How many slots have a task, be it only being claimed.
+
+        The slot of a run that is over is free while its outcome is written: the next claim's intent goes into
+        the same write, and its request is on the way while the disk syncs. No more are ahead than slots.
+        """
+        return len(self._attempting) - min(len(self._over), self._slots)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""
@@ -121,7 +126,7 @@ class Supervisor:
         await self._gpus.look()
         while not self._is_idle():
             await self._wait_until_free()
-            task = await self._next(self._slots - len(self._attempting))
+            task = await self._next(self._slots - self.busy)
             if task is not None and self._is_held():  # the poll may have waited for long
                 self._poller.leave(task.id)
             elif task is not None:
@@ -166,7 +171,7 @@ class Supervisor:
         log.info("journal.accepts", hint="tasks are claimed again")
 
     def _is_full(self) -> bool:
-        is_busy = len(self._attempting) >= self._slots or not self._poller.rooms.open()
+        is_busy = self.busy >= self._slots or not self._poller.rooms.open()
         return is_busy or self._outbox.is_full or self._storing.is_full or self._is_held()
 
     def _is_held(self) -> bool:
@@ -174,7 +179,7 @@ class Supervisor:
 
     async def _attempt(self, task: Task) -> None:
         try:
-            await self._attempts.run(task)
+            await self._attempts.run(task, lambda: self._free(task))
             self._poller.release()
         except JournalError as error:
             self._tell_disk(error)
@@ -183,7 +188,14 @@ class Supervisor:
             log.warning("claim.failed", task_id=task.id, error=str(error))
             self._poller.hold(error.retry_after_s)
         finally:
+            self._over.discard(task.id)
             self._poller.leave(task.id)
+
+    def _free(self, task: Task) -> None:
+        """Have a slot free again before its attempt ends, unless the type has no more room until then."""
+        if self._poller.rooms.has_room(task.type or ""):
+            self._over.add(task.id)
+            self._changed.set()
 
     def _tell_disk(self, error: JournalError) -> None:
         hint = "nothing is claimed until the state directory can be written; `millhand doctor` looks closer"
