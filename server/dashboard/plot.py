@@ -15,6 +15,7 @@ __all__ = ["AMOUNT", "RATIO", "SIZE", "Plot", "Point", "Scale", "rates"]
 
 WIDTH: Final = 600
 HEIGHT: Final = 120
+MOST_STEPS: Final = 100  # of a rate
 MINUTE_S: Final = 60
 HOUR_S: Final = 3600
 DAY_S: Final = 86400
@@ -146,13 +147,25 @@ def short_time(seconds: float) -> str:
 
 
 def rates(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Return how fast a counter grew between its samples, as steps; it never falls below 0."""
+    """Return how fast a counter grew between its samples, as steps; it never falls below 0.
+
+    Samples that are too near to each other become one step: only a counter's grain would be seen of them.
+    """
     steps = (
         (before_s, at_s, max(0.0, value - before) / (at_s - before_s))
-        for (before_s, before), (at_s, value) in pairwise(points)
+        for (before_s, before), (at_s, value) in pairwise(apart(points))
         if at_s > before_s
     )
     return tuple(point for before_s, at_s, rate in steps for point in ((before_s, rate), (at_s, rate)))
+
+
+def apart(points: Sequence[Point]) -> list[Point]:
+    """Return the first point, the last one, and of those between as many as a plot shows apart."""
+    kept = list(points[:1])
+    for point in points[1:]:
+        if point[0] - kept[-1][0] >= (points[-1][0] - points[0][0]) / MOST_STEPS:
+            kept.append(point)
+    return [*kept[: max(1, len(kept) - 1)], points[-1]] if points else []
 
 
 AMOUNT: Final = Scale(words.number, amount_end)

@@ -144,10 +144,8 @@ def bill_of(run: RunRecord, details: object) -> list[Fact]:
 
 
 def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:
-    """Return the lines of a run's life: how many cores it used, its memory, its progress."""
-    begun = parse_instant(run.created_at)  # by the clock of the samples, which is the server's
-    times = ((parse_instant(one.at), one) for one in samples)
-    timed = [((at - begun).total_seconds(), one) for at, one in times if at is not None and begun is not None]
+    """Return the lines of a run's life: how many cores it used, its memory, its GPUs, its progress."""
+    timed = in_time(run, samples)
 
     def line(column: str) -> list[Point]:
         values = ((at_s, getattr(one, column)) for at_s, one in timed)
@@ -162,3 +160,16 @@ def plots_of(run: RunRecord, samples: Sequence[SampleRecord]) -> list[Plot]:
         Plot("Progress", ((0.0, 0.0), *line("progress")), RATIO),
     ]
     return [plot for plot in plots if plot.is_worth_it]
+
+
+def in_time(run: RunRecord, samples: Sequence[SampleRecord]) -> list[tuple[float, SampleRecord]]:
+    """Return samples, each with when it was taken: seconds since the start of the run.
+
+    What the agent measured was so at the wall time that it measured with it: its report may have come much
+    later. Where not all tell one, the server's clock counts.
+    """
+    if all(one.wall_s is not None for one in samples):
+        return sorted(((one.wall_s or 0.0, one) for one in samples), key=lambda pair: pair[0])
+    begun = parse_instant(run.created_at)
+    times = ((parse_instant(one.at), one) for one in samples)
+    return [((at - begun).total_seconds(), one) for at, one in times if at is not None and begun is not None]

@@ -139,6 +139,19 @@ def test_a_run_shows_facts_with_their_sources_bill_files_and_plots(here: Site) -
     assert "4 MiB 2 MiB 0 B" in page.text
 
 
+def test_plots_go_by_the_time_in_which_was_measured(here: Site) -> None:
+    """Reports that come late, and at once, say when they were made: two cores for ten seconds, then one."""
+    run = here.run(here.task(here.job()))
+    for wall_s, cpu_s in ((10, 20), (20, 30)):
+        here.report(run, wallClockTime=wall_s, CPUTime=cpu_s)
+    (cpu,) = [
+        attributes["aria-label"] or ""
+        for tag, attributes in here.browser().look(f"/ui/runs/{run['id']}").elements
+        if tag == "svg"
+    ]
+    assert cpu == "CPU, cores in use over the first 20 s: latest 1, from 1 to 2, 1.5 on average"
+
+
 def test_a_run_that_left_its_gpu_idle_shows_that(here: Site) -> None:
     """Had, busy and how full, beside each other: a line at 0 is the news."""
     run = here.run(here.task(here.job()), gpuType="NVIDIA L4")

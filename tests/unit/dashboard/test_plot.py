@@ -10,10 +10,35 @@ from server.dashboard.plot import AMOUNT, HEIGHT, RATIO, SIZE, WIDTH, Plot, Scal
 
 
 def test_a_rate_is_what_a_counter_grew_by_and_never_negative() -> None:
-    """From each sample to the next; samples of one moment, and counters that begin again, give none."""
-    steps = ((0, 1.5), (2, 1.5), (2, 0.0), (4, 0.0), (4, 0.0), (5, 0.0))
-    assert rates([(0, 0), (2, 3), (2, 4), (4, 4), (5, 1)]) == steps
+    """From each sample to the next; counters that begin again give none."""
+    assert rates([(0, 0), (2, 3), (4, 4), (5, 1)]) == (
+        (0, 1.5),
+        (2, 1.5),
+        (2, 0.5),
+        (4, 0.5),
+        (4, 0.0),
+        (5, 0.0),
+    )
     assert rates([]) == rates([(1, 1)]) == ()
+
+
+def test_samples_that_came_at_once_are_one_step() -> None:
+    """What a counter jumped by between two looks of one moment is no rate; nothing of it is lost."""
+    assert rates([(0, 0), (50, 5), (99.9, 10), (100, 12)]) == ((0, 0.1), (50, 0.1), (50, 0.14), (100, 0.14))
+    assert rates([(0, 0), (0, 1), (0, 2)]) == ()
+    many = rates([(second / 10, second / 5) for second in range(10_001)])
+    assert len(many) <= 200
+    assert many[-1][0] == 1000.0
+    assert many[-1][1] == pytest.approx(2.0)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=2, max_size=60))
+def test_the_steps_add_up_to_what_was_counted(parts: list[tuple[float, float]]) -> None:
+    """However the samples lie in time: the mean of a rate times its time is the counter's last value."""
+    points = list(zip(sorted(at for at, _ in parts), sorted(value for _, value in parts), strict=True))
+    steps = rates([(0.0, 0.0), *points])
+    if points[-1][0] > 0:
+        assert Plot("x", steps, AMOUNT).mean * points[-1][0] == pytest.approx(points[-1][1])
 
 
 def test_a_line_is_drawn_from_the_start_of_the_run_and_from_zero() -> None:
