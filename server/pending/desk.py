@@ -71,9 +71,13 @@ class Desk:
             self._reserve(query.org_id, found, agent)
         return found
 
+    def has_room_for(self, org_id: str) -> bool:
+        """Tell whether one more of an organisation can wait; else it is answered at once."""
+        return self._line.has_room_for(org_id)
+
     async def wait(self, query: TaskQuery, agent: str | None, wait_s: float) -> list[TaskAnswer]:
         """Return a page of claimable tasks as soon as there are any; empty after the time."""
-        if not (self._line.is_open and self._line.has_room_for(query.org_id)):
+        if not (self._line.is_open and self.has_room_for(query.org_id)):
             return await self.look(query, agent)
         waiter = self._line.join(query.org_id, query.types)
         try:

@@ -102,7 +102,7 @@ async def list_tasks(call: Call) -> Answer:
 async def _list_pending(call: Call, query: TaskQuery) -> Answer:
     agent = _agent_of(call.request)
     wait_s = _preferred_wait_s(call.request)
-    if not wait_s:
+    if not wait_s or not call.services.desk.has_room_for(call.org_id):
         return _shown(await call.services.desk.look(query, agent))
     waiting = call.services.desk.wait(query, agent, wait_s)
     seen_of(call.request.scope).is_held = True

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from server.http import body
-from server.pending import reservations
+from server.pending import line, reservations
 from server.routes import jobs
 from server.testing import TOKEN, RunningServer, running_server
 from tests.unit.server.world import LIMIT_S
@@ -90,6 +90,15 @@ def test_a_failure_of_ours_shows_no_token_in_the_log(
     shown = "".join(capfd.readouterr())
     assert "ZeroDivisionError" in shown
     assert TOKEN not in shown
+
+
+def test_a_poll_that_finds_no_room_to_wait_is_not_told_that_it_waited(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered at once, and by that knows that it must wait itself."""
+    monkeypatch.setattr(line, "MOST_WAITING", 0)
+    answer = client.get("/api/jobs/tasks?runStatus=pending", headers={"Prefer": "wait=60"})
+    assert (answer.json(), answer.headers.get("Preference-Applied")) == ({"tasks": []}, None)
 
 
 def test_the_name_of_an_agent_takes_little_room_however_long_it_is(
