@@ -52,7 +52,7 @@ FROM base AS webgl
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends chromium \
-    && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache
 
 # All that the image has beside its base, as one tree in which nothing tells when it was built: two builds of the same
 # sources on the same base give a layer with the same digest. `useradd` writes SOURCE_DATE_EPOCH into its files, too.

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import pytest
 from packaging.utils import canonicalize_name
 
 from tests.e2e.yard import BASE, BUILD_S, HARDENED, HOME, IMAGE, Yard
+from tests.nvml import FakeNvml, gpu
+from tests.real.pixels import read_png
 
 BUILT_FROM: Final = (
     "LICENSE", "README.md", "handlers", "millhand_pytest", "pyproject.toml", "requirements", "scripts",
@@ -78,3 +81,36 @@ def test_handlers_are_added_as_the_page_says(yard: Yard, tmp_path: Path) -> None
     assert json.loads(ran.splitlines()[-1])["value"]["version"] == "1.2.0"
     pip = ("run", "--rm", "--network=none", "--entrypoint=python", "millhand:own", "-m", "pip", "--version")
     yard.docker(*pip, code=1)
+
+
+def test_the_variant_for_gpus_asks_for_them(yard: Yard) -> None:
+    """By the variables that NVIDIA's runtime reads; it tells a GPU that the host's driver lets it see."""
+    yard.build("millhand:gpu", "--build-arg=VARIANT=gpu")
+    asks = {"NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
+    assert asks <= yard.environment("millhand:gpu")
+    assert not [one for one in yard.environment(IMAGE) if one.startswith("NVIDIA_")]
+    driver = FakeNvml(yard.folder / "driver")  # where the runtime would put the host's
+    driver.put(gpu(0))
+    run = ("run", "--rm", "--network=none", f"--volume={driver.folder}:/driver:ro", *HARDENED)
+    facts = json.loads(yard.docker(*run, "--env=LD_LIBRARY_PATH=/driver", "millhand:gpu", "facts", "--json"))
+    assert "NVIDIA L4" in json.dumps(facts["gpus"]), facts
+
+
+@pytest.mark.parametrize(
+    "alone", ["--env=MILLHAND_CHROMIUM_SANDBOX=off", "--security-opt=seccomp=unconfined"]
+)
+def test_the_variant_with_a_browser_draws(yard: Yard, tmp_path: Path, alone: str) -> None:
+    """Read-only, without capabilities and network; in its own sandbox where the engine lets it have one."""
+    yard.build("millhand:webgl", "--build-arg=VARIANT=webgl")
+    shutil.copyfile(HOME / "handlers" / "models" / "gear.glb", yard.folder / "gear.glb")
+    pictures = yard.folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    pictures.chmod(0o777)
+    run = ("run", "--rm", "--network=none", f"--volume={yard.folder}:/handlers", *HARDENED, alone)
+    draw = ("run", "render-webgl", "/handlers/gear.glb", "-p", "width=256", "-p", "height=256", "--json")
+    ran = yard.docker(*run, "millhand:webgl", *draw, "--out", "/handlers/pictures")
+    told = json.loads(ran.splitlines()[-1])["value"]
+    assert told["sandbox"] is ("seccomp" in alone), told
+    picture = read_png(pictures / "gear.png")
+    assert picture.shape[:2] == (256, 256)
+    assert picture.std() > 10, "nothing is drawn"

@@ -92,6 +92,10 @@ class Yard:
         layers: list[str] = json.loads(self.docker("inspect", "--format={{json .RootFS.Layers}}", tag))
         return layers
 
+    def environment(self, image: str) -> set[str]:
+        """Return the variables that an image sets."""
+        return set(json.loads(self.docker("inspect", "--format={{json .Config.Env}}", image)))
+
     def start(self, name: str, *command: str, options: Sequence[str] = ()) -> None:
         """Start a container as README says; it is on this machine's loopback, and nobody else's."""
         settings = {
