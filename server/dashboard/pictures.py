@@ -89,9 +89,10 @@ class Pictures:
 
     def _rest(self, picture: Picture, version: Version, took_s: float) -> None:
         """Draw a large job no more for a while."""
-        self._newest = {one: known for one, known in self._newest.items() if known[1] > self._clock.mono()}
-        if version.tasks >= MANY:
-            self._newest[picture] = version, self._clock.mono() + SHARE * took_s
+        now_mono = self._clock.mono()
+        self._newest = {one: known for one, known in self._newest.items() if known[1] > now_mono}
+        if version.tasks >= MANY and picture not in self._newest:  # another width of it changes nothing
+            self._newest[picture] = version, now_mono + SHARE * took_s
 
     async def _arranged(self, picture: Picture, tasks: int) -> Arranged:
         org_id, job_id = picture.org_id, picture.job_id

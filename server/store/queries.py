@@ -11,6 +11,7 @@ __all__ = [
     "REPORT_SORTS",
     "RUN_SORTS",
     "TASK_SORTS",
+    "TASK_STATES",
     "JobQuery",
     "Page",
     "Place",
@@ -25,6 +26,10 @@ JOB_SORTS: Final = ("createdAt", "updatedAt", "priority", "title", "type", "stat
 TASK_SORTS: Final = ("createdAt", "updatedAt", "priority", "title", "type", "runStatus", "id")
 RUN_SORTS: Final = ("createdAt", "updatedAt", "startedAt", "stoppedAt", "progress", "id")
 REPORT_SORTS: Final = ("createdAt", "startedAt", "stoppedAt", "progress")
+
+
+# Where a task stands, whatever its job's state: as the counters of its job count it.
+TASK_STATES: Final = ("pending", "running", "succeeded", "failed")
 
 
 class Sort(Struct, frozen=True):
@@ -80,6 +85,7 @@ class TaskQuery(Struct, frozen=True, kw_only=True):
     statuses: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     results: tuple[str, ...] = ()  # of its most recent run
+    state: str | None = None  # one of `TASK_STATES`
     hidden: frozenset[str] = frozenset()  # ids that are left out
     page: Page = Page()
 

@@ -157,3 +157,15 @@ def test_the_slowest_tasks_come_first_with_their_times(here: Site) -> None:
             browser.client.get(f"{wide}?{12 * cell + 3},3").headers["location"] == f"/ui/tasks/{task['id']}"
         )
     assert "The slowest" not in browser.look(f"/ui/jobs/{job['id']}").text
+
+
+def test_the_tasks_of_a_job_are_listed_by_what_the_page_counts(here: Site) -> None:
+    """Those that wait also while the job is paused; those that failed with whatever result."""
+    job = here.job()
+    here.task(job, title="waits")
+    here.report(here.run(here.task(job, title="odd")), stoppedAt=LATER, resultCode="Odd")
+    here.make("PUT", f"/api/jobs/{job['id']}", schedulerState="paused")
+    browser = here.browser()
+    for show, title in (("pending", "waits"), ("failed", "odd")):
+        listed = browser.look(f"/ui/jobs/{job['id']}?show={show}").text.partition("Progress Changed")[2]
+        assert listed.split()[0] == title

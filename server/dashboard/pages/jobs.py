@@ -17,7 +17,7 @@ from server.dashboard.orders import MADE, ORDERS, SLOWEST
 from server.dashboard.paced import Answer
 from server.dashboard.pictures import MOST_READ, Picture, Version
 from server.store.outcomes import Failures, SlowTask
-from server.store.queries import JobQuery, Page, TaskQuery
+from server.store.queries import TASK_STATES, JobQuery, Page, TaskQuery
 from server.store.records import JobRecord
 from server.store.usage import UsageQuery
 from server.times import to_ms
@@ -31,12 +31,6 @@ MOST_DIGITS: Final = 7
 LONGEST_TIME: Final = 40  # characters
 PICTURE: Final = "/jobs/{id}/tasks/{order}/{width}/{tasks}/{at}"  # the address says which, and as of when
 NOTHING_THERE: Final = "There is no task at this place of the picture"
-TASK_FILTERS: Final = {  # word in the address -> (status, result)
-    "failed": ((), ("Failed",)),
-    "running": (("running",), ()),
-    "pending": (("pending",), ()),
-    "succeeded": ((), ("Success",)),
-}
 
 
 async def jobs_page(look: Look) -> Values:
@@ -50,10 +44,9 @@ async def jobs_page(look: Look) -> Values:
 async def job_page(look: Look) -> Values:
     """Show a job with its tasks."""
     job = await job_of(look, look.id)
-    show = look.asked("show", TASK_FILTERS)
-    statuses, results = TASK_FILTERS[show] if show else ((), ())
+    show = look.asked("show", TASK_STATES)
     page = Page(number=look.page_number, size=PAGE_SIZE)
-    query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), statuses=statuses, results=results, page=page)
+    query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), state=show, page=page)
     tasks = [answer.task for answer in await look.store.tasks(query)]
     failures = await failures_of(look, job)
     order = look.asked("order", ORDERS) or MADE

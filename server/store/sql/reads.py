@@ -67,6 +67,12 @@ MAY_BE_NULL: Final = frozenset({"title", "type", "startedAt", "stoppedAt", "prog
 BY_CREATION: Final = Sort("createdAt")
 NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 
+STATES: Final = {  # `queries.TASK_STATES`, by the index of a job's tasks by status
+    "pending": "t.run_status = 'pending'",
+    "running": "t.run_status = 'running'",
+    "succeeded": "t.run_status = 'stopped' AND t.run_result = 'Success'",
+    "failed": "t.run_status = 'stopped' AND coalesce(t.run_result, '') <> 'Success'",
+}
 BY_PRIORITY: Final = "priority DESC, created_at, id"
 PENDING: Final = ("pending",)
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
@@ -92,7 +98,7 @@ def _walks_past_others(query: TaskQuery) -> bool:
     if query.statuses == PENDING and query.page.sort is None:
         return bool(query.job_ids) or len(query.types) > MOST_MERGED
     return (
-        bool(query.types or query.results)
+        bool(query.types or query.results or query.state)
         or len(query.job_ids) > 1
         or not (query.job_ids or query.statuses in INDEXED)
     )
@@ -177,6 +183,8 @@ def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> State
         values += condition[1]
     if query.statuses:
         where = f"{where} AND {_status(dialect, query.statuses)}"
+    if query.state:
+        where += f" AND {STATES[query.state]}"
     return f"{TASK} WHERE {where}", values
 
 

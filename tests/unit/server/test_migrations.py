@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.store.migration import Migration
-from server.store.queries import JobQuery, RunQuery, TaskQuery
+from server.store.queries import TASK_STATES, JobQuery, RunQuery, TaskQuery
 from server.store.refusal import DatabaseError
 from server.store.sql import reads
 from server.store.sqlite.database import database_path, open_writer
@@ -117,6 +117,10 @@ def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
             reads.select_tasks(SQLITE, TaskQuery(org_id="o", statuses=("running",))),
             reads.select_tasks(SQLITE, TaskQuery(org_id="o", job_ids=("j",), statuses=("stopped",))),
             reads.select_tasks(SQLITE, TaskQuery(org_id="o")),
+            *(
+                reads.select_tasks(SQLITE, TaskQuery(org_id="o", job_ids=("j",), state=state))
+                for state in TASK_STATES
+            ),
             reads.select_runs(SQLITE, RunQuery(org_id="o", job_ids=("j",))),
             reads.select_runs(SQLITE, RunQuery(org_id="o", task_ids=("t",))),
         ):

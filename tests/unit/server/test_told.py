@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from server.store.changes import TaskDeferred
 from server.store.commands import AnnounceAgent, CreateToken, NoteTokenUse, UpdateJob
-from server.store.queries import RunQuery, TaskQuery
+from server.store.queries import TASK_STATES, RunQuery, TaskQuery
 from server.store.refusal import Refused
 from server.times import to_ms
 from tests.unit.server.world import Kind, opened, run_async
@@ -71,6 +71,28 @@ def test_a_matrix_has_a_letter_for_each_task_in_the_order_of_creation() -> None:
                 await world.put(await world.claim(tasks[name]), stopped_at=9, result_code=code)
             assert await world.store.task_states(world.org_id, job.id, 10) == "rspfp"
             assert await world.store.task_states(world.org_id, job.id, 3) == "rsp"
+
+    run_async(scene)
+
+
+def test_the_tasks_of_a_state_are_as_many_as_are_counted() -> None:
+    """Whatever result a run told, or none, and whatever the state of their job."""
+
+    async def scene() -> None:
+        async with opened() as world:
+            job = await world.job()
+            waits, runs, won, *lost = [await world.task(job) for _ in range(6)]
+            await world.claim(runs)
+            await world.put(await world.claim(won), stopped_at=9, result_code="Success")
+            for task, told in zip(lost, ({"result_code": "Failed"}, {"result_code": "Odd"}, {}), strict=True):
+                await world.put(await world.claim(task), stopped_at=9, **told)
+            await world.store.apply(UpdateJob(org_id=world.org_id, id=job.id, scheduler_state="paused"))
+            wanted = {"pending": [waits], "running": [runs], "succeeded": [won], "failed": lost}
+            assert set(wanted) == set(TASK_STATES)
+            for state, tasks in wanted.items():
+                query = TaskQuery(org_id=world.org_id, job_ids=(job.id,), state=state)
+                assert [one.task.id for one in await world.store.tasks(query)] == [task.id for task in tasks]
+            assert await world.counters(job) == (1, 1, 4, 3, 1)
 
     run_async(scene)
 
