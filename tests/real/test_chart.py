@@ -11,57 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.real.chart import CHART, FURTHER, HOME, KUBERNETES, Tools, pods, variables
 from tests.real.engine import HERE, missing
 
-HOME = HERE.parents[1]
-KUBERNETES = HOME / "deploy" / "kubernetes"
-CHART = KUBERNETES / "chart"
 EXAMPLES = sorted((KUBERNETES / "examples").glob("*.yaml"))
 VERSIONS = ("1.25", "1.28", "1.31", "1.34", "1.37")
-OTHERS = {"ScaledObject", "ScaledJob", "PodMonitor"}  # not of Kubernetes itself
-
-
-class Tools:
-    """Helm and the schemas."""
-
-    def __init__(self, folder: Path) -> None:
-        """They lie in a folder."""
-        self.folder = folder
-
-    def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run helm."""
-        command = [str(self.folder / "helm"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    def rendered(self, *arguments: str) -> str:
-        """Return what the chart makes of some values."""
-        done = self.helm("template", "millhand", str(CHART), "--namespace", "millhand", *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def objects(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return it as objects."""
-        script = (
-            "import json,sys,yaml; json.dump([o for o in yaml.safe_load_all(sys.stdin) if o], sys.stdout)"
-        )
-        python = self.folder / "schemas/bin/python"
-        done = subprocess.run(
-            [python, "-c", script],
-            input=self.rendered(*arguments),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return msgspec.json.decode(done.stdout, type=list[dict[str, Any]])
-
-    def container(self, *arguments: str) -> dict[str, Any]:
-        """Return the container of the only pool."""
-        (found,) = [
-            one for one in self.objects(*arguments)
-            if one["kind"] in {"StatefulSet", "Deployment"} and "-agent-" in one["metadata"]["name"]
-        ]  # fmt: skip
-        (container,) = found["spec"]["template"]["spec"]["containers"]
-        return dict(container)
+OTHERS = {"ScaledObject", "ScaledJob", "PodMonitor", "ServiceMonitor"}  # not of Kubernetes itself
+FIELD = "metadata.annotations['node/fact']"
+MARGIN_S = 15  # between the end of a drain and SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +33,14 @@ def tools() -> Iterator[Tools]:
         yield Tools(Path(folder))
 
 
+@pytest.fixture
+def further(tmp_path: Path) -> Path:
+    """Get a file with the values that no example has."""
+    path = tmp_path / "further.json"
+    path.write_bytes(msgspec.json.encode(FURTHER))
+    return path
+
+
 def test_helm_finds_nothing_wrong(tools: Tools) -> None:
     """Strictly, with each of the examples."""
     for values in EXAMPLES:
@@ -84,10 +49,10 @@ def test_helm_finds_nothing_wrong(tools: Tools) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_everything_is_valid(tools: Tools, tmp_path: Path, version: str) -> None:
+def test_everything_is_valid(tools: Tools, tmp_path: Path, further: Path, version: str) -> None:
     """No field that this version of Kubernetes does not know, none of a wrong kind."""
-    for values in EXAMPLES:
-        path = tmp_path / values.name
+    for values in (*EXAMPLES, further):
+        path = tmp_path / f"{values.stem}.yaml"
         path.write_text(tools.rendered("--values", str(values), "--kube-version", f"{version}.0"))
         program = tools.folder / "schemas/bin/kubernetes-validate"
         command = [str(program), "-k", version, "--strict", str(path)]
@@ -125,6 +90,11 @@ def test_what_scales_is_valid_for_keda(tools: Tools) -> None:
         ("image.digest=latest", "digest"),
         ("token.existingSecret=", "existingSecret"),
         ("agent.apiUrl=jobs.example.com", "apiUrl"),
+        ("pools[0].name=a,pools[0].env.MILLHAND_DRAIN_TIMEOUT=1h", "drainSeconds sets it"),
+        ("server.env.MILLHAND_SERVER_SHUTDOWN_DELAY=1h", "server.shutdownDelaySeconds sets it"),
+        ("poolDefaults.nodeFacts.machineType=spec.nodeName", "machineType"),
+        ("podMonitor.enabled=true,serviceMonitor.enabled=true", "counted twice"),
+        ("priorityClasses[0].name=high,priorityClasses[0].value=2000000000", "value"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(tools: Tools, wrong: str, said: str) -> None:
@@ -136,22 +106,109 @@ def test_a_wrong_value_is_refused_by_name(tools: Tools, wrong: str, said: str) -
 
 def test_a_pod_tells_its_agent_what_it_is(tools: Tools) -> None:
     """The zone where the API server copies it into the pod, and nothing that an older one would refuse."""
-    env = {one["name"]: one for one in tools.container("--kube-version", "1.30.0")["env"]}
-    assert env["MILLHAND_REQUEST_CPU_MILLICORES"]["valueFrom"]["resourceFieldRef"]["divisor"] == "1m"
-    assert env["MILLHAND_POD_UID"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.uid"
-    assert "MILLHAND_ZONE" not in env
-    env = {one["name"]: one for one in tools.container("--kube-version", "1.35.0")["env"]}
-    assert "topology.kubernetes.io/zone" in env["MILLHAND_ZONE"]["valueFrom"]["fieldRef"]["fieldPath"]
+    env = tools.agent("--kube-version", "1.30.0")
+    assert env["MILLHAND_REQUEST_CPU_MILLICORES"]["resourceFieldRef"]["divisor"] == "1m"
+    assert env["MILLHAND_POD_UID"]["fieldRef"]["fieldPath"] == "metadata.uid"
+    assert not {"MILLHAND_ZONE", "MILLHAND_MACHINE_TYPE", "MILLHAND_PREEMPTIBLE"} & set(env)
+    env = tools.agent("--kube-version", "1.35.0")
+    assert "topology.kubernetes.io/zone" in env["MILLHAND_ZONE"]["fieldRef"]["fieldPath"]
 
 
-def test_pods_hold_the_restricted_standard(tools: Tools) -> None:
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["nodeSelector.topology\\.kubernetes\\.io/zone=eu-1a"], {"MILLHAND_ZONE": "eu-1a"}),
+        (["nodeSelector.node\\.kubernetes\\.io/instance-type=g2-8"], {"MILLHAND_MACHINE_TYPE": "g2-8"}),
+        (["nodeSelector.karpenter\\.sh/capacity-type=spot"], {"MILLHAND_PREEMPTIBLE": "true"}),
+        (["nodeSelector.karpenter\\.sh/capacity-type=on-demand"], {}),
+        (["spot=true"], {"MILLHAND_PREEMPTIBLE": "true"}),
+        (["nodeSelector.node\\.kubernetes\\.io/instance-type=a", f"nodeFacts.machineType={FIELD}"],
+         {"MILLHAND_MACHINE_TYPE": {"fieldRef": {"fieldPath": FIELD}}}),
+        ([f"nodeFacts.preemptible={FIELD}", "env.MILLHAND_PREEMPTIBLE=false"],
+         {"MILLHAND_PREEMPTIBLE": "false"}),
+        ([f"nodeFacts.preemptible={FIELD}", "spot=true"], {"MILLHAND_PREEMPTIBLE": "true"}),
+    ],
+)  # fmt: skip
+def test_what_is_told_of_the_node(tools: Tools, values: list[str], told: dict[str, Any]) -> None:
+    """Each fact once, on every version: env, a field that a policy wrote, what the node selector asks for."""
+    told_so = [f"--set=poolDefaults.{one}" for one in values]
+    env = tools.agent("--kube-version", "1.30.0", *told_so)
+    facts = ("MILLHAND_ZONE", "MILLHAND_MACHINE_TYPE", "MILLHAND_PREEMPTIBLE")
+    assert {name: env[name] for name in facts if name in env} == told
+
+
+def test_agents_that_must_not_be_cut_short_are_kept_from_autoscalers(tools: Tools, further: Path) -> None:
+    """Jobs, that no budget can hold; replicas drain, and have only the annotations that they are given."""
+    made = {
+        name: pod["metadata"].get("annotations")
+        for name, pod in pods(tools.objects("--values", str(further)))
+    }
+    still = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
+    assert made["millhand-agent-job"] == still
+    assert (made["millhand-agent-volume"], made["millhand-agent-pod"]) == ({"team": "a"}, None)
+
+
+def test_pods_are_spread_by_their_own_labels(tools: Tools, further: Path) -> None:
+    """The servers over nodes and zones; a pool as told. A selector that misses its pods spreads nothing."""
+    over = {}
+    for name, pod in pods(tools.objects("--values", str(further))):
+        constraints = pod["spec"].get("topologySpreadConstraints", [])
+        over[name] = [one["topologyKey"] for one in constraints]
+        for one in constraints:
+            assert one["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    zones = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert over == {
+        "millhand-server": zones,
+        "millhand-agent-volume": zones[:1],
+        "millhand-agent-pod": [],
+        "millhand-agent-job": [],
+    }
+
+
+def test_an_agent_without_work_holds_up_no_drain(tools: Tools, further: Path) -> None:
+    """One that never saw its server is not ready, and a budget would keep it for ever."""
+    for version, allowed in (("1.25.0", None), ("1.30.0", "AlwaysAllow")):
+        made = tools.objects("--values", str(further), "--kube-version", version)
+        budgets = [one["spec"] for one in made if one["kind"] == "PodDisruptionBudget"]
+        assert [one.get("unhealthyPodEvictionPolicy") for one in budgets] == [allowed] * 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("PodMonitor", "podMonitor.enabled=true,serviceMonitor.enabled=false"),
+        ("ServiceMonitor", "global.a=b"),
+    ],
+)
+def test_what_is_scraped_is_what_the_alerts_ask_for(
+    tools: Tools, further: Path, kind: str, values: str
+) -> None:
+    """Under the names of jobs that the rules have, by ports that pods or services have."""
+    made = tools.objects("--values", str(further), "--set", values)
+    (spec,) = [one["spec"] for one in made if one["kind"].endswith("Monitor")]
+    ends = {one["port"]: one["relabelings"] for one in spec.get("endpoints") or spec["podMetricsEndpoints"]}
+    assert ends == {
+        "http": [{"targetLabel": "job", "replacement": "millhand-agent"}],
+        "metrics": [{"targetLabel": "job", "replacement": "millhand-server"}],
+    }
+    rules = (HOME / "deploy" / "monitoring" / "alerts.yaml").read_text()
+    assert all(f'up{{job="{job}"}}' in rules for job in ("millhand-agent", "millhand-server"))
+    if kind == "PodMonitor":
+        found = [(pod["metadata"], pod["spec"]["containers"][0]["ports"]) for _, pod in pods(made)]
+    else:
+        services = [one for one in made if one["kind"] == "Service"]
+        found = [(one["metadata"], one["spec"]["ports"]) for one in services]
+    assert len(found) == 4
+    for about, ports in found:
+        assert spec["selector"]["matchLabels"].items() <= about["labels"].items()
+        assert len(set(ends) & {port["name"] for port in ports}) == 1
+
+
+def test_pods_hold_the_restricted_standard(tools: Tools, further: Path) -> None:
     """Of pod security; and no token of the cluster is in them. Their grace is longer than a drain."""
-    for values in EXAMPLES:
-        for one in tools.objects("--values", str(values)):
-            about = one["spec"].get("jobTargetRef", one["spec"])
-            spec = about.get("template", {}).get("spec")
-            if spec is None:
-                continue
+    for values in (*EXAMPLES, further):
+        for _, pod in pods(tools.objects("--values", str(values))):
+            spec = pod["spec"]
             assert spec["automountServiceAccountToken"] is False
             assert spec["securityContext"]["runAsNonRoot"] is True
             assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -162,8 +219,9 @@ def test_pods_hold_the_restricted_standard(tools: Tools) -> None:
                     False,
                     True,
                 )
-                drain = [e["value"] for e in container["env"] if e["name"] == "MILLHAND_DRAIN_TIMEOUT"]
-                assert not drain or int(drain[0].rstrip("s")) < spec["terminationGracePeriodSeconds"]
+            env = variables(pod)
+            drain = env.get("MILLHAND_DRAIN_TIMEOUT") or env["MILLHAND_SERVER_SHUTDOWN_DELAY"]
+            assert int(drain.rstrip("s")) + MARGIN_S <= spec["terminationGracePeriodSeconds"]
 
 
 def test_every_setting_that_it_names_exists(tools: Tools) -> None:

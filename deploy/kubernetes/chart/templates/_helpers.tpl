@@ -46,6 +46,37 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{- /* Refuse settings in env that values decide: dict "where" "env" "owned" (name: the value that decides it). */ -}}
+{{- define "millhand.refuseOwned" -}}
+{{- $given := . -}}
+{{- range $name, $value := .owned }}
+{{- if hasKey $given.env $name }}
+{{- fail (printf "%s.env.%s: %s sets it, and other things with it" $given.where $name $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Spread pods over nodes or zones, where there is a choice: dict "over" (labels of nodes) "labels" (of the pods). */ -}}
+{{- define "millhand.spread" -}}
+{{- $labels := .labels -}}
+topologySpreadConstraints:
+{{- range .over }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- toYaml $labels | nindent 8 }}
+{{- end }}
+{{- end }}
+
+{{- /* A pod that has no work yet may go whatever the budget says; Kubernetes knows the field from 1.26 on. */ -}}
+{{- define "millhand.unready" -}}
+{{- if semverCompare ">=1.27-0" .Capabilities.KubeVersion.Version -}}
+unhealthyPodEvictionPolicy: AlwaysAllow
+{{- end -}}
+{{- end }}
+
 {{- /* One pool with its defaults: dict "root" $ "pool" . */ -}}
 {{- define "millhand.pool" -}}
 {{- mergeOverwrite (deepCopy .root.Values.poolDefaults) .pool | toYaml -}}
@@ -60,13 +91,23 @@ metadata:
     {{- include "millhand.labels" $root | nindent 4 }}
     app.kubernetes.io/component: agent
     millhand/pool: {{ $pool.name }}
+  {{- $annotations := $pool.podAnnotations }}
+  {{- if .once }}
+  {{- /* Autoscalers of nodes would evict it to save a machine; no budget can hold pods of jobs. */}}
+  {{- $still := dict "cluster-autoscaler.kubernetes.io/safe-to-evict" "false" "karpenter.sh/do-not-disrupt" "true" }}
+  {{- $annotations = merge (deepCopy $annotations) $still }}
+  {{- end }}
+  {{- with $annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- if .once }}
   restartPolicy: Never
   {{- end }}
-  # A little longer than the drain: the last reports, the journal.
+  # The drain with its last reports, and a margin. SIGTERM begins it, so there is nothing for a preStop hook to do.
   terminationGracePeriodSeconds: {{ add $pool.drainSeconds 15 }}
   securityContext:
     {{- include "millhand.podSecurity" $root | nindent 4 }}
@@ -98,6 +139,10 @@ spec:
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with $pool.spreadOver }}
+  {{- $labels := dict "app.kubernetes.io/instance" $root.Release.Name "millhand/pool" $pool.name }}
+  {{- include "millhand.spread" (dict "over" . "labels" $labels) | nindent 2 }}
+  {{- end }}
   containers:
     - name: agent
       image: {{ include "millhand.image" (dict "root" $root "tag" $pool.imageTag) }}
@@ -105,6 +150,7 @@ spec:
       args: [agent{{ if .once }}, --exit-when-idle{{ end }}]
       securityContext:
         {{- include "millhand.containerSecurity" $root | nindent 8 }}
+      {{- include "millhand.refuseOwned" (dict "where" (printf "pools[%s]" $pool.name) "env" $pool.env "owned" (include "millhand.ownedByPool" . | fromYaml)) }}
       env:
         - name: MILLHAND_API_URL
           value: {{ include "millhand.apiUrl" $root | quote }}
@@ -118,17 +164,15 @@ spec:
           value: {{ $root.Values.agent.httpPort | quote }}
         - name: MILLHAND_HTTP_HOST
           value: 0.0.0.0
+        {{- if not (hasKey $pool.env "MILLHAND_LOG_FORMAT") }}
         - name: MILLHAND_LOG_FORMAT
           value: json
+        {{- end }}
         - name: MILLHAND_STATE_DIR
           value: /var/lib/millhand/agent
         {{- with $pool.types }}
         - name: MILLHAND_TYPES
           value: {{ join "," . | quote }}
-        {{- end }}
-        {{- if $pool.spot }}
-        - name: MILLHAND_PREEMPTIBLE
-          value: "true"
         {{- end }}
         {{- if $pool.secretsFrom }}
         - name: MILLHAND_SECRETS_DIR
@@ -149,12 +193,8 @@ spec:
             resourceFieldRef:
               containerName: agent
               resource: requests.memory
-        {{- if semverCompare ">=1.35-0" $root.Capabilities.KubeVersion.Version }}
-        # From 1.35 on the API server copies the node's zone into the pod. Before, clouds tell it; or set it in env.
-        - name: MILLHAND_ZONE
-          valueFrom:
-            fieldRef:
-              fieldPath: metadata.labels['topology.kubernetes.io/zone']
+        {{- with include "millhand.nodeFacts" (dict "root" $root "pool" $pool) | trim }}
+        {{- . | nindent 8 }}
         {{- end }}
         {{- range $name, $value := $pool.env }}
         - name: {{ $name }}
