@@ -13,8 +13,10 @@ from server.retention import Keeping, Retention
 from server.store.commands import ReapRuns
 from server.store.postgres import commands, left
 from server.store.postgres.commands import Jumps
+from server.store.postgres.store import PostgresStore
 from server.store.queries import TaskQuery
 from server.store.refusal import StoreFailed
+from server.store.sql.following import FollowJob
 from tests.postgres.stores import run_async, servers
 from tests.postgres.test_transactions import ask
 from worker.clock import SystemClock
@@ -142,5 +144,29 @@ def test_what_a_server_that_died_had_begun_is_gone_on_with_where_nobody_reaps(
             claimable = TaskQuery(org_id=one.org_id, statuses=("pending",))
             while len(await one.store.tasks(claimable)) < len(tasks):  # noqa: ASYNC110 - in another task
                 await asyncio.sleep(0.02)
+
+    run_async(body)
+
+
+def test_a_job_that_somebody_follows_just_now_is_left_to_them(url: str) -> None:
+    """However long ago it was changed: a second server would lock every task once more."""
+
+    async def body() -> None:
+        async with servers(url, 1) as (one,):
+            job = await one.job()
+            for _ in range(3):
+                await one.task(job)
+            store = one.store
+            assert isinstance(store, PostgresStore)
+            await store._read("UPDATE jobs SET lagging_since = 7 RETURNING id", [])
+            part = await store.apply(FollowJob(one.org_id, job.id))
+            assert part is not None
+            ((followed_at,),) = ask(url, "SELECT followed_at FROM jobs")
+            assert followed_at > 7
+            await store._left._look()
+            assert store._following.jobs_of(one.org_id) == frozenset()
+            await store._read("UPDATE jobs SET followed_at = 7 RETURNING id", [])
+            await store._left._look()
+            assert store._following.jobs_of(one.org_id) == {job.id}
 
     run_async(body)

@@ -52,6 +52,10 @@ class PostgresDialect:
         """Tell every replica."""
         return {"is_closing": is_closing}
 
+    def following(self, now_ms: int) -> Mapping[str, Any]:
+        """Tell every replica."""
+        return {"followed_at": now_ms}
+
     def not_closing(self, org_id: str, closing: Collection[str]) -> tuple[str, list[object]] | None:
         """Ask the rows, whoever closes the jobs; the index of those is as good as empty."""
         return f"t.job_id NOT IN ({CLOSING})", [org_id]

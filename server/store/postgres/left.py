@@ -17,7 +17,8 @@ from server.store.sql.following import FollowJob
 __all__ = ["Left"]
 
 LOOK_EVERY_S: Final = 30.0
-LEFT_MS: Final = 60_000  # since the change; then whoever followed it has most likely died
+LEFT_MS: Final = 60_000  # since the change, or the last part; then whoever followed it has most likely died
+LEFT: Final = f"{LAGGING} AND (? OR greatest(lagging_since, followed_at) < {NOW} - ?)"
 
 log = structlog.get_logger(__name__)
 
@@ -59,5 +60,5 @@ class Left:
                 log.exception("left.failed", consequence="tasks wait for the next look")
 
     async def _look(self, *, at_once: bool = False) -> None:
-        for row in await self._read(f"{LAGGING} AND (? OR lagging_since < {NOW} - ?)", [at_once, LEFT_MS]):
+        for row in await self._read(LEFT, [at_once, LEFT_MS]):
             self._begin(FollowJob(row["org_id"], row["id"]))

@@ -51,6 +51,10 @@ class Dialect(Protocol):
         """Return the columns of a job that tell others whether its tasks are being stopped."""
         ...
 
+    def following(self, now_ms: int) -> Mapping[str, Any]:
+        """Return the columns of a job that tell others that somebody brings its tasks in line just now."""
+        ...
+
     def not_closing(self, org_id: str, closing: Collection[str]) -> tuple[str, list[object]] | None:
         """Return a condition on `tasks t` that leaves out pending ones of jobs that are being closed."""
         ...

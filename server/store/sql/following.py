@@ -86,6 +86,8 @@ def follow_job(tx: Transaction, command: FollowJob) -> FollowJob | None:
     if not rows:  # fewer than asked for say nothing: others may have changed some of them meanwhile
         _mark(tx, wanted, None)
         return None
+    if told := tx.dialect.following(tx.now_ms):
+        tx.update("jobs", part.org_id, part.job_id, **told)
     last = rows[-1]
     return FollowJob(part.org_id, part.job_id, whole, since, (last["created_at"], last["id"]))
 

@@ -61,6 +61,10 @@ class SqliteDialect:
         """Return nothing: the one process knows by itself."""
         return {}
 
+    def following(self, now_ms: int) -> Mapping[str, Any]:
+        """Return nothing: there is nobody else."""
+        return {}
+
     def not_closing(self, org_id: str, closing: Collection[str]) -> tuple[str, list[object]] | None:
         """Ask the rows of these jobs: one may be active again."""
         if not closing:
