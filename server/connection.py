@@ -23,7 +23,7 @@ __all__ = ["HEAD_BYTES", "HEAD_S", "Connection", "ConnectionLimits"]
 
 HEAD_S: Final = 15.0  # from the first byte of a request, or the connection, to the end of its head
 HEAD_BYTES: Final = 64 * 1024  # of a head that comes in many parts
-SEND_S: Final = 60.0  # for an answer to be taken by the other side
+SEND_S: Final = 60.0  # for an answer to be taken by the other side, or for any of one that is a stream
 LINGER_S: Final = 0.5  # for a request that is on its way when the server ends
 SPARE: Final = 100  # connections beyond the most that are told so; further ones are closed at once
 
@@ -48,6 +48,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, state, {})
         self._limits = limits
         self._timer: asyncio.TimerHandle | None = None  # of a head, or of an answer that is not taken
+        self._watcher: asyncio.TimerHandle | None = None  # of a reader who lets what is sent pile up
         self._is_in_head = False
         self._head_bytes = 0
         self._is_last = False  # no request comes after the next one: the server ends
@@ -73,7 +74,18 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._stop_watching()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Send no more until some is taken; a reader who takes nothing is given up."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        super().resume_writing()
+        self._stop_watching()
 
     def data_received(self, data: bytes) -> None:
         """Read a part of a request."""
@@ -124,6 +136,22 @@ class Connection(HttpToolsProtocol):
     def _end_if_idle(self) -> None:
         if self.is_idle:
             self._end()
+
+    def _watch(self) -> None:
+        self._stop_watching()
+        left_bytes = self.transport.get_write_buffer_size()
+        self._watcher = self.loop.call_later(SEND_S, self._look_at_reader, left_bytes)
+
+    def _look_at_reader(self, before_bytes: int) -> None:
+        if self.transport.get_write_buffer_size() < before_bytes:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        self._watcher = None
 
     def _set_timer(self, limit_s: float) -> None:
         self._timer = self.loop.call_later(limit_s, self._end)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from server.dashboard.files import Stored, disposition
 from server.dashboard.folders import Busy, Folders, NotReadable
@@ -18,7 +17,6 @@ from server.dashboard.folders import Busy, Folders, NotReadable
 __all__ = ["Handing"]
 
 MOST_AT_ONCE: Final = 100
-SEND_S: Final = 60.0  # for a part of a file to be taken by the other side
 # What a browser shows of a file is a stranger to these pages, whatever it holds. Styles are the browser's,
 # of the page that it makes around a picture.
 HARMLESS: Final = {
@@ -76,13 +74,8 @@ class HandedFile(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; where that fails in the middle, the connection ends, and its length says so."""
-
-        async def patient(message: Message) -> None:
-            async with asyncio.timeout(SEND_S):
-                await send(message)
-
         async with self._held:
             try:
-                await super().__call__(scope, receive, patient)
-            except (TimeoutError, NotReadable, Busy) as exc:
-                log.warning("file.cut_off", path=scope["path"], reason=str(exc) or "the reader takes nothing")
+                await super().__call__(scope, receive, send)
+            except (NotReadable, Busy) as exc:
+                log.warning("file.cut_off", path=scope["path"], reason=str(exc))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
-from server.connection import HEAD_BYTES
+from server.activity import Activity
+from server.app import create_app
+from server.connection import HEAD_BYTES, Connection, ConnectionLimits
+from server.dashboard.session import COOKIE
 from server.testing import TOKEN, RunningServer, running_server
-from tests.unit.server.world import LIMIT_S
+from tests.unit.server.world import LIMIT_S, run_async
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 HEAD_S = 0.3
@@ -130,6 +138,80 @@ def test_a_client_that_reads_no_answer_is_given_up(monkeypatch: pytest.MonkeyPat
             connection.sendall(f"{head}\r\nConnection: {kind}\r\n\r\n".encode())
             wait_until(lambda: ("get_job", "200") in server.app.activity.requests)
             wait_for_connections(server, 0)
+
+
+class SlowReader(asyncio.Transport):
+    """The other side: what is left of an answer at each look, and when it is given up."""
+
+    def __init__(self, *left_bytes: int) -> None:
+        """Take what will be left."""
+        super().__init__({"peername": ("192.0.2.1", 1), "sockname": ("192.0.2.2", 2)})
+        self.left_bytes = list(left_bytes)
+        self.given_up = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        """Return what is left."""
+        return self.left_bytes.pop(0)
+
+    def abort(self) -> None:
+        """Give it up."""
+        self.given_up.set()
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+
+def test_a_reader_of_a_stream_may_be_slow_and_not_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as something is taken between two looks it goes on: what is sent at once may be large."""
+    monkeypatch.setattr("server.connection.SEND_S", 0.0)  # a look with each turn of the loop
+
+    async def body() -> None:
+        limits = ConnectionLimits(5, Activity())
+        connection = Connection(Config(app=create_app(), http=Connection), ServerState(), limits)
+        reader = SlowReader(100, 60, 60, 30, 30, 30, 5)
+        connection.connection_made(reader)
+        connection.pause_writing()
+        await reader.given_up.wait()
+        assert reader.left_bytes == [5]
+        connection.pause_writing()
+        connection.resume_writing()
+        await asyncio.sleep(0.01)
+        assert reader.left_bytes == []
+        connection.connection_lost(None)
+
+    run_async(body)
+
+
+def test_a_file_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nor is it held open: streams are under way as long as their readers want them."""
+    monkeypatch.setattr("server.connection.SEND_S", 0.2)  # the limit itself, short enough to wait for
+    content = b"x" * 16_000_000  # more than the buffers of a socket hold
+    begun = {"startedAt": "2026-01-01T00:00:01Z"}
+    with (
+        running_server(files=[tmp_path]) as server,
+        httpx.Client(base_url=server.url, headers=HEADERS) as api,
+    ):
+        job = api.post("/api/jobs", json={"type": "t"}).json()[0]["id"]
+        task = api.post("/api/jobs/tasks", json={"type": "t", "jobId": job}).json()["id"]
+        run = api.post("/api/jobs/runs", json={"taskId": task, "startedAt": "2026-01-01T00:00:01Z"}).json()[
+            "id"
+        ]
+        path = tmp_path / run / "model.bin"
+        path.parent.mkdir()
+        path.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        file = {"name": "model.bin", "url": path.as_uri(), "size": len(content), "sha256": sha256}
+        told = {**begun, "results": {"files": [file]}}
+        assert api.put(f"/api/jobs/runs/{run}", json=told).status_code == 200
+        api.close()
+        wait_for_connections(server, 0)
+        with connect(server) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            head = f"GET /ui/runs/{run}/files/0 HTTP/1.1\r\nHost: x\r\nCookie: {COOKIE}={TOKEN}"
+            connection.sendall(f"{head}\r\n\r\n".encode())
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            wait_for_connections(server, 0)
+    assert path not in [one.resolve() for one in Path("/proc/self/fd").iterdir()]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
