@@ -31,7 +31,7 @@ test-real: setup ## As root: containers, systemd, cgroup v2, alerts, rolling res
 	@MILLHAND_REAL_PARTS=$${MILLHAND_REAL_PARTS:-tried} $(BIN)/pytest -n 2 --dist loadfile -o faulthandler_timeout=600 tests/real $(ARGS)
 
 e2e-container: setup ## As root: the shipped image, built and run by a docker of its own; prints what held
-	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/test_container.py tests/e2e/test_image.py $(ARGS)
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/test_container.py tests/e2e/test_image.py tests/e2e/test_compose.py $(ARGS)
 
 e2e-k8s: setup ## As root: the chart on a Kubernetes of one node, built and started for it; prints what held
 	@MILLHAND_REAL_PARTS=required tests/e2e/kubernetes/cluster.sh $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/kubernetes $(ARGS)

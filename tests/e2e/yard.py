@@ -16,7 +16,7 @@ from uuid import uuid4
 from tests.integration.ports import free_port
 from tests.real.engine import engine, missing
 
-__all__ = ["BASE", "BUILD_S", "HARDENED", "HOME", "IMAGE", "Yard", "open_yard"]
+__all__ = ["BASE", "BUILD_S", "HARDENED", "HERE", "HOME", "IMAGE", "Yard", "open_yard"]
 
 HERE: Final = Path(__file__).resolve().parent
 HOME: Final = HERE.parents[1]
@@ -63,6 +63,7 @@ class Yard:
 
     def __init__(self, host: str, folder: Path) -> None:
         """`folder` is mounted as /handlers."""
+        self.host = host
         self._docker = ["/usr/bin/docker", "--host", host]
         self.folder = folder
         self.port = free_port()
