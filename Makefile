@@ -9,7 +9,7 @@ WORKERS ?= 3
 SECONDS ?= $(if $(filter chaos,$(MAKECMDGOALS)),120,60)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real check-chart manifests e2e-container e2e-k8s e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench schemathesis lock wheel clean
+.PHONY: help setup demo test test-real check-chart manifests e2e-container e2e-k8s e2e-systemd e2e-cgroup2 screenshots simulate soak chaos check format reference conformance bench bench-peers schemathesis lock wheel clean
 
 help: ## Show this list
 	@echo "millhand: a worker agent for the Jobs API"
@@ -84,6 +84,9 @@ conformance: setup ## What the built-in handlers keep of a handler's promises, a
 
 bench: setup ## Measure the main path; ARGS="--quick" or "--json"
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-peers: setup ## Measure task queues that people know beside us, each in an environment of its own; ARGS="--quick"
+	@$(BIN)/python -m tests.bench.peers $(ARGS)
 
 schemathesis: setup ## Let Schemathesis look for answers that the OpenAPI document does not tell of; ARGS="--seed 7"
 	@scripts/schemathesis.sh $(ARGS)
