@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -22,6 +23,9 @@ __all__ = ["configure", "short_text"]
 
 VALUE_CHARS_MAX: Final = 8 * 1024  # one value of one line; the rest is cut, and it says so
 FRAMES_MAX: Final = 20  # of a traceback
+PLAIN_MAX: Final = 500  # texts that are known to hold no secret; then it begins anew
+PLAIN_CHARS: Final = 40  # of each: events, words, ids
+KEYS_KEPT: Final = 500  # names of fields, of which there are some hundred
 
 SECRET_KEYS: Final = re.compile(
     r"(?i)(^|[_-])(token|secret|password|passwd|api_?key|authorization|cookie)$|^bearer"
@@ -105,26 +109,56 @@ class CleanEvents:
     def __init__(self, redactor: Callable[[], Redactor]) -> None:
         """Take what gives what knows the secrets."""
         self._redactor = redactor
+        self._cleaner = Cleaner(Redactor())
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
         """Return the event with each value cleaned."""
+        known, cleaner = self._redactor(), self._cleaner
+        if cleaner.known is not known:
+            cleaner = self._cleaner = Cleaner(known)
         for key, value in event.items():
-            event[key] = REDACTED if SECRET_KEYS.search(key) and value is not None else self._clean(value)
+            event[key] = REDACTED if value is not None and is_secret(key) else cleaner.value(value)
         return event
 
-    def _clean(self, value: Any) -> Any:
+
+class Cleaner:
+    """Clean values by one redactor. Any thread may use it."""
+
+    def __init__(self, known: Redactor) -> None:
+        """Take what knows the secrets; what was seen with another one is looked at again."""
+        self.known = known
+        self._plain: set[str] = set()  # short texts without a secret, of which lines are full
+
+    def value(self, value: Any) -> Any:
+        """Return a value without secrets, and cut."""
         if isinstance(value, str):
-            return short_text(self._redactor().text(value))
+            return self._text(value)
         if isinstance(value, dict):
             return {
-                key: REDACTED if SECRET_KEYS.search(str(key)) and part is not None else self._clean(part)
+                key: REDACTED if part is not None and is_secret(str(key)) else self.value(part)
                 for key, part in value.items()
             }
         if isinstance(value, list | tuple):
-            return [self._clean(part) for part in value]
+            return [self.value(part) for part in value]
         if value is None or isinstance(value, bool | int | float):
             return value
-        return short_text(self._redactor().text(str(value)))
+        return short_text(self.known.text(str(value)))
+
+    def _text(self, text: str) -> str:
+        if text in self._plain:
+            return text
+        shown = short_text(self.known.text(text))
+        if shown == text and len(text) <= PLAIN_CHARS:
+            if len(self._plain) >= PLAIN_MAX:
+                self._plain.clear()
+            self._plain.add(text)
+        return shown
+
+
+@lru_cache(KEYS_KEPT)
+def is_secret(key: str) -> bool:
+    """Tell whether a field's name says that its value is a secret."""
+    return SECRET_KEYS.search(key) is not None
 
 
 def short_text(value: str) -> str:

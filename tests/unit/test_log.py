@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from worker import log
-from worker.log import VALUE_CHARS_MAX, short_text
-from worker.redaction import REDACTED
+from worker.log import PLAIN_MAX, VALUE_CHARS_MAX, short_text
+from worker.redaction import REDACTED, Redactor
 
 SECRET = "mh-3f9c1d-secret"
 
@@ -80,6 +80,24 @@ def test_secrets_never_come_out(stream: io.StringIO) -> None:
         assert secret not in text
     assert lines(stream)[0]["tokens"] == 3
     assert "a=1" in text
+
+
+def test_a_text_that_was_harmless_is_looked_at_again_once_it_is_known_to_be_a_secret(
+    stream: io.StringIO,
+) -> None:
+    """Short texts are looked at once, for as long as the same secrets are known and not more of them."""
+    known = Redactor()
+    log.configure(stream=stream, redactor=lambda: known)
+    for _ in range(2):
+        structlog.get_logger().info("seen", said=SECRET, deep=[{"token": "x", "said": SECRET}])
+    known = Redactor([SECRET])
+    for number in range(2 * PLAIN_MAX):
+        structlog.get_logger().info("seen", said=SECRET, other=f"word-{number}")
+    before, after = lines(stream)[:2], lines(stream)[2:]
+    assert [line["said"] for line in before] == [SECRET, SECRET]
+    assert before[0]["deep"] == [{"token": REDACTED, "said": SECRET}]
+    assert {line["said"] for line in after} == {REDACTED}
+    assert [line["other"] for line in after] == [f"word-{number}" for number in range(2 * PLAIN_MAX)]
 
 
 def test_an_exception_is_told_without_local_variables(stream: io.StringIO) -> None:

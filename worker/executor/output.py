@@ -57,28 +57,35 @@ class RunOutput:
         """
         self.tail = LogTail()
         self._folder = folder
+        self._redactor = redactor
+        self._on_line = on_line
         self._rules = rules
-        self._files = {name: OutputFile(folder / name) for name in STREAMS}
-        limit = RateLimit(mono)
-        self._streams = {
-            name: StreamOutput(
-                redactor,
-                LineCutter(limit, lambda line, name=name: on_line(name, line)),  # type: ignore[misc]
-                limit,
-                self._files[name].append if rules.keep != "none" else len,
-                rules.head_bytes,
-            )
-            for name in STREAMS
-        }
+        self._limit = RateLimit(mono)
+        self._files: dict[str, OutputFile] = {}  # of streams that were printed to, which most are not
+        self._streams: dict[str, StreamOutput] = {}
 
     def use(self, redactor: Redactor) -> None:
         """Look for more secrets from here on."""
+        self._redactor = redactor
         for stream in self._streams.values():
             stream.use(redactor)
 
     def feed(self, stream: str, data: bytes) -> None:
         """Take what was read from a pipe; does not block."""
+        if stream not in self._streams:
+            self._begin(stream)
         self._streams[stream].feed(data)
+
+    def _begin(self, name: str) -> None:
+        """Make what takes a stream."""
+        file = self._files[name] = OutputFile(self._folder / name)
+        self._streams[name] = StreamOutput(
+            self._redactor,
+            LineCutter(self._limit, lambda line: self._on_line(name, line)),
+            self._limit,
+            file.append if self._rules.keep != "none" else len,
+            self._rules.head_bytes,
+        )
 
     def finish(self) -> None:
         """Take the end of the run: unfinished lines, and the end of what was too much."""
@@ -95,9 +102,9 @@ class RunOutput:
         if self._rules.keep == "failed" and is_success:
             return ()
         return tuple(
-            MadeFile(path=file.path, name=name, content_type=CONTENT_TYPE, is_ours=True)
-            for name, file in self._files.items()
-            if file.size_bytes
+            MadeFile(path=self._files[name].path, name=name, content_type=CONTENT_TYPE, is_ours=True)
+            for name in STREAMS
+            if name in self._files and self._files[name].size_bytes
         )
 
     @property

@@ -28,17 +28,21 @@ class WarmChildren:
     def take(self, key: ChildKey) -> tuple[ChildLink | None, list[ChildLink]]:
         """Return a child for the key, and those that must go.
 
-        Those are the useless ones, and any other that has a GPU of this key: a run has its GPUs for itself,
-        memory included.
+        Those are useless ones that were found on the way, and any other that has a GPU of this key: a run has
+        its GPUs for itself, memory included. Whether one is of use is looked at when it is its turn: that
+        reads files, and one that ended meanwhile is told anyway.
         """
-        useless = [(one, link) for one, link in self._idle if is_useless(link) or is_in_the_way(one, key)]
-        self._idle = [pair for pair in self._idle if pair not in useless]
-        found = None
-        for index in range(len(self._idle) - 1, -1, -1):
-            if self._idle[index][0] == key:
-                found = self._idle.pop(index)[1]
-                break
-        return found, [link for _, link in useless]
+        found, gone = None, list[ChildLink]()
+        for one, link in reversed(self._idle):
+            if is_in_the_way(one, key):
+                gone.append(link)
+            elif one == key and found is None:
+                if is_useless(link):
+                    gone.append(link)
+                else:
+                    found = link
+        self._idle = [pair for pair in self._idle if pair[1] is not found and pair[1] not in gone]
+        return found, gone
 
     def put(self, key: ChildKey, link: ChildLink) -> list[ChildLink]:
         """Keep a child; return those for which there is no room any more."""

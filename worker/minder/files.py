@@ -77,6 +77,10 @@ def numbers(path: str) -> list[int]:
 
 def flat_number(text: str | None, *names: str) -> int | None:
     """Add up values of a file of lines "name value"; None where one of them is not there."""
-    lines = f"\n{text or ''}"
-    values = [lines.partition(f"\n{name} ")[2].partition("\n")[0].strip() for name in names]
-    return sum(map(int, values)) if all(value.isdecimal() for value in values) else None
+    lines, total = f"\n{text or ''}", 0
+    for name in names:
+        value = lines.partition(f"\n{name} ")[2].partition("\n")[0].strip()
+        if not value.isdecimal():
+            return None
+        total += int(value)
+    return total

@@ -47,7 +47,9 @@ class DiskLedger:
 
     def lacks(self, readings: dict[Key, ProcessReading]) -> bool:
         """Tell whether a full reading has less of an ended process than it had: nobody waited, or not yet."""
-        return self.disk is not None and any(self._shortfall(self._carried(readings) | counters(readings)))
+        if self.disk is None or self._last.keys() <= readings.keys():
+            return False
+        return any(self._shortfall(self._carried(readings) | counters(readings)))
 
     def update(self, readings: dict[Key, ProcessReading]) -> None:
         """Take the next full reading of the tree."""
@@ -89,6 +91,8 @@ class DiskLedger:
 
     def _shortfall(self, now: dict[Key, Disk]) -> Disk:
         """Return what ended and was passed on to nobody: more than all that live on have grown by."""
+        if self._last.keys() <= now.keys():
+            return Disk(0, 0)  # nothing ended
         gone = added({key: disk for key, disk in self._last.items() if key not in now})
         grown = added({key: grown_by(disk, self._last.get(key)) for key, disk in now.items()})
         return Disk(*(max(0, one - other) for one, other in zip(gone, grown, strict=True)))

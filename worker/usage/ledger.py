@@ -87,6 +87,8 @@ class CpuLedger:
 
     def _shortfall(self, readings: dict[Key, ProcessReading]) -> tuple[float, float]:
         """Return the CPU, and its system part, that ended with processes and went to nobody."""
+        if self._last.keys() <= readings.keys():
+            return 0.0, 0.0  # nothing ended
         ended: defaultdict[Key | None, list[ProcessReading]] = defaultdict(list)
         for key, reading in self._last.items():
             if key not in readings:
