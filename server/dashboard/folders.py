@@ -21,6 +21,7 @@ __all__ = ["Busy", "Folders", "NotReadable"]
 CHUNK_BYTES: Final = 1024 * 1024
 THREADS: Final = 8  # of their own: a file system that hangs holds up nothing else
 READ_S: Final = 20.0  # for one chunk, or for opening; a file system that takes longer is away
+LARGE_BYTES: Final = 64 * 1024 * 1024  # files from here on are read one at a time to be checked
 MOST_KNOWN: Final = 10_000  # files that were found to be what they should; all are forgotten at this many
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # waits for no pipe
@@ -60,6 +61,7 @@ class Folders:
         """Take the folders; one need not be there yet."""
         self._roots = tuple(root.absolute() for root in roots)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
+        self._turn = asyncio.Lock()
         self._known: set[tuple[str, int, int, int, int, int]] = set()
 
     async def __aenter__(self) -> Self:
@@ -123,15 +125,20 @@ class Folders:
         key = (stored.sha256, found.st_dev, found.st_ino, found.st_size, *times)
         if key in self._known:
             return
+        async with self._turn if stored.size_bytes >= LARGE_BYTES else contextlib.nullcontext():
+            if key not in self._known:
+                await self._hash(descriptor, stored)
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known.add(key)
+
+    async def _hash(self, descriptor: int, stored: Stored) -> None:
         digest = hashlib.sha256()
         at = 0
         while at < stored.size_bytes:
             at += await self._within(self._beside(hash_chunk, digest, descriptor, at, stored.size_bytes))
         if digest.hexdigest() != stored.sha256:
             raise NotReadable("It is another file than its run told of: the SHA-256 differs.")
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known.add(key)
 
     def _beside(self, work: Callable[..., AnswerT], *arguments: Any) -> asyncio.Future[AnswerT]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

@@ -154,3 +154,28 @@ def test_a_file_is_hashed_once_as_long_as_it_stays_the_same(
     told = told_of(file)
     monkeypatch.setattr(folders, "hash_chunk", counted)  # counts, and does the same
     asyncio.run(look())
+
+
+def test_a_large_file_that_many_ask_for_is_read_once(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reloads a page ten times does not have it hashed ten times beside each other."""
+    hashed: list[int] = []
+    real = folders.hash_chunk
+
+    def counted(digest: folders.Digest, descriptor: int, at: int, end: int) -> int:
+        hashed.append(at)
+        return real(digest, descriptor, at, end)
+
+    async def look() -> None:
+        async def once(made: Folders) -> None:
+            async with made.opened(told):
+                assert len(hashed) == 3
+
+        async with Folders([tmp_path / "store"]) as made:
+            await asyncio.gather(*(once(made) for _ in range(10)))
+
+    told = told_of(file)
+    monkeypatch.setattr(folders, "LARGE_BYTES", len(CONTENT))  # else the file would be written for a while
+    monkeypatch.setattr(folders, "hash_chunk", counted)  # counts, and does the same
+    asyncio.run(look())
