@@ -19,6 +19,7 @@ __all__ = ["Answer", "Paced"]
 
 SHARE: Final = 20  # looking for one thing takes one part of so many of the time
 MOST: Final = 64  # answers that are kept
+PATIENCE_S: Final = 0.25  # of a page that is shown without what takes longer
 
 AnswerT = TypeVar("AnswerT")
 FoundT = TypeVar("FoundT")
@@ -56,10 +57,7 @@ class Paced:
         One looks at a time for a key, and who waited takes what the other found, if that is much. Nobody
         waits where there is an answer of twice that age at most: it is given, and looked for beside.
         """
-        known, now_mono = self._known.get(key), self._clock.mono()
-        if known is not None and now_mono < known.bearable_until_mono:
-            if now_mono >= known.good_until_mono:
-                self._look_beside(key, find, is_much)
+        if (known := self._bearable(key, find, is_much)) is not None:
             return known  # type: ignore[return-value]  # a key always asks for the same kind of thing
         turn = self._turns.setdefault(key, asyncio.Lock())
         try:
@@ -72,12 +70,31 @@ class Paced:
                 self._turns.pop(key, None)
         return known  # type: ignore[return-value]
 
+    async def soon(self, key: Hashable, find: Callable[[], Awaitable[FoundT]]) -> Answer[FoundT] | None:
+        """Return the same of what is always much work; None where it is not known yet, and takes a while."""
+        if (known := self._bearable(key, find, always)) is not None:
+            return known  # type: ignore[return-value]
+        task = self._look_beside(key, find, always)
+        await asyncio.wait({task}, timeout=PATIENCE_S)
+        return task.result() if task.done() and not task.cancelled() else None  # type: ignore[return-value]
+
+    def _bearable(
+        self, key: Hashable, find: Callable[[], Awaitable[Any]], is_much: Callable[[Any], bool]
+    ) -> Answer[object] | None:
+        known, now_mono = self._known.get(key), self._clock.mono()
+        if known is None or now_mono >= known.bearable_until_mono:
+            return None
+        if now_mono >= known.good_until_mono:
+            self._look_beside(key, find, is_much)
+        return known
+
     def _look_beside(
         self, key: Hashable, find: Callable[[], Awaitable[Any]], is_much: Callable[[Any], bool]
-    ) -> None:
-        if key not in self._beside:
+    ) -> asyncio.Task[Answer[object]]:
+        if (task := self._beside.get(key)) is None:
             task = self._beside[key] = asyncio.create_task(self._found(key, find, is_much), name="paced")
             task.add_done_callback(lambda done: self._end_beside(key, done))
+        return task
 
     def _end_beside(self, key: Hashable, done: asyncio.Task[Answer[object]]) -> None:
         del self._beside[key]
@@ -99,3 +116,8 @@ class Paced:
         while len(self._known) > MOST:
             self._known.popitem(last=False)
         return answer
+
+
+def always(_found: object) -> bool:
+    """Take anything for much work."""
+    return True

@@ -169,3 +169,25 @@ def test_the_tasks_of_a_job_are_listed_by_what_the_page_counts(here: Site) -> No
     for show, title in (("pending", "waits"), ("failed", "odd")):
         listed = browser.look(f"/ui/jobs/{job['id']}?show={show}").text.partition("Progress Changed")[2]
         assert listed.split()[0] == title
+
+
+def test_a_large_job_is_shown_before_its_runs_are_counted(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page waits for a moment only; what was counted stands there with its time."""
+    monkeypatch.setattr("server.dashboard.pages.jobs.MANY", 2)  # the bounds themselves, made small
+    job = here.job()
+    for _ in range(2):
+        failed_run(here, here.task(job), "crashed: no")
+    browser = here.browser()
+    path = f"/ui/jobs/{job['id']}?order=slowest"
+    with monkeypatch.context() as hurried:
+        hurried.setattr("server.dashboard.paced.PATIENCE_S", 0.0)
+        text = browser.look(path).text
+        assert "are still being counted" in text
+        assert "2 failed" in text
+    monkeypatch.setattr("server.dashboard.paced.PATIENCE_S", 30.0)
+    text = browser.look(path).text
+    assert "All 2 failed runs" in text
+    assert text.lower().count("as of 20") == 3
+    assert "are still being counted" not in text

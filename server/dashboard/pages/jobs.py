@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -24,8 +27,9 @@ from server.times import to_ms
 
 __all__ = ["PAGES", "PICTURE", "picture", "task_clicked"]
 
-MANY_FAILURES: Final = 5_000  # from so many on they are not looked at each time
-MANY_TASKS: Final = 5_000  # from so many on the slowest are not looked for each time
+FoundT = TypeVar("FoundT")
+
+MANY: Final = 5_000  # tasks or runs: from so many on they are not looked at each time
 MOST_SLOW: Final = 10
 MOST_DIGITS: Final = 7
 LONGEST_TIME: Final = 40  # characters
@@ -48,8 +52,11 @@ async def job_page(look: Look) -> Values:
     page = Page(number=look.page_number, size=PAGE_SIZE)
     query = TaskQuery(org_id=look.org_id, job_ids=(job.id,), state=show, page=page)
     tasks = [answer.task for answer in await look.store.tasks(query)]
-    failures = await failures_of(look, job)
+    left = time_left(job, await look.store.pace(look.org_id, job.id))
     order = look.asked("order", ORDERS) or MADE
+    failures, took, slowest = await asyncio.gather(
+        failures_of(look, job), took_by(look, job), slowest_of(look, job) if order == SLOWEST else nothing()
+    )
     return {
         "title": words.name_of(job.title, f"Job {job.id}"),
         "job": job,
@@ -57,16 +64,21 @@ async def job_page(look: Look) -> Values:
         "show": show,
         "page": page,
         "about": about,
-        "left": time_left(job, await look.store.pace(look.org_id, job.id)),
-        "took": await took_by(look, job),
+        "left": left,
+        "took": took,
         "currency": look.prices.currency if look.prices else None,
         "failures": failures,
-        "kinds": by_kind(failures.value),
+        "kinds": by_kind(failures.value) if failures else [],
         "order": order,
         "orders": ORDERS,
         "pictures": pictures_of(look, job, order),
-        "slowest": await slowest_of(look, job) if order == SLOWEST else None,
+        "slowest": slowest,
+        "is_counting": failures is None or took is None or (slowest is None and order == SLOWEST),
     }
+
+
+async def nothing() -> None:
+    """Look for nothing."""
 
 
 class Shown(Struct, frozen=True):
@@ -126,31 +138,40 @@ def asked_for(look: Look) -> tuple[Picture, Version, int]:
     return Picture(look.org_id, look.id, order), version, int(width)
 
 
-async def slowest_of(look: Look, job: JobRecord) -> Answer[list[SlowTask]]:
-    """Return the slowest tasks of a job; of a large one, those of a little while ago."""
-    return await look.paced.ask(
-        (SLOWEST, look.org_id, job.id),
-        lambda: look.store.slowest(look.org_id, job.id, to_ms(look.now), MOST_SLOW),
-        lambda _: job.task_count >= MANY_TASKS,
-    )
+async def slowest_of(look: Look, job: JobRecord) -> Answer[list[SlowTask]] | None:
+    """Return the slowest tasks of a job."""
+    now_ms = to_ms(look.now)
+    return await told(look, job, SLOWEST, lambda: look.store.slowest(look.org_id, job.id, now_ms, MOST_SLOW))
 
 
-async def took_by(look: Look, job: JobRecord) -> Answer[Line]:
-    """Return what a job took and cost so far; of a large one, until a little while ago."""
+async def took_by(look: Look, job: JobRecord) -> Answer[Line] | None:
+    """Return what a job took and cost so far."""
 
     async def find() -> Line:
         rows = await look.store.usage(UsageQuery(org_id=look.org_id, job_id=job.id))
         return added_up(costs_of(rows, look.prices))
 
-    return await look.paced.ask(("took", look.org_id, job.id), find, lambda line: line.runs >= MANY_TASKS)
+    return await told(look, job, "took", find, lambda line: line.runs >= MANY)
 
 
-async def failures_of(look: Look, job: JobRecord) -> Answer[Failures]:
-    """Return what the failed runs of a job say; of very many, what they said a little while ago."""
-    key = ("failures", look.org_id, job.id)
-    return await look.paced.ask(
-        key, lambda: look.store.failures(look.org_id, job.id), lambda found: found.looked_at >= MANY_FAILURES
-    )
+async def failures_of(look: Look, job: JobRecord) -> Answer[Failures] | None:
+    """Return what the failed runs of a job say."""
+    find = partial(look.store.failures, look.org_id, job.id)
+    return await told(look, job, "failures", find, lambda found: found.looked_at >= MANY)
+
+
+async def told(
+    look: Look,
+    job: JobRecord,
+    name: str,
+    find: Callable[[], Awaitable[FoundT]],
+    is_much: Callable[[FoundT], bool] = lambda _: False,
+) -> Answer[FoundT] | None:
+    """Return what is found of a job; of a large one, what was found a little while ago, or nothing yet."""
+    key = (name, look.org_id, job.id)
+    if job.task_count >= MANY:
+        return await look.paced.soon(key, find)
+    return await look.paced.ask(key, find, is_much)
 
 
 PAGES: Final = (View("", "jobs.html", jobs_page), View("/jobs/{id}", "job.html", job_page))

@@ -202,7 +202,7 @@ class PostgresStore:
 
     async def pace(self, org_id: str, job_id: str) -> Pace:
         """Return how long the newest successful runs of a job took."""
-        return outcomes.pace(await self._slowly(*outcomes.select_pace(org_id, job_id)))
+        return outcomes.pace(await self._read(*outcomes.select_pace(org_id, job_id)))
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]:
         """Return what runs took, added up."""

@@ -28,7 +28,7 @@ MARK: Final = "…"
 COMPILED: Final = tuple((needed, re.compile(pattern)) for needed, pattern in FOLDS)
 LONGEST_LINE: Final = 300  # characters of a first line that count
 MOST_FOR_PACE: Final = 100  # successful runs
-MOST_STEPPED_OVER: Final = 10_000  # runs, some ten milliseconds
+MOST_STEPPED_OVER: Final = 5_000  # runs, a few milliseconds
 REMEMBERED: Final = 8_192  # most lines are alike
 
 # Exactly as in the partial index; a run that was requeued did not fail, but was taken by another.

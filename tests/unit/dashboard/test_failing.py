@@ -153,6 +153,35 @@ def test_what_is_looked_for_beside_may_fail_or_be_given_up() -> None:
     asyncio.run(scene())
 
 
+def test_a_page_does_not_wait_long_for_what_takes_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown without that, which is looked for meanwhile; what fails at once is told."""
+
+    async def scene() -> None:
+        clock = StoodClock()
+        paced, found, is_over = Paced(clock), Found(clock), asyncio.Event()
+
+        async def slow() -> int:
+            await is_over.wait()
+            return await found()
+
+        async def broken() -> int:
+            raise OSError("no disk")
+
+        assert (await paced.soon("quick", found)) is not None
+        with pytest.raises(OSError, match="no disk"):
+            await paced.soon("broken", broken)
+        monkeypatch.setattr("server.dashboard.paced.PATIENCE_S", 0.0)  # the bound itself, made small
+        assert await paced.soon("slow", slow) is None
+        assert await paced.soon("slow", slow) is None
+        is_over.set()
+        await asyncio.wait(paced._beside.values())
+        answer = await paced.soon("slow", slow)
+        assert answer is not None
+        assert answer.value == found.times == 2
+
+    asyncio.run(scene())
+
+
 def test_who_fails_to_find_something_leaves_the_way_to_others() -> None:
     """And no answers are kept beyond a bound."""
 
