@@ -148,6 +148,17 @@ def test_agents_that_must_not_be_cut_short_are_kept_from_autoscalers(tools: Tool
     assert (made["millhand-agent-volume"], made["millhand-agent-pod"]) == ({"team": "a"}, None)
 
 
+def test_an_upgrade_of_the_release_ends_no_job(tools: Tools, further: Path) -> None:
+    """KEDA's default ends them, and their runs with them. Replicas stay as long, the last and the others."""
+    spot = KUBERNETES / "examples" / "gpu-spot.yaml"
+    (jobs,) = [one for one in tools.objects("--values", str(further)) if one["kind"] == "ScaledJob"]
+    assert jobs["spec"]["rollout"] == {"strategy": "gradual"}
+    (scaled,) = [one for one in tools.objects("--values", str(spot)) if one["kind"] == "ScaledObject"]
+    replicas = scaled["spec"]
+    behavior = replicas["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"]["stabilizationWindowSeconds"] == replicas["cooldownPeriod"] == 300
+
+
 def test_pods_are_spread_by_their_own_labels(tools: Tools, further: Path) -> None:
     """The servers over nodes and zones; a pool as told. A selector that misses its pods spreads nothing."""
     over = {}
