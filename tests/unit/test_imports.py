@@ -54,3 +54,20 @@ def test_agent_without_a_page_loads_nothing_for_it() -> None:
         "worker.agent.operators.metrics",
         "worker.agent.operators.page",
     }
+
+
+def test_agent_that_starts_loads_nothing_to_draw_with() -> None:
+    """Its libraries do without rich and pygments; who wants them later has them."""
+    loaded = modules_after("from worker.cli.lean import load_lean; load_lean(); import worker.agent.main")
+    assert {"structlog", "httpx"} <= loaded
+    assert not {name for name in loaded if name.split(".")[0] in ("rich", "pygments")}
+    assert "rich.table" in modules_after(
+        "from worker.cli.lean import load_lean; load_lean(); import rich.table"
+    )
+
+
+def test_what_is_loaded_already_stays_as_it_is() -> None:
+    """A command that draws may run an agent in its own process."""
+    loaded = modules_after("import rich.table; from worker.cli.lean import load_lean; load_lean()")
+    assert "rich.table" in loaded
+    assert not {"structlog", "httpx"} & loaded

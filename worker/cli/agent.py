@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
+from worker.cli.lean import load_lean
 from worker.cli.needs_linux import require_linux
 from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, agent_settings, api_settings
 from worker.config import AgentConfig, ApiConfig
@@ -37,6 +38,7 @@ def command(
     SIGTERM or Ctrl-C drains: nothing new is claimed, what runs may finish, everything is reported. A second
     one means now.
     """
+    load_lean()
     from worker import log
     from worker.agent.main import own_secrets, run
     from worker.agent.statedir import StateDirBusy
