@@ -15,9 +15,11 @@ from server.times import to_ms
 from worker.api.wire import parse_instant
 from worker.cli import human
 
-__all__ = ["Handler", "Machine", "fleet_of", "handlers_of", "machines_of"]
+__all__ = ["MOST_FREE", "Handler", "Machine", "fleet_of", "handlers_of", "machines_of"]
 
 SILENT_AFTER: Final = timedelta(seconds=150)  # an agent speaks once a minute
+MOST_SLOTS: Final = 1024  # of an agent; one that tells of more tells nonsense
+MOST_FREE: Final = 32  # free slots of an agent that are shown one by one
 
 
 class Gpu(Struct, frozen=True):
@@ -55,6 +57,11 @@ class Machine(Struct, kw_only=True):
     live: list[RunRecord] = []
     runs: int = 0  # of the newest ones
     failed: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many slots have no run."""
+        return max(0, (self.slots or 0) - len(self.live))
 
     @property
     def ails(self) -> bool:
@@ -95,14 +102,13 @@ def announced(agent: AgentRecord, now: datetime) -> Machine:
     """Return a machine as its agent tells; what is told in another shape is left out."""
     status, machine, handlers = map(object_of, (agent.status, agent.machine, agent.handlers))
     holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
-    total = dict_of(status.get("slots")).get("total")
     started, seen = parse_instant(status.get("started")), parse_instant(agent.seen_at)
     return Machine(
         name=text_of(status.get("podId")) or agent.id,
         last_seen=agent.seen_at,
         about=about(machine.get("machineType"), machine.get("zone")),
         is_spot=machine.get("preemptible") is True,
-        slots=total if isinstance(total, int) else None,
+        slots=slots_of(dict_of(status.get("slots")).get("total")),
         gpus=[gpu_of(dict_of(gpu), seen, now) for gpu in list_of(status.get("gpus"))],
         notice=notice_of(status.get("drain")),
         started_at=to_ms(started) if started is not None else None,
@@ -110,6 +116,12 @@ def announced(agent: AgentRecord, now: datetime) -> Machine:
         types=sorted(handlers),
         version=text_of(status.get("version")),
     )
+
+
+def slots_of(total: object) -> int | None:
+    """Return how many slots an agent has; what no agent can have is unknown."""
+    is_number = isinstance(total, int) and not isinstance(total, bool)
+    return total if is_number and 0 <= total <= MOST_SLOTS else None
 
 
 def gpu_of(said: dict[str, Any], seen: datetime | None, now: datetime) -> Gpu:

@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from server.dashboard.costs import INTERRUPTED
-from server.dashboard.fleet import Machine
+from server.dashboard.fleet import MOST_FREE, Machine
 from server.store.usage import Ending, Span, Waiting
 from worker.cli import human
 
@@ -80,6 +80,7 @@ class Track(Struct, kw_only=True):
     machine: Machine | None
     counts: Counter[str]  # of its runs
     spans: list[Span]
+    undrawn: int = 0  # free slots that have no row
     busy: float | None = None  # which part of the time of its slots it worked; None: they are not known
 
     @property
@@ -119,9 +120,11 @@ def _track(name: str, spans: list[Span], machine: Machine | None, scale: Scale) 
     spans = sorted(spans, key=lambda span: (span.started_at, span.id))
     lanes = [_bars(lane, scale) for lane in _lanes(spans, scale.end)]
     slots = machine.slots if machine is not None else None
-    lanes += [[] for _ in range((slots or 0) - len(lanes))]
+    free = max(0, (slots or 0) - len(lanes))
+    lanes += [[] for _ in range(min(free, MOST_FREE))]
     counts = Counter(WORDS[span.ending] for span in spans)
     track = Track(name=name, lanes=lanes, machine=machine, counts=counts, spans=spans)
+    track.undrawn = max(0, free - MOST_FREE)
     if machine is not None and slots and machine.started_at is not None:
         there_ms = slots * (scale.end - max(scale.begin, machine.started_at))
         worked_ms = sum(_overlap(span, scale) for span in spans)

@@ -148,6 +148,42 @@ def test_agents_that_tell_nonsense_break_no_page(here: Site, status: Any) -> Non
         here.browser().look(f"/ui/{path}")
 
 
+def test_an_agent_that_tells_of_many_slots_makes_no_large_page(here: Site) -> None:
+    """Some free ones are shown, the others counted; what no agent can have is unknown."""
+    told: dict[str, Any] = {"many": 1024, "more": 2_000_000, "less": -1, "yes": True}
+    for name, total in told.items():
+        status = {"podId": name, "slots": {"total": total}, "started": at(-3600)}
+        here.api.put(f"/api/agents/{name}", json={"status": status})
+    page = here.browser().look("/ui/machines")
+    assert "Slots at work 0 of 1,024" in page.text
+    assert "free and 992 more free" in page.text
+    assert page.text.count("nothing runs") == 3
+    page = here.browser().look("/ui/timeline")
+    assert "busy 0 % · no run · 992 more free slots" in page.text
+    assert sum(attributes.get("class") == "free" for tag, attributes in page.elements if tag == "rect") == 32
+
+
+def test_of_very_many_agents_some_are_shown_and_all_are_counted(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that somebody should look at, and those that had runs; a page nobody reads is none."""
+    monkeypatch.setattr("server.dashboard.pages.machines.MOST_CARDS", 2)  # 500 agents would take long
+    monkeypatch.setattr("server.dashboard.pages.timeline.MOST_TRACKS", 2)
+    for name in ("a", "b", "c"):
+        here.api.put(f"/api/agents/{name}", json={"status": {"podId": name, "slots": {"total": 2}}})
+    here.api.put(
+        "/api/agents/z", json={"status": {"podId": "z-ends", "slots": {"total": 2}, "drain": {"kind": "x"}}}
+    )
+    ran(here, -60, 10)
+    machines = here.browser().look("/ui/machines").text
+    assert "Machines 5 Slots at work 0 of 8" in machines
+    assert "z-ends" in machines
+    assert "And 3 more machines" in machines
+    timeline = here.browser().look("/ui/timeline").text
+    assert "gpu-1/a" in timeline
+    assert "And 3 more agents" in timeline
+
+
 def test_nobody_sees_the_fleet_of_others(here: Site) -> None:
     """Neither runs nor machines nor what waits."""
     ran(here, -60, 10, title="ours alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.dashboard.fleet import fleet_of, machines_of
+from server.dashboard.fleet import MOST_FREE, fleet_of, machines_of
 from server.dashboard.look import NEWEST_FIRST, Look, Values, View
 from server.store.queries import Page, RunQuery
 from server.store.usage import SpanQuery
@@ -14,6 +14,7 @@ __all__ = ["PAGES"]
 
 RECENT_RUNS: Final = 500  # how far the fleet's memory reaches
 MOST_LIVE: Final = 2000
+MOST_CARDS: Final = 500  # of more machines, those that somebody should look at
 
 
 async def machines_page(look: Look) -> Values:
@@ -27,7 +28,9 @@ async def machines_page(look: Look) -> Values:
     working = await look.store.spans(SpanQuery(org_id=look.org_id, since=now, made_since=now))
     return {
         "title": "Machines",
-        "machines": machines,
+        "machines": machines[:MOST_CARDS],
+        "more": max(0, len(machines) - MOST_CARDS),
+        "most_free": MOST_FREE,
         "work": {span.id: span for span in working.spans},
         "sums": fleet_of(machines),
         "memory": RECENT_RUNS,

@@ -18,6 +18,7 @@ DEFAULT: Final = "1h"
 STEPS: Final = 600  # in so many the time goes on, so that an open page does not change all the time
 EARLIER_MS: Final = 7 * 86400 * 1000  # a run that began so long before is seen only while it lives
 MOST_LISTED: Final = 100
+MOST_TRACKS: Final = 300  # of more agents, those that had runs
 MANY_RUNS: Final = 5_000  # from so many on they are not looked for each time
 
 
@@ -37,12 +38,16 @@ async def timeline_page(look: Look) -> Values:
     found = answer.value
     machines = machines_of(await look.store.agents(look.org_id), [], look.now)
     waiting = await look.store.waiting(look.org_id)
+    tracks = await asyncio.to_thread(tracks_of, found.spans, machines, scale)
+    if len(tracks) > MOST_TRACKS:
+        tracks.sort(key=lambda track: not track.spans)  # by name they are already
     return {
         "title": "Timeline",
         "period": period,
         "periods": PERIODS,
         "scale": scale,
-        "tracks": await asyncio.to_thread(tracks_of, found.spans, machines, scale),
+        "tracks": tracks[:MOST_TRACKS],
+        "more": max(0, len(tracks) - MOST_TRACKS),
         "waits": waits_of(found.spans, waiting, scale, now),
         "as_of": answer.as_of,
         "cut": query.most if found.is_cut else None,
