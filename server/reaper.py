@@ -20,6 +20,7 @@ LOOKS_PER_LEASE: Final = 10
 SOONEST_LOOK_S: Final = 0.05
 LATEST_LOOK_S: Final = 5.0
 MOST_AT_ONCE: Final = 200  # runs in one transaction, so that others do not wait long
+BUSY_SHARE: Final = 0.5  # of a lease; agents report six times in one
 JUMP_S: Final = 1.0  # of the clock of leases against the one that cannot be set
 
 log = structlog.get_logger(__name__)
@@ -93,27 +94,36 @@ class Reaper:
 
     async def _look_for_ever(self) -> None:
         patience = Patience(self._clock, self._lease_s, self._look_s)
+        done_mono = self._clock.mono()
         while True:
             await asyncio.sleep(self._look_s)
-            if patience.is_over() and not await self._reap():
+            if not patience.is_over():
+                continue
+            try:
+                await self._reap()
+                done_mono = self._clock.mono()
+            except StoreBusy as exc:
+                # A moment is nothing; for long, as while a migration holds a table, reports are refused too.
+                log.warning("reaper.delayed", reason=str(exc))
+                if self._clock.mono() - done_mono > self._lease_s * BUSY_SHARE:
+                    patience.begin_anew()
+            except StoreFailed as exc:
+                log.warning("reaper.delayed", reason=str(exc), for_s=self._lease_s)
                 patience.begin_anew()
+            except Exception:
+                log.exception("reaper.failed", consequence="silent runs keep their tasks until the next look")
 
-    async def _reap(self) -> bool:
-        """Stop silent runs; tell whether the database did what was asked."""
+    async def _reap(self) -> None:
+        """Stop silent runs.
+
+        Raises:
+            StoreBusy, StoreFailed: the database did not do what was asked.
+        """
         command = ReapRuns(lease_ms=int(self._lease_s * 1000), most=MOST_AT_ONCE)
-        try:
-            while count := await self._store.apply(command):
-                self._on_lost(count)
-                log.warning(
-                    "runs.lost", count=count, hint="their agents were silent; the tasks are pending again"
-                )
-                if count < MOST_AT_ONCE:
-                    break
-        except StoreBusy as exc:
-            log.warning("reaper.delayed", reason=str(exc))
-        except StoreFailed as exc:
-            log.warning("reaper.delayed", reason=str(exc), for_s=self._lease_s)
-            return False
-        except Exception:
-            log.exception("reaper.failed", consequence="silent runs keep their tasks until the next look")
-        return True
+        while count := await self._store.apply(command):
+            self._on_lost(count)
+            log.warning(
+                "runs.lost", count=count, hint="their agents were silent; the tasks are pending again"
+            )
+            if count < MOST_AT_ONCE:
+                break

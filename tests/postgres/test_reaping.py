@@ -15,7 +15,7 @@ from server.store.postgres import commands, left
 from server.store.postgres.commands import Jumps
 from server.store.postgres.store import PostgresStore
 from server.store.queries import TaskQuery
-from server.store.refusal import StoreFailed
+from server.store.refusal import StoreBusy, StoreFailed
 from server.store.sql.following import FollowJob
 from tests.postgres.stores import run_async, servers
 from tests.postgres.test_transactions import ask
@@ -78,6 +78,35 @@ def test_after_a_failure_of_the_database_nobody_is_reaped_for_a_lease() -> None:
     (failed_at, was_done), (next_at, is_done) = store.looks[:2]
     assert (was_done, is_done) == (False, True)
     assert next_at - failed_at >= 0.5
+
+
+class Busy:
+    """A store that has no time until nobody asked it for so long."""
+
+    def __init__(self, unasked_s: float) -> None:
+        """Be busy."""
+        self.was_left_alone = asyncio.Event()
+        self._unasked_s = unasked_s
+        self._asked_mono: float | None = None
+
+    async def apply(self, _command: ReapRuns) -> int:
+        """Reap nothing, or have no time."""
+        before, self._asked_mono = self._asked_mono, time.monotonic()
+        if before is not None and self._asked_mono - before >= self._unasked_s:
+            self.was_left_alone.set()
+            return 0
+        raise StoreBusy("a migration holds the table of runs")
+
+
+def test_after_a_long_time_without_time_nobody_is_reaped_for_a_lease() -> None:
+    """As while a migration holds a table: reports were refused as the reaper was."""
+    store: Any = Busy(unasked_s=2.0)
+
+    async def body() -> None:
+        async with Reaper(store, SystemClock(), lease_s=2.0):
+            await store.was_left_alone.wait()
+
+    run_async(body)
 
 
 def test_each_old_job_is_deleted_once_by_two_servers_at_once(url: str) -> None:
