@@ -120,8 +120,9 @@ def announced(agent: AgentRecord, now: datetime) -> Machine:
 
 def slots_of(total: object) -> int | None:
     """Return how many slots an agent has; what no agent can have is unknown."""
-    is_number = isinstance(total, int) and not isinstance(total, bool)
-    return total if is_number and 0 <= total <= MOST_SLOTS else None
+    if not isinstance(total, int) or isinstance(total, bool):
+        return None
+    return total if 0 <= total <= MOST_SLOTS else None
 
 
 def gpu_of(said: dict[str, Any], seen: datetime | None, now: datetime) -> Gpu:
