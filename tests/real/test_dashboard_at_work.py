@@ -56,7 +56,7 @@ def test_what_a_running_handler_prints_and_makes_is_seen(
     page.run("window.same = true")
     with running_agent(tmp_path / "agent", here.server.url, here.server.token, slots=1, settings=settings):
         page.until("document.querySelector('main a[href*=\"/runs/\"]') !== null")
-        page.until("document.body.innerText.includes('1 of 1 slot')")
+        page.until("document.body.innerText.includes('takes paint')")
         assert page.run("window.same") is True
         (run,) = here.api.get("/api/jobs/runs", params={"taskId": task["id"]}).json()["runs"]
         assert run["podId"] in page.text
