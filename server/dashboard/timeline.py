@@ -14,9 +14,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from server.dashboard import words
 from server.dashboard.costs import INTERRUPTED
 from server.dashboard.fleet import MOST_FREE, Machine
 from server.store.usage import Ending, Span, Waiting
+from server.times import to_ms
+from worker.api.wire import parse_instant
 from worker.cli import human
 
 __all__ = ["LANE", "WIDTH", "Bar", "Scale", "Track", "Wait", "tracks_of", "waits_of"]
@@ -106,17 +109,24 @@ class Wait(Struct, frozen=True, kw_only=True):
     longest_run: str | None = None
 
 
-def tracks_of(spans: Iterable[Span], machines: Iterable[Machine], scale: Scale) -> list[Track]:
-    """Return the agents that run or ran something, or could; by name."""
+def tracks_of(spans: Iterable[Span], machines: Iterable[Machine], scale: Scale, now: int) -> list[Track]:
+    """Return the agents that run or ran something, or could; by name.
+
+    Args:
+        spans: their runs.
+        machines: what agents said of themselves.
+        scale: what is drawn.
+        now: when the runs were looked for, milliseconds since 1970; the scale may reach beyond it.
+    """
     of_agent: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         of_agent[span.pod_id or UNTOLD].append(span)
     known = {machine.name: machine for machine in machines}
     named = sorted({*of_agent, *(name for name, one in known.items() if one.slots is not None)})
-    return [_track(name, of_agent.get(name, []), known.get(name), scale) for name in named]
+    return [_track(name, of_agent.get(name, []), known.get(name), scale, now) for name in named]
 
 
-def _track(name: str, spans: list[Span], machine: Machine | None, scale: Scale) -> Track:
+def _track(name: str, spans: list[Span], machine: Machine | None, scale: Scale, now: int) -> Track:
     spans = sorted(spans, key=lambda span: (span.started_at, span.id))
     lanes = [_bars(lane, scale) for lane in _lanes(spans, scale.end)]
     slots = machine.slots if machine is not None else None
@@ -125,16 +135,25 @@ def _track(name: str, spans: list[Span], machine: Machine | None, scale: Scale) 
     counts = Counter(WORDS[span.ending] for span in spans)
     track = Track(name=name, lanes=lanes, machine=machine, counts=counts, spans=spans)
     track.undrawn = max(0, free - MOST_FREE)
-    if machine is not None and slots and machine.started_at is not None:
-        there_ms = slots * (scale.end - max(scale.begin, machine.started_at))
-        worked_ms = sum(_overlap(span, scale) for span in spans)
-        track.busy = min(1.0, worked_ms / there_ms) if there_ms > 0 else None
+    if machine is not None:
+        track.busy = _busy(spans, machine, scale.begin, now)
     return track
 
 
-def _overlap(span: Span, scale: Scale) -> int:
-    end = scale.end if span.stopped_at is None else min(span.stopped_at, scale.end)
-    return max(0, end - max(span.started_at, scale.begin))
+def _busy(spans: Iterable[Span], machine: Machine, begin: int, now: int) -> float | None:
+    """Return which part of its slots' time an agent worked, since it began and as long as it was heard of."""
+    heard = parse_instant(machine.last_seen) if machine.is_silent else None
+    end = now if heard is None else min(now, to_ms(heard))
+    if not machine.slots or machine.started_at is None:
+        return None
+    begin = max(begin, machine.started_at)
+    worked_ms = sum(_overlap(span, begin, end) for span in spans)
+    return min(1.0, worked_ms / (machine.slots * (end - begin))) if end > begin else None
+
+
+def _overlap(span: Span, begin: int, end: int) -> int:
+    until = end if span.stopped_at is None else min(span.stopped_at, end)
+    return max(0, until - max(span.started_at, begin))
 
 
 def _lanes(spans: Iterable[Span], now: int) -> list[list[Span]]:
@@ -174,8 +193,9 @@ def _bars(lane: Iterable[Span], scale: Scale) -> list[Bar]:
 def _bar(span: Span, scale: Scale) -> Bar:
     end = scale.end if span.stopped_at is None else span.stopped_at
     x = scale.x(span.started_at)
-    took = human.duration(max(0, end - span.started_at) / 1000)
-    label = f"{span.title or span.task_type}: {WORDS[span.ending]}, {took}"
+    since = f"since {words.clock_of(span.started_at)}"
+    told = since if span.stopped_at is None else human.duration(span.took_s)
+    label = f"{words.name_of(span.title, span.task_type)}: {WORDS[span.ending]}, {told}"
     return Bar(x, max(SEEN, round(scale.x(end) - x, 3)), WORDS[span.ending], label, span.id)
 
 

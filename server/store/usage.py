@@ -51,7 +51,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
 
 
 class SpanQuery(Struct, frozen=True, kw_only=True):
-    """Runs of an organisation that were under way at some time since then."""
+    """Runs of an organisation that were made since then, or ran at some time since then."""
 
     org_id: str
     since: int  # milliseconds since 1970
@@ -73,6 +73,13 @@ class Span(Struct, frozen=True, kw_only=True):
     stopped_at: int | None
     progress: float | None  # 0…1
     ending: Ending
+
+    @property
+    def took_s(self) -> float | None:
+        """How long it took; None while it runs, or where its agent's clock was set back meanwhile."""
+        if self.stopped_at is None or self.stopped_at < self.started_at:
+            return None
+        return (self.stopped_at - self.started_at) / 1000
 
 
 class Spans(Struct, frozen=True):

@@ -35,10 +35,10 @@ async def timeline_page(look: Look) -> Values:
         lambda: look.store.spans(query),
         lambda found: len(found.spans) >= MANY_RUNS,
     )
-    found = answer.value
+    found, as_of = answer.value, to_ms(answer.as_of or look.now)
     machines = machines_of(await look.store.agents(look.org_id), [], look.now)
     waiting = await look.store.waiting(look.org_id)
-    tracks = await asyncio.to_thread(tracks_of, found.spans, machines, scale)
+    tracks = await asyncio.to_thread(tracks_of, found.spans, machines, scale, as_of)
     if len(tracks) > MOST_TRACKS:
         tracks.sort(key=lambda track: not track.spans)  # by name they are already
     return {

@@ -123,9 +123,9 @@ def select_spans(_dialect: Dialect, query: SpanQuery) -> Statement:
         " (SELECT count(*) FROM newest) AS looked_at"
         " FROM seen r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id"
         " JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id AND j.deleted_at IS NULL"
-        " WHERE r.stopped_at IS NULL OR r.stopped_at >= ?"
+        " WHERE r.stopped_at IS NULL OR r.stopped_at >= ? OR r.created_at >= ?"
         " ORDER BY r.created_at DESC, r.id DESC",
-        [query.org_id, query.made_since, query.most, query.org_id, query.since],
+        [query.org_id, query.made_since, query.most, query.org_id, query.since, query.since],
     )
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from server.dashboard.fleet import Machine
 from server.dashboard.timeline import SEEN, WIDTH, Bar, Scale, tracks_of, waits_of
 from server.store.usage import Ending, Span, Waiting
+from server.times import from_ms
+from worker.api.wire import format_instant
 
 HOUR = 3_600_000
 SCALE = Scale(0, HOUR)
@@ -26,7 +28,7 @@ def span(begin: int, end: int | None, id_: str = "r", **given_: Any) -> Span:
 
 def lanes(*spans: Span, machine: Machine | None = None) -> list[list[Bar]]:
     """Return what is drawn of one agent."""
-    (track,) = tracks_of(spans, [machine] if machine else [], SCALE)
+    (track,) = tracks_of(spans, [machine] if machine else [], SCALE, HOUR)
     return track.lanes
 
 
@@ -51,13 +53,39 @@ def test_what_reaches_out_of_the_time_is_cut_and_what_runs_reaches_the_end() -> 
 def test_free_slots_are_rows_and_agents_without_runs_are_there() -> None:
     """Their time at work counts from when they began; without slots it is unknown."""
     machine = Machine(name="a", last_seen="", slots=4, started_at=HOUR // 2)
-    (track,) = tracks_of([span(HOUR // 2, HOUR), span(HOUR // 2, HOUR)], [machine], SCALE)
+    (track,) = tracks_of([span(HOUR // 2, HOUR), span(HOUR // 2, HOUR)], [machine], SCALE, HOUR)
     assert (len(track.lanes), track.busy, track.told) == (4, 0.5, "2 succeeded")
-    (idle,) = tracks_of([], [machine], SCALE)
+    (idle,) = tracks_of([], [machine], SCALE, HOUR)
     assert (len(idle.lanes), idle.busy) == (4, 0.0)
-    (foreign,) = tracks_of([span(0, 5)], [], SCALE)
+    (foreign,) = tracks_of([span(0, 5)], [], SCALE, HOUR)
     assert foreign.busy is None
-    assert tracks_of([], [Machine(name="b", last_seen="")], SCALE) == []
+    assert tracks_of([], [Machine(name="b", last_seen="")], SCALE, HOUR) == []
+
+
+def test_how_busy_an_agent_was_counts_its_own_time() -> None:
+    """Not what one of its name did before it began, nor the time since it fell silent."""
+    begun = Machine(name="a", last_seen="", slots=1, started_at=HOUR // 2)
+    (track,) = tracks_of([span(0, HOUR // 2), span(3 * HOUR // 4, HOUR)], [begun], SCALE, HOUR)
+    assert track.busy == 0.5
+    seen = format_instant(from_ms(HOUR // 4))
+    silent = Machine(name="a", last_seen=seen, is_silent=True, slots=1, started_at=0)
+    (track,) = tracks_of([span(HOUR // 8, None)], [silent], SCALE, HOUR)
+    assert track.busy == 0.5
+
+
+def test_what_is_drawn_beyond_now_is_no_time() -> None:
+    """The scale goes on in steps, of up to a quarter of an hour: nothing is longer by that."""
+    machine = Machine(name="a", last_seen="", slots=1, started_at=0)
+    (track,) = tracks_of([span(HOUR // 4, None)], [machine], SCALE, HOUR // 2)
+    assert track.busy == 0.5
+    ((bar,),) = track.lanes
+    assert bar.label == "render: running, since 1970-01-01 00:15:00Z"
+
+
+def test_a_run_whose_clock_was_set_back_took_no_time_that_is_known() -> None:
+    """Neither less than none, nor none; it is drawn where it began."""
+    ((bar,),) = lanes(span(HOUR // 2, HOUR // 4, title=" "))
+    assert (bar.x, bar.label) == (50.0, "render: succeeded, –")
 
 
 def test_runs_too_short_to_be_seen_are_drawn_together() -> None:
@@ -86,7 +114,7 @@ def test_every_run_is_drawn_once_and_no_two_of_a_row_at_once(found: list[tuple[i
         for number, (begin, took, ending) in enumerate(found)
         if begin + took >= 0
     ]
-    for track in tracks_of(spans, [], SCALE):
+    for track in tracks_of(spans, [], SCALE, HOUR):
         assert sum(bar.count for lane in track.lanes for bar in lane) == len(spans)
         for lane in track.lanes:
             for bar in lane:

@@ -136,21 +136,38 @@ def test_spans_are_those_that_reach_into_the_time() -> None:
         async with opened() as world:
             long = await world.claim(await world.task(await world.job()), started_at=1)
             world.clock.advance(86_400)
-            day = to_ms(world.clock.now())
+            made = to_ms(world.clock.now())
+            day = made + 60 * SECOND
             for name, stopped_at in (("before", day - 1), ("into", day), ("within", day + 5)):
                 run = await world.claim(await world.task(await world.job()), name, started_at=day - 9)
                 await world.put(run, stopped_at=stopped_at, result_code="Success")
                 world.clock.advance(1)
-            query = SpanQuery(org_id=world.org_id, since=day, made_since=day)
+            query = SpanQuery(org_id=world.org_id, since=day, made_since=made)
             found = await world.store.spans(query)
             assert [span.id for span in found.spans] == ["within", "into", long.id]
             assert found.is_cut is False
             first = found.spans[0]
             assert (first.started_at, first.stopped_at, first.ending) == (day - 9, day + 5, Ending.SUCCEEDED)
             assert found.spans[2].stopped_at is None
-            cut = await world.store.spans(SpanQuery(org_id=world.org_id, since=day, made_since=day, most=1))
+            cut = await world.store.spans(SpanQuery(org_id=world.org_id, since=day, made_since=made, most=1))
             assert ([span.id for span in cut.spans], cut.is_cut) == (["within", long.id], True)
             assert (await world.store.spans(SpanQuery(org_id="other", since=0, made_since=0))).spans == []
+
+    run_async(scene)
+
+
+def test_a_run_that_was_made_in_the_time_is_a_span_whatever_clock_its_agent_has() -> None:
+    """Those that were claimed are counted by the server's clock."""
+
+    async def scene() -> None:
+        async with opened() as world:
+            run = await world.claim(await world.task(await world.job()), started_at=1)
+            await world.put(run, stopped_at=9, result_code="Success")
+            made = to_ms(world.clock.now())
+            found = await world.store.spans(SpanQuery(org_id=world.org_id, since=made, made_since=made))
+            assert [(span.id, span.took_s) for span in found.spans] == [(run.id, 0.008)]
+            later = SpanQuery(org_id=world.org_id, since=made + 1, made_since=made)
+            assert (await world.store.spans(later)).spans == []
 
     run_async(scene)
 
