@@ -18,6 +18,7 @@ from server.activity import Activity
 from server.http.answer import Answer, failure
 from server.http.failure import ApiError
 from server.http.load import RETRY_AFTER_S
+from server.joined import JoinedWrites
 
 __all__ = ["HEAD_BYTES", "HEAD_S", "Connection", "ConnectionLimits"]
 
@@ -107,6 +108,7 @@ class Connection(HttpToolsProtocol):
         """Begin to answer."""
         self._is_in_head = False
         super().on_headers_complete()
+        self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
         if self._is_last:
             self.cycle.keep_alive = False
 
