@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -142,6 +143,7 @@ async def _serve(config: ServeConfig) -> None:
             url = url_of(listening, has_tls=context is not None)
 
             def tell_ready() -> None:
+                gc.freeze()  # what is loaded stays: no request waits while all of it is looked at
                 log.info("listening on %s", url)
                 manager.ready(f"listening on {url}")
 

@@ -10,6 +10,20 @@ HEAVY = {
     "aiohttp", "httpx", "numpy", "obstore", "prometheus_client", "psutil", "pynvml", "rich", "starlette",
     "structlog", "tenacity", "trimesh", "uvicorn",
 }  # fmt: skip
+COLLECTED = """
+import gc, weakref
+from worker.cli.lean import load_lean, settle
+load_lean()
+print(gc.isenabled())
+settle()
+print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+class Ring: pass
+ring = Ring()
+ring.ring, gone = ring, weakref.ref(ring)
+del ring
+gc.collect()
+print(gone() is None)
+"""
 LIST_MODULES = "import sys, json; print(json.dumps(sorted(sys.modules)))"
 
 
@@ -64,6 +78,14 @@ def test_agent_that_starts_loads_nothing_to_draw_with() -> None:
     assert "rich.table" in modules_after(
         "from worker.cli.lean import load_lean; load_lean(); import rich.table"
     )
+
+
+def test_the_collector_rests_while_libraries_are_loaded_and_looks_at_none_of_them_afterwards() -> None:
+    """What comes later is looked at as ever."""
+    answer = subprocess.run(
+        [sys.executable, "-c", COLLECTED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert answer.stdout.split() == ["False", "True", "True", "True"]
 
 
 def test_what_is_loaded_already_stays_as_it_is() -> None:

@@ -65,10 +65,13 @@ GPU_LIMIT_S = 2.0  # of asking again for GPUs that were not known; the end of th
 log = structlog.get_logger()
 
 
-async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
+async def run(
+    config: AgentConfig, secrets: OwnSecrets | None = None, on_built: Callable[[], None] = lambda: None
+) -> int:
     """Work until SIGTERM or SIGINT has drained the agent; returns the exit code.
 
-    `secrets` are what it knows and does not tell (see `secrets_of`), where others ask for them too.
+    `secrets` are what it knows and does not tell (see `secrets_of`), where others ask for them too;
+    `on_built` is told when all parts are there, before the work begins.
 
     Raises: ValueError where a setting cannot be used; OSError where the state directory cannot be;
     StateDirBusy where another agent uses it.
@@ -76,6 +79,7 @@ async def run(config: AgentConfig, secrets: OwnSecrets | None = None) -> int:
     with StateDir.acquire(config.state_dir) as state:
         async with AsyncExitStack() as stack:
             agent = await build(config, state, stack, secrets or own_secrets(config))
+            on_built()
             return await agent.run()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.lean import load_lean
+from worker.cli.lean import load_lean, settle
 from worker.cli.needs_linux import require_linux
 from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, agent_settings, api_settings
 from worker.config import AgentConfig, ApiConfig
@@ -54,7 +54,7 @@ def command(
     log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:
         secrets()  # they are known before the first line
-        return asyncio.run(ended(run(config, secrets)))
+        return asyncio.run(ended(run(config, secrets, settle)))
     except (OSError, ValueError, StateDirBusy) as exc:
         raise CliError(said(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
 

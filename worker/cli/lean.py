@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Final
 
-__all__ = ["load_lean"]
+__all__ = ["load_lean", "settle"]
 
 DRAWING: Final = ("pygments", "rich")
 
@@ -16,9 +17,13 @@ def load_lean() -> None:
     structlog imports them for tracebacks, of which ours are plain, and httpx for a command of its own. They
     take a tenth of an agent's start and 5 MiB of its memory. Whoever imports them afterwards gets them.
     Where one is loaded already, nothing is gained, and nothing done.
+
+    The garbage collector rests from here on until `settle`: it would look through all that is loaded, which
+    stays, again and again.
     """
     if any(name in sys.modules for name in (*DRAWING, "structlog", "httpx")):
         return
+    gc.disable()
     absent = dict.fromkeys(DRAWING)
     sys.modules.update(absent)  # type: ignore[arg-type]  # None: an import says that there is no such module
     try:
@@ -27,3 +32,9 @@ def load_lean() -> None:
     finally:
         for name in DRAWING:
             del sys.modules[name]
+
+
+def settle() -> None:
+    """Have the garbage collector look at what comes from now on, and never again at what was loaded."""
+    gc.freeze()
+    gc.enable()
