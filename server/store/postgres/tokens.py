@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ __all__ = ["Tokens"]
 
 KNOWN_S: Final = 5.0  # what another server or the command line changes is seen after this time
 MOST_KNOWN: Final = 1_000
+STRANGERS_AT_ONCE: Final = 2  # look-ups of tokens that nobody knows; who guesses does not fill the queue
 FIND: Final = f"SELECT *, {NOW} AS now_ms FROM tokens WHERE sha256 = ?"  # noqa: S608 - a constant
 ANY: Final = f"SELECT expires_at, {NOW} AS now_ms FROM tokens ORDER BY expires_at DESC NULLS FIRST LIMIT 1"  # noqa: S608
 
@@ -41,6 +43,7 @@ class Tokens:
         self._mono = mono
         self._clock = clock
         self._known: dict[str, KnownToken] = {}
+        self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
 
     def clear(self) -> None:
         """Forget what is known: it was changed here."""
@@ -49,7 +52,10 @@ class Tokens:
     async def principal(self, sha256: str) -> Principal | None:
         """Return who a token speaks for; None where there is none, or it expired."""
         known = self._known.get(sha256)
-        if known is None or not known.read_at_mono <= self._mono() < known.read_at_mono + KNOWN_S:
+        if known is None:
+            async with self._strangers:
+                known = self._known.get(sha256) or await self._find(sha256)
+        elif not known.read_at_mono <= self._mono() < known.read_at_mono + KNOWN_S:
             known = await self._find(sha256)
         return known.principal if known is not None and self._mono() < known.expires_at_mono else None
 
