@@ -19,7 +19,7 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
-from server.store.usage import SpanQuery, Spans, UsageQuery, UsageRow, Waiting
+from server.store.usage import SpanQuery, Spans, Usage, UsageQuery, Waiting
 
 __all__ = ["Store"]
 
@@ -122,7 +122,7 @@ class Store(Protocol):
         """Return how long the newest successful runs of a job took, up to a hundred of them."""
         ...
 
-    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+    async def usage(self, query: UsageQuery) -> Usage:
         """Return what runs took, added up by all that a price may ask for; beside the requests."""
         ...
 

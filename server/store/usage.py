@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-__all__ = ["Ending", "Span", "SpanQuery", "Spans", "UsageQuery", "UsageRow", "Waiting"]
+__all__ = ["Ending", "Span", "SpanQuery", "Spans", "Usage", "UsageQuery", "UsageRow", "Waiting"]
 
 
 class Ending(StrEnum):
@@ -50,6 +50,13 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     ram_byte_s: float | None  # the peak over the whole time, so at most
 
 
+class Usage(Struct, frozen=True):
+    """What runs took."""
+
+    rows: list[UsageRow]
+    looked_at: int  # runs; also those of deleted jobs, of which there are no rows
+
+
 class SpanQuery(Struct, frozen=True, kw_only=True):
     """Runs of an organisation that were made since then, or ran at some time since then."""
 
@@ -86,7 +93,7 @@ class Spans(Struct, frozen=True):
     """Spans, in the order in which they were made, the newest first."""
 
     spans: list[Span]
-    is_cut: bool  # there were more runs to look at
+    looked_at: int  # of the runs that are told up to a most; from those on there may be more
 
 
 class Waiting(Struct, frozen=True, kw_only=True):

@@ -148,8 +148,8 @@ async def took_by(look: Look, job: JobRecord) -> Answer[Line] | None:
     """Return what a job took and cost so far."""
 
     async def find() -> Line:
-        rows = await look.store.usage(UsageQuery(org_id=look.org_id, job_id=job.id))
-        return added_up(costs_of(rows, look.prices))
+        found = await look.store.usage(UsageQuery(org_id=look.org_id, job_id=job.id))
+        return added_up(costs_of(found.rows, look.prices))
 
     return await told(look, job, "took", find, lambda line: line.runs >= MANY)
 

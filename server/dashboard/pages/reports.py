@@ -25,12 +25,12 @@ async def reports_page(look: Look) -> Values:
     span_s = PERIODS[period]
     since = 0 if span_s is None else to_ms(look.now) - span_s * 1000
     query = UsageQuery(org_id=look.org_id, since=since)
-    rows = await look.paced.ask(
+    answer = await look.paced.ask(
         ("usage", look.org_id, period),
         lambda: look.store.usage(query),
-        lambda found: sum(row.runs for row in found) >= MANY_RUNS,
+        lambda found: found.looked_at >= MANY_RUNS,
     )
-    costed = costs_of(rows.value, look.prices)
+    costed = costs_of(answer.value.rows, look.prices)
     total = added_up(costed)
     lines = grouped(costed, GROUPS[by])
     return {
@@ -45,8 +45,8 @@ async def reports_page(look: Look) -> Values:
         "for_nothing": by_ending(costed),
         "currency": look.prices.currency if look.prices else None,
         "unknown": unknown_costs(costed) if look.prices else [],
-        "as_of": rows.as_of,
-        "cut": query.most if total.runs >= query.most else None,
+        "as_of": answer.as_of,
+        "cut": query.most if answer.value.looked_at >= query.most else None,
     }
 
 

@@ -33,7 +33,7 @@ async def timeline_page(look: Look) -> Values:
     answer = await look.paced.ask(
         ("spans", look.org_id, period),
         lambda: look.store.spans(query),
-        lambda found: len(found.spans) >= MANY_RUNS,
+        lambda found: max(found.looked_at, len(found.spans)) >= MANY_RUNS,
     )
     found, as_of = answer.value, to_ms(answer.as_of or look.now)
     machines = machines_of(await look.store.agents(look.org_id), [], look.now)
@@ -50,7 +50,7 @@ async def timeline_page(look: Look) -> Values:
         "more": max(0, len(tracks) - MOST_TRACKS),
         "waits": waits_of(found.spans, waiting, scale, now),
         "as_of": answer.as_of,
-        "cut": query.most if found.is_cut else None,
+        "cut": query.most if found.looked_at >= query.most else None,
         "most_listed": MOST_LISTED,
     }
 

@@ -45,7 +45,7 @@ from server.store.sql import matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.dialect import Row
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
-from server.store.usage import SpanQuery, Spans, UsageQuery, UsageRow, Waiting
+from server.store.usage import SpanQuery, Spans, Usage, UsageQuery, Waiting
 from server.times import to_ms
 from worker.clock import Clock, SystemClock
 
@@ -204,13 +204,13 @@ class PostgresStore:
         """Return how long the newest successful runs of a job took."""
         return outcomes.pace(await self._read(*outcomes.select_pace(org_id, job_id)))
 
-    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+    async def usage(self, query: UsageQuery) -> Usage:
         """Return what runs took, added up."""
-        return [usage.usage_row(row) for row in await self._slowly(*usage.select_usage(POSTGRES, query))]
+        return usage.usage_of(await self._slowly(*usage.select_usage(POSTGRES, query)))
 
     async def spans(self, query: SpanQuery) -> Spans:
         """Return from when to when runs were under way."""
-        return usage.spans_of(await self._slowly(*usage.select_spans(POSTGRES, query)), query)
+        return usage.spans_of(await self._slowly(*usage.select_spans(POSTGRES, query)))
 
     async def waiting(self, org_id: str) -> list[Waiting]:
         """Return how many tasks of each type may be claimed."""

@@ -8,10 +8,10 @@ from typing import Final
 from server.store.rules import MILLION
 from server.store.sql.dialect import Dialect, Row
 from server.store.sql.reads import Statement
-from server.store.usage import Ending, Span, SpanQuery, Spans, UsageQuery, UsageRow, Waiting
+from server.store.usage import Ending, Span, SpanQuery, Spans, Usage, UsageQuery, UsageRow, Waiting
 from worker.api.wire import ErrorKind, ResultCode
 
-__all__ = ["select_spans", "select_usage", "select_waiting", "spans_of", "usage_row", "waiting_of"]
+__all__ = ["select_spans", "select_usage", "select_waiting", "spans_of", "usage_of", "waiting_of"]
 
 ENDINGS: Final = {
     Ending.PREEMPTED: (ErrorKind.PREEMPTED,),
@@ -79,20 +79,29 @@ def select_usage(dialect: Dialect, query: UsageQuery) -> Statement:
     )
     kinds = ", ".join("t.type AS task_type" if kind == "task_type" else f"u.{kind}" for kind in KINDS)
     groups = ", ".join(
-        ["t.type", *(f"u.{kind}" for kind in KINDS[1:]), *(f"u.{one} IS NULL" for one in FIGURES)]
+        [
+            "t.type",
+            "j.deleted_at IS NULL",
+            *(f"u.{kind}" for kind in KINDS[1:]),
+            *(f"u.{one} IS NULL" for one in FIGURES),
+        ]
     )
     sums = ", ".join(f"sum(u.{one} * 1.0) AS {one}" for one in FIGURES)  # whole numbers could be too many
     return (
-        f"SELECT {kinds}, count(*) AS runs, {sums} FROM ({runs}) u"  # noqa: S608
+        f"SELECT {kinds}, j.deleted_at IS NULL AS is_there, count(*) AS runs, {sums} FROM ({runs}) u"  # noqa: S608
         " JOIN tasks t ON t.org_id = u.org_id AND t.id = u.task_id"
-        " JOIN jobs j ON j.org_id = u.org_id AND j.id = u.job_id AND j.deleted_at IS NULL"
+        " JOIN jobs j ON j.org_id = u.org_id AND j.id = u.job_id"
         f" GROUP BY {groups}",
         [*values, query.most],
     )
 
 
-def usage_row(row: Row) -> UsageRow:
-    """Read a row of `select_usage`."""
+def usage_of(found: Sequence[Row]) -> Usage:
+    """Read the rows of `select_usage`."""
+    return Usage([_usage_row(row) for row in found if row["is_there"]], sum(row["runs"] for row in found))
+
+
+def _usage_row(row: Row) -> UsageRow:
     is_spot = row["preemptible"]
     return UsageRow(
         task_type=row["task_type"],
@@ -111,25 +120,25 @@ def usage_row(row: Row) -> UsageRow:
 
 
 def select_spans(_dialect: Dialect, query: SpanQuery) -> Statement:
-    """Return the statement of the spans; every row says whether more runs were there to look at."""
+    """Return the statement of the spans; each row says how many runs were looked at, if need be only that."""
     before = "SELECT max(CASE WHEN p.started_at IS NULL THEN p.created_at ELSE p.updated_at END) FROM runs p"
     own = "p.org_id = r.org_id AND p.task_id = r.task_id AND p.created_at < r.created_at"
     return (
         f"WITH newest AS ({SPAN} AND r.created_at >= ? ORDER BY r.created_at DESC, r.id DESC LIMIT ?),"  # noqa: S608
-        f" seen AS (SELECT * FROM newest UNION {SPAN} AND r.stopped_at IS NULL)"
-        " SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id, r.created_at AS made_at,"
+        f" seen AS (SELECT * FROM newest UNION {SPAN} AND r.stopped_at IS NULL),"
+        " told AS (SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id, r.created_at AS made_at,"
         f" r.started_at, r.stopped_at, r.progress, {ENDING} AS ending,"
-        f" coalesce(({before} WHERE {own}), t.created_at) AS wanted_at,"
-        " (SELECT count(*) FROM newest) AS looked_at"
+        f" coalesce(({before} WHERE {own}), t.created_at) AS wanted_at"
         " FROM seen r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id"
         " JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id AND j.deleted_at IS NULL"
-        " WHERE r.stopped_at IS NULL OR r.stopped_at >= ? OR r.created_at >= ?"
-        " ORDER BY r.created_at DESC, r.id DESC",
+        " WHERE r.stopped_at IS NULL OR r.stopped_at >= ? OR r.created_at >= ?)"
+        " SELECT told.*, n.looked_at FROM (SELECT count(*) AS looked_at FROM newest) n"
+        " LEFT JOIN told ON TRUE ORDER BY told.made_at DESC, told.id DESC",
         [query.org_id, query.made_since, query.most, query.org_id, query.since, query.since],
     )
 
 
-def spans_of(found: Sequence[Row], query: SpanQuery) -> Spans:
+def spans_of(found: Sequence[Row]) -> Spans:
     """Read the rows of `select_spans`."""
     spans = [
         Span(
@@ -146,8 +155,9 @@ def spans_of(found: Sequence[Row], query: SpanQuery) -> Spans:
             ending=Ending(row["ending"]),
         )
         for row in found
+        if row["id"] is not None
     ]
-    return Spans(spans, bool(found) and found[0]["looked_at"] >= query.most)
+    return Spans(spans, found[0]["looked_at"])
 
 
 def select_waiting(dialect: Dialect, org_id: str) -> Statement:

@@ -42,7 +42,7 @@ from server.store.sqlite.database import database_path, lock_file, open_reader, 
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
-from server.store.usage import SpanQuery, Spans, UsageQuery, UsageRow, Waiting
+from server.store.usage import SpanQuery, Spans, Usage, UsageQuery, Waiting
 from server.times import to_ms
 from worker.clock import Clock
 
@@ -235,13 +235,13 @@ class SqliteStore:
         """Return how long the newest successful runs of a job took."""
         return outcomes.pace(self._all(*outcomes.select_pace(org_id, job_id)))
 
-    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+    async def usage(self, query: UsageQuery) -> Usage:
         """Return what runs took, added up."""
-        return [usage.usage_row(row) for row in await self._slowly(*usage.select_usage(SQLITE, query))]
+        return usage.usage_of(await self._slowly(*usage.select_usage(SQLITE, query)))
 
     async def spans(self, query: SpanQuery) -> Spans:
         """Return from when to when runs were under way."""
-        return usage.spans_of(await self._slowly(*usage.select_spans(SQLITE, query)), query)
+        return usage.spans_of(await self._slowly(*usage.select_spans(SQLITE, query)))
 
     async def waiting(self, org_id: str) -> list[Waiting]:
         """Return how many tasks of each type may be claimed."""

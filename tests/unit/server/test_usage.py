@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from server.store.commands import EnsureOrganisation, UpdateJob
+from server.store.commands import DeleteJob, EnsureOrganisation, UpdateJob
 from server.store.queries import RunQuery
-from server.store.usage import Ending, SpanQuery, UsageQuery, UsageRow
+from server.store.records import Deletion
+from server.store.usage import Ending, SpanQuery, Spans, Usage, UsageQuery, UsageRow
 from server.times import to_ms
 from tests.unit.server.world import World, opened, run_async
 from worker.api.wire import ErrorKind
@@ -31,7 +32,7 @@ async def ended(world: World, error: str | None = None, **fields: Any) -> None:
 
 async def usage(world: World, **asked: Any) -> list[UsageRow]:
     """Return the rows of the organisation."""
-    return await world.store.usage(UsageQuery(org_id=world.org_id, **asked))
+    return (await world.store.usage(UsageQuery(org_id=world.org_id, **asked))).rows
 
 
 def test_runs_of_one_kind_are_added_up() -> None:
@@ -51,7 +52,7 @@ def test_runs_of_one_kind_are_added_up() -> None:
             assert (one.wall_s, one.cpu_s, one.gpu_s, one.ram_byte_s) == (4, 3, 8, 400)
             assert found["node-2"].runs == 1
             other = await world.store.apply(EnsureOrganisation(name="other"))
-            assert await world.store.usage(UsageQuery(org_id=other)) == []
+            assert await world.store.usage(UsageQuery(org_id=other)) == Usage([], 0)
 
     run_async(scene)
 
@@ -145,12 +146,12 @@ def test_spans_are_those_that_reach_into_the_time() -> None:
             query = SpanQuery(org_id=world.org_id, since=day, made_since=made)
             found = await world.store.spans(query)
             assert [span.id for span in found.spans] == ["within", "into", long.id]
-            assert found.is_cut is False
+            assert found.looked_at == 3
             first = found.spans[0]
             assert (first.started_at, first.stopped_at, first.ending) == (day - 9, day + 5, Ending.SUCCEEDED)
             assert found.spans[2].stopped_at is None
             cut = await world.store.spans(SpanQuery(org_id=world.org_id, since=day, made_since=made, most=1))
-            assert ([span.id for span in cut.spans], cut.is_cut) == (["within", long.id], True)
+            assert ([span.id for span in cut.spans], cut.looked_at) == (["within", long.id], 1)
             assert (await world.store.spans(SpanQuery(org_id="other", since=0, made_since=0))).spans == []
 
     run_async(scene)
@@ -168,6 +169,29 @@ def test_a_run_that_was_made_in_the_time_is_a_span_whatever_clock_its_agent_has(
             assert [(span.id, span.took_s) for span in found.spans] == [(run.id, 0.008)]
             later = SpanQuery(org_id=world.org_id, since=made + 1, made_since=made)
             assert (await world.store.spans(later)).spans == []
+
+    run_async(scene)
+
+
+def test_runs_of_deleted_jobs_are_in_no_row_and_were_looked_at() -> None:
+    """So that it is told where older runs were left out for them."""
+
+    async def scene() -> None:
+        async with opened() as world:
+            await ended(world)
+            world.clock.advance(1)
+            job = await world.job()
+            for _ in range(6):
+                await world.put(await world.claim(await world.task(job)), stopped_at=9, result_code="Success")
+            (age,) = [one for one in await world.store.job_ages(None, 9) if one.id == job.id]
+            part = DeleteJob(org_id=world.org_id, id=job.id, changed_at=age.changed_at, age_ms=0, most=1)
+            assert await world.store.apply(part) is Deletion.PARTLY
+            found = await world.store.usage(UsageQuery(org_id=world.org_id))
+            assert ([row.runs for row in found.rows], found.looked_at > 3) == ([1], True)
+            cut = await world.store.usage(UsageQuery(org_id=world.org_id, most=3))
+            assert cut == Usage([], 3)
+            spans = await world.store.spans(SpanQuery(org_id=world.org_id, since=0, made_since=0, most=3))
+            assert spans == Spans([], 3)
 
     run_async(scene)
 
