@@ -148,6 +148,40 @@ def test_agents_that_must_not_be_cut_short_are_kept_from_autoscalers(tools: Tool
     assert (made["millhand-agent-volume"], made["millhand-agent-pod"]) == ({"team": "a"}, None)
 
 
+def test_no_secret_is_in_a_variable(tools: Tools, further: Path) -> None:
+    """The token, the database's URL and what handlers ask for are files, which a new secret reaches."""
+    for values in (*EXAMPLES, further):
+        for _, pod in pods(tools.objects("--values", str(values))):
+            told = variables(pod)
+            assert not any("secretKeyRef" in value for value in told.values())
+            mounts = {one["mountPath"]: one["name"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
+            volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
+            files = [value for name, value in told.items() if name.endswith(("_FILE", "_SECRETS_DIR"))]
+            assert files
+            for file in files:
+                folder = file if file in mounts else file.rpartition("/")[0]
+                assert "secret" in volumes[mounts[folder]]
+
+
+def test_who_may_reach_what(tools: Tools, further: Path) -> None:
+    """The API anybody; the page that asks for no token monitoring and KEDA; agents only monitoring."""
+    made = [one for one in tools.objects("--values", str(further)) if one["kind"] == "NetworkPolicy"]
+    policies = {one["metadata"]["name"]: one["spec"] for one in made}
+    from_ = {
+        (name, rule["ports"][0]["port"]): [
+            one["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+            for one in rule.get("from", [])
+        ]
+        for name, spec in policies.items()
+        for rule in spec["ingress"]
+    }
+    assert from_ == {
+        ("millhand-agents", "http"): ["monitoring"],
+        ("millhand-server", "api"): [],
+        ("millhand-server", "metrics"): ["monitoring", "keda"],
+    }
+
+
 def test_an_upgrade_of_the_release_ends_no_job(tools: Tools, further: Path) -> None:
     """KEDA's default ends them, and their runs with them. Replicas stay as long, the last and the others."""
     spot = KUBERNETES / "examples" / "gpu-spot.yaml"

@@ -16,7 +16,7 @@ __all__ = ["redactor_of"]
 
 SECRET_BYTES_MAX: Final = 64 << 10  # of a file; what is larger is none
 FILES_MAX: Final = 1000  # of a folder of secrets
-TOKEN_FILES: Final = ("token_file", "server_token_file", "store_token_file", "client_key")
+TOKEN_FILES: Final = ("token_file", "server_token_file", "server_db_file", "store_token_file", "client_key")
 
 
 def redactor_of(config: AgentConfig, given: Mapping[str, Any], environment: Mapping[str, str]) -> Redactor:

@@ -55,7 +55,7 @@ def command(*, server: Mapping[str, Any], check: bool, out: Output, log_level: s
     guard_secrets(SERVER_SETTINGS)
     token = token_of(server)
 
-    secrets = [token, password_in(str(server["server_db"] or ""))]
+    secrets = [token, password_in(given_db(server) or "")]
     log.configure(log_level, log_format, secrets=[secret for secret in secrets if secret])
     try:
         from server.retention import Keeping
@@ -173,9 +173,12 @@ def _check(url: str, options: DatabaseOptions, out: Output) -> int:
 
 
 def db_of(server: Mapping[str, Any]) -> str:
-    """Return the database's URL; the default's folder is made."""
-    if given := server["server_db"]:
-        return str(given)
+    """Return the database's URL; the default's folder is made.
+
+    Raises: CliError where its file cannot be read or is empty, or the folder not made.
+    """
+    if given := given_db(server):
+        return given
     folder = paths.state_home()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -186,6 +189,15 @@ def db_of(server: Mapping[str, Any]) -> str:
             code=ExitCode.CONFIGURATION,
         ) from exc
     return f"sqlite:///{folder / 'server.db'}"
+
+
+def given_db(server: Mapping[str, Any]) -> str | None:
+    """Return the database's URL where one is given; a file wins over a value.
+
+    Raises: CliError where the file cannot be read or is empty.
+    """
+    path: Path | None = server["server_db_file"]
+    return server["server_db"] or None if path is None else content_of(path, "database file")
 
 
 def password_in(url: str) -> str | None:
@@ -203,12 +215,18 @@ def token_of(server: Mapping[str, Any]) -> str | None:
     Raises: CliError where the file cannot be read or is empty.
     """
     path: Path | None = server["server_token_file"]
-    if path is None:
-        return server["server_token"] or None
+    return server["server_token"] or None if path is None else content_of(path, "token file")
+
+
+def content_of(path: Path, what: str) -> str:
+    """Return the only line of a file.
+
+    Raises: CliError where it cannot be read or is empty.
+    """
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise CliError(f"token file {path} cannot be read: {exc}", code=ExitCode.CONFIGURATION) from exc
-    if not token:
-        raise CliError(f"token file {path} is empty", code=ExitCode.CONFIGURATION)
-    return token
+        raise CliError(f"{what} {path} cannot be read: {exc}", code=ExitCode.CONFIGURATION) from exc
+    if not text:
+        raise CliError(f"{what} {path} is empty", code=ExitCode.CONFIGURATION)
+    return text

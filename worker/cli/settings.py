@@ -274,6 +274,8 @@ SERVER_SETTINGS: Final = (
             default_text="sqlite:///$XDG_STATE_HOME/millhand/server.db",
             help="Database: sqlite:///relative.db, sqlite:////absolute.db, postgresql://user@host/name; sqlite://"
             " keeps it in memory."),
+    Setting(name="server_db_file", flag_name="db-file", type=FILE, metavar="FILE",
+            help="File that holds this URL, for one with a password; it is read at the start."),
     Setting(name="server_db_connections", flag_name="db-connections", type=click.IntRange(1, 500), default=8,
             metavar="N", help="Connections of this server to PostgreSQL, beside one that listens."),
     Setting(name="server_db_timeout", flag_name="db-timeout", type=DURATION, default=10.0, metavar="TIME",

@@ -27,7 +27,7 @@ __all__ = ["command"]
 
 T = TypeVar("T")
 
-DB: Final = tuple(setting for setting in SERVER_SETTINGS if setting.name == "server_db")
+DB: Final = tuple(setting for setting in SERVER_SETTINGS if setting.name in {"server_db", "server_db_file"})
 DEFAULT_ORG: Final = "default"  # as server.tokens.DEFAULT_ORG_NAME, which is not loaded for the help
 SCOPES: Final = ("read", "submit", "work", "admin")
 db_setting = with_settings("Server", DB, dict, "server")
