@@ -30,6 +30,9 @@ VALUES: Final = {
     "server": {"env": {"MILLHAND_SERVER_LEASE": 15}, "resources": SMALL, "shutdownDelaySeconds": 2},
     "poolDefaults": {
         "concurrency": 2, "drainSeconds": 20, "spot": True, "resources": SMALL, "env": HANDLERS,
+        # As a policy writes it when a pod is bound; and a label that this node does not have.
+        "podAnnotations": {"node/type": "g2-standard-8"},
+        "nodeFacts": {"machineType": "metadata.annotations['node/type']", "zone": "metadata.labels['zone']"},
     },
 }  # fmt: skip
 
@@ -61,7 +64,8 @@ class Deployment:
             "--values",
             str(self._values),
         )
-        made = run("helm", "template", "millhand", str(CHART), "--namespace", NAMESPACE, *values, *arguments)
+        chart = ("helm", "template", "millhand", str(CHART), "--kube-version", "1.25.0")
+        made = run(*chart, "--namespace", NAMESPACE, *values, *arguments)
         for new, old in OLDER.items():
             made = made.replace(new, old)
         return made

@@ -60,14 +60,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_run_tells_what_its_pod_is(site: Site) -> None:
-    """Requests in thousandths, the limit of its cgroup, the pod's uid, that the machine may go."""
+    """Requests in thousandths, the cgroup's limit, the pod's uid, what is known of the node and no more."""
     (task,) = site.work.add("roll", 1)
     site.work.holds()
     (told,) = site.work.runs(task)
     uids = {pod["metadata"]["uid"] for pod in site.it.agents().values()}
     assert told["podId"].partition("/")[0] in uids
     assert (told["requestCPUs"], told["requestRAM"], told["limitRAM"]) == (0.1, 128 << 20, 384 << 20)
-    assert told["preemptible"] is True
+    assert (told["preemptible"], told["machineType"], told["zone"]) == (True, "g2-standard-8", None)
 
 
 def test_what_eats_the_memory_ends_alone(site: Site) -> None:
