@@ -45,7 +45,12 @@ class Errands:
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have cleaned up."""
-    for task in tasks:
+    """Cancel tasks and wait until they have cleaned up; those that are done take no round of the loop."""
+    living = [task for task in tasks if not task.done()]
+    for task in living:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # it is known now
+    if living:
+        await asyncio.gather(*living, return_exceptions=True)
