@@ -52,6 +52,31 @@ def test_a_stop_answers_who_waits_and_who_is_just_sending(tmp_path: Path) -> Non
         assert answers[0].headers["connection"] == "close"
 
 
+def test_a_second_signal_ends_the_delay_and_no_request(tmp_path: Path) -> None:
+    """What was half sent before the first one is answered after the second, and the process ends well."""
+    with serving(tmp_path, "--shutdown-delay", "10m") as server:
+        url = httpx.URL(server.url)
+        body = b'{"id": "half-sent"}'
+        with socket.create_connection((url.host, url.port or 0), LIMIT_S) as half:
+            head = f"POST /api/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            half.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:5])
+            with server.client() as client:  # behind the other one: its head was read
+                assert client.get("/api/jobs").json() == {"jobs": []}
+                server.process.terminate()
+                wait_for(lambda: server.lines("server.draining"), "the delay")
+                assert client.get("/readyz").status_code == 503
+                assert client.post("/api/jobs", json={"id": "in-the-delay"}).status_code == 200
+            server.process.terminate()
+            half.sendall(body[5:])
+            answer = all_of(half)
+        assert server.process.wait(LIMIT_S) == 0
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer.lower()
+    server.log.unlink()  # the next one is found by its own
+    with serving(tmp_path) as again, again.client() as client:
+        assert {job["id"] for job in client.get("/api/jobs").json()["jobs"]} == {"half-sent", "in-the-delay"}
+
+
 def wait_until_three_are_known(lines: Any) -> None:
     """Ask the operators' page how many connections there are, and how many wait."""
     (page,) = wait_for(lambda: lines("page.opened"), "the page")
