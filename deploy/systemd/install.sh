@@ -238,8 +238,8 @@ stop_services() {
     for unit in $(running_units) millhand-server.socket; do
         ! systemctl is-active --quiet "$unit" || do_it systemctl stop "$unit" || fail "$unit does not stop"
     done
-    for unit in $(systemctl list-unit-files --plain --no-legend 'millhand-*' | cut -d ' ' -f 1); do
-        case $unit in *@.service) ;; *) do_it systemctl disable --quiet "$unit" || : ;; esac
+    for link in /etc/systemd/system/*.wants/millhand-*; do # also of millhand-agent@NAME, which no list of files has
+        [ ! -L "$link" ] || do_it systemctl disable --quiet "${link##*/}" || :
     done
 }
 
