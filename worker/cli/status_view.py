@@ -59,6 +59,8 @@ def state_of(status: Mapping[str, Any]) -> str:
     by = {hold["by"] for hold in status.get("holds") or ()}
     if drain := status.get("drain"):
         return f"{drain.get('kind')}: ends within {human.rough(drain.get('leftS'))}"
+    if stuck := status.get("stuck"):
+        return f"stuck: {', '.join(stuck)}; its log says where"
     if "operator" in by:
         return "paused"
     if not status.get("isReady"):

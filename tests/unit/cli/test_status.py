@@ -48,6 +48,11 @@ def test_the_state_is_told_in_a_word(holds: list[str], is_ready: bool, said: str
     assert state_of(status(holds=told, isReady=is_ready)) == said
 
 
+def test_an_agent_that_is_stuck_says_so_first() -> None:
+    """Whatever else it says then may be of long ago."""
+    assert state_of(status(stuck=["tasks"])) == "stuck: tasks; its log says where"
+
+
 def test_all_that_a_person_must_see_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Runs, GPUs with why they get none, results that wait for a person; hostile names do no harm."""
     run = {
