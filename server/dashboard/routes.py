@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
@@ -140,7 +141,7 @@ class Dashboard:
         async def answer(request: Request, session: Session) -> Response:
             values = await self._values(view, request, session)
             if not wants_events(request):
-                return page(view.template, values)
+                return await asyncio.to_thread(page, view.template, values)
             if self.live.is_full:
                 return Response(status_code=503, headers={"Retry-After": "30"})
 
@@ -149,12 +150,15 @@ class Dashboard:
                     still = await session_of(session.token, self._store)
                     if still is None:
                         raise Gone
-                    return main_of(view.template, await self._values(view, request, still))
+                    return await asyncio.to_thread(
+                        main_of, view.template, await self._values(view, request, still)
+                    )
                 except (NotThere, StoreBusy, StoreFailed) as exc:
                     raise Gone from exc
 
             key = (session.principal.org_id, session.may_act, request.url.path, request.url.query)
-            events = self.live.follow(key, render, main_of(view.template, values))
+            first = await asyncio.to_thread(main_of, view.template, values)  # a large page takes a second
+            events = self.live.follow(key, render, first)
             return StreamingResponse(
                 events, media_type=EVENTS, headers={**HEADERS, "X-Accel-Buffering": "no"}
             )

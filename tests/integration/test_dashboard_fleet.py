@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from server.dashboard import words
 from server.prices import Price, Prices
 from server.tokens import ADMIN
 from tests.integration.dashboard import Reader, Site, site, token_of
@@ -182,6 +185,28 @@ def test_of_very_many_agents_some_are_shown_and_all_are_counted(
     timeline = here.browser().look("/ui/timeline").text
     assert "gpu-1/a" in timeline
     assert "And 3 more agents" in timeline
+
+
+@pytest.mark.parametrize("path", ["/ui/reports", "/ui/timeline"])
+def test_a_page_that_takes_long_to_draw_holds_up_nobody(
+    here: Site, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Others are answered while it is drawn: 20,000 runs take a second."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly(_value: object) -> str:
+        begun.set()
+        return "drawn" if goes_on.wait(10.0) else "held up"
+
+    monkeypatch.setattr(words, "number", slowly)  # no page of a test takes long enough by itself
+    ran(here, -60, 10)
+    browser = here.browser()
+    with ThreadPoolExecutor(1) as beside:
+        page = beside.submit(browser.look, path)
+        assert begun.wait(10.0)
+        assert here.api.get("/api/jobs").status_code == 200
+        goes_on.set()
+        assert "held up" not in page.result(20.0).text
 
 
 def test_nobody_sees_the_fleet_of_others(here: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from server.dashboard.fleet import MOST_FREE, fleet_of, machines_of
@@ -23,7 +24,7 @@ async def machines_page(look: Look) -> Values:
     recent = RunQuery(org_id=look.org_id, has_results=False, page=newest)
     live = RunQuery(org_id=look.org_id, has_results=False, is_live=True, page=Page(size=MOST_LIVE))
     runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
-    machines = machines_of(await look.store.agents(look.org_id), runs, look.now)
+    machines = await asyncio.to_thread(machines_of, await look.store.agents(look.org_id), runs, look.now)
     now = to_ms(look.now)
     working = await look.store.spans(SpanQuery(org_id=look.org_id, since=now, made_since=now))
     return {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from server.dashboard.costs import GROUPS, added_up, by_ending, costs_of, grouped, unknown_costs
 from server.dashboard.look import Look, Values, View
-from server.store.usage import UsageQuery
+from server.prices import Prices
+from server.store.usage import UsageQuery, UsageRow
 from server.times import to_ms
 
 __all__ = ["PAGES"]
@@ -30,23 +33,29 @@ async def reports_page(look: Look) -> Values:
         lambda: look.store.usage(query),
         lambda found: found.looked_at >= MANY_RUNS,
     )
-    costed = costs_of(answer.value.rows, look.prices)
-    total = added_up(costed)
-    lines = grouped(costed, GROUPS[by])
     return {
         "title": "Reports",
         "period": period,
         "periods": PERIODS,
         "by": by,
         "groups": GROUPS,
-        "total": total,
+        "currency": look.prices.currency if look.prices else None,
+        "as_of": answer.as_of,
+        "cut": query.most if answer.value.looked_at >= query.most else None,
+        **await asyncio.to_thread(figures_of, answer.value.rows, look.prices, by),
+    }
+
+
+def figures_of(rows: Sequence[UsageRow], prices: Prices | None, by: str) -> Values:
+    """Return what stands in the tables; of many machines that is some work."""
+    costed = costs_of(rows, prices)
+    lines = grouped(costed, GROUPS[by])
+    return {
+        "total": added_up(costed),
         "lines": lines[:MOST_LINES],
         "more": max(0, len(lines) - MOST_LINES),
         "for_nothing": by_ending(costed),
-        "currency": look.prices.currency if look.prices else None,
-        "unknown": unknown_costs(costed) if look.prices else [],
-        "as_of": answer.as_of,
-        "cut": query.most if answer.value.looked_at >= query.most else None,
+        "unknown": unknown_costs(costed) if prices else [],
     }
 
 
