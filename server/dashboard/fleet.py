@@ -11,8 +11,9 @@ from msgspec import Struct
 from server.dashboard.runs import state_of
 from server.dashboard.shapes import dict_of, list_of, number_of, object_of, text_of
 from server.store.records import AgentRecord, RunRecord
-from server.times import to_ms
-from worker.api.wire import parse_instant
+from server.store.usage import Span
+from server.times import from_ms, to_ms
+from worker.api.wire import format_instant, parse_instant
 from worker.cli import human
 
 __all__ = ["MOST_FREE", "Handler", "Machine", "fleet_of", "handlers_of", "machines_of"]
@@ -54,7 +55,7 @@ class Machine(Struct, kw_only=True):
     types: list[str] = []
     version: str | None = None
     started_at: int | None = None  # milliseconds since 1970
-    live: list[RunRecord] = []
+    live: list[Span] = []
     runs: int = 0  # of the newest ones
     failed: int = 0
 
@@ -78,18 +79,27 @@ class Handler(Struct, kw_only=True):
     agents: int = 0
 
 
-def machines_of(agents: Iterable[AgentRecord], runs: Iterable[RunRecord], now: datetime) -> list[Machine]:
+def machines_of(
+    agents: Iterable[AgentRecord], runs: Iterable[RunRecord], live: Iterable[Span], now: datetime
+) -> list[Machine]:
     """Return all machines; those that have something to say first, then by name.
 
     Args:
         agents: what they said of themselves.
-        runs: live and recent ones; one that comes twice counts once.
+        runs: recent ones, of which their machines are known; one that comes twice counts once.
+        live: all that run now.
         now: the time by the server's clock.
     """
     machines = {machine.name: machine for machine in (announced(agent, now) for agent in agents)}
     for run in {run.id: run for run in runs}.values():
         if run.pod_id is not None and run.started_at is not None:
             add(machines.setdefault(run.pod_id, Machine(name=run.pod_id, last_seen=run.updated_at)), run)
+    for span in live:
+        if span.pod_id is not None:
+            heard_at = format_instant(from_ms(span.heard_at))
+            machine = machines.setdefault(span.pod_id, Machine(name=span.pod_id, last_seen=heard_at))
+            machine.last_seen = max(machine.last_seen, heard_at)
+            machine.live.append(span)
     for machine in machines.values():
         seen = parse_instant(machine.last_seen)
         machine.is_silent = machine.slots is not None and seen is not None and now - seen > SILENT_AFTER
@@ -158,8 +168,6 @@ def add(machine: Machine, run: RunRecord) -> None:
         machine.about = about(run.machine_type, run.zone)
     if not machine.gpus and run.gpu_type:
         machine.gpus = [Gpu(run.gpu_type, "", None)]
-    if run.stopped_at is None:
-        machine.live = [*machine.live, run]
 
 
 class Fleet(Struct, frozen=True, kw_only=True):

@@ -44,9 +44,9 @@ def clock_of(at_ms: int) -> str:
     return human.instant(from_ms(at_ms))
 
 
-def since(text: str | None, now: datetime) -> str:
-    """Say for how long something goes on that began at an instant of the wire."""
-    return human.rough(seconds_between(text, None, now))
+def since(at_ms: int, now: datetime) -> str:
+    """Say for how long something goes on that began so many milliseconds after 1970."""
+    return human.rough(max(0.0, (now - from_ms(at_ms)).total_seconds()))
 
 
 def byte_hours(byte_seconds: float | None) -> str:

@@ -75,6 +75,7 @@ class Span(Struct, frozen=True, kw_only=True):
     title: str | None  # of its task
     pod_id: str | None
     made_at: int  # by the server's clock
+    heard_at: int  # when its agent last told of it, by the server's clock
     wanted_at: int  # when its task was made, or the run of it before this ended
     started_at: int  # by its agent's clock
     stopped_at: int | None

@@ -187,6 +187,19 @@ def test_of_very_many_agents_some_are_shown_and_all_are_counted(
     assert "And 3 more agents" in timeline
 
 
+def test_all_that_runs_is_at_work_however_much_it_is(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beyond the runs of which more is looked up."""
+    monkeypatch.setattr("server.dashboard.pages.machines.MOST_LIVE", 1)  # 2,000 runs would take long
+    monkeypatch.setattr("server.dashboard.pages.machines.RECENT_RUNS", 1)
+    here.api.put("/api/agents/a", json={"status": {"podId": "gpu-1/a", "slots": {"total": 4}}})
+    for name in ("gpu-1/a", "gpu-1/a", "foreign", "gpu-1/a"):
+        here.run(here.task(here.job(), title=f"work of {name}"), podId=name, startedAt=at(-90))
+    page = here.browser().look("/ui/machines")
+    assert "Machines 2 Slots at work 3 of 4" in page.text
+    assert page.text.count("work of gpu-1/a since 1 min") == 3
+    assert page.text.count("work of foreign") == 1
+
+
 @pytest.mark.parametrize("path", ["/ui/reports", "/ui/timeline"])
 def test_a_page_that_takes_long_to_draw_holds_up_nobody(
     here: Site, monkeypatch: pytest.MonkeyPatch, path: str

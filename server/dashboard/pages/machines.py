@@ -14,7 +14,7 @@ from server.times import to_ms
 __all__ = ["PAGES"]
 
 RECENT_RUNS: Final = 500  # how far the fleet's memory reaches
-MOST_LIVE: Final = 2000
+MOST_LIVE: Final = 2000  # of which machine and GPU are looked up; all count
 MOST_CARDS: Final = 500  # of more machines, those that somebody should look at
 
 
@@ -24,15 +24,15 @@ async def machines_page(look: Look) -> Values:
     recent = RunQuery(org_id=look.org_id, has_results=False, page=newest)
     live = RunQuery(org_id=look.org_id, has_results=False, is_live=True, page=Page(size=MOST_LIVE))
     runs = [answer.run for query in (live, recent) for answer in await look.store.runs(query)]
-    machines = await asyncio.to_thread(machines_of, await look.store.agents(look.org_id), runs, look.now)
-    now = to_ms(look.now)
+    agents, now = await look.store.agents(look.org_id), to_ms(look.now)
     working = await look.store.spans(SpanQuery(org_id=look.org_id, since=now, made_since=now))
+    live_spans = [span for span in working.spans if span.stopped_at is None]
+    machines = await asyncio.to_thread(machines_of, agents, runs, live_spans, look.now)
     return {
         "title": "Machines",
         "machines": machines[:MOST_CARDS],
         "more": max(0, len(machines) - MOST_CARDS),
         "most_free": MOST_FREE,
-        "work": {span.id: span for span in working.spans},
         "sums": fleet_of(machines),
         "memory": RECENT_RUNS,
     }

@@ -36,7 +36,7 @@ async def timeline_page(look: Look) -> Values:
         lambda found: max(found.looked_at, len(found.spans)) >= MANY_RUNS,
     )
     found, as_of = answer.value, to_ms(answer.as_of or look.now)
-    machines = await asyncio.to_thread(machines_of, await look.store.agents(look.org_id), [], look.now)
+    machines = await asyncio.to_thread(machines_of, await look.store.agents(look.org_id), [], [], look.now)
     waiting = await look.store.waiting(look.org_id)
     tracks = await asyncio.to_thread(tracks_of, found.spans, machines, scale, as_of)
     if len(tracks) > MOST_TRACKS:

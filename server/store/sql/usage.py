@@ -32,8 +32,8 @@ def _figure(term: str) -> str:
 # Of a run whose end told no time, that between its two instants; a clock that was set back tells none.
 WALL: Final = f"coalesce({_figure('r.wall_clock_time')}, {_figure('(r.stopped_at - r.started_at) / 1000.0')})"
 SPAN: Final = (
-    "SELECT r.org_id, r.id, r.task_id, r.job_id, r.pod_id, r.created_at, r.started_at, r.stopped_at,"
-    " r.result_code, r.error, r.progress FROM runs r WHERE r.org_id = ? AND r.started_at IS NOT NULL"
+    "SELECT r.org_id, r.id, r.task_id, r.job_id, r.pod_id, r.created_at, r.updated_at, r.started_at,"
+    " r.stopped_at, r.result_code, r.error, r.progress FROM runs r WHERE r.org_id = ? AND r.started_at IS NOT NULL"
 )
 
 
@@ -126,7 +126,8 @@ def select_spans(_dialect: Dialect, query: SpanQuery) -> Statement:
     return (
         f"WITH newest AS ({SPAN} AND r.created_at >= ? ORDER BY r.created_at DESC, r.id DESC LIMIT ?),"  # noqa: S608
         f" seen AS (SELECT * FROM newest UNION {SPAN} AND r.stopped_at IS NULL),"
-        " told AS (SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id, r.created_at AS made_at,"
+        " told AS (SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id,"
+        " r.created_at AS made_at, r.updated_at AS heard_at,"
         f" r.started_at, r.stopped_at, r.progress, {ENDING} AS ending,"
         f" coalesce(({before} WHERE {own}), t.created_at) AS wanted_at"
         " FROM seen r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id"
@@ -148,6 +149,7 @@ def spans_of(found: Sequence[Row]) -> Spans:
             title=row["title"],
             pod_id=row["pod_id"],
             made_at=row["made_at"],
+            heard_at=row["heard_at"],
             wanted_at=row["wanted_at"],
             started_at=row["started_at"],
             stopped_at=row["stopped_at"],

@@ -21,7 +21,7 @@ SCALE = Scale(0, HOUR)
 def span(begin: int, end: int | None, id_: str = "r", **given_: Any) -> Span:
     """Return a run of an agent."""
     whole = {"task_id": "t", "task_type": "render", "title": None, "pod_id": "a", "progress": None}
-    times = {"made_at": begin, "wanted_at": begin, "started_at": begin, "stopped_at": end}
+    times = {"made_at": begin, "heard_at": begin, "wanted_at": begin, "started_at": begin, "stopped_at": end}
     ending = Ending.SUCCEEDED if end is not None else Ending.RUNNING
     return Span(**{"id": id_, "ending": ending, **whole, **times, **given_})
 
