@@ -33,7 +33,8 @@ def _figure(term: str) -> str:
 WALL: Final = f"coalesce({_figure('r.wall_clock_time')}, {_figure('(r.stopped_at - r.started_at) / 1000.0')})"
 SPAN: Final = (
     "SELECT r.org_id, r.id, r.task_id, r.job_id, r.pod_id, r.created_at, r.updated_at, r.started_at,"
-    " r.stopped_at, r.result_code, r.error, r.progress FROM runs r WHERE r.org_id = ? AND r.started_at IS NOT NULL"
+    " r.stopped_at, r.result_code, r.error, r.progress FROM runs r"
+    " WHERE r.org_id = ? AND r.started_at IS NOT NULL"
 )
 
 
