@@ -11,7 +11,7 @@ from 1.35 on copy from the node. A field that is not there is an empty variable,
 {{- if and (not $zoneField) (not $zone) (semverCompare ">=1.35-0" .root.Capabilities.KubeVersion.Version) -}}
 {{- $zoneField = "metadata.labels['topology.kubernetes.io/zone']" -}}
 {{- end -}}
-{{- $spot := or $pool.spot (include "millhand.selectsSpot" $pool.nodeSelector | eq "yes") | ternary "true" "" -}}
+{{- $spot := or $pool.spot (include "millhand.selectsSpot" $pool.nodeSelector | ne "") | ternary "true" "" -}}
 {{- $preemptibleField := $pool.spot | ternary "" $pool.nodeFacts.preemptible -}}
 {{- include "millhand.nodeFact" (dict "pool" $pool "name" "MILLHAND_ZONE" "field" $zoneField "value" $zone) }}
 {{- include "millhand.nodeFact" (dict "pool" $pool "name" "MILLHAND_MACHINE_TYPE" "field" $pool.nodeFacts.machineType "value" $type) }}
@@ -31,7 +31,7 @@ from 1.35 on copy from the node. A field that is not there is an empty variable,
 {{- end }}
 {{- end }}
 
-{{- /* "yes" where a node selector asks for machines that the provider may take away: by the labels of GKE, EKS, AKS, Karpenter. */ -}}
+{{- /* Something where a node selector asks for machines that the provider may take away: by the labels of GKE, EKS, AKS, Karpenter. */ -}}
 {{- define "millhand.selectsSpot" -}}
 {{- $labels := dict
   "cloud.google.com/gke-spot" "true"
