@@ -12,6 +12,9 @@ import pytest
 
 from server.dashboard import words
 from server.prices import Price, Prices
+from server.store.postgres.store import PostgresStore
+from server.store.refusal import StoreFailed
+from server.store.sqlite.store import SqliteStore
 from server.tokens import ADMIN
 from tests.integration.dashboard import Reader, Site, site, token_of
 from tests.postgres.databases import database
@@ -185,6 +188,28 @@ def test_of_very_many_agents_some_are_shown_and_all_are_counted(
     timeline = here.browser().look("/ui/timeline").text
     assert "gpu-1/a" in timeline
     assert "And 3 more agents" in timeline
+
+
+def test_a_report_that_the_database_gives_up_says_what_to_do(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And shows no sum; a large job is shown without what it took."""
+
+    async def in_vain(_store: object, _query: object) -> None:
+        raise StoreFailed("The database took too long for it, and was stopped")
+
+    run = ran(here, -60, 10)
+    for store in (SqliteStore, PostgresStore):  # half a million runs would take long to make
+        monkeypatch.setattr(store, "usage", in_vain)
+    page = here.browser().look("/ui/reports?period=all")
+    assert "not added up. The database took too long for it, and was stopped. A shorter time" in page.text
+    assert "/ui/reports?period=1h&by=type" in page.links
+    assert "No run was claimed" not in page.text
+    assert "Slot time" not in page.text
+    monkeypatch.setattr("server.dashboard.pages.jobs.MANY", 1)
+    job = here.browser().look(f"/ui/jobs/{run['jobId']}").text
+    assert "the database gave up on it" in job
+    assert "1 succeeded" in job
 
 
 def test_all_that_runs_is_at_work_however_much_it_is(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:

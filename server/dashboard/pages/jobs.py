@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeVar
@@ -22,6 +23,7 @@ from server.dashboard.pictures import MOST_READ, Picture, Version
 from server.store.outcomes import Failures, SlowTask
 from server.store.queries import TASK_STATES, JobQuery, Page, TaskQuery
 from server.store.records import JobRecord
+from server.store.refusal import StoreFailed
 from server.store.usage import UsageQuery
 from server.times import to_ms
 
@@ -167,10 +169,15 @@ async def told(
     find: Callable[[], Awaitable[FoundT]],
     is_much: Callable[[FoundT], bool] = lambda _: False,
 ) -> Answer[FoundT] | None:
-    """Return what is found of a job; of a large one, what was found a little while ago, or nothing yet."""
+    """Return what is found of a job; of a large one, what was found a little while ago, or nothing yet.
+
+    Of a large one the database may give up, too: the rest of the page is shown all the same.
+    """
     key = (name, look.org_id, job.id)
     if job.task_count >= MANY:
-        return await look.paced.soon(key, find)
+        with contextlib.suppress(StoreFailed):
+            return await look.paced.soon(key, find)
+        return None
     return await look.paced.ask(key, find, is_much)
 
 

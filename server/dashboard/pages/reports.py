@@ -8,8 +8,10 @@ from typing import Final
 
 from server.dashboard.costs import GROUPS, added_up, by_ending, costs_of, grouped, unknown_costs
 from server.dashboard.look import Look, Values, View
+from server.dashboard.paced import Answer
 from server.prices import Prices
-from server.store.usage import UsageQuery, UsageRow
+from server.store.refusal import StoreFailed
+from server.store.usage import Usage, UsageQuery, UsageRow
 from server.times import to_ms
 
 __all__ = ["PAGES"]
@@ -28,12 +30,17 @@ async def reports_page(look: Look) -> Values:
     span_s = PERIODS[period]
     since = 0 if span_s is None else to_ms(look.now) - span_s * 1000
     query = UsageQuery(org_id=look.org_id, since=since)
-    answer = await look.paced.ask(
-        ("usage", look.org_id, period),
-        lambda: look.store.usage(query),
-        lambda found: found.looked_at >= MANY_RUNS,
-    )
+    problem = None
+    try:
+        answer = await look.paced.ask(
+            ("usage", look.org_id, period),
+            lambda: look.store.usage(query),
+            lambda found: found.looked_at >= MANY_RUNS,
+        )
+    except StoreFailed as exc:  # of a long time that may be too much work for it
+        answer, problem = Answer(Usage([], 0), None, 0.0, 0.0), str(exc)
     return {
+        "problem": problem,
         "title": "Reports",
         "period": period,
         "periods": PERIODS,

@@ -153,6 +153,32 @@ def test_what_is_looked_for_beside_may_fail_or_be_given_up() -> None:
     asyncio.run(scene())
 
 
+def test_what_failed_is_not_tried_again_at_once() -> None:
+    """Each try of ten seconds that the database gives up costs it as much as one that it answers."""
+
+    async def scene() -> None:
+        clock, tries = StoodClock(), 0
+        paced, found = Paced(clock), Found(clock)
+
+        async def long_and_in_vain() -> int:
+            nonlocal tries
+            tries += 1
+            await found()  # a second
+            raise OSError("too long")
+
+        for _ in range(3):
+            with pytest.raises(OSError, match="too long"):
+                await paced.ask("a", long_and_in_vain, lambda _: True)
+            with pytest.raises(OSError, match="too long"):
+                await paced.soon("a", long_and_in_vain)
+        assert tries == 1
+        assert (await paced.ask("b", found, lambda _: True)).value == 2
+        clock.at += timedelta(seconds=SHARE)
+        assert (await paced.ask("a", found, lambda _: True)).value == 3
+
+    asyncio.run(scene())
+
+
 def test_a_page_does_not_wait_long_for_what_takes_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shown without that, which is looked for meanwhile; what fails at once is told."""
 
