@@ -47,6 +47,11 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     gpu_hour: Amount | None = None  # of each GPU that a run had
     cpu_hour: Amount | None = None  # of CPU time that it used
 
+    @property
+    def _is_of_gpus(self) -> bool:
+        """Tell whether it is for the GPUs that a run had, not for the machine that has them."""
+        return self.gpu_hour is not None and self.machine_hour is None
+
     def fits(self, row: UsageRow) -> bool | None:
         """Tell whether it is for such runs; None where it asks for what they never told."""
         is_unknown = False
@@ -54,6 +59,8 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             wanted, told = getattr(self, name), getattr(row, name)
             if wanted is None:
                 continue
+            if name == "gpu_type" and self._is_of_gpus and told is None and row.gpu_s == 0:
+                return False
             if told is None:
                 is_unknown = True
             elif not fnmatchcase(told, wanted):

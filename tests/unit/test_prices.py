@@ -72,6 +72,21 @@ def test_the_first_price_that_fits_counts(
     assert (cost.amount, cost.reason) == (pytest.approx(amount) if amount is not None else None, reason)
 
 
+def test_a_run_that_had_no_gpu_is_priced_by_what_comes_after_those_of_gpus(tmp_path: Path) -> None:
+    """Its GPU time says so; which machine it was on, with which GPUs, that does not say."""
+    path = tmp_path / "prices.toml"
+    path.write_text(
+        'currency = "EUR"\n[[price]]\ngpu_type = "*NVIDIA L4"\ngpu_hour = 0.5\n[[price]]\ncpu_hour = 2.0\n'
+    )
+    prices = read_prices(path)
+    assert prices.cost_of(row(gpu_type=None, gpu_s=0.0)).amount == 1.0
+    assert prices.cost_of(row(gpu_type="2x NVIDIA L4", gpu_s=7200.0)).amount == 1.0
+    assert prices.cost_of(row(gpu_type=None, gpu_s=None)).amount is None
+    assert prices.cost_of(row(gpu_type=None, gpu_s=3600.0)).amount is None
+    path.write_text('currency = "EUR"\n[[price]]\ngpu_type = "*L4"\ngpu_hour = 1\nmachine_hour = 1\n')
+    assert read_prices(path).cost_of(row(gpu_type=None, gpu_s=0.0)).amount is None
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
