@@ -11,7 +11,7 @@ from msgspec import Struct
 from server.dashboard.runs import state_of
 from server.dashboard.shapes import dict_of, list_of, number_of, object_of, text_of
 from server.store.records import AgentRecord, RunRecord
-from server.store.usage import Span
+from server.store.usage import Span, is_own_fault
 from server.times import from_ms, to_ms
 from worker.api.wire import format_instant, parse_instant
 from worker.cli import human
@@ -57,7 +57,7 @@ class Machine(Struct, kw_only=True):
     started_at: int | None = None  # milliseconds since 1970
     live: list[Span] = []
     runs: int = 0  # of the newest ones
-    failed: int = 0
+    failed: int = 0  # of those, by their own fault
 
     @property
     def free(self) -> int:
@@ -161,7 +161,7 @@ def about(machine_type: object, zone: object) -> str:
 def add(machine: Machine, run: RunRecord) -> None:
     """Take what a run shows of its machine."""
     machine.runs += 1
-    machine.failed += state_of(run) == "failed"
+    machine.failed += state_of(run) == "failed" and is_own_fault(run.error or "")
     machine.last_seen = max(machine.last_seen, run.updated_at)
     machine.is_spot = machine.is_spot or run.preemptible is True
     if machine.about == human.DASH:

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Ending", "Span", "SpanQuery", "Spans", "Usage", "UsageQuery", "UsageRow", "Waiting"]
+from worker.api.wire import ErrorKind
+
+__all__ = [
+    "KINDS_OF",
+    "Ending",
+    "Span",
+    "SpanQuery",
+    "Spans",
+    "Usage",
+    "UsageQuery",
+    "UsageRow",
+    "Waiting",
+    "is_own_fault",
+]
 
 
 class Ending(StrEnum):
@@ -19,6 +33,20 @@ class Ending(StrEnum):
     PREEMPTED = "preempted"  # its machine was taken away
     DRAINED = "drained"  # its agent was told to stop
     LOST = "lost"  # its agent fell silent, or another run of the task had won
+
+
+KINDS_OF: Final = {  # of errors, by which it is told; any other is its own fault
+    Ending.PREEMPTED: (ErrorKind.PREEMPTED,),
+    Ending.DRAINED: (ErrorKind.DRAINED,),
+    Ending.LOST: (ErrorKind.WORKER_LOST, ErrorKind.LOST_CLAIM),
+    Ending.CANCELLED: (ErrorKind.CANCELLED,),
+}
+
+
+def is_own_fault(error: str) -> bool:
+    """Tell whether a run that ended with such an error failed by its own fault, or its handler's."""
+    kind = error.partition(":")[0]
+    return not any(kind in kinds for kinds in KINDS_OF.values())
 
 
 class UsageQuery(Struct, frozen=True, kw_only=True):

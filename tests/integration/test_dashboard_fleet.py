@@ -212,6 +212,20 @@ def test_a_report_that_the_database_gives_up_says_what_to_do(
     assert "1 succeeded" in job
 
 
+def test_the_card_of_a_machine_counts_failures_as_its_row_in_the_timeline_does(here: Site) -> None:
+    """A spot machine that was taken away is none that fails its tasks."""
+    for error in (
+        "preempted: gone",
+        "drained: stop",
+        "worker_lost: silent",
+        "cancelled: by hand",
+        "crashed: no",
+    ):
+        ran(here, -60, 10, resultCode="Failed", error=error)
+    assert "5 runs lately, 1 failed" in here.browser().look("/ui/machines").text.replace(" ,", ",")
+    assert "1 cancelled, 3 interrupted, 1 failed" in here.browser().look("/ui/timeline").text
+
+
 def test_all_that_runs_is_at_work_however_much_it_is(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also beyond the runs of which more is looked up."""
     monkeypatch.setattr("server.dashboard.pages.machines.MOST_LIVE", 1)  # 2,000 runs would take long

@@ -8,17 +8,11 @@ from typing import Final
 from server.store.rules import MILLION
 from server.store.sql.dialect import Dialect, Row
 from server.store.sql.reads import Statement
-from server.store.usage import Ending, Span, SpanQuery, Spans, Usage, UsageQuery, UsageRow, Waiting
+from server.store.usage import KINDS_OF, Ending, Span, SpanQuery, Spans, Usage, UsageQuery, UsageRow, Waiting
 from worker.api.wire import ErrorKind, ResultCode
 
 __all__ = ["select_spans", "select_usage", "select_waiting", "spans_of", "usage_of", "waiting_of"]
 
-ENDINGS: Final = {
-    Ending.PREEMPTED: (ErrorKind.PREEMPTED,),
-    Ending.DRAINED: (ErrorKind.DRAINED,),
-    Ending.LOST: (ErrorKind.WORKER_LOST, ErrorKind.LOST_CLAIM),
-    Ending.CANCELLED: (ErrorKind.CANCELLED,),
-}
 KINDS: Final = ("task_type", "machine", "machine_type", "gpu_type", "zone", "preemptible", "ending")
 FIGURES: Final = ("wall_s", "cpu_s", "gpu_s", "ram_byte_s")
 MOST: Final = "1e18"  # of anything: what says more is told by nobody's clock, and a sum of it could be none
@@ -46,7 +40,7 @@ def _is(kind: ErrorKind) -> str:
 def _ending() -> str:
     cases = [
         f"WHEN {' OR '.join(_is(kind) for kind in kinds)} THEN '{ending.value}'"
-        for ending, kinds in ENDINGS.items()
+        for ending, kinds in KINDS_OF.items()
     ]
     return (
         f"CASE WHEN r.stopped_at IS NULL THEN '{Ending.RUNNING.value}'"
