@@ -160,7 +160,10 @@ class Yard:
 @contextmanager
 def open_yard() -> Iterator[Yard]:
     """Start a docker, build the image, start a server and an agent of it; nothing of it is left then."""
-    with engine("with_docker.sh", "DOCKER_HOST") as host, TemporaryDirectory(dir="/var/tmp") as folder:
+    with (
+        engine("with_docker.sh", "DOCKER_HOST", end_s=BUILD_S) as host,
+        TemporaryDirectory(dir="/var/tmp") as folder,
+    ):
         it = Yard(host, Path(folder))
         made = subprocess.run(
             [HERE / "base_image.sh", BASE], env={**os.environ, "DOCKER_HOST": host}, capture_output=True,

@@ -46,10 +46,13 @@ def missing(message: str) -> None:
 
 
 @contextmanager
-def engine(script: str, variable: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def engine(
+    script: str, variable: str, environment: Mapping[str, str] | None = None, *, end_s: float = LIMIT_S
+) -> Iterator[str]:
     """Start one of the scripts here that run a command beside an engine; give a variable that it sets.
 
-    The command waits for the end of its input, so that the engine goes whatever becomes of the test.
+    The command waits for the end of its input, so that the engine goes whatever becomes of the test. It has
+    `end_s` seconds for that: whoever builds images leaves gigabytes to remove.
     """
     process = subprocess.Popen(
         [str(HERE / script), "sh", "-c", f'echo "ready ${variable}"; cat >/dev/null'],
@@ -65,7 +68,7 @@ def engine(script: str, variable: str, environment: Mapping[str, str] | None = N
         if word == "ready":
             yield value
     finally:
-        _, errors = process.communicate(timeout=LIMIT_S)
+        _, errors = process.communicate(timeout=end_s)
     if word != "ready":
         missing(f"{script} could not start its engine: {errors[-2000:]}")
 
