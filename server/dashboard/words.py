@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 MAX_SHOWN_CHARS: Final = 32 * 1024
+LEAST: Final = 0.0001  # of a unit of money; what is less would look like nothing
 SMALL: Final = 0.1  # of a unit of money; below it two digits would tell little
 
 
@@ -58,6 +59,8 @@ def money(amount: float | None) -> str:
     """Return an amount; a small one has more digits."""
     if amount is None:
         return human.DASH
+    if 0 < amount < LEAST:
+        return f"< {LEAST}"
     return f"{amount:,.4f}" if 0 < amount < SMALL else f"{amount:,.2f}"
 
 

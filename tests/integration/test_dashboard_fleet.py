@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from server.prices import Price, Prices
 from server.store.postgres.store import PostgresStore
 from server.store.refusal import StoreFailed
 from server.store.sqlite.store import SqliteStore
+from server.store.usage import UsageQuery
 from server.tokens import ADMIN
 from tests.integration.dashboard import Reader, Site, site, token_of
 from tests.postgres.databases import database
@@ -81,6 +83,17 @@ def test_a_job_tells_what_it_took_and_cost(here: Site) -> None:
     page = here.browser().look(f"/ui/jobs/{run['jobId']}")
     assert "Slot time 10.00 s CPU time 5.00 s GPU time, allocated 0 ms" in page.text
     assert "Came to something 100 % Cost 10.00 EUR For nothing, at most 0.00 EUR" in page.text
+
+
+def test_a_job_with_more_runs_than_are_counted_says_so(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a sum must not look like all of it."""
+    monkeypatch.setattr("server.dashboard.pages.jobs.UsageQuery", partial(UsageQuery, most=2))  # of 500,000
+    job = here.job()
+    for runs, told in ((1, False), (2, True)):
+        here.run(here.task(job), startedAt=at(-60))
+        assert ("newest 2 runs are counted" in here.browser().look(f"/ui/jobs/{job['id']}").text) is told, (
+            runs
+        )
 
 
 def test_without_prices_the_reports_show_none(here: Site) -> None:

@@ -146,14 +146,23 @@ async def slowest_of(look: Look, job: JobRecord) -> Answer[list[SlowTask]] | Non
     return await told(look, job, SLOWEST, lambda: look.store.slowest(look.org_id, job.id, now_ms, MOST_SLOW))
 
 
-async def took_by(look: Look, job: JobRecord) -> Answer[Line] | None:
+class Took(Struct, frozen=True):
+    """What a job took and cost so far."""
+
+    line: Line
+    cut: int | None  # only so many of its runs are counted
+
+
+async def took_by(look: Look, job: JobRecord) -> Answer[Took] | None:
     """Return what a job took and cost so far."""
 
-    async def find() -> Line:
-        found = await look.store.usage(UsageQuery(org_id=look.org_id, job_id=job.id))
-        return added_up(costs_of(found.rows, look.prices))
+    async def find() -> Took:
+        query = UsageQuery(org_id=look.org_id, job_id=job.id)
+        found = await look.store.usage(query)
+        line = await asyncio.to_thread(lambda: added_up(costs_of(found.rows, look.prices)))
+        return Took(line, query.most if found.looked_at >= query.most else None)
 
-    return await told(look, job, "took", find, lambda line: line.runs >= MANY)
+    return await told(look, job, "took", find, lambda took: took.line.runs >= MANY)
 
 
 async def failures_of(look: Look, job: JobRecord) -> Answer[Failures] | None:

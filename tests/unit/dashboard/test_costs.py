@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.dashboard import words
 from server.dashboard.costs import GROUPS, added_up, by_ending, costs_of, grouped, unknown_costs
 from server.prices import Price, Prices
 from server.store.usage import Ending, UsageRow
@@ -42,6 +43,22 @@ def test_without_prices_no_cost_is_known() -> None:
     """Not even a zero."""
     total = added_up(costs_of([row()], None))
     assert (total.cost.value, total.wall.value) == (None, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        (None, "–"),
+        (0.0, "0.00"),
+        (4e-05, "< 0.0001"),
+        (0.0123, "0.0123"),
+        (0.1, "0.10"),
+        (1234.5, "1,234.50"),
+    ],
+)
+def test_money_that_was_spent_is_never_shown_as_none(amount: float | None, said: str) -> None:
+    """Only what cost nothing is 0."""
+    assert words.money(amount) == said
 
 
 def test_what_was_for_nothing_is_told_by_how_it_ended() -> None:
