@@ -214,7 +214,7 @@ def test_a_drain_that_is_over_is_given_no_more(host: Host) -> None:
 def test_an_agent_of_which_a_part_is_stuck_is_replaced(host: Host, part: str, loop: str) -> None:
     """Its event loop goes on, and says so; the watchdog ends it all the same, and its run is done."""
     host.sh(f"printf %s {shlex.quote(STUCK)} >/etc/millhand/stuck.py")
-    settings = "WatchdogSec=10s\nEnvironment=MILLHAND_REQUEST_TIMEOUT=3"
+    settings = "WatchdogSec=10s\nEnvironment=MILLHAND_REQUEST_TIMEOUT=3 MILLHAND_LONG_POLL=1"
     restart_with(host, f"{settings}\nExecStart=\nExecStart={PLANTED}")
     task = begun(host, "waits") if part == "update_run" else None
     pid = host.show("MainPID")
