@@ -11,7 +11,7 @@ from msgspec import Struct
 from server.dashboard.runs import state_of
 from server.dashboard.shapes import dict_of, list_of, number_of, object_of, text_of
 from server.store.records import AgentRecord, RunRecord
-from server.store.usage import Span, is_own_fault
+from server.store.usage import LONGEST_NAME, Span, is_own_fault
 from server.times import from_ms, to_ms
 from worker.api.wire import format_instant, parse_instant
 from worker.cli import human
@@ -93,7 +93,8 @@ def machines_of(
     machines = {machine.name: machine for machine in (announced(agent, now) for agent in agents)}
     for run in {run.id: run for run in runs}.values():
         if run.pod_id is not None and run.started_at is not None:
-            add(machines.setdefault(run.pod_id, Machine(name=run.pod_id, last_seen=run.updated_at)), run)
+            name = run.pod_id[:LONGEST_NAME]
+            add(machines.setdefault(name, Machine(name=name, last_seen=run.updated_at)), run)
     for span in live:
         if span.pod_id is not None:
             heard_at = format_instant(from_ms(span.heard_at))
@@ -114,7 +115,7 @@ def announced(agent: AgentRecord, now: datetime) -> Machine:
     holds = [dict_of(hold) for hold in list_of(status.get("holds"))]
     started, seen = parse_instant(status.get("started")), parse_instant(agent.seen_at)
     return Machine(
-        name=text_of(status.get("podId")) or agent.id,
+        name=(text_of(status.get("podId")) or agent.id)[:LONGEST_NAME],
         last_seen=agent.seen_at,
         about=about(machine.get("machineType"), machine.get("zone")),
         is_spot=machine.get("preemptible") is True,

@@ -11,6 +11,7 @@ from worker.api.wire import ErrorKind
 
 __all__ = [
     "KINDS_OF",
+    "LONGEST_NAME",
     "Ending",
     "Span",
     "SpanQuery",
@@ -21,6 +22,9 @@ __all__ = [
     "Waiting",
     "is_own_fault",
 ]
+
+
+LONGEST_NAME: Final = 300  # characters of a title, a type, an agent; more than Kubernetes and an id make
 
 
 class Ending(StrEnum):

@@ -239,6 +239,18 @@ def test_the_card_of_a_machine_counts_failures_as_its_row_in_the_timeline_does(h
     assert "1 cancelled, 3 interrupted, 1 failed" in here.browser().look("/ui/timeline").text
 
 
+def test_an_agent_of_a_long_name_is_one(here: Site) -> None:
+    """By what it says of itself, and by its runs."""
+    name = "gpu-" + 400 * "x"
+    here.api.put("/api/agents/a", json={"status": {"podId": name, "slots": {"total": 2}}})
+    here.run(here.task(here.job()), podId=name, startedAt=at(-90))
+    page = here.browser().look("/ui/machines").text
+    assert "Machines 1 Slots at work 1 of 2" in page
+    assert name[:300] in page
+    assert name[:301] not in page
+    assert here.browser().look("/ui/timeline").text.count("1 running") == 1
+
+
 def test_all_that_runs_is_at_work_however_much_it_is(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also beyond the runs of which more is looked up."""
     monkeypatch.setattr("server.dashboard.pages.machines.MOST_LIVE", 1)  # 2,000 runs would take long

@@ -8,7 +8,18 @@ from typing import Final
 from server.store.rules import MILLION
 from server.store.sql.dialect import Dialect, Row
 from server.store.sql.reads import Statement
-from server.store.usage import KINDS_OF, Ending, Span, SpanQuery, Spans, Usage, UsageQuery, UsageRow, Waiting
+from server.store.usage import (
+    KINDS_OF,
+    LONGEST_NAME,
+    Ending,
+    Span,
+    SpanQuery,
+    Spans,
+    Usage,
+    UsageQuery,
+    UsageRow,
+    Waiting,
+)
 from worker.api.wire import ErrorKind, ResultCode
 
 __all__ = ["select_spans", "select_usage", "select_waiting", "spans_of", "usage_of", "waiting_of"]
@@ -23,11 +34,16 @@ def _figure(term: str) -> str:
     return f"CASE WHEN {term} >= 0 AND {term} <= {MOST} THEN {term} END"
 
 
+def _beginning(term: str) -> str:
+    """Return of a text as much as a page shows: twenty thousand long ones fill memory."""
+    return f"substr({term}, 1, {LONGEST_NAME})"
+
+
 # Of a run whose end told no time, that between its two instants; a clock that was set back tells none.
 WALL: Final = f"coalesce({_figure('r.wall_clock_time')}, {_figure('(r.stopped_at - r.started_at) / 1000.0')})"
 SPAN: Final = (
-    "SELECT r.org_id, r.id, r.task_id, r.job_id, r.pod_id, r.created_at, r.updated_at, r.started_at,"
-    " r.stopped_at, r.result_code, r.error, r.progress FROM runs r"
+    f"SELECT r.org_id, r.id, r.task_id, r.job_id, {_beginning('r.pod_id')} AS pod_id, r.created_at,"  # noqa: S608
+    " r.updated_at, r.started_at, r.stopped_at, r.result_code, r.error, r.progress FROM runs r"
     " WHERE r.org_id = ? AND r.started_at IS NOT NULL"
 )
 
@@ -121,7 +137,8 @@ def select_spans(_dialect: Dialect, query: SpanQuery) -> Statement:
     return (
         f"WITH newest AS ({SPAN} AND r.created_at >= ? ORDER BY r.created_at DESC, r.id DESC LIMIT ?),"  # noqa: S608
         f" seen AS (SELECT * FROM newest UNION {SPAN} AND r.stopped_at IS NULL),"
-        " told AS (SELECT r.id, r.task_id, t.type AS task_type, t.title, r.pod_id,"
+        f" told AS (SELECT r.id, r.task_id, {_beginning('t.type')} AS task_type,"
+        f" {_beginning('t.title')} AS title, r.pod_id,"
         " r.created_at AS made_at, r.updated_at AS heard_at,"
         f" r.started_at, r.stopped_at, r.progress, {ENDING} AS ending,"
         f" coalesce(({before} WHERE {own}), t.created_at) AS wanted_at"

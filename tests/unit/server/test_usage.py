@@ -196,6 +196,19 @@ def test_runs_of_deleted_jobs_are_in_no_row_and_were_looked_at() -> None:
     run_async(scene)
 
 
+def test_of_long_names_a_span_has_the_beginning() -> None:
+    """Twenty thousand titles of a megabyte would fill the memory of a server that others share."""
+
+    async def scene() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job(), title="é" * 9_999, type="y" * 9_999)
+            await world.claim(task, pod_id="z" * 9_999)
+            (span,) = (await world.store.spans(SpanQuery(org_id=world.org_id, since=0, made_since=0))).spans
+            assert (span.title, span.task_type, span.pod_id) == ("é" * 300, "y" * 300, "z" * 300)
+
+    run_async(scene)
+
+
 def test_a_task_waits_from_when_it_was_made_or_its_run_before_ended() -> None:
     """By the server's clock; a requeue is a wish from when it was made."""
 
