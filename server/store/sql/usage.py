@@ -76,7 +76,7 @@ def select_usage(dialect: Dialect, query: UsageQuery) -> Statement:
     columns = ", ".join(
         [
             "r.org_id, r.job_id, r.task_id, r.machine_type, r.gpu_type, r.zone, r.preemptible",
-            f"{dialect.before('r.pod_id', '/')} AS machine",
+            f"{_beginning(dialect.before('r.pod_id', '/'))} AS machine",
             f"{ENDING} AS ending",
             f"{WALL} AS wall_s",
             f"{_figure('r.cpu_time')} AS cpu_s",
@@ -88,7 +88,7 @@ def select_usage(dialect: Dialect, query: UsageQuery) -> Statement:
         f"SELECT {columns} FROM runs r WHERE {where} AND r.started_at IS NOT NULL"  # noqa: S608
         " ORDER BY r.created_at DESC, r.id DESC LIMIT ?"
     )
-    kinds = ", ".join("t.type AS task_type" if kind == "task_type" else f"u.{kind}" for kind in KINDS)
+    kinds = ", ".join([f"{_beginning('t.type')} AS task_type", *(f"u.{kind}" for kind in KINDS[1:])])
     groups = ", ".join(
         [
             "t.type",

@@ -196,7 +196,7 @@ def test_runs_of_deleted_jobs_are_in_no_row_and_were_looked_at() -> None:
     run_async(scene)
 
 
-def test_of_long_names_a_span_has_the_beginning() -> None:
+def test_of_long_names_spans_and_sums_have_the_beginning() -> None:
     """Twenty thousand titles of a megabyte would fill the memory of a server that others share."""
 
     async def scene() -> None:
@@ -205,6 +205,8 @@ def test_of_long_names_a_span_has_the_beginning() -> None:
             await world.claim(task, pod_id="z" * 9_999)
             (span,) = (await world.store.spans(SpanQuery(org_id=world.org_id, since=0, made_since=0))).spans
             assert (span.title, span.task_type, span.pod_id) == ("é" * 300, "y" * 300, "z" * 300)
+            (row,) = await usage(world)
+            assert (row.task_type, row.machine) == ("y" * 300, "z" * 300)
 
     run_async(scene)
 
