@@ -25,9 +25,11 @@ HANDLERS: Final = {
     "MILLHAND_HANDLERS": "/opt/handlers/own.py", "MILLHAND_CLOUD": "none", "MILLHAND_REPORT_INTERVAL": 0.2,
     "MILLHAND_POLL_MAX": 1, "MILLHAND_LONG_POLL": 5,
 }  # fmt: skip
+# The lease is longer than what a start of the server takes here with its probes, and than the waits between
+# deliveries after an outage: silence of one that lives is no loss. Of who is killed its next life tells.
 VALUES: Final = {
     "image": {"pullPolicy": "Never"},
-    "server": {"env": {"MILLHAND_SERVER_LEASE": 15}, "resources": SMALL, "shutdownDelaySeconds": 2},
+    "server": {"env": {"MILLHAND_SERVER_LEASE": 60}, "resources": SMALL, "shutdownDelaySeconds": 2},
     "poolDefaults": {
         "concurrency": 2, "drainSeconds": 20, "spot": True, "resources": SMALL, "env": HANDLERS,
         # As a policy writes it when a pod is bound; and a label that this node does not have.
