@@ -118,7 +118,7 @@ def test_a_file_that_holds_a_secret_is_hidden_from_handlers(
     path.write_text(f'{key} = "something"\n')
     seen: list[AgentConfig] = []
 
-    async def run(config: AgentConfig, secrets: object) -> int:
+    async def run(config: AgentConfig, secrets: object, on_built: object) -> int:
         seen.append(config)
         return 0
 
