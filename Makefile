@@ -39,8 +39,8 @@ e2e-k8s: setup ## As root: the chart on a Kubernetes of one node, built and star
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_unit*.py tests/real/test_service.py $(ARGS)
 
-e2e-cgroup2: setup ## As root: limits, kills and bills of runs on cgroup v2, in an emulated machine; prints what held
-	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py $(ARGS)
+e2e-cgroup2: setup ## As root: limits, kills, bills and the shipped units on cgroup v2, in emulated machines; prints what held
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py tests/real/test_cgroup2_units.py $(ARGS)
 
 check-chart: setup ## The chart for Kubernetes: lint, strict schemas of 1.25 to the newest and of KEDA, plain manifests
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header tests/real/test_chart.py $(ARGS)

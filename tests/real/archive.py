@@ -27,18 +27,26 @@ PROGRAMS: Final = ("/bin/sh",)
 MERGED: Final = ("bin", "lib", "lib64", "sbin")  # links to folders of /usr
 
 
-def needed_files(project: Path, distributions: Iterable[str]) -> set[Path]:
-    """Return interpreter, standard library, project and distributions, with the libraries that they load."""
+def needed_files(
+    project: Path,
+    distributions: Iterable[str],
+    folders: Iterable[str] = (),
+    programs: Iterable[Path] = (),
+) -> set[Path]:
+    """Return interpreter, standard library, project and distributions, with the libraries that they load.
+
+    `folders` are further ones of the project, `programs` further ones of this machine.
+    """
     python = Path(sys.executable)
     library = Path(sysconfig.get_path("stdlib"))
     found = {Path(name) for name in PROGRAMS} | {python, *links_of(python), Path(sys.prefix, "pyvenv.cfg")}
     found |= {path for path in below(library) if is_needed(path.relative_to(library))}
     found |= {
         path
-        for folder in ("worker", "tests", "handlers", "millhand_pytest")
+        for folder in ("worker", "tests", "handlers", "millhand_pytest", *folders)
         for path in below(project / folder)
     }
-    found |= {project / "pyproject.toml"}
+    found |= {project / "pyproject.toml", *programs}
     found |= {path for one in closure(distributions) for path in files_of(one)}
     found |= set(shared_libraries(found))
     return found | {target for path in found for target in links_of(path)}
