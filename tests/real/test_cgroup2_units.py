@@ -38,7 +38,7 @@ MILLHAND_MIN_FREE=16MiB
 MILLHAND_DRAIN_TIMEOUT=5s
 """
 # The tests' Python may lie in somebody's home, which the units hide.
-OPEN_HOMES: Final = "[Service]\nProtectHome=no\n"
+OPEN: Final = "[Service]\nProtectHome=no\n"
 CHECKS: Final = f"""[Unit]
 After=basic.target
 [Service]
@@ -65,7 +65,7 @@ def files_of_the_machine() -> Iterator[tuple[str, str]]:
     for name in ("millhand-agent.service", "millhand-server.service", "millhand-server.socket"):
         yield f"{units}/{name}", (ROOT / "deploy/systemd" / name).read_text()
     for name in ("millhand-agent.service", "millhand-server.service"):
-        yield f"{units}/{name}.d/homes.conf", OPEN_HOMES
+        yield f"{units}/{name}.d/open.conf", OPEN
     yield f"{units}/checks.service", CHECKS
     yield f"{units}/checks.target", TARGET
 
@@ -77,6 +77,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         missing("the archive of the machine's root is made by root")
     if not (SYSTEMD / "systemd").exists():
         missing("there is no systemd here whose programs the machine could have")
+    if ROOT.is_relative_to("/tmp"):
+        missing("the units hide /tmp, and this checkout lies there: run it from elsewhere")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needs = [*project["dependencies"], *project["optional-dependencies"]["server"], "millhand"]
     programs = [path for path in PROGRAMS if path.exists()]

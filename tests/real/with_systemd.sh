@@ -42,6 +42,13 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/w
         mkdir "$group"
         sh -c 'echo "$PPID"' >"$group/cgroup.procs"
     done
+    # Beside v1 there may be a unified hierarchy without controllers: two machines shall not meet in it.
+    if [ -e /sys/fs/cgroup/unified/cgroup.procs ]; then
+        own=$(sed -n 's/^0:://p' /proc/self/cgroup)
+        group=/sys/fs/cgroup/unified${own%/}/$name
+        mkdir "$group"
+        sh -c 'echo "$PPID"' >"$group/cgroup.procs"
+    fi
     for bound in ${BIND:-}; do set -- "--bind-ro=$bound" "$@"; done
     exec systemd-nspawn --quiet --directory "$folder/root" --boot --register=no --keep-unit --machine="$name" \
         --private-network --system-call-filter='landlock_create_ruleset landlock_add_rule landlock_restrict_self' \
