@@ -77,8 +77,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         missing("the archive of the machine's root is made by root")
     if not (SYSTEMD / "systemd").exists():
         missing("there is no systemd here whose programs the machine could have")
-    if ROOT.is_relative_to("/tmp"):
-        missing("the units hide /tmp, and this checkout lies there: run it from elsewhere")
+    if any(ROOT.is_relative_to(hidden) for hidden in ("/tmp", "/var/tmp")):
+        missing("the units hide /tmp and /var/tmp, and this checkout lies there: run it from elsewhere")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needs = [*project["dependencies"], *project["optional-dependencies"]["server"], "millhand"]
     programs = [path for path in PROGRAMS if path.exists()]
