@@ -83,6 +83,7 @@ class Line(Struct, kw_only=True):
     cost: Sum = field(default_factory=Sum)
     wasted: Sum = field(default_factory=Sum)  # cost of those that came to nothing
     lost: Sum = field(default_factory=Sum)  # and of those whose machine or agent went away
+    ended: Sum = field(default_factory=Sum)  # slot time of those that have
     seconds: Counter[Ending] = field(default_factory=Counter)  # of slot time, as far as it is known
 
     def add(self, row: UsageRow, cost: Cost) -> None:
@@ -94,6 +95,8 @@ class Line(Struct, kw_only=True):
         self.gpu.add(row.gpu_s, row.runs)
         self.ram.add(row.ram_byte_s, row.runs)
         self.cost.add(cost.amount, row.runs)
+        if row.ending is not Ending.RUNNING:
+            self.ended.add(row.wall_s, row.runs)
         if row.ending in FOR_NOTHING:
             self.wasted.add(cost.amount, row.runs)
         if row.ending in INTERRUPTED:
@@ -132,8 +135,7 @@ class Line(Struct, kw_only=True):
     @property
     def useful(self) -> float | None:
         """Which part of the slot time of those that ended came to something; None where none did."""
-        ended = sum(self.seconds.values()) - self.seconds[Ending.RUNNING]
-        return self.seconds[Ending.SUCCEEDED] / ended if ended else None
+        return self.seconds[Ending.SUCCEEDED] / self.ended.amount if self.ended.amount else None
 
 
 def costs_of(rows: Iterable[UsageRow], prices: Prices | None) -> list[Costed]:

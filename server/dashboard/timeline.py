@@ -104,6 +104,7 @@ class Wait(Struct, frozen=True, kw_only=True):
     now: int = 0  # how many wait
     oldest_s: float | None = None
     begun: int = 0  # how many waited, and run or ran
+    known: int = 0  # of how many of them it is known how long
     median_s: float | None = None
     longest_s: float | None = None
     longest_run: str | None = None
@@ -212,13 +213,16 @@ def waits_of(spans: Sequence[Span], waiting: Iterable[Waiting], scale: Scale, no
 
 
 def _wait(type_: str, begun: list[Span], pending: Waiting | None, now: int) -> Wait:
-    waited = [max(0, span.made_at - span.wanted_at) / 1000 for span in begun]
-    longest = max(begun, key=lambda span: span.made_at - span.wanted_at, default=None)
+    # A run before it that was reported on after this claim hides when that run ended: its wait is unknown.
+    known = [span for span in begun if span.wanted_at <= span.made_at]
+    waited = [(span.made_at - span.wanted_at) / 1000 for span in known]
+    longest = max(known, key=lambda span: span.made_at - span.wanted_at, default=None)
     return Wait(
         task_type=type_,
         now=pending.tasks if pending else 0,
         oldest_s=max(0, now - pending.oldest_at) / 1000 if pending else None,
         begun=len(begun),
+        known=len(known),
         median_s=median(waited) if waited else None,
         longest_s=max(waited, default=None),
         longest_run=longest.id if longest else None,

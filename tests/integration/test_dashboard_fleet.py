@@ -119,7 +119,7 @@ def test_the_timeline_shows_runs_and_free_slots_and_who_waits(here: Site) -> Non
     assert "busy 2 % · 1 succeeded" in page.text
     assert page.text.count("alert(1)") == 2  # when it is pointed at, and in the list
     assert cells(page, "render").startswith("1 ")
-    assert "No run" not in here.browser().look("/ui/timeline?period=10m").text
+    assert f"/ui/runs/{run['id']}" in here.browser().look("/ui/timeline?period=7d").links
 
 
 def test_an_empty_fleet_says_what_to_do(here: Site) -> None:

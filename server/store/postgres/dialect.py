@@ -76,10 +76,6 @@ class PostgresDialect:
         """Say the order again: only so it is promised."""
         return f"string_agg({term}, '' ORDER BY {order})"
 
-    def first_line(self, term: str) -> str:
-        """Take the first part."""
-        return f"split_part({term}, E'\\n', 1)"
-
     def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
         """Do one replacement within the other."""
         for pattern in patterns:

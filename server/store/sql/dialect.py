@@ -75,10 +75,6 @@ class Dialect(Protocol):
         """Return an aggregate: texts one after the other; the rows come in that order already."""
         ...
 
-    def first_line(self, term: str) -> str:
-        """Return an expression: what stands before the first line feed of a text."""
-        ...
-
     def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
         """Return an expression: a text with a mark for whatever fits `outcomes.FOLDED`, in its order."""
         ...

@@ -26,6 +26,7 @@ FOLDS: Final = (
 FOLDED: Final = tuple(pattern for _, pattern in FOLDS)
 MARK: Final = "…"
 COMPILED: Final = tuple((needed, re.compile(pattern)) for needed, pattern in FOLDS)
+LINE_FEED: Final = "\n"
 LONGEST_LINE: Final = 300  # characters of a first line that count
 MOST_FOR_PACE: Final = 100  # successful runs
 MOST_STEPPED_OVER: Final = 5_000  # runs, a few milliseconds
@@ -55,7 +56,7 @@ def pattern_of(line: str) -> str:
 
 def select_failures(dialect: Dialect, org_id: str, job_id: str) -> tuple[str, list[object]]:
     """Return the statement that groups the newest failed runs of a job by what they say."""
-    line = f"substr({dialect.first_line(TOLD)}, 1, {LONGEST_LINE})"
+    line = f"substr({dialect.before(TOLD, LINE_FEED)}, 1, {LONGEST_LINE})"
     order = f"{dialect.directed('started_at', 'DESC')}, created_at DESC, id DESC"
     return (
         f"""

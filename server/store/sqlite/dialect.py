@@ -87,10 +87,6 @@ class SqliteDialect:
         """Join them as they come."""
         return f"group_concat({term}, '')"
 
-    def first_line(self, term: str) -> str:
-        """Cut it; a line feed is put behind, so that there is one."""
-        return f"substr({term}, 1, instr({term} || char(10), char(10)) - 1)"
-
     def replaced(self, term: str, patterns: Sequence[str], mark: str) -> str:
         """Call a function of the connection: SQLite has no regular expressions."""
         return f"pattern_of({term})"

@@ -77,6 +77,7 @@ def test_what_was_for_nothing_is_told_by_how_it_ended() -> None:
     lost = of[Ending.PREEMPTED] + of[Ending.DRAINED] + of[Ending.LOST]
     assert (total.lost.value, total.lost.of, total.interrupted, total.failed) == (lost, 3, 3, 1)
     assert total.wasted.value == lost + of[Ending.FAILED] + of[Ending.CANCELLED]
+    assert (total.ended.known, total.ended.of) == (len(Ending) - 1, len(Ending) - 1)
     assert total.useful == of[Ending.SUCCEEDED] / (sum(of.values()) - of[Ending.RUNNING])
 
 

@@ -143,7 +143,7 @@ def test_waits_are_told_by_type() -> None:
     spans.append(span(50, None, "c", task_type="convert", made_at=50, wanted_at=60))
     draw = Waiting(task_type="draw", tasks=7, oldest_at=0)
     convert, draws, render = waits_of(spans, [draw], SCALE, now=4000)
-    assert (convert.task_type, convert.begun, convert.longest_s) == ("convert", 1, 0.0)
+    assert (convert.task_type, convert.begun, convert.longest_s, convert.known) == ("convert", 1, None, 0)
     assert (draws.now, draws.oldest_s, draws.begun, draws.median_s, draws.longest_run) == (
         7,
         4.0,
