@@ -1,4 +1,4 @@
-"""A folder of wheels, from which tests install as everybody does, and ask nobody."""
+"""What tests share: a site on each store, and a folder of wheels, from which they install and ask nobody."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.integration.dashboard import Site, site
+from tests.postgres.databases import database
 from tests.wheels import PROJECT, build_wheel, pack_libraries, requirements_of
 
 HOME = Path(__file__).resolve().parents[2]
@@ -28,3 +30,14 @@ def shelf() -> Iterator[Path]:
         )
         build_wheel(HOME, path)
         yield path
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def here(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Give one site on each store to all tests; each looks at what it made."""
+    if request.param == "sqlite":
+        with site() as made:
+            yield made
+        return
+    with database() as url, site(db=url) as made:
+        yield made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -16,9 +17,10 @@ from server.store.commands import CreateToken, EnsureOrganisation
 from server.testing import RunningServer, running_server
 from server.tokens import hash_token
 
-__all__ = ["Browser", "Reader", "Site", "site", "token_of"]
+__all__ = ["Browser", "Reader", "Site", "announce", "failed_run", "site", "state_of", "token_of"]
 
 AT = "2026-01-01T00:00:01.000Z"
+LATER = "2026-01-01T00:00:09.000Z"
 VOID = frozenset({"meta", "link", "input", "img", "br"})
 
 
@@ -139,6 +141,24 @@ def token_of(here: Site, org: str, *scopes: str, id_: str | None = None) -> str:
     command = CreateToken(id=id_, org_id=org_id, sha256=hash_token(token), scopes=frozenset(scopes))
     here.server.apply(command)
     return token
+
+
+def failed_run(here: Site, job: dict[str, Any]) -> dict[str, Any]:
+    """Make a task with a run that failed."""
+    run = here.run(here.task(job))
+    return here.report(run, stoppedAt=LATER, resultCode="Failed", error="handler_error: ValueError: no")
+
+
+def state_of(here: Site, job: dict[str, Any]) -> str:
+    """Return what is wanted of a job."""
+    answer = here.api.get(f"/api/jobs/{job['id']}")
+    return str(json.loads(answer.text)[0]["schedulerState"])
+
+
+def announce(here: Site, agent: str, **said: Any) -> None:
+    """Say something of an agent."""
+    answer = here.api.put(f"/api/agents/{agent}", json=said)
+    assert answer.status_code == 200, answer.text
 
 
 @contextmanager

@@ -11,10 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -23,6 +21,7 @@ import pytest
 from handlers import models
 from tests.integration.dashboard import Browser, Reader
 from tests.integration.ports import free_port
+from tests.integration.serving import wait_for
 from worker.cli.mill import Layout
 
 LIMIT_S = 60.0
@@ -36,16 +35,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     return {**kept, "HOME": str(tmp_path), "TMPDIR": str(temporary), "MILLHAND_CLOUD": "none"}
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Return what the condition gives once it gives something."""
-    until = time.monotonic() + LIMIT_S
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"after {LIMIT_S} s still not: {what}")
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:

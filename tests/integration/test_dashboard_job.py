@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.integration.dashboard import Reader, Site, site
-from tests.postgres.databases import database
+from tests.integration.dashboard import Reader, Site
 
 LATER = "2026-01-01T00:00:09.000Z"
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def here(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Give one site on each store to all tests; each looks at what it made."""
-    if request.param == "sqlite":
-        with site() as made:
-            yield made
-        return
-    with database() as url, site(db=url) as made:
-        yield made
 
 
 def failed_run(here: Site, task: dict[str, Any], error: str) -> dict[str, Any]:

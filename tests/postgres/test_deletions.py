@@ -8,8 +8,8 @@ from server.store.commands import CreateRun, CreateTask, DeleteJob, RunFields, U
 from server.store.records import Deletion, JobRecord, TaskRecord
 from server.store.refusal import Refused, StoreBusy
 from tests.postgres.held import SHORT, held
+from tests.postgres.standing import ask
 from tests.postgres.stores import Server, run_async, servers
-from tests.postgres.test_transactions import ask
 
 
 async def done(server: Server, tasks: int = 3) -> tuple[JobRecord, list[TaskRecord]]:

@@ -17,8 +17,8 @@ from server.store.postgres.store import PostgresStore
 from server.store.queries import TaskQuery
 from server.store.refusal import StoreBusy, StoreFailed
 from server.store.sql.following import FollowJob
+from tests.postgres.standing import ask
 from tests.postgres.stores import run_async, servers
-from tests.postgres.test_transactions import ask
 from worker.clock import SystemClock
 
 

@@ -18,7 +18,7 @@ import httpx
 
 from tests.postgres.databases import cluster
 from tests.postgres.replicas import LIMIT_S, TOKEN, Racer, Replica
-from tests.postgres.test_transactions import ask
+from tests.postgres.standing import ask
 
 SECONDS = float(os.environ.get("MILLHAND_REPLICAS_SECONDS", "8"))
 RACERS = 5

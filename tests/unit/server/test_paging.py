@@ -193,7 +193,7 @@ def test_a_list_that_ended_earlier_than_before_shows_nothing_twice() -> None:
 def test_a_page_that_begins_after_a_place_is_a_range_of_its_index(tmp_path: Path) -> None:
     """Nothing before it is stepped over, and nothing is sorted."""
     if Kind.is_postgres:
-        pytest.skip("tests/postgres/test_transactions.py looks at the plans there")
+        pytest.skip("tests/postgres/test_statements.py looks at the plans there")
     page = Page(number=9_999, size=100, after=Place(5, "x", 1))
     newest = structs.replace(page, sort=Sort("createdAt", descending=True))
     db = open_writer(tmp_path / "jobs.db")
