@@ -16,7 +16,6 @@ from server.dashboard.actions import ACTIONS, Action, NotNow, submit
 from server.dashboard.answers import closing, not_known_now, static
 from server.dashboard.folders import Busy, Folders, NotReadable
 from server.dashboard.forms import BadField
-from server.dashboard.handing import Handing
 from server.dashboard.live import Gone, Live
 from server.dashboard.look import Look, NotThere, View
 from server.dashboard.paced import Paced
@@ -25,8 +24,9 @@ from server.dashboard.pages.handlers import handler_page
 from server.dashboard.pages.jobs import PICTURE, picture, task_clicked
 from server.dashboard.pages.runs import stored_file
 from server.dashboard.pictures import Pictures
-from server.dashboard.received import MAX_SIGN_IN_BYTES, FormRefused, form_of, is_foreign
 from server.dashboard.render import HEADERS, main_of, page
+from server.dashboard.sent_files import Handing
+from server.dashboard.sent_forms import MAX_SIGN_IN_BYTES, FormRefused, form_of, is_foreign
 from server.dashboard.session import COOKIE, Session, drop_cookie, keep_cookie, session_of
 from server.http.failure import ApiError
 from server.http.peers import Peers

@@ -13,7 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.dashboard.received import is_foreign
+from server.dashboard.sent_forms import is_foreign
 from server.store.records import Principal
 from server.store.store import Store
 from server.tokens import SUBMIT, hash_token, may

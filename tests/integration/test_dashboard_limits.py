@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from server.audit import Audit
-from server.dashboard import received
+from server.dashboard import sent_forms
 from server.dashboard.session import COOKIE
 from server.store.refusal import StoreFailed
 from server.store.sqlite.beside import tokens_beside
@@ -50,7 +50,7 @@ def all_of(connection: socket.socket) -> bytes:
 
 def test_a_form_that_never_ends_holds_no_connection(here: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has no token sends one byte and no more: it is told so, and cut off."""
-    monkeypatch.setattr(received, "FORM_S", 0.2)
+    monkeypatch.setattr(sent_forms, "FORM_S", 0.2)
     with sending(here, "POST /ui/sign-in HTTP/1.1\r\nContent-Length: 100", b"t") as connection:
         answer = all_of(connection)
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -70,11 +70,11 @@ def test_a_form_that_ends_early_is_no_fault_of_the_server(caplog: pytest.LogCapt
 
 def test_who_is_not_known_sends_less_than_who_is(here: Site) -> None:
     """A token is short; nobody who has none fills the memory."""
-    answer = here.stranger().sign_in("x" * received.MAX_SIGN_IN_BYTES)
+    answer = here.stranger().sign_in("x" * sent_forms.MAX_SIGN_IN_BYTES)
     assert answer.status_code == 413
     assert "at most" in Reader(answer.text).text
     browser = here.browser()
-    sent = {"proof": browser.look("/ui/").hidden["proof"], "x": "y" * received.MAX_SIGN_IN_BYTES}
+    sent = {"proof": browser.look("/ui/").hidden["proof"], "x": "y" * sent_forms.MAX_SIGN_IN_BYTES}
     job = here.job()
     assert browser.client.post(f"/ui/jobs/{job['id']}/pause", data=sent).status_code == 303
 

@@ -11,7 +11,7 @@ import pytest
 from server.reaper import Reaper
 from server.retention import Keeping, Retention
 from server.store.commands import ReapRuns
-from server.store.postgres import commands, left
+from server.store.postgres import commands, left_jobs
 from server.store.postgres.commands import Jumps
 from server.store.postgres.store import PostgresStore
 from server.store.queries import TaskQuery
@@ -157,7 +157,7 @@ def test_what_a_server_that_died_had_begun_is_gone_on_with_where_nobody_reaps(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a server that ran already, and by one that was told to let silent runs be (`--lease 0`)."""
-    monkeypatch.setattr(left, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(left_jobs, "LOOK_EVERY_S", 0.05)
 
     async def body() -> None:
         async with servers(url, 1) as (one,):

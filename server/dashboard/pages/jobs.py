@@ -13,13 +13,13 @@ from msgspec import Struct
 
 from server.dashboard import words
 from server.dashboard.costs import Line, added_up, costs_of
-from server.dashboard.failing import by_kind
-from server.dashboard.left import about, time_left
+from server.dashboard.failures import by_kind
 from server.dashboard.look import NEWEST_FIRST, PAGE_SIZE, Look, NotThere, Values, View, job_of
 from server.dashboard.matrix import NARROW, WIDE, Layout, layout_of
 from server.dashboard.orders import MADE, ORDERS, SLOWEST
 from server.dashboard.paced import Answer
 from server.dashboard.pictures import MOST_READ, Picture, Version
+from server.dashboard.time_left import about, time_left
 from server.store.outcomes import Failures, SlowTask
 from server.store.queries import TASK_STATES, JobQuery, Page, TaskQuery
 from server.store.records import JobRecord

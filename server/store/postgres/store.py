@@ -22,7 +22,7 @@ from server.store.outcomes import Failures, Pace, SlowTask, TaskTimes
 from server.store.postgres.commands import Jumps
 from server.store.postgres.database import check_server, connect, limits_of, target_of, unreachable
 from server.store.postgres.dialect import POSTGRES
-from server.store.postgres.left import Left
+from server.store.postgres.left_jobs import Left
 from server.store.postgres.migrate import migrate, migrations
 from server.store.postgres.notices import Notices
 from server.store.postgres.session import Session

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.dashboard.left import about, time_left
+from server.dashboard.time_left import about, time_left
 from server.store.outcomes import Pace
 from server.store.records import JobRecord
 

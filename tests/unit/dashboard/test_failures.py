@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from server.dashboard.failing import MOST_SAYINGS, by_kind
+from server.dashboard.failures import MOST_SAYINGS, by_kind
 from server.dashboard.paced import MOST, SHARE, Answer, Paced
 from server.store.outcomes import FailureGroup, Failures
 
