@@ -21,6 +21,7 @@ ROOT = Path(worker.__file__).parents[1]
 LIMIT_S = 60.0
 
 IS_ROOT = os.geteuid() == 0
+IS_OPEN = all(folder.stat().st_mode & 0o001 for folder in (ROOT, *ROOT.parents))  # others can reach our code
 
 
 class Person(NamedTuple):
@@ -45,6 +46,8 @@ def python_for_all() -> str | None:
     """Return an interpreter that every user can run; None where there is none (a home's is often closed)."""
     if not IS_ROOT:
         return sys.executable  # nobody else can be had
+    if not IS_OPEN:
+        return None
     person = nobody()
     for candidate in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         command = [candidate, "-I", "-S", "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
