@@ -6,9 +6,11 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Final
+from typing import Any, Final
 
 from worker.sdk.errors import Unavailable
 from worker.sdk.handler import HandlerSpec, spec_of
@@ -106,6 +108,14 @@ def missing_package(exc: BaseException) -> str | None:
     return sendable(exc.name.partition(".")[0], MAX_MESSAGE_CHARS)
 
 
+class FromSource(SourceFileLoader):
+    """Compiles a file each time: bytecode of one second ago and of the same size passes for that of now."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """Say that nothing is known by which kept bytecode could be told to be of this source."""
+        raise OSError(f"{path} is compiled anew")
+
+
 def load_file(path: Path) -> ModuleType:
     """Import a file under a name that no installed module has."""
     if not path.is_file():
@@ -113,7 +123,7 @@ def load_file(path: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     name = f"millhand_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=FromSource(name, str(path)))
     if spec is None or spec.loader is None:
         raise LoadError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

@@ -96,8 +96,9 @@ def test_a_child_is_replaced_after_its_number_of_runs(tmp_path: Path) -> None:
     within_limit(scenario())
 
 
-def test_a_changed_file_is_imported_anew(tmp_path: Path) -> None:
+def test_a_changed_file_is_imported_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An author sees an edit with the next task, without a restart."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     path = tmp_path / "edited.py"
     source = "from worker import handler\n@handler()\ndef version(ctx):\n    return {number}\n"
 
