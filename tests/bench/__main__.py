@@ -18,6 +18,7 @@ from tests.bench.caller import Caller
 from tests.bench.children import measure_minder
 from tests.bench.counts import GUARD, keep, measure_counts, worse
 from tests.bench.dashboard import measure_dashboard
+from tests.bench.execution import measure_execution
 from tests.bench.figure import Figure
 from tests.bench.host import describe_host, measure_help, measure_sync
 from tests.bench.idle import measure_idle
@@ -38,6 +39,7 @@ SLOTS: Final = (1, 2, 8)
 COUNTED: Final = (1, 8)
 PARTS: Final[dict[str, Callable[[Path, bool], list[Figure]]]] = {
     "dashboard": lambda folder, is_quick: measure_dashboard(folder, 10_000 if is_quick else 100_000),
+    "execution": lambda folder, is_quick: measure_execution(folder, 10 if is_quick else 60),
     "idle": lambda folder, is_quick: measure_idle(
         folder, (200,) if is_quick else (1_000, 5_000, 10_000), 5.0 if is_quick else 60.0
     ),
