@@ -27,6 +27,7 @@ from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds
 from worker.agent.turns import Turns
+from worker.api.reach import Reach
 from worker.api.wire import ErrorKind
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
@@ -154,6 +155,11 @@ def nobody_is_stuck() -> Sequence[Change]:
     return [(Turns, "stuck", lambda turns: ())]
 
 
+def nobody_comes_back() -> Sequence[Change]:
+    """Take no answer for the end of an outage."""
+    return [(Reach, "answered", lambda reach, what: None)]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -226,5 +232,10 @@ SAFEGUARDS: Final = {
         "an agent of which one loop is stuck stands still for ever",
         ("tests/unit/agent/test_turns.py",),
         nobody_is_stuck,
+    ),
+    "return": Safeguard(
+        "a result waits on while the server is back, and its run is given away",
+        ("tests/unit/api/test_reach.py",),
+        nobody_comes_back,
     ),
 }

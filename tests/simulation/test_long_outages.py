@@ -21,6 +21,7 @@ from tests.simulation.server import VirtualServer
 from tests.simulation.stage import BookKeepingExecutor
 from tests.simulation.store import VirtualSpool
 from tests.simulation.world import World, until
+from worker.api.retry import APART_S, RETURN_S, SCOUT_S
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.assignment import Assignment
 from worker.executor.executor import EventSink, StopRequest
@@ -34,6 +35,7 @@ ALL_OUTAGES: Final = [*((outage_s, at) for outage_s in OUTAGES_S for at in KILLE
 SERVERS: Final = (VirtualServer, LeasingServer)
 RUN_S: Final = 20.0  # an execution; the server goes away in the middle of the first one
 DELIVERED_S: Final = 150.0  # after both are back: two of the longest waits, and the way
+TOLD_S: Final = SCOUT_S + APART_S + RETURN_S  # after the server is back, by an agent that lived on
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +178,25 @@ def test_an_agent_that_lives_through_an_outage_delivers_by_itself(
         await asyncio.sleep(outage_s)
         place.network.is_down = False
         await until(lambda: not place.entries, DELIVERED_S)
+
+    play(world, scenario(), place)
+    assert (world.executions, successes(world)) == (["task-0"], world.finished)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_result_is_told_soon_after_the_return_however_long_the_outage_was(seed: int) -> None:
+    """A server grants each run one more lease then, which may be shorter than the longest wait.
+
+    The agent does nothing else: no run of it reports, and its polls may wait for five minutes.
+    """
+    world = World(seed, "key", 0.0, 1)
+    place = Place(world, "pod/a")
+
+    async def scenario() -> None:
+        await run_into_outage(place)
+        await asyncio.sleep(3600.0)
+        place.network.is_down = False
+        await until(lambda: not place.entries, TOLD_S)
 
     play(world, scenario(), place)
     assert (world.executions, successes(world)) == (["task-0"], world.finished)

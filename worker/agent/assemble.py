@@ -94,7 +94,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     turns = Turns(parts.clock, PATIENCE_S + config.api.request_timeout_s)
     for api in (parts.claim_api, parts.report_api):
         api.end_with(drain)
-    retrier = Retrier(parts.random, parts.clock, end=drain)
+    retrier = Retrier(parts.random, parts.clock, end=drain, reach=parts.report_api.traits.reach)
     jobs = JobStates(parts.claim_api, parts.clock, config.job_interval_s, turns)
     delivery = Delivery(
         parts.report_api,

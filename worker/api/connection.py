@@ -17,6 +17,7 @@ from worker.api import wire
 from worker.api.body import decode, read_bytes, unpacked
 from worker.api.end import End, last_try_s
 from worker.api.errors import ApiError, TransportError, error_for_status
+from worker.api.reach import Reach
 from worker.api.token import TokenSource
 from worker.api.transport import FAULTS, reason_of
 
@@ -36,6 +37,7 @@ class ServerTraits:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.claims_unique = False  # it says that one live run per task is sure
+        self.reach = Reach()
         self._date = ""
 
     @property
@@ -124,6 +126,21 @@ class Connection:
         Raises: the errors of `worker.api.errors`.
         """
         what = f"{request.method} {request.url.path}"
+        try:
+            answer = await self._exchange(what, request, read, limit_s)
+        except ApiError as error:
+            self.traits.reach.failed(what, error)
+            raise
+        self.traits.reach.answered(what)
+        return answer
+
+    async def _exchange(
+        self,
+        what: str,
+        request: httpx.Request,
+        read: Callable[[AsyncIterator[bytes]], Awaitable[T]],
+        limit_s: float,
+    ) -> tuple[T, Mapping[str, str]]:
         left_s = None if self.end is None else self.end.end_in_s()
         limit_s = limit_s if left_s is None else min(limit_s, last_try_s(left_s))
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from msgspec import Struct
@@ -13,10 +13,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from worker.api.end import End, last_wait_s
 from worker.api.errors import ApiError, Forbidden, RateLimited, Unauthorized, Unknown
+from worker.api.reach import Reach
 from worker.clock import Clock
 
 __all__ = ["DELIVER", "INTERACTIVE", "PATIENT", "READ", "Backoff", "Policy", "Retrier"]
 
+RETURN_S: Final = 3.0  # within which all that waited is tried again once the server is back
+APART_S: Final = 5.0  # two tries of one request are, however often a server comes and goes
+SCOUT_S: Final = 15.0  # one of all waits takes no longer during an outage; as often as a run's heartbeat
 T = TypeVar("T")
 log = structlog.get_logger()
 
@@ -70,11 +74,19 @@ class Backoff:
 class Retrier:
     """Repeat requests by a policy; randomness and clock are passed in."""
 
-    def __init__(self, random: Random, clock: Clock, end: End | None = None) -> None:
-        """Keep the parts; when an `end` comes in sight, what waits is tried again soon, and more often."""
+    def __init__(
+        self, random: Random, clock: Clock, end: End | None = None, reach: Reach | None = None
+    ) -> None:
+        """Keep the parts.
+
+        When an `end` comes in sight, what waits is tried again soon, and more often; when `reach` tells that
+        the server is back, soon.
+        """
         self._random = random
         self._clock = clock
         self._end = end
+        self._reach = reach or Reach()
+        self._scout_mono = float("-inf")  # when the wait that was cut last is over
 
     async def call(self, policy: Policy, request: Callable[[], Awaitable[T]]) -> T:
         """Return the request's answer, asking again as the policy says.
@@ -100,6 +112,7 @@ class Retrier:
         """Go on after a first try that failed; most requests never come here."""
         backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         asked_s = 0.0  # how long the server wants to be left alone
+        returns = self._reach.returns  # before the try
 
         def wait(state: RetryCallState) -> float:
             nonlocal asked_s
@@ -118,14 +131,15 @@ class Retrier:
             return over or late
 
         async def once() -> T:  # tenacity awaits only what it sees to be a coroutine function
-            nonlocal failed
+            nonlocal failed, returns
             if failed is not None:
                 error, failed = failed, None
                 raise error
+            returns = self._reach.returns
             return await request()
 
         async def sleep(wait_s: float) -> None:
-            await self.pause(wait_s, asked_s)
+            await self.pause(wait_s, asked_s, returns)
 
         retrying = AsyncRetrying(
             sleep=sleep,
@@ -136,22 +150,58 @@ class Retrier:
         )
         return await retrying(once)
 
-    async def pause(self, wait_s: float, asked_s: float = 0.0) -> None:
-        """Wait before another try; shorter where an end is in sight, but as long as the server asked."""
-        until_mono = self._clock.mono() + wait_s
-        if self._end is None:
-            await asyncio.sleep(wait_s)
-            return
-        if self._end.end_in_s() is None:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._end.requested()
-            except TimeoutError:
+    async def pause(self, wait_s: float, asked_s: float = 0.0, returns: int | None = None) -> None:
+        """Wait before another try; shorter where an end is in sight or the server is back.
+
+        It lasts as long as the server asked, whatever happens. `returns` is how often the server had come
+        back before the try that failed; None: as often as by now.
+        """
+        begun_mono = self._clock.mono()
+        until_mono = begun_mono + self._scouting(wait_s, asked_s)
+        known = self._reach.returns if returns is None else returns
+        is_listening = True
+        while self._end is None or self._end.end_in_s() is None:
+            if is_listening and self._reach.returns != known:
+                is_listening = False
+                until_mono = min(until_mono, self._soon_mono(begun_mono + max(APART_S, asked_s)))
+            if not await self._news(until_mono - self._clock.mono(), is_listening=is_listening):
                 return
         rest_s = max(0.0, until_mono - self._clock.mono())
         last_s = last_wait_s(self._end.end_in_s() or 0.0)
-        asked_s = max(0.0, rest_s - wait_s + asked_s)
+        asked_s = max(0.0, begun_mono + asked_s - self._clock.mono())
         await asyncio.sleep(max(asked_s, min(rest_s, self._random.uniform(0.0, last_s))))
+
+    def _scouting(self, wait_s: float, asked_s: float) -> float:
+        """Cut one wait at a time: an idle agent's results would else learn of the server's return late."""
+        now_mono = self._clock.mono()
+        if wait_s <= SCOUT_S or now_mono < self._scout_mono or not self._reach.is_failing:
+            return wait_s
+        wait_s = max(asked_s, self._random.uniform(SCOUT_S / 2, SCOUT_S))
+        self._scout_mono = now_mono + wait_s
+        return wait_s
+
+    def _soon_mono(self, not_before_mono: float) -> float:
+        """Return when to try again now that the server is back: not with all others at one moment."""
+        return max(not_before_mono, self._clock.mono()) + self._random.uniform(0.0, RETURN_S)
+
+    async def _news(self, limit_s: float, *, is_listening: bool) -> bool:
+        """Wait; tell whether an end came in sight meanwhile or, if that is wanted, the server back."""
+        news = [self._reach.returned()] if is_listening else []
+        if self._end is not None:
+            news.append(self._end.requested())
+        if not news:
+            await asyncio.sleep(limit_s)
+            return False
+        tasks = [asyncio.ensure_future(one) for one in news]
+        try:
+            done, _ = await asyncio.wait(
+                tasks, timeout=max(0.0, limit_s), return_when=asyncio.FIRST_COMPLETED
+            )
+            return bool(done)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def is_worth_repeating(error: BaseException, policy: Policy) -> bool:
