@@ -29,6 +29,7 @@ from worker.agent.holds import Holds
 from worker.agent.turns import Turns
 from worker.api.reach import Reach
 from worker.api.wire import ErrorKind
+from worker.executor.pulse import Pulse
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
 
@@ -155,6 +156,11 @@ def nobody_is_stuck() -> Sequence[Change]:
     return [(Turns, "stuck", lambda turns: ())]
 
 
+def minders_never_silent() -> Sequence[Change]:
+    """Take every minder for one that answers."""
+    return [(Pulse, "is_silent", lambda pulse, ask: False)]
+
+
 def nobody_comes_back() -> Sequence[Change]:
     """Take no answer for the end of an outage."""
     return [(Reach, "answered", lambda reach, what: None)]
@@ -232,6 +238,11 @@ SAFEGUARDS: Final = {
         "an agent of which one loop is stuck stands still for ever",
         ("tests/unit/agent/test_turns.py",),
         nobody_is_stuck,
+    ),
+    "sign of life": Safeguard(
+        "a minder that stands still holds no limit, and no run can be ended",
+        ("tests/unit/minder/test_silent_minder.py",),
+        minders_never_silent,
     ),
     "return": Safeguard(
         "a result waits on while the server is back, and its run is given away",

@@ -72,6 +72,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the handlers, by type
     lacks: Callable[[str], tuple[str, ...]] = lambda _: ()  # what a type's handler asks for and is not here
     watches: Sequence[Watch] = ()  # what else is watched while it works
+    standing: Mapping[str, Callable[[], bool]] = field(default_factory=dict)  # what may be stuck beside it
 
 
 class Agent(Struct, frozen=True):
@@ -91,7 +92,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     """Wire an agent."""
     activity, holds, deferrals = Activity(parts.clock), Holds(), Deferrals(parts.clock)
     drain = Drain(parts.clock, config.drain_timeout_s)
-    turns = Turns(parts.clock, PATIENCE_S + config.api.request_timeout_s)
+    turns = Turns(parts.clock, PATIENCE_S + config.api.request_timeout_s, parts.standing)
     for api in (parts.claim_api, parts.report_api):
         api.end_with(drain)
     retrier = Retrier(parts.random, parts.clock, end=drain, reach=parts.report_api.traits.reach)

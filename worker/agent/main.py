@@ -114,15 +114,16 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     watch = GpuWatch(os.environ, clock)  # started where there are GPUs
     options = {type_: entry.options for type_ in types if (entry := catalogue.get(type_)) is not None}
     gpus = gpus_of(config, live, watch, clock, options)
+    spawner = ProcessSpawner(
+        environment,
+        mark=agent_id,
+        wish=confinement.wish(),
+        max_processes=config.max_processes,
+        has_groups=config.cgroups == "auto",
+    )
     executor = ProcessExecutor(
         catalogue=catalogue,
-        spawner=ProcessSpawner(
-            environment,
-            mark=agent_id,
-            wish=confinement.wish(),
-            max_processes=config.max_processes,
-            has_groups=config.cgroups == "auto",
-        ),
+        spawner=spawner,
         clock=clock,
         workdirs=workdirs,
         spool=spool,
@@ -166,6 +167,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
+        standing={"minder": spawner.is_silent},
     )
     agent = assemble(parts, config)
     pause = Pause(agent.survey.holds, state.path, clock)

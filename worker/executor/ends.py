@@ -192,7 +192,10 @@ def crash_message(seen: Evidence) -> str:
     if seen.exit is None:
         return "the handler's process ended without a result"
     if seen.exit.is_minder_lost:
-        return "the process that minds the handlers was killed from outside, and all handlers ended with it"
+        return (
+            "the process that minds the handlers was killed, from outside or because it stood still"
+            " (`minder.silent` in the agent's log), and all handlers ended with it"
+        )
     return f"the handler's process {exit_words(seen.exit)} without a result"
 
 

@@ -16,9 +16,10 @@ import structlog
 import worker
 from worker.executor.life import Life
 from worker.executor.minder_line import MinderLine, close_all, copied
+from worker.executor.pulse import Pulse
 from worker.executor.sweep import end_marked
 from worker.minder.pool import PoolMemory
-from worker.minder.trees import child_pids
+from worker.minder.trees import child_pids, read_stat
 
 __all__ = ["Minder"]
 
@@ -36,14 +37,23 @@ log = structlog.get_logger(__name__)
 class Minder:
     """The process that minds the children; started with the first of them, and again if it was killed."""
 
-    def __init__(self, *, mark: str, python: str = sys.executable, has_groups: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        mark: str,
+        python: str = sys.executable,
+        has_groups: bool = True,
+        pulse: Pulse | None = None,
+    ) -> None:
         """Take how to start it.
 
         Args:
             mark: in the environment of every child: survivors of a killed minder are known by it.
             python: the interpreter.
             has_groups: whether children get control groups of their own, where they can be made.
+            pulse: tells whether it answers.
         """
+        self._pulse = pulse or Pulse()
         self._mark = mark
         self._has_groups = has_groups
         self._pool: PoolMemory | None = None
@@ -63,6 +73,20 @@ class Minder:
         """Tell whether the minder has children that it was not asked for: orphans of a child's tree."""
         known = {life.pid for life in self._lives.values()}
         return any(pid not in known for pid in child_pids(self.pid) or ()) if self.pid else False
+
+    def is_silent(self) -> bool:
+        """Tell whether the minder does not answer: then no limit is held, and no child can be ended.
+
+        It is killed then, as nothing else ends what it minds; where even that does not help, it stays silent.
+        """
+        if self._line is None or self._process is None:
+            return False
+        was_silent = self._pulse.silent
+        if self._pulse.is_silent(lambda: self.order({"do": "ping"})) and not was_silent:
+            stat = read_stat(self.pid)
+            log.error("minder.silent", pid=self.pid, state=stat and stat.state, children=len(self._lives))
+            self._process.kill()
+        return self._pulse.silent
 
     def oom_kills(self) -> int | None:
         """Return how many processes of our container the kernel has killed for want of memory so far."""
@@ -148,12 +172,15 @@ class Minder:
         )
 
     def _hear(self, told: dict[str, Any]) -> None:
-        if (life := self._lives.get(told["id"])) is not None:
+        if told["told"] == "pong":
+            self._pulse.forget()
+        elif (life := self._lives.get(told["id"])) is not None:
             life.hear(told)
 
     def _lose(self) -> None:
         """The minder was killed: end what it leaves behind, then tell who waits."""
         self._line = None
+        self._pulse.forget()
         self._losing = asyncio.create_task(self._clear_up(), name="minder-lost")
 
     async def _clear_up(self) -> None:

@@ -118,6 +118,10 @@ class ProcessSpawner:
         """Tell whether the minder has children that nobody knows; see `Spawner`."""
         return self.minder.has_strangers()
 
+    def is_silent(self) -> bool:
+        """Tell whether the minder, which holds the limits, does not answer any more."""
+        return self.minder.is_silent()
+
     def oom_kills(self) -> int | None:
         """Return how many processes of our container the kernel has killed so far; see `Spawner`."""
         return self.minder.oom_kills()

@@ -113,6 +113,9 @@ class Minder:
         if order["do"] == "spawn":
             self._spawn(order, descriptors)
             return
+        if order["do"] == "ping":
+            self._tell({"told": "pong"})
+            return
         child = self._children.get(order["id"])
         if child is None:
             return  # it was reaped while the order was under way
@@ -144,11 +147,8 @@ class Minder:
         self._poll.register(child.pid_fd, select.POLLIN)
         self._memory_at_s = self._reap_at_s = now_s()
         self._tell({
-            "told": "spawned",
-            "id": child.id,
-            "pid": pid,
-            "memory": group and group.memory_place,
-            "cpu": group and group.cpu_place,
+            "told": "spawned", "id": child.id, "pid": pid,
+            "memory": group and group.memory_place, "cpu": group and group.cpu_place,
         })  # fmt: skip
 
     def _guard(

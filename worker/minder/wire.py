@@ -7,6 +7,7 @@ From the agent (`do`):
             limits from now on; a tree is frozen from `freeze_s` on until a later one comes
     signal  id, number: to the child alone
     end     id: kill the whole tree, then reap
+    ping    nothing more: is anybody there?
 To the agent (`told`):
     spawned    id, pid, memory and cpu (version and folder of the control group that counts it; or null)
     refused    id, error: the child could not be started
@@ -19,6 +20,7 @@ To the agent (`told`):
     ended      id, status, rusage (user s, system s, ru_maxrss KiB, blocks of 512 bytes read and written),
                oom_kills, peak_bytes and cpu_s (all, and system alone) of its group (null: not known):
                nothing of the tree is left
+    pong       nothing more: all that was ordered before the ping is done
 """
 
 from __future__ import annotations

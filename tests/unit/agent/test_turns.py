@@ -83,6 +83,20 @@ def test_a_loop_is_stuck_once_it_is_late_beyond_patience_and_not_before() -> Non
     run_virtual(main())
 
 
+def test_what_stands_still_beside_the_loops_is_told_with_them() -> None:
+    """It is asked whenever somebody looks, and only then."""
+
+    async def main() -> None:
+        answers = [False, True]
+        turns = Turns(VirtualClock(), 10.0, {"minder": lambda: answers.pop(0)})
+        turns.note("one", 5.0)
+        await asyncio.sleep(3600.0)
+        assert turns.stuck() == ("one",)
+        assert turns.stuck() == ("one", "minder")
+
+    run_virtual(main())
+
+
 def test_polls_that_are_stuck_silence_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not before a request's limit and patience are over; the log says which loop, and where it is."""
     monkeypatch.setattr(JobsApi, "poll", for_ever)

@@ -143,7 +143,7 @@ def test_a_receipt_of_success_wins_over_everything(seen: Evidence) -> None:
             Evidence(exit=Exit(code=None, signal=None, is_minder_lost=True)),
             "crashed",
             True,
-            "minds the handlers was killed from outside",
+            "minds the handlers was killed",
         ),
         (
             Evidence(stop=DRAIN, ended=ended("raised", message="Cancelled", is_stop_seen=True)),

@@ -64,7 +64,7 @@ async def tell(manager: ServiceManager, survey: Survey) -> None:
 
 def tell_stuck(stuck: tuple[str, ...]) -> None:
     """Log which loops are stuck and where, before the watchdog ends the agent."""
-    hint = "a fault of ours: the lines `stacks.` say where; a watchdog starts the agent anew"
+    hint = "the lines `stacks.`, or `minder.silent`, say where; a watchdog starts the agent anew"
     log.error("agent.stuck", loops=list(stuck), hint=hint)
     log_stacks(asyncio.get_running_loop())
 
