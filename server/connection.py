@@ -16,9 +16,10 @@ from uvicorn.server import ServerState
 
 from server.activity import Activity
 from server.http.answer import Answer, failure
+from server.http.exchange import offer
 from server.http.failure import ApiError
 from server.http.load import RETRY_AFTER_S
-from server.joined import JoinedWrites
+from server.joined import JoinedWrites, WholeExchange
 
 __all__ = ["HEAD_BYTES", "HEAD_S", "Connection", "ConnectionLimits"]
 
@@ -108,7 +109,9 @@ class Connection(HttpToolsProtocol):
         """Begin to answer."""
         self._is_in_head = False
         super().on_headers_complete()
-        self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
+        joined = JoinedWrites(self.transport, self.loop)
+        self.cycle.transport = joined  # type: ignore[assignment]
+        offer(self.scope, WholeExchange(self.cycle, self.flow, joined))  # type: ignore[arg-type]
         if self._is_last:
             self.cycle.keep_alive = False
 

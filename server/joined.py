@@ -1,10 +1,13 @@
-"""The head of an answer and the beginning of its body as one write."""
+"""The head of an answer and its body, or the beginning of it, as one write."""
 
 from __future__ import annotations
 
 import asyncio
 
-__all__ = ["JoinedWrites"]
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+__all__ = ["JoinedWrites", "WholeExchange"]
 
 
 class JoinedWrites:
@@ -32,6 +35,12 @@ class JoinedWrites:
             held, self._held, self._is_joined = self._held, None, True
             self._transport.write(held + data)
 
+    def write_whole(self, data: bytes) -> None:
+        """Write all of an answer now, after what is held."""
+        self._let_go()
+        self._is_joined = True
+        self._transport.write(data)
+
     def close(self) -> None:
         """Close the transport once what is held is out."""
         self._let_go()
@@ -45,3 +54,38 @@ class JoinedWrites:
         held, self._held = self._held, None
         if held is not None and not self._transport.is_closing():
             self._transport.write(held)
+
+
+class WholeExchange:
+    """A request of uvicorn and its answer as wholes, where uvicorn's own state of it allows that."""
+
+    def __init__(self, cycle: RequestResponseCycle, flow: FlowControl, joined: JoinedWrites) -> None:
+        """Take a request whose head has been read, and what its answer is written to."""
+        self._cycle = cycle
+        self._flow = flow
+        self._joined = joined
+
+    def body(self) -> bytes | None:
+        """Return the body if all of it is there, once."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected:
+            return None
+        content, cycle.body = bytes(cycle.body), bytearray()
+        return content
+
+    def answer(self, status: int, head: bytes, body: bytes) -> bool:
+        """Answer; what uvicorn does at the end of an answer is done too."""
+        cycle = self._cycle
+        if cycle.response_started or cycle.disconnected or self._flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        lines = b"".join(b"%b: %b\r\n" % header for header in cycle.default_headers)
+        end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        content = b"" if cycle.scope["method"] == "HEAD" else body
+        self._joined.write_whole(b"".join((STATUS_LINE[status], lines, head, end, content)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._joined.close()
+        cycle.on_response()
+        return True

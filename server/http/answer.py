@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 from starlette.types import Send
 
+from server.http.exchange import Exchange
 from server.http.failure import ApiError
+from server.http.seen import REQUEST_ID_HEADER, Seen
 from server.store.records import RunAnswer
 from worker.api.wire import CLAIMS_HEADER, LEASE_HEADER, SCHEDULER_STATE_HEADER
 
-__all__ = ["Answer", "failure", "json_answer", "one_of_list", "run_shown", "wrapped"]
+__all__ = ["ALWAYS", "Answer", "failure", "json_answer", "one_of_list", "run_shown", "wrapped"]
 
 Headers = dict[str, str]
 
 # Says that this server makes sure of one live run per task.
 CLAIMS = (CLAIMS_HEADER.lower().encode(), b"unique")
+
+# On every answer: browsers shall not guess what it is, and nobody on the way shall keep it.
+ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+
+
+def _lines(*headers: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+LINES_OF_ALL: Final = _lines(CLAIMS, *ALWAYS)
 
 
 class Answer(Struct, frozen=True):
@@ -34,14 +47,36 @@ class Answer(Struct, frozen=True):
             (b"content-type", self.content_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
             CLAIMS,
-            *((name.lower().encode("latin-1"), _printable(value)) for name, value in self.headers.items()),
+            *self._own(),
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
+    def send_whole(self, exchange: Exchange, seen: Seen) -> bool:
+        """Send it at once, with the headers of every answer, and note that; False: send it as usual."""
+        if "Connection" in self.headers:
+            return False
+        head = b"content-type: %b\r\ncontent-length: %d\r\n%b%b: %b\r\n%b" % (
+            self.content_type.encode(),
+            len(self.body),
+            LINES_OF_ALL,
+            REQUEST_ID_HEADER,
+            seen.request_id.encode(),
+            _lines(*self._own()) if self.headers else b"",
+        )
+        if not exchange.answer(self.status, head, self.body):
+            return False
+        seen.status, seen.sent_bytes = self.status, len(self.body)
+        return True
+
+    def _own(self) -> Iterable[tuple[bytes, bytes]]:
+        return ((name.lower().encode("latin-1"), _printable(value)) for name, value in self.headers.items())
+
 
 def _printable(value: str) -> bytes:
     # A value that a client chose, as a job's state, must not end the header.
+    if value.isascii() and value.isprintable():
+        return value.encode()
     return "".join(c if c.isprintable() else "?" for c in value).encode("latin-1", "replace")
 
 

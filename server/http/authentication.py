@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.requests import Request
-
 from server.http.failure import ApiError, not_authenticated
 from server.http.query import Parameters
+from server.http.request import Request
 from server.store.records import Principal
 from server.store.store import Store
 from server.tokens import hash_token, may
@@ -43,7 +42,7 @@ def check_scope(principal: Principal, needed: str) -> None:
 
 
 def _token(request: Request, query: Parameters) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    scheme, _, token = (request.headers.get("authorization") or "").strip().partition(" ")
     if scheme.lower() == BEARER and token.strip():
         return token.strip()
     return query.get("bearer_token", [None])[-1]

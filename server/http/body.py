@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypedDict
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
-from starlette.requests import ClientDisconnect, Request
 
+from server.http.exchange import exchange_of
 from server.http.failure import ApiError
 from server.http.kinds import Kind
 from server.http.load import Load
+from server.http.request import Request
 
 __all__ = ["Body", "BodyField", "Fields", "body_of"]
 
@@ -26,6 +26,10 @@ CLOSE: Final = {"Connection": "close"}  # what is still to come of the body is o
 NULL: Final = b"null"
 RAW_NULL: Final = Raw(NULL)
 OBJECT_OF_RAW: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+# What becomes of a decoded value: its attribute, whether it is JSON text, what takes it (None: nothing).
+Step = tuple[str, bool, Callable[[Any], Any] | None]
 
 
 class Fields(Struct, frozen=True):
@@ -58,13 +62,17 @@ class Body(Struct, frozen=True, kw_only=True):
     keeps_extra: bool = False
     ignored: frozenset[str] = frozenset()
     known: dict[str, BodyField] = {}  # made of `fields`
+    required: tuple[BodyField, ...] = ()  # of them
     decoder: msgspec.json.Decoder[Any] | None = None  # made of `fields`, where nothing else is kept
+    steps: dict[str, Step] = {}  # for each field that it decodes
 
     def __post_init__(self) -> None:
         """Prepare for reading many bodies."""
         force_setattr(self, "known", {field.name: field for field in self.fields})
+        force_setattr(self, "required", tuple(field for field in self.fields if field.is_required))
         if not self.keeps_extra:
             force_setattr(self, "decoder", _decoder(self))
+            force_setattr(self, "steps", {field.name: _step(field) for field in self.fields})
 
     def read(self, content: bytes) -> Fields:
         """Read and check a body.
@@ -73,8 +81,8 @@ class Body(Struct, frozen=True, kw_only=True):
             ApiError: 422 whose message names the field.
         """
         fields = self._read_at_once(content) or self._read_each(content)
-        for field in self.fields:
-            if field.is_required and field.attribute not in fields.values:
+        for field in self.required:
+            if field.attribute not in fields.values:
                 raise self.error(field.name, "is required")
         fields.values.pop("", None)
         return fields
@@ -88,13 +96,14 @@ class Body(Struct, frozen=True, kw_only=True):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         values = dict[str, Any]()
-        for field, value in zip(self.fields, msgspec.structs.astuple(decoded), strict=True):
-            if value is None or value == RAW_NULL:
+        for name, value in decoded.items():
+            attribute, is_raw, take = self.steps[name]
+            if value is None or (is_raw and value == RAW_NULL):
                 continue
             try:
-                values[field.attribute or ""] = field.kind.take(value)
+                values[attribute] = value if take is None else take(value)
             except ValueError as exc:
-                raise self.error(field.name, str(exc)) from exc
+                raise self.error(name, str(exc)) from exc
         return Fields(values, {})
 
     def _read_each(self, content: bytes) -> Fields:
@@ -134,44 +143,69 @@ class Body(Struct, frozen=True, kw_only=True):
 
 def _decoder(body: Body) -> msgspec.json.Decoder[Any]:
     """Return a decoder of all fields at once, each decoded or left as text as its kind wants it."""
-    fields = [(f"f{at}", Raw if field.kind.is_raw else Any, None) for at, field in enumerate(body.fields)]
-    names = {f"f{at}": field.name for at, field in enumerate(body.fields)}
-    return msgspec.json.Decoder(msgspec.defstruct(body.name, fields, rename=names))
+    types = {field.name: _decoded_as(field.kind) for field in body.fields}
+    return msgspec.json.Decoder(TypedDict(body.name, types, total=False))  # type: ignore[operator]
 
 
-@asynccontextmanager
-async def body_of(request: Request, body: Body, most_bytes: int, load: Load) -> AsyncIterator[bytes]:
-    """Read a body that is not larger than the limit; it counts as load until the block ends.
+def _decoded_as(kind: Kind) -> Any:
+    if kind.is_raw:
+        return Raw
+    return Any if kind.plain is None else kind.plain | None
+
+
+def _step(field: BodyField) -> Step:
+    kind = field.kind
+    return field.attribute or "", kind.is_raw, kind.take if kind.plain is None else None
+
+
+async def body_of(request: Request, body: Body, most_bytes: int, load: Load) -> bytes:
+    """Read a body that is not larger than the limit; it counts as load until `Load.forget_bytes`.
 
     What is too large is read on, up to a bound, and thrown away: a client that is still sending
     would not see the answer.
 
     Raises:
         ApiError: 413, it is too large; 408, it comes too slowly; 503, too much is under way;
-            422, the client went away.
+            422, the client went away. It does not count as load then.
     """
+    exchange = exchange_of(request.scope)
+    content = exchange.body() if exchange is not None else None
+    if content is None:
+        return await _receive(request, body, most_bytes, load)
+    if len(content) > most_bytes:
+        raise _too_large(most_bytes)
+    load.add_bytes(len(content))
+    return content
+
+
+async def _receive(request: Request, body: Body, most_bytes: int, load: Load) -> bytes:
     content = bytearray()
     try:
-        yield await _read(request, body, most_bytes, load, content)
-    finally:
+        return await _read(request, body, most_bytes, load, content)
+    except BaseException:
         load.forget_bytes(len(content))
+        raise
 
 
 async def _read(request: Request, body: Body, most_bytes: int, load: Load, content: bytearray) -> bytes:
-    size = 0
+    size, is_more = 0, True
     try:
         async with asyncio.timeout(MOST_S):
-            async for chunk in request.stream():
+            while is_more and size <= DISCARDED_AT_MOST * most_bytes:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise body.error("body", "ended early")
+                chunk, is_more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size <= most_bytes:
                     load.add_bytes(len(chunk))
                     content += chunk
-                elif size > DISCARDED_AT_MOST * most_bytes:
-                    break
-    except ClientDisconnect as exc:
-        raise body.error("body", "ended early") from exc
     except TimeoutError as exc:
         raise ApiError(408, "too_slow", f"body: did not arrive within {MOST_S:g} s", CLOSE) from exc
     if size > most_bytes:
-        raise ApiError(413, "body_too_large", f"body: must not be larger than {most_bytes} bytes")
+        raise _too_large(most_bytes)
     return bytes(content)
+
+
+def _too_large(most_bytes: int) -> ApiError:
+    return ApiError(413, "body_too_large", f"body: must not be larger than {most_bytes} bytes")

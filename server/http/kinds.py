@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +35,8 @@ __all__ = [
 MOST_CHARACTERS_OF_ID: Final = 255
 LARGEST_NUMBER: Final = 2**62  # a whole number stays one in the database
 LARGEST_PRIORITY: Final = 2**31 - 1
+LONGEST_KNOWN: Final = 8_192  # bytes of an object that was found right before, and is not read again
+MOST_KNOWN: Final = 256  # of them; 4 MiB at most, with the texts
 
 # Nothing that a path, a query string or a log line would take apart.
 ID_PATTERN: Final = re.compile(r"[^\s/?#%\\\x00-\x20\x7f]{1,255}")
@@ -50,6 +53,7 @@ class Kind(Struct, frozen=True):
     take: Callable[[Any], Any]
     schema: dict[str, Any]
     is_raw: bool = False
+    plain: type | None = None  # a type that says all that `take` looks at, and whose values it leaves alone
 
     def read(self, json: bytes) -> Any:
         """Return what the store keeps of a value in JSON."""
@@ -84,6 +88,8 @@ def _job_id(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
+    if type(value) is int and 0 <= value <= LARGEST_NUMBER:
+        return value
     number = wire.as_float(value)
     if number is None or not 0 <= number <= LARGEST_NUMBER:
         raise ValueError("must be a number, not negative and not above 2**62")
@@ -127,6 +133,16 @@ def _object(json: bytes | Raw) -> str:
 
 def _object_or_text(json: bytes | Raw) -> str:
     json = bytes(json)
+    return _known_object_or_text(json) if len(json) <= LONGEST_KNOWN else _read_object_or_text(json)
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _known_object_or_text(json: bytes) -> str:
+    # What an agent says of its machine is the same with every run.
+    return _read_object_or_text(json)
+
+
+def _read_object_or_text(json: bytes) -> str:
     value = _value(json)
     if isinstance(value, dict):
         return json.decode()
@@ -160,7 +176,7 @@ def _number_schema(**bounds: Any) -> dict[str, Any]:
     return _or_text({"type": "number", **bounds}, pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$")
 
 
-TEXT: Final = Kind(_text, {"type": "string"})
+TEXT: Final = Kind(_text, {"type": "string"}, plain=str)
 ID: Final = Kind(_id, _id_schema(r"\.{1,2}"))
 JOB_ID: Final = Kind(_job_id, _id_schema(r"\.{1,2}|tasks|runs|reports"))
 NUMBER: Final = Kind(_number, _number_schema(minimum=0, maximum=LARGEST_NUMBER))

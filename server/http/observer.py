@@ -11,14 +11,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from server.activity import Activity
 from server.audit import Audit
+from server.http.answer import ALWAYS
 from server.http.peers import Peers
 from server.http.seen import REQUEST_ID_HEADER, Seen, request_id_of
 
 __all__ = ["Observer"]
 
 PATH_CHARACTERS: Final = 300
-# On every answer: browsers shall not guess what it is, and nobody on the way shall keep it.
-ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
 
 access = structlog.get_logger("server.access")
 
@@ -39,7 +38,7 @@ class Observer:
 
     async def serve(self, answering: Answering, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a request answered, and tell of it when it is over, however it ends."""
-        seen = Seen(request_id=request_id_of(scope["headers"]))
+        seen = Seen(request_id=request_id_of(scope["headers"]), is_told=self._audit is not None)
         seen.put_into(scope)
         begun_s = time.perf_counter()
         try:

@@ -8,18 +8,19 @@ from typing import Any, Final
 import msgspec
 import structlog
 from msgspec import Struct
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from server.http import query
 from server.http.answer import Answer, failure
 from server.http.authentication import authenticate, check_scope
 from server.http.body import Body, Fields, body_of
+from server.http.exchange import exchange_of
 from server.http.failure import ApiError, from_refusal
 from server.http.load import Load
 from server.http.query import Parameter
 from server.http.rates import Rates
-from server.http.seen import seen_of
+from server.http.request import Request
+from server.http.seen import Seen, seen_of
 from server.pending.desk import Desk
 from server.store.records import Principal
 from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
@@ -117,28 +118,36 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure has the documented error body."""
-        request = Request(scope, receive)
-        answer = await answer_safely(lambda: self._answer(request), request)
-        await answer.send(send)
+        request, seen = Request(scope, receive), seen_of(scope)
+        try:
+            answer = await self._answer(request, seen)
+        except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
+            answer = failure_of(exc, request, seen)
+        exchange = exchange_of(scope)
+        if exchange is None or not answer.send_whole(exchange, seen):
+            await answer.send(send)
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request, seen: Seen) -> Answer:
         operation, services = self.operation, self._services
-        seen = seen_of(request.scope)
-        seen.operation, seen.is_write = operation.name, operation.body is not None
-        seen.ids = dict(request.path_params)
+        body = operation.body
+        seen.operation, seen.is_write, seen.ids = operation.name, body is not None, dict(request.path_params)
         given = query.parse(request.scope["query_string"])
         principal = await authenticate(request, given, services.store)
         seen.principal = principal
         services.token_use.note(principal.token_id)
         services.rates.take(principal.token_id)
         check_scope(principal, operation.scope)
-        if operation.body is None:
+        if body is None:
             return await self._handle(request, principal, given, Fields({}, {}))
-        async with body_of(request, operation.body, services.max_body_bytes, services.load) as content:
-            fields = operation.body.read(content)
-            seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
+        content = await body_of(request, body, services.max_body_bytes, services.load)
+        try:
+            fields = body.read(content)
+            if seen.is_told:
+                seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
             answer = await self._handle(request, principal, given, fields)
-        if operation.creates and answer.status == 200:
+        finally:
+            services.load.forget_bytes(len(content))
+        if operation.creates and seen.is_told and answer.status == 200:
             seen.ids[operation.creates] = created_id(answer)
         return answer
 
@@ -161,21 +170,18 @@ class Endpoint:
             services.load.end()
 
 
-async def answer_safely(answer: Callable[[], Awaitable[Answer]], request: Request) -> Answer:
-    """Return the answer, or the one that says what went wrong."""
-    try:
-        return await answer()
-    except ApiError as exc:
+def failure_of(exc: Exception, request: Request, seen: Seen) -> Answer:
+    """Return the answer that says what went wrong."""
+    if isinstance(exc, ApiError):
         return failure(exc)
-    except Refused as exc:
+    if isinstance(exc, Refused):
         return failure(from_refusal(exc))
-    except (StoreBusy, StoreFailed) as exc:
-        request_id = seen_of(request.scope).request_id
-        log.warning("request.not_served", path=request.url.path, reason=str(exc), request_id=request_id)
+    path, request_id = request.scope["path"], seen.request_id
+    if isinstance(exc, StoreBusy | StoreFailed):
+        log.warning("request.not_served", path=path, reason=str(exc), request_id=request_id)
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         done = "It may be stored" if isinstance(exc, OutcomeUnknown) else "Not done"
         return failure(ApiError(503, "unavailable", f"{done}, try again: {exc}", retry))
-    except Exception:
-        request_id = seen_of(request.scope).request_id
-        log.exception("request.failed", method=request.method, path=request.url.path, request_id=request_id)
-        return failure(ApiError(500, "internal_error", "The server failed; its log says why"))
+    method = request.scope["method"]
+    log.error("request.failed", method=method, path=path, request_id=request_id, exc_info=exc)
+    return failure(ApiError(500, "internal_error", "The server failed; its log says why"))

@@ -45,6 +45,8 @@ class Parameter(Struct, frozen=True):
 def parse(query_string: bytes) -> Parameters:
     """Read a query string; an empty value is the same as no parameter."""
     found: Parameters = {}
+    if not query_string:
+        return found
     for name, value in parse_qsl(query_string.decode("latin-1"), errors="replace"):
         found.setdefault(name, []).append(value)
     return found

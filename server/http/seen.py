@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ __all__ = ["REQUEST_ID_HEADER", "Seen", "request_id_of", "seen_of"]
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # nothing that a line of a log would take apart
-ID_BYTES: Final = 8
+ID_BITS: Final = 64
 KEY: Final = "millhand.seen"
 
 
@@ -27,6 +27,7 @@ class Seen(Struct):
     is_write: bool = False
     is_held: bool = False  # it waited for a task
     is_claim: bool = False
+    is_told: bool = True  # somebody writes down what it is about
     principal: Principal | None = None  # who asked, once that is known
     ids: dict[str, str] = {}  # what it is about, by the names of the wire
     status: int | None = None  # None: the client went away before an answer
@@ -48,4 +49,5 @@ def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == REQUEST_ID_HEADER and SANE_ID.fullmatch(value):
             return value.decode()
-    return secrets.token_hex(ID_BYTES)
+    # No secret, and not from the kernel: that gives way to other threads in the middle of a request.
+    return f"{random.getrandbits(ID_BITS):016x}"

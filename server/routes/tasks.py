@@ -8,14 +8,13 @@ import re
 from collections.abc import Coroutine
 from typing import Any, Final
 
-from starlette.requests import Request
-
 from server.http.answer import Answer, wrapped
 from server.http.body import Body, BodyField
 from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, OBJECT, PRIORITY, TEXT
 from server.http.operation import Call, Operation
 from server.http.query import choice, page_of, paging, several
+from server.http.request import Request
 from server.http.seen import seen_of
 from server.routes.jobs import STATUSES
 from server.routes.shared import ORG_ID, check_org, creator
