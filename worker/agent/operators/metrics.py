@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from worker.agent.gpus.pool import GpuCondition
 from worker.agent.operators.activity import BOUNDS_S, Activity
-from worker.agent.operators.status import HOLDERS, Status
+from worker.agent.operators.status import HOLDERS, PARTS, Status
 from worker.agent.operators.survey import Survey
 
 __all__ = ["Metrics"]
@@ -51,6 +51,7 @@ class Metrics(Collector):
         yield durations(self._survey.activity)
         yield from gauges(status)
         yield holds(status)
+        yield stuck(status)
         yield from gpus(status)
 
 
@@ -129,6 +130,15 @@ def holds(status: Status) -> Metric:
     held = {hold.by for hold in status.holds}
     for by in HOLDERS:
         family.add_metric((by,), float(by in held))
+    return family
+
+
+def stuck(status: Status) -> Metric:
+    """Return how many of the agent's parts stand still, by their kind."""
+    text = "How many of the agent's parts of a kind stand still"
+    family = GaugeMetricFamily(PREFIX + "stuck", text, labels=("part",))
+    for part in PARTS:
+        family.add_metric((part,), float(sum(name.startswith(part) for name in status.stuck)))
     return family
 
 

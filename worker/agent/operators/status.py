@@ -12,6 +12,7 @@ from msgspec import Struct
 
 __all__ = [
     "HOLDERS",
+    "PARTS",
     "DrainStatus",
     "GpuStatus",
     "Hold",
@@ -22,6 +23,8 @@ __all__ = [
     "Status",
 ]
 
+# What may be stuck, by the beginning of its name: `reports of RUN` are of the reports.
+PARTS: Final = ("minder", "reports", "states of jobs", "tasks")
 # Who holds claims. What the agent does itself, and the watches beside it.
 HOLDERS: Final = (
     "disk",

@@ -15,9 +15,11 @@ from tests.simulation.world import World
 from tests.unit.agent.gpus.sick_gpu import shut
 from tests.unit.placement.machines import L4, machine, unknown
 from worker.agent.gpus.pool import GpuCondition, Gpus
+from worker.agent.job_states import JOBS
 from worker.agent.operators.metrics import Metrics
 from worker.agent.operators.status import (
     HOLDERS,
+    PARTS,
     DrainStatus,
     GpuStatus,
     Hold,
@@ -28,6 +30,7 @@ from worker.agent.operators.status import (
     Status,
 )
 from worker.agent.operators.survey import Survey
+from worker.agent.supervisor import TASKS
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.report import RunState
@@ -102,6 +105,21 @@ def test_runs_are_counted_by_type_and_outcome_and_their_durations_by_range() -> 
         assert one(samples, "claims_total", result="won") == one(samples, "claims_total", result="lost") == 1
         assert one(samples, "polls_total", result="answered") == one(samples, "ready") == 1
         assert one(samples, "last_report_age_seconds") == one(samples, "last_poll_age_seconds") == 0
+
+    still(look)
+
+
+def test_each_part_that_may_stand_still_is_a_sample_at_any_time() -> None:
+    """Reports of two runs are two of one kind: ids of runs are no labels."""
+
+    def look(survey: Survey) -> None:
+        samples = read(survey)
+        assert [one(samples, "stuck", part=part) for part in PARTS] == [0.0] * len(PARTS)
+        for loop in ("reports of run-1", "reports of run-2", TASKS, JOBS):
+            survey.turns.note(loop, float("-inf"))
+        samples = read(survey)
+        told = {part: one(samples, "stuck", part=part) for part in PARTS}
+        assert told == {"minder": 0.0, "reports": 2.0, "states of jobs": 1.0, "tasks": 1.0}
 
     still(look)
 
