@@ -129,7 +129,7 @@ class ChildTask:
     def finish_output(self) -> None:
         """Take what the child printed at last; nothing is heard of it afterwards."""
         if self._link.exit is None:
-            self._link.relieve()
+            self._link.limits.relieve()
             self._link.drain()
         self.heard.finish()
         self._link.listener = None

@@ -96,12 +96,14 @@ class Life:
                 self.overrun = Overrun.read(told)
             case "ended":
                 self.is_dead = True
+                self.group.close()
                 settle(self.ended, Exit.told(told))
         self.on_change()
 
     def lose_minder(self) -> None:
         """Take that the minder is gone, and with it the child."""
         self.is_dead = True
+        self.group.close()
         settle(self.started, OSError("the minder ended"))
         settle(self.ended, Exit(code=None, signal=None, is_minder_lost=True))
         self.on_change()

@@ -7,13 +7,14 @@ import contextlib
 import fcntl
 import os
 import socket
-import time
 from typing import Final, Protocol
 
 from worker.executor.channel import ChannelError, encode_frame, up_reader
 from worker.executor.evidence import Exit, Overrun
 from worker.executor.frames import Down, Load, Ready, Up
+from worker.executor.held_limits import HeldLimits
 from worker.executor.spawn import Spawned
+from worker.usage.process_files import ProcessFiles
 
 __all__ = ["ChildLink", "Listener"]
 
@@ -25,8 +26,6 @@ WIDE_READ_BYTES: Final = 256 * 1024
 MAX_SECRETS: Final = 100  # told by the runs of one child
 MAX_SECRETS_CHARS: Final = 16 * 1024  # expressions for more take seconds to compile
 DRAIN_BYTES: Final = 1024 * 1024  # a pipe holds 64 KiB; more comes only from a writer that goes on
-RELIEF_S: Final = 1.0  # after a run; an idle child must not be frozen, since it could not leave
-GUARD_STEP_S: Final = 0.2  # the minder's deadline lies behind the agent's own, and need not be exact
 LEAVE_TIMEOUT_S: Final = 2.0  # for exit handlers of libraries, when a child is let go
 TEARDOWN_TIMEOUT_S: Final = 10.0  # for those and the handler's own teardown
 
@@ -51,6 +50,8 @@ class ChildLink:
         self.gpus = gpus
         self.life = spawned.life
         self.pid = spawned.life.pid
+        self.files = ProcessFiles(self.pid)
+        self.limits = HeldLimits(spawned.life)
         self.listener: Listener | None = None
         self.load: Load | None = None  # not sent yet: what it is to import with its first run
         self.ready: Ready | None = None
@@ -68,8 +69,6 @@ class ChildLink:
         self._unsent = bytearray()
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
-        self._guard: tuple[float | None, int | None, float | None] = (None, None, None)
-        self._relief: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -108,42 +107,6 @@ class ChildLink:
         """Send a signal to the child alone."""
         if not self.is_dead:
             self.life.signal(number)
-
-    def guard(
-        self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None = None
-    ) -> None:
-        """Have the minder hold limits; see `Life.guard`.
-
-        A slightly other time changes nothing, nor does a later freezing while the one before is far enough:
-        to stand still earlier is safe, and it is put off before it comes.
-        """
-        self._keep_guard()
-        wished = (deadline_s, memory_bytes, freeze_s)
-        is_same = (
-            is_near(deadline_s, self._guard[0])
-            and memory_bytes == self._guard[1]
-            and is_early_enough(self._guard[2], freeze_s)
-        )
-        if not is_same:
-            self._guard = wished
-            self.life.guard(*wished)
-
-    def relieve(self) -> None:
-        """Lift the limits of a run that is over: those that could harm now, others if no run follows soon."""
-        self._keep_guard()
-        if self._guard[:2] != (None, None):
-            self._lift_guard()
-        elif self._guard[2] is not None:
-            self._relief = self._loop.call_later(RELIEF_S, self._lift_guard)
-
-    def _lift_guard(self) -> None:
-        self._guard = (None, None, None)
-        self.life.guard(*self._guard)
-
-    def _keep_guard(self) -> None:
-        if self._relief is not None:
-            self._relief.cancel()
-            self._relief = None
 
     def keep_secret(self, value: str) -> bool:
         """Remember a secret; tell whether there is room."""
@@ -193,7 +156,7 @@ class ChildLink:
         self._close()
 
     def _close(self) -> None:
-        self._keep_guard()
+        self.limits.close()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -201,6 +164,7 @@ class ChildLink:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._outputs.clear()
+        self.files.close()
 
     def _on_life(self) -> None:
         if self.is_dead:
@@ -282,18 +246,3 @@ class ChildLink:
     def _tell_change(self) -> None:
         if self.listener is not None:
             self.listener.on_change()
-
-
-def is_near(one_s: float | None, other_s: float | None) -> bool:
-    """Tell whether two times for the minder are as good as one."""
-    if one_s is None or other_s is None:
-        return one_s is other_s
-    return abs(one_s - other_s) < GUARD_STEP_S
-
-
-def is_early_enough(held_s: float | None, wished_s: float | None) -> bool:
-    """Tell whether a freezing that the minder holds does for the one that is wished."""
-    if held_s is None or wished_s is None:
-        return held_s is wished_s
-    now_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return held_s <= wished_s and held_s - now_s > (wished_s - now_s) / 2

@@ -128,6 +128,8 @@ class Minder:
         """Let the minder end; whatever still runs below it is killed."""
         if self._losing is not None:
             await asyncio.shield(self._losing)
+        if self._pool is not None:
+            self._pool.close()
         if self._process is None or self._line is None:
             return
         process = self._process

@@ -10,7 +10,7 @@ from worker.api.wire import ErrorKind, ResultCode, format_error
 from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage, unmeasured
 
-__all__ = ["NOT_STARTED", "Outcome", "RunError"]
+__all__ = ["NOT_STARTED", "Outcome", "RunError", "failed"]
 
 NOT_STARTED: Final = "the run did not start in a process"  # why such a run has no figures
 
@@ -53,3 +53,9 @@ class Outcome(Struct, frozen=True, kw_only=True):
     files: tuple[SpooledFile, ...] = ()  # made by the run, not stored yet
     log_tail: str = ""
     checkpoint: Any = None
+
+
+def failed(kind: ErrorKind, message: str) -> Outcome:
+    """Return the outcome of a run that never started."""
+    is_retryable = kind is not ErrorKind.INVALID_PARAMETERS
+    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=is_retryable))

@@ -27,7 +27,7 @@ from worker.executor.lease import Lease
 from worker.executor.limits import Limits
 from worker.executor.link import ChildLink
 from worker.executor.named_secrets import MissingSecret
-from worker.executor.outcome import NOT_STARTED, Outcome, RunError
+from worker.executor.outcome import NOT_STARTED, Outcome, RunError, failed
 from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
@@ -44,6 +44,7 @@ from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
 from worker.usage.gpu_meter import GpuAccounts, RunMeters
 from worker.usage.meter import Meter
+from worker.usage.source import source_of
 from worker.usage.usage import Usage, unmeasured
 
 __all__ = ["ProcessExecutor"]
@@ -236,7 +237,8 @@ class ProcessExecutor:
     def _meter(self, link: ChildLink, gpus: tuple[str, ...]) -> RunMeters:
         """Return what measures a run."""
         count = len(gpus) if self._gpus is None else self._gpus.count(gpus)
-        meter = Meter(link.pid, self._clock, gpus=count, group=link.life.group)
+        source = source_of(link.files)
+        meter = Meter(link.pid, self._clock, gpus=count, source=source, group=link.life.group)
         return RunMeters(meter, None if self._gpus is None else self._gpus.meter(link.pid, gpus))
 
     async def _run_through(
@@ -292,9 +294,3 @@ def outcome_of(
         log_tail=log_tail,
         checkpoint=checkpoint,
     )
-
-
-def failed(kind: ErrorKind, message: str) -> Outcome:
-    """Return the outcome of a run that never started."""
-    is_retryable = kind is not ErrorKind.INVALID_PARAMETERS
-    return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=is_retryable))

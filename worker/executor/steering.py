@@ -108,7 +108,7 @@ class Pilot:
             at_mono = min(at_mono, self.limits.next_mono() + LIMIT_GRACE_S)
         deadline_s = boot_s(at_mono - now + GUARD_MARGIN_S)
         freeze_s = boot_s(self._lease.freeze_mono - now)
-        self._link.guard(deadline_s, self.limits.now.memory_bytes, freeze_s)
+        self._link.limits.hold(deadline_s, self.limits.now.memory_bytes, freeze_s)
 
     def _watch_freezing(self, now: float) -> None:
         """Tell when the run begins to stand still and when it goes on; standing is no want of progress."""

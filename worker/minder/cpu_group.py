@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 
-from worker.minder.files import flat_number, read_once
+from worker.minder.files import flat_number
+from worker.minder.kept_file import KeptFile
 
 __all__ = ["CpuGroup"]
 
 
 class CpuGroup:
-    """One folder that counts CPU time."""
+    """One folder that counts CPU time. `close` at last: open files keep a removed group in memory."""
 
-    __slots__ = ("folder", "version")
+    __slots__ = ("_stat", "_usage", "folder", "version")
 
     def __init__(self, version: int, folder: str) -> None:
         """Take the folder of the group: of v2, or of the controller `cpuacct` of v1."""
         self.version = version
         self.folder = folder
+        self._usage = KeptFile(f"{folder}/cpuacct.usage")  # of v1
+        self._stat = KeptFile(f"{folder}/{'cpuacct' if version == 1 else 'cpu'}.stat")
 
     def used_s(self) -> tuple[float, float] | None:
         """Return seconds of user and system together, and of system alone; None where they are not told.
@@ -30,15 +33,20 @@ class CpuGroup:
         """
         return self._used_v1_s() if self.version == 1 else self._used_v2_s()
 
+    def close(self) -> None:
+        """Read no more."""
+        self._usage.close()
+        self._stat.close()
+
     def _used_v1_s(self) -> tuple[float, float] | None:
-        total_ns = (read_once(f"{self.folder}/cpuacct.usage") or "").strip()
-        ticks = flat_number(read_once(f"{self.folder}/cpuacct.stat"), "system")
+        total_ns = (self._usage.read() or "").strip()
+        ticks = flat_number(self._stat.read(), "system")
         if not total_ns.isdecimal() or ticks is None:
             return None
         return int(total_ns) / 1e9, ticks / os.sysconf("SC_CLK_TCK")
 
     def _used_v2_s(self) -> tuple[float, float] | None:
-        text = read_once(f"{self.folder}/cpu.stat")
+        text = self._stat.read()
         total_us, system_us = flat_number(text, "usage_usec"), flat_number(text, "system_usec")
         if total_us is None or system_us is None:
             return None

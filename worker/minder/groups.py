@@ -133,6 +133,9 @@ class Group:
 
     def remove(self) -> None:
         """Remove the group; what is busy still is tried again when the next one is made."""
+        for counter in (self._cpu, self._memory):
+            if counter is not None:
+                counter.close()
         self._leftovers.extend(folder for folder in self.folders if not remove_tree(folder))
         self.folders = []
         self._cpu = self._memory = self._processes = self._unified = None

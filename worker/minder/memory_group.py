@@ -10,6 +10,7 @@ import contextlib
 import os
 
 from worker.minder.files import flat_number, read_once, write_text
+from worker.minder.kept_file import KeptFile
 
 __all__ = ["MemoryGroup"]
 
@@ -18,18 +19,20 @@ V1_NO_LIMIT_BYTES = (1 << 63) - (1 << 16)
 
 
 class MemoryGroup:
-    """One folder of the memory controller."""
+    """One folder of the memory controller. `close` at last, as of `CpuGroup`."""
 
-    __slots__ = ("folder", "version")
+    __slots__ = ("_events", "_stat", "folder", "version")
 
     def __init__(self, version: int, folder: str) -> None:
         """Take the folder of the group in the hierarchy that has the controller."""
         self.version = version
         self.folder = folder
+        self._stat = KeptFile(f"{folder}/memory.stat")
+        self._events = KeptFile(f"{folder}/memory.{'oom_control' if version == 1 else 'events'}")
 
     def used_bytes(self) -> int | None:
         """Return anonymous and shared memory of the group and those below; None where it is not told."""
-        text = read_once(f"{self.folder}/memory.stat")
+        text = self._stat.read()
         names = ("total_rss", "total_shmem") if self.version == 1 else ("anon", "shmem")
         return flat_number(text, *names)
 
@@ -40,7 +43,7 @@ class MemoryGroup:
         """
         if self.version == 2:
             return number(read_once(f"{self.folder}/memory.max"))
-        above = flat_number(read_once(f"{self.folder}/memory.stat"), "hierarchical_memory_limit")
+        above = flat_number(self._stat.read(), "hierarchical_memory_limit")
         limits = [number(read_once(f"{self.folder}/memory.limit_in_bytes")), above]
         return min(
             (limit for limit in limits if limit is not None and limit < V1_NO_LIMIT_BYTES), default=None
@@ -51,13 +54,17 @@ class MemoryGroup:
 
         Where it kills a group as a whole it may count one of them twice: whether it is 0 is certain.
         """
-        name = "memory.oom_control" if self.version == 1 else "memory.events"
-        return flat_number(read_once(f"{self.folder}/{name}"), "oom_kill")
+        return flat_number(self._events.read(), "oom_kill")
 
     def peak_bytes(self) -> int | None:
         """Return the most that the group has had, page cache included; None where it is not told."""
         name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
         return number(read_once(f"{self.folder}/{name}"))
+
+    def close(self) -> None:
+        """Read no more."""
+        self._stat.close()
+        self._events.close()
 
     def limit(self, limit_bytes: int | None) -> bool:
         """Set or lift the limit; tell whether it holds.

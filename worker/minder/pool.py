@@ -30,6 +30,11 @@ class PoolMemory:
             return cls([])
         return cls([MemoryGroup(version, folder) for folder in folders])
 
+    def close(self) -> None:
+        """Read no more."""
+        for level in self._levels:
+            level.close()
+
     def oom_kills(self) -> int | None:
         """Return how many processes of the own group the kernel has killed for want of memory so far.
 

@@ -30,9 +30,9 @@ GROUP_GONE = "the control group could not be read any more"
 class Meter:
     """Measure one run in process `pid` and everything below it.
 
-    A meter is for one run; a warm child gets a new one for each. It holds no files and no threads, so it may
-    be dropped at any time. CPU and memory come from the run's control group where it has one, at about
-    0.05 ms a sample; else from its tree, at about 0.02 ms a process. What costs more is seen less often.
+    A meter is for one run; a warm child gets a new one for each. It has no threads, and no files but those of
+    its source and its group, so it may be dropped at any time. CPU and memory come from the run's control
+    group where it has one, else from its tree, at about 0.02 ms a process. What costs more is seen seldom.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Meter:
             return self._usage(complete=False, reason=reason)
         self._ledger = CpuLedger(readings)
         self._disk = DiskLedger(root, readings)
-        self._ram.start(root, readings)
+        self._ram.start(root, readings, self._source.reset_peak(root.key.pid))
         self._cpu_method = self._cpu_method_of(root)
         if first is not None:
             self._group_cpu, self._cpu_method = GroupCpu(first), "cgroup"

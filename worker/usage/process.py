@@ -8,15 +8,23 @@ process of the machine.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from worker.minder.files import read_once
 
 __all__ = ["Key", "ProcessReading", "pss_bytes", "read_process", "read_tree", "reset_peak", "vm_hwm_bytes"]
 
-MAX_FILE_BYTES = 131_072  # 16,000 pids of seven digits in `children`; the others need 2 KiB
+MAX_LIST_BYTES = 131_072  # 16,000 pids of seven digits in `children`
+PIECE_BYTES = 16 * 1024  # a page is what comes; to make room for all of the list takes 10 µs
 MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
+TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+MEMORY = re.compile(
+    r"\nVmHWM:\s*(\d+) kB\nVmRSS:\s*\d+ kB\nRssAnon:\s*(\d+) kB\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n"
+)
 
 
 class Key(NamedTuple):
@@ -58,69 +66,114 @@ class ProcessReading(NamedTuple):
         return self.own_system_s + self.reaped_system_s
 
 
+class Root(Protocol):
+    """Reads the process at the top of a tree."""
+
+    def read(self, *, is_full: bool) -> ProcessReading | None:
+        """Return what it has consumed; None where it is gone."""
+        ...
+
+    def child_pids(self, threads: int) -> list[int]:
+        """Return its children, of all its threads."""
+        ...
+
+
+class AnyRoot(NamedTuple):
+    """A process by its pid."""
+
+    pid: int
+
+    def read(self, *, is_full: bool) -> ProcessReading | None:
+        """Read it."""
+        return read_process(self.pid, is_full=is_full)
+
+    def child_pids(self, threads: int) -> list[int]:
+        """Return its children."""
+        return child_pids(self.pid, threads)
+
+
 def read_process(pid: int, *, is_full: bool = True) -> ProcessReading | None:
     """Read one process; None where it is gone. A zombie still has its CPU, but no memory.
 
     Without `is_full` its CPU alone, which costs about half.
     """
-    stat = stat_fields(pid)
-    if stat is None:
+    if not (stat := read_once(f"/proc/{pid}/stat")):
         return None
-    tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
-    user_s, system_s, reaped_user_s, reaped_system_s = (int(field) * tick_s for field in stat[11:15])
+    if not is_full:
+        return reading_of(pid, stat)
+    return reading_of(pid, stat, read_once(f"/proc/{pid}/status"), read_once(f"/proc/{pid}/io"))
+
+
+def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None = None) -> ProcessReading:
+    """Return what the texts of `stat`, `status` and `io` say of a process."""
+    fields = fields_of(stat)
+    user_s, system_s = int(fields[11]) * TICK_S, int(fields[12]) * TICK_S
+    reaped_system_s = int(fields[14]) * TICK_S
     exact_s = cpu_clock_s(pid)
-    reading = ProcessReading(
-        key=Key(pid, int(stat[19])),
-        parent_pid=int(stat[1]),
-        threads=int(stat[17]),
+    hwm, anonymous, files, shared = memory_of(status or "")
+    return ProcessReading(
+        key=Key(pid, int(fields[19])),
+        parent_pid=int(fields[1]),
+        threads=int(fields[17]),
         own_s=user_s + system_s if exact_s is None else exact_s,
         own_system_s=system_s,
-        reaped_s=reaped_user_s + reaped_system_s,
+        reaped_s=int(fields[13]) * TICK_S + reaped_system_s,
         reaped_system_s=reaped_system_s,
-        has_reaped=any(int(field) for field in (stat[8], stat[10], stat[13], stat[14])),
+        has_reaped=any(fields[index] != "0" for index in (8, 10, 13, 14)),
         is_exact=exact_s is not None,
-    )
-    return with_memory_and_disk(reading) if is_full else reading
-
-
-def with_memory_and_disk(reading: ProcessReading) -> ProcessReading:
-    """Return a reading with what status and io say."""
-    status = read_text(f"/proc/{reading.key.pid}/status") or ""
-    disk = read_text(f"/proc/{reading.key.pid}/io") or ""
-    anonymous, shared = kib_field(status, "RssAnon:"), kib_field(status, "RssShmem:")
-    return reading._replace(
         ram_bytes=None if anonymous is None or shared is None else anonymous + shared,
-        file_bytes=kib_field(status, "RssFile:"),
-        hwm_bytes=kib_field(status, "VmHWM:"),
-        read_bytes=count_field(disk, "read_bytes:"),
-        written_bytes=count_field(disk, "write_bytes:"),
+        file_bytes=files,
+        hwm_bytes=hwm,
+        read_bytes=count_field(disk or "", "read_bytes:"),
+        written_bytes=count_field(disk or "", "write_bytes:"),
     )
 
 
-def read_tree(pid: int, known: Iterable[Key] = (), is_full: bool = True) -> dict[Key, ProcessReading]:
+def memory_of(status: str) -> tuple[int | None, int | None, int | None, int | None]:
+    """Return the bytes of VmHWM, RssAnon, RssFile and RssShmem; they stand together since Linux 4.5."""
+    if (found := MEMORY.search(status)) is not None:
+        hwm, anonymous, files, shared = (int(kib) * 1024 for kib in found.groups())
+        return hwm, anonymous, files, shared
+    names = ("VmHWM:", "RssAnon:", "RssFile:", "RssShmem:")
+    hwm_or_none, *rest = (kib_field(status, name) for name in names)
+    return hwm_or_none, rest[0], rest[1], rest[2]
+
+
+def read_tree(
+    pid: int, known: Iterable[Key] = (), is_full: bool = True, root: Root | None = None
+) -> dict[Key, ProcessReading]:
     """Read a process, all below it, and those of `known` that live on elsewhere (orphans).
 
-    Where `known` holds the process, another one that came to its pid is not taken for it.
+    Where `known` holds the process, another one that came to its pid is not taken for it. `root` reads
+    the process itself, where somebody has its files open.
     """
     readings: dict[Key, ProcessReading] = {}
     known = tuple(known)
-    gather(pid, next((key for key in known if key.pid == pid), None), readings, is_full)
+    root = root or AnyRoot(pid)
+    gather(root, next((key for key in known if key.pid == pid), None), readings, is_full)
     for key in known:
         if key not in readings:
-            gather(key.pid, key, readings, is_full)
+            gather(AnyRoot(key.pid), key, readings, is_full)
     return readings
 
 
-def gather(pid: int, key: Key | None, readings: dict[Key, ProcessReading], is_full: bool) -> None:
+def gather(root: Root, key: Key | None, readings: dict[Key, ProcessReading], is_full: bool) -> None:
     """Add a process and all below it to `readings`, unless it is gone or no longer the one with `key`."""
-    root = read_process(pid, is_full=is_full)
-    waiting = [root] if root is not None and key in (None, root.key) else []
+    reading = root.read(is_full=is_full)
+    if reading is None or key not in (None, reading.key) or len(readings) >= MAX_PROCESSES:
+        return
+    readings[reading.key] = reading
+    waiting = read_new(root.child_pids(reading.threads), readings, is_full)
     while waiting and len(readings) < MAX_PROCESSES:
         reading = waiting.pop()
         readings[reading.key] = reading
-        pids = child_pids(reading.key.pid, reading.threads)
-        children = (read_process(child, is_full=is_full) for child in pids)
-        waiting += [child for child in children if child is not None and child.key not in readings]
+        waiting += read_new(child_pids(reading.key.pid, reading.threads), readings, is_full)
+
+
+def read_new(pids: Iterable[int], readings: dict[Key, ProcessReading], is_full: bool) -> list[ProcessReading]:
+    """Read processes, as far as they are there; without those that were read before."""
+    found = (read_process(pid, is_full=is_full) for pid in pids)
+    return [reading for reading in found if reading is not None and reading.key not in readings]
 
 
 def child_pids(pid: int, threads: int) -> list[int]:
@@ -129,7 +182,7 @@ def child_pids(pid: int, threads: int) -> list[int]:
         tids = [str(pid)] if threads == 1 else os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names
     except OSError:
         return []
-    texts = [read_text(f"/proc/{pid}/task/{tid}/children", is_long=True) for tid in tids]
+    texts = [read_list(f"/proc/{pid}/task/{tid}/children") for tid in tids]
     if tids and all(text is None for text in texts) and Path(f"/proc/{pid}/stat").exists():
         return children_by_scan(pid)  # a kernel without CONFIG_PROC_CHILDREN
     whole = (text.rpartition(" ")[0] for text in texts if text)  # a space follows each: none is cut in two
@@ -140,8 +193,8 @@ def children_by_scan(pid: int) -> list[int]:
     """Return the children of a process by asking every process for its parent."""
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - names only
-        stat = stat_fields(int(name)) if name.isdigit() else None
-        if stat is not None and int(stat[1]) == pid:
+        stat = read_once(f"/proc/{name}/stat") if name.isdigit() else None
+        if stat and int(fields_of(stat)[1]) == pid:
             found.append(int(name))
     return found
 
@@ -158,15 +211,14 @@ def cpu_clock_s(pid: int) -> float | None:
         return None
 
 
-def stat_fields(pid: int) -> list[str] | None:
-    """Return the fields of `/proc/<pid>/stat` from the third on (state), None where it is gone."""
-    text = read_text(f"/proc/{pid}/stat")
-    return text.rpartition(")")[2].split() if text else None
+def fields_of(stat: str) -> list[str]:
+    """Return the fields of `/proc/<pid>/stat` from the third on (state), as far as the start time."""
+    return stat.rpartition(")")[2].split(None, 20)  # the name before may hold anything
 
 
 def vm_hwm_bytes(pid: int) -> int | None:
     """Return the highest RSS that a process had, None where that cannot be read."""
-    return kib_field(read_text(f"/proc/{pid}/status") or "", "VmHWM:")
+    return kib_field(read_once(f"/proc/{pid}/status") or "", "VmHWM:")
 
 
 def pss_bytes(pid: int) -> int | None:
@@ -175,7 +227,7 @@ def pss_bytes(pid: int) -> int | None:
     The kernel walks all its pages: a tenth of a millisecond, more with its size. None where it is gone,
     not ours to read, or the kernel does not tell (before 5.9).
     """
-    text = read_text(f"/proc/{pid}/smaps_rollup") or ""
+    text = read_once(f"/proc/{pid}/smaps_rollup") or ""
     anonymous, shared = kib_field(text, "Pss_Anon:"), kib_field(text, "Pss_Shmem:")
     return None if anonymous is None or shared is None else anonymous + shared
 
@@ -205,18 +257,14 @@ def reset_peak(pid: int) -> str:
     return ""
 
 
-def read_text(path: str, *, is_long: bool = False) -> str | None:
-    """Return a small file of /proc, None where it is gone or not ours to read.
-
-    Plain system calls: a file object costs as much again, and this runs with every look. `children` alone
-    may be longer than what the kernel gives at once, so that only it is read until nothing comes.
-    """
+def read_list(path: str) -> str | None:
+    """Return the text of a list, which the kernel gives a page or so at a time; None where it is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return (b"".join(pieces(fd)) if is_long else os.read(fd, MAX_FILE_BYTES)).decode("utf-8", "replace")
+        return b"".join(pieces(fd)).decode()
     except OSError:
         return None
     finally:
@@ -224,8 +272,8 @@ def read_text(path: str, *, is_long: bool = False) -> str | None:
 
 
 def pieces(fd: int) -> Iterator[bytes]:
-    """Yield what can be read, to the bound: the kernel gives a list a page or so at a time."""
-    left_bytes = MAX_FILE_BYTES
-    while left_bytes > 0 and (piece := os.read(fd, left_bytes)):
+    """Yield what can be read, to the bound."""
+    left_bytes = MAX_LIST_BYTES
+    while left_bytes > 0 and (piece := os.read(fd, min(left_bytes, PIECE_BYTES))):
         left_bytes -= len(piece)
         yield piece

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from worker.usage.average import Average
-from worker.usage.process import Key, ProcessReading, pss_bytes, reset_peak, vm_hwm_bytes
+from worker.usage.process import Key, ProcessReading, pss_bytes, vm_hwm_bytes
 
 __all__ = ["Ram"]
 
@@ -63,9 +63,9 @@ class Ram:
         """Return how the samples of the average were taken."""
         return "+".join(self._average_methods)
 
-    def start(self, root: ProcessReading, readings: dict[Key, ProcessReading]) -> None:
-        """Begin a run in a process whose earlier peak must not be taken for this run's."""
-        self.reason = reset_peak(root.key.pid)
+    def start(self, root: ProcessReading, readings: dict[Key, ProcessReading], reason: str = "") -> None:
+        """Begin a run in a process whose earlier peak was set back; `reason` says why it could not be."""
+        self.reason = reason
         self._root = root.key
         self._marks = {key: mark_of(reading) for key, reading in readings.items()}
         if not self.reason and root.ram_bytes is not None:

@@ -20,6 +20,12 @@ class RunGroup(NamedTuple):
         """Return CPU seconds of all its processes since its birth, and those in the kernel alone."""
         return None if self.cpu is None else self.cpu.used_s()
 
+    def close(self) -> None:
+        """Read no more."""
+        for counter in self:
+            if counter is not None:
+                counter.close()
+
     def memory_bytes(self) -> int | None:
         """Return the anonymous and shared memory that it holds, page cache not counted."""
         return None if self.memory is None else self.memory.used_bytes()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
-from worker.usage.process import Key, ProcessReading, read_tree
+from worker.usage.process import Key, ProcessReading, read_tree, reset_peak
+from worker.usage.process_files import ProcessFiles
 
-__all__ = ["Source", "source_of_this_system"]
+__all__ = ["Source", "source_of", "source_of_this_system"]
 
 
 class Source(NamedTuple):
@@ -22,6 +23,7 @@ class Source(NamedTuple):
     ]  # the last: memory and disk too
     cpu_method: str  # with a CPU clock
     coarse_cpu_method: str  # without
+    reset_peak: Callable[[int], str] = reset_peak  # sets a peak of RAM back; returns "" or why it cannot be
 
 
 @cache
@@ -30,6 +32,14 @@ def source_of_this_system() -> Source:
     if Path("/proc/self/stat").exists():
         return Source(read_tree, "process_clock", "proc_stat")
     return Source(read_tree_with_psutil, "psutil", "psutil")
+
+
+def source_of(files: ProcessFiles) -> Source:
+    """Return what reads the tree of a process whose files are open; without /proc, what reads any."""
+    source = source_of_this_system()
+    if source.read_tree is not read_tree:
+        return source
+    return source._replace(read_tree=partial(read_tree, root=files), reset_peak=lambda _: files.reset_peak())
 
 
 def read_tree_with_psutil(

@@ -15,7 +15,7 @@ from tests.unit.executor.bench import bench, within_limit
 from tests.unit.minder.cradle import is_alive, until
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
-from worker.executor import link
+from worker.executor import held_limits
 from worker.executor.assignment import Assignment
 from worker.executor.executor import StopRequest
 from worker.executor.lease import Lease
@@ -113,7 +113,7 @@ def test_a_stream_of_short_runs_costs_few_orders(tmp_path: Path, monkeypatch: py
         real(life, *limits)
 
     monkeypatch.setattr(Life, "guard", counting)
-    monkeypatch.setattr(link, "RELIEF_S", 0.2)
+    monkeypatch.setattr(held_limits, "RELIEF_S", 0.2)
     clock = SystemClock()
 
     async def scenario() -> None:

@@ -22,7 +22,7 @@ class HeardLink:
     is_frozen = False
 
     def __init__(self) -> None:
-        self.life = self
+        self.life = self.limits = self
         self.left_s: float | None = None
 
     def send(self, frame: Down) -> None:
@@ -31,7 +31,7 @@ class HeardLink:
     def signal(self, number: int) -> None:
         """Forget it."""
 
-    def guard(self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None) -> None:
+    def hold(self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None) -> None:
         """Keep how long is left."""
         left_s = None if deadline_s is None else deadline_s - time.clock_gettime(time.CLOCK_BOOTTIME)
         self.left_s = left_s

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.usage.burner import Burner
 from worker.clock import SystemClock
 from worker.usage.meter import Meter
-from worker.usage.source import Source, read_tree_with_psutil
+from worker.usage.source import Source, read_tree_with_psutil, source_of_this_system
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -261,13 +261,13 @@ def test_a_meter_that_was_not_started_says_so() -> None:
     assert usage.reasons["cpu_user_s"] == "the meter was not started"
 
 
-def test_where_the_peak_cannot_be_set_back_samples_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_peak_cannot_be_set_back_samples_are_used() -> None:
     """An earlier peak of the process is not taken for this run's; the reason stands on the bill."""
-    # Patched: root may always write clear_refs, so a refusal cannot be had for real here.
-    monkeypatch.setattr("worker.usage.ram.reset_peak", lambda pid: "the peak could not be reset")
+    source = source_of_this_system()._replace(reset_peak=lambda pid: "the peak could not be reset")
     with Burner() as burner:
         burner.order("hold(64)")
-        meter = started(burner)
+        meter = Meter(burner.pid, SystemClock(), source=source)
+        meter.start()
         usage = meter.sample()
     assert usage.ram_peak_bytes is not None
     assert usage.ram_peak_bytes < 40 * MIB

@@ -51,7 +51,7 @@ def test_all_children_are_found_however_many(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_pid_that_the_bound_cuts_in_two_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a pid is another process."""
     # Patched: so that one child reaches the bound.
-    monkeypatch.setattr("worker.usage.process.MAX_FILE_BYTES", 2)
+    monkeypatch.setattr("worker.usage.process.MAX_LIST_BYTES", 2)
     with Burner() as burner:
         pid = int(burner.order("nursery(0)"))
         found = child_pids(burner.pid, 1)

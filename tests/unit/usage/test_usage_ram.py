@@ -12,13 +12,6 @@ from worker.usage.ram import SHARES_BYTES, SHARES_MOST, Ram, held_by_tree
 BLANK = ProcessReading(Key(0, 0), 0, 1, 0.0, 0.0, 0.0, 0.0, has_reaped=False, is_exact=True)
 
 
-@pytest.fixture
-def marks_are_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the mark of each process be set back."""
-    # Patched: the processes of this file are numbers, and those with these pids are others.
-    monkeypatch.setattr("worker.usage.ram.reset_peak", lambda pid: "")
-
-
 def reading(pid: int, ram: int | None, *, files: int = 0, hwm: int | None = None) -> ProcessReading:
     """Return a reading of which only the memory counts."""
     return BLANK._replace(key=Key(pid, pid), ram_bytes=ram, file_bytes=files, hwm_bytes=hwm)
@@ -71,12 +64,11 @@ def test_shares_of_very_large_trees_are_not_added_up() -> None:
 def test_mapped_files_are_no_part_of_the_peak() -> None:
     """The kernel's mark counts them; what is mapped now is taken off."""
     ram = Ram()
-    ram.start(reading(0, 10), {})
+    ram.start(reading(0, 10), {}, "it cannot be set back")
     ram.see(tree(reading(2, 10, files=300, hwm=400)))
     assert (ram.peak_bytes, ram.peak_method) == (100, "vm_hwm")
 
 
-@pytest.mark.usefixtures("marks_are_set_back")
 def test_a_file_that_was_unmapped_does_not_come_back_as_memory() -> None:
     """The mark keeps it for the whole run: only what the mark grew by since the last look says anything."""
     ram = Ram()
@@ -89,7 +81,6 @@ def test_a_file_that_was_unmapped_does_not_come_back_as_memory() -> None:
     assert ram.peak_bytes == 350
 
 
-@pytest.mark.usefixtures("marks_are_set_back")
 def test_a_file_that_was_unmapped_while_the_mark_grew_is_taken_off() -> None:
     """It was there at the look before, and may have been when the mark grew."""
     ram = Ram()
@@ -99,7 +90,6 @@ def test_a_file_that_was_unmapped_while_the_mark_grew_is_taken_off() -> None:
     assert ram.peak_bytes == 20
 
 
-@pytest.mark.usefixtures("marks_are_set_back")
 def test_at_the_end_a_file_that_was_unmapped_is_no_memory_and_may_have_hidden_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,7 +113,7 @@ def test_a_mark_from_before_the_run_is_not_taken() -> None:
     """A process that was there at the start, and is not the root, keeps its earlier peak."""
     old = reading(2, 10, hwm=400)
     ram = Ram()
-    ram.start(reading(0, 10), tree(old))
+    ram.start(reading(0, 10), tree(old), "it cannot be set back")
     ram.see(tree(old))
     assert ram.peak_bytes is None
 

@@ -1,0 +1,98 @@
+"""A process that is read through files that stay open."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.usage.burner import Burner
+from worker.usage.process import Key, read_process, read_tree
+from worker.usage.process_files import ProcessFiles
+from worker.usage.source import Source, source_of, source_of_this_system
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def burner() -> Iterator[Burner]:
+    """Give a child that does what it is told."""
+    with Burner() as one:
+        yield one
+
+
+@pytest.fixture
+def files(burner: Burner) -> Iterator[ProcessFiles]:
+    """Give its files."""
+    one = ProcessFiles(burner.pid)
+    yield one
+    one.close()
+
+
+def test_they_say_what_is_said_by_pid(burner: Burner, files: ProcessFiles) -> None:
+    """Again and again, in full and for the CPU alone."""
+    for order in ("burn(0.02)", "hold(30)", "children(2)"):
+        burner.order(order)
+        for is_full in (True, False):
+            plain = read_process(burner.pid, is_full=is_full)
+            assert plain is not None
+            assert files.read(is_full=is_full) == plain
+    assert files.read(is_full=True) is not None
+
+
+def test_children_of_each_of_its_threads_are_found(burner: Burner, files: ProcessFiles) -> None:
+    """Of the first, and of those that come later; and nobody where there is nobody."""
+    source = source_of(files)
+    assert [key.pid for key in source.read_tree(burner.pid, (), True)] == [burner.pid]
+    for order in ("nursery(0)", "nursery_of_a_thread()"):
+        pid = int(burner.order(order))
+        tree = source.read_tree(burner.pid, (), True)
+        assert {key.pid for key in tree} == {burner.pid, pid}
+        assert tree.keys() == read_tree(burner.pid).keys()
+        burner.order(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+
+
+def test_another_process_under_its_pid_is_not_read(burner: Burner, files: ProcessFiles) -> None:
+    """Neither one that is known to have another start, nor any after its end."""
+    assert files.read(is_full=True) is not None
+    stranger = Key(burner.pid, 1)
+    assert read_tree(burner.pid, [stranger], True, files) == {}
+    burner.end()
+    assert files.read(is_full=True) is None
+    assert read_tree(burner.pid, (), True, files) == {}
+    assert "could not be reset" in files.reset_peak()
+
+
+def test_the_peak_is_set_back(burner: Burner, files: ProcessFiles) -> None:
+    """What it held before and gave back is in no later mark."""
+    burner.order("hold(64)")
+    before = files.read(is_full=True)
+    assert files.reset_peak() == ""
+    after = files.read(is_full=True)
+    assert before is not None
+    assert after is not None
+    assert (before.hwm_bytes or 0) - (after.hwm_bytes or 0) > 50 * MIB
+
+
+def test_where_there_is_no_proc_any_tree_is_read(
+    files: ProcessFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on other systems than Linux."""
+    portable = Source(lambda pid, known, is_full: {}, "psutil", "psutil")
+    # Patched: this system has /proc.
+    monkeypatch.setattr("worker.usage.source.source_of_this_system", lambda: portable)
+    assert source_of(files) is portable
+
+
+def test_no_descriptor_is_left(burner: Burner) -> None:
+    """They are closed with the child that they are of."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
+    files = ProcessFiles(burner.pid)
+    source_of(files).read_tree(burner.pid, (), True)
+    files.reset_peak()
+    files.close()
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - names only
+    assert source_of_this_system().read_tree(burner.pid, (), True)

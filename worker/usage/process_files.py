@@ -1,0 +1,64 @@
+"""What the kernel tells of a process that is measured again and again: its files stay open."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from worker.minder.kept_file import KeptFile
+from worker.usage.process import ProcessReading, child_pids, read_list, reading_of
+
+__all__ = ["ProcessFiles"]
+
+SET_BACK: Final = b"5"  # VmHWM to the present RSS; see proc_pid_clear_refs(5)
+
+
+class ProcessFiles:
+    """The files of one process, which they name for good: whoever has its pid later is not read.
+
+    `close` at last.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Take the process; nothing is opened yet."""
+        self.pid = pid
+        self._stat = KeptFile(f"/proc/{pid}/stat")
+        self._status = KeptFile(f"/proc/{pid}/status")
+        self._io = KeptFile(f"/proc/{pid}/io")
+        self._peak = KeptFile(f"/proc/{pid}/clear_refs", os.O_WRONLY)
+        self._children = KeptFile(f"/proc/{pid}/task/{pid}/children")
+
+    def read(self, *, is_full: bool) -> ProcessReading | None:
+        """Return what it has consumed; None where it is gone."""
+        if not (stat := self._stat.read()):
+            return None
+        if not is_full:
+            return reading_of(self.pid, stat)
+        return reading_of(self.pid, stat, self._status.read(), self._io.read())
+
+    def child_pids(self, threads: int) -> list[int]:
+        """Return its children, of all its threads; mostly there are none."""
+        if self._children.read() == "" and (threads == 1 or not any(map(read_list, self._other_lists()))):
+            return []
+        return child_pids(self.pid, threads)
+
+    def _other_lists(self) -> list[str]:
+        """Return where the children of its other threads stand; those come and go."""
+        tasks = f"/proc/{self.pid}/task"
+        try:
+            return [f"{tasks}/{tid}/children" for tid in os.listdir(tasks) if tid != str(self.pid)]  # noqa: PTH208
+        except OSError:
+            return []
+
+    def reset_peak(self) -> str:
+        """Set its highest RSS back to the present one; return "" or why that was not possible."""
+        try:
+            self._peak.write(SET_BACK)
+        except OSError as exc:
+            return f"the peak of process {self.pid} could not be reset: {exc.strerror}"
+        return ""
+
+    def close(self) -> None:
+        """Read it no more."""
+        for file in (self._stat, self._status, self._io, self._peak, self._children):
+            file.close()
