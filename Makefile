@@ -84,10 +84,10 @@ reference: setup ## Write the pages that are made from the code: docs/reference,
 conformance: setup ## What the built-in handlers keep of a handler's promises, as a table; ARGS="sleep --json"
 	@$(BIN)/python -m tests.conformance $(ARGS)
 
-bench: setup ## Measure the main path; ARGS="--quick" or "--json"
+bench: setup ## Measure the main path, in ten minutes at the most; ARGS="--quick", "--json" or "--only guard"
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-bench-peers: setup ## Measure task queues that people know beside us, each in an environment of its own; ARGS="--quick"
+bench-peers: setup ## Measure task queues that people know beside us, in turns, each in an environment of its own; ARGS="--quick"
 	@$(BIN)/python -m tests.bench.peers $(ARGS)
 
 schemathesis: setup ## Let Schemathesis look for answers that the OpenAPI document does not tell of; ARGS="--seed 7"

@@ -44,11 +44,14 @@ class Caller:
         """Create a job; return its id."""
         return str(self._call("POST", "/api/jobs", {"title": "benchmark", "type": type_})["id"])
 
-    def create_task(self, job_id: str, type_: str) -> str:
+    def create_task(self, job_id: str, type_: str, parameters: Item | None = None) -> str:
         """Create a task; return its id."""
-        return str(
-            self._call("POST", "/api/jobs/tasks", {"title": "bench", "type": type_, "jobId": job_id})["id"]
-        )
+        task = {"title": "bench", "type": type_, "jobId": job_id, "parameters": parameters or {}}
+        return str(self._call("POST", "/api/jobs/tasks", task)["id"])
+
+    def set_state(self, job_id: str, state: str) -> None:
+        """Let a job be paused, or active again."""
+        self._call("PUT", f"/api/jobs/{job_id}", {"schedulerState": state})
 
     def job(self, job_id: str) -> Item:
         """Return a job with its counters."""

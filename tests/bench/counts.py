@@ -1,63 +1,78 @@
-"""What a task costs in counts: requests, syncs, system calls. They hold on a busy machine too, unlike times.
+"""What a task costs in counts: requests, calls of functions, system calls, syncs, writes, rounds of the loop.
 
-`guard` compares them with those that are committed in guard.json.
+They hold on a busy machine too, unlike times; `tests.bench.guard` compares them with committed ones.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import httpx
-import msgspec
 
-from tests.bench.caller import Caller
 from tests.bench.figure import Figure
-from tests.bench.throughput import wait_for
-from tests.bench.world import BenchError, Server, running_agent
+from tests.bench.guard import A_TASK, CALLS
+from tests.bench.throughput import create_tasks, wait_for
+from tests.bench.world import Agent, BenchError, Meter, Server, running_agent, running_server
 
-__all__ = ["GUARD", "keep", "measure_counts", "requests_of", "worse"]
+__all__ = ["answered", "measure_counts", "requests_of"]
 
-GUARD: Final = Path(__file__).with_name("guard.json")
-WORSE: Final = 1.10  # more than a tenth above what is committed
-LEAST: Final = 0.05  # a task; what is smaller is chance
+TYPE: Final = "noop"
+WARM_UP: Final = 10  # tasks of each slot
+SETTLE_S: Final = 0.5  # after them, until nothing of them is going on
 ATTACH_S: Final = 20.0
 LOOK_EVERY_S: Final = 1.0  # the server's calls for our looks are counted too
 SYNCS: Final = frozenset({"fsync", "fdatasync"})
+WRITES: Final = frozenset({"pwrite64"})  # of a database: a page and its head in the log are two
+ROUNDS: Final = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 CHANCE: Final = frozenset({"futex", "sched_yield", "restart_syscall"})  # who waits for a lock, and how often
 SAMPLE: Final = re.compile(r'^\w+_request_seconds_count\{operation="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 OURS: Final = "get_job"  # the operation by which the benchmark itself looks on
 
 
-def measure_counts(server: Server, caller: Caller, folder: Path, *, slots: int, tasks: int) -> list[Figure]:
-    """Let one agent work off tasks that wait already, agent and server under strace where there is one."""
-    job = caller.create_job("noop")
-    for _ in range(tasks):
-        caller.create_task(job, "noop")
-    with running_agent(server.url, folder / f"counted-{slots}-slots", slots) as agent:
-        first = wait_for(tasks // 10, job, caller, server, agent)
-        before = requests_of(server)
-        with counted_calls({"agent": agent.pid, "server": server.pid}) as calls:
-            begun = wait_for(first.stopped + 1, job, caller, server, agent)
-            begun_requests = requests_of(server)
-            last = wait_for(tasks, job, caller, server, agent, look_every_s=LOOK_EVERY_S)
-            requests = requests_of(server) - begun_requests
-        assert before <= begun_requests
-    count = last.stopped - begun.stopped
-    return figures({"requests": requests, **calls}, count, slots)
+def measure_counts(folder: Path, *, slots: int, tasks: int) -> list[Figure]:
+    """Let one agent do tasks that all become pending at once; agent and server count their calls.
+
+    Nothing is under way when the counting begins and when it ends. Both are under strace where there is one.
+    """
+    folder.mkdir()
+    with running_server(folder, meter=Meter()) as (server, caller):
+        job = caller.create_job(TYPE)
+        caller.set_state(job, "paused")
+        for _ in range(tasks):
+            caller.create_task(job, TYPE)
+        with running_agent(server.url, folder / "agent", slots, meter=Meter()) as agent:
+            warm = WARM_UP * slots
+            wait_for(warm, create_tasks(caller, TYPE, warm), caller, server, agent)
+            time.sleep(SETTLE_S)
+            with counted_calls({"agent": agent.pid, "server": server.pid}) as traced:
+                before = counted(server, agent)
+                caller.set_state(job, "active")
+                wait_for(tasks, job, caller, server, agent, look_every_s=LOOK_EVERY_S)
+                totals = {name: count - before[name] for name, count in counted(server, agent).items()}
+    return figures({**totals, **traced}, tasks, slots)
+
+
+def counted(server: Server, agent: Agent) -> dict[str, int]:
+    """Return what is counted without strace, so far."""
+    return {
+        "requests": requests_of(server),
+        f"{CALLS}functions in the agent": agent.calls(),
+        f"{CALLS}functions in the server": server.calls(),
+    }
 
 
 def figures(totals: Mapping[str, int], count: int, slots: int) -> list[Figure]:
     """Return totals as figures of one task."""
-    note = f"a task, {count} noop tasks"
+    note = f"{A_TASK}, {count} noop tasks"
     return [
         Figure(name=f"{name}, {slots} slots", value=total / count, unit="", note=note)
         for name, total in totals.items()
@@ -66,8 +81,16 @@ def figures(totals: Mapping[str, int], count: int, slots: int) -> list[Figure]:
 
 def requests_of(server: Server) -> int:
     """Return how many requests the server has answered so far, but for ours that only look on."""
+    return sum(count for name, count in answered(server).items() if name != OURS)
+
+
+def answered(server: Server) -> dict[str, int]:
+    """Return how many requests of each operation the server has answered so far."""
     text = httpx.get(f"{server.page}/metrics", trust_env=False, timeout=30.0).raise_for_status().text
-    return round(sum(float(count) for name, count in SAMPLE.findall(text) if name != OURS))
+    found: dict[str, int] = {}
+    for name, count in SAMPLE.findall(text):
+        found[name] = found.get(name, 0) + round(float(count))
+    return found
 
 
 @contextmanager
@@ -88,7 +111,8 @@ def counted_calls(pids: Mapping[str, int]) -> Iterator[dict[str, int]]:
                 tracer.stop()
         for name, tracer in tracers.items():
             calls = tracer.calls()
-            found[f"syncs of the {name}"] = sum(calls.get(one, 0) for one in SYNCS)
+            for what, which in (("syncs", SYNCS), ("disk writes", WRITES), ("rounds of the loop", ROUNDS)):
+                found[f"{what} of the {name}"] = sum(calls.get(one, 0) for one in which)
             found[f"system calls of the {name}"] = sum(n for one, n in calls.items() if one not in CHANCE)
 
 
@@ -121,24 +145,3 @@ class Tracer:
         counts = {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
         counts.pop("total", None)
         return counts
-
-
-def worse(measured: list[Figure], path: Path = GUARD) -> list[str]:
-    """Return what is more than a tenth above the committed figures, a line each."""
-    committed = msgspec.json.decode(path.read_bytes(), type=dict[str, float]) if path.exists() else {}
-    return [
-        f"{figure.name}: {figure.value:.2f} {figure.note}, committed are {committed[figure.name]:.2f}"
-        for figure in measured
-        if figure.value is not None
-        and figure.name in committed
-        and figure.value > committed[figure.name] * WORSE + LEAST
-    ]
-
-
-def keep(measured: list[Figure], path: Path = GUARD) -> None:
-    """Write the figures down as those that later ones are compared with."""
-    told = {figure.name: round(figure.value, 2) for figure in measured if figure.value is not None}
-    text = msgspec.json.format(msgspec.json.encode(told), indent=2).decode()
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text + os.linesep)
-    temporary.replace(path)

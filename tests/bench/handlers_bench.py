@@ -6,7 +6,7 @@ import time
 
 from worker import Context, handler
 
-__all__ = ["second", "stamp"]
+__all__ = ["nap", "reports", "result", "second", "stamp"]
 
 
 @handler("bench-stamp")
@@ -23,3 +23,27 @@ def second(ctx: Context) -> dict[str, float]:
         time.sleep(0.1)
         ctx.progress((step + 1) / 10)
     return {"tookS": time.perf_counter() - begun_s}
+
+
+@handler("bench-nap")
+def nap(ctx: Context) -> None:
+    """Take a fifth of a second."""
+    time.sleep(0.2)
+
+
+@handler("bench-result")
+def result(ctx: Context, *, size_bytes: int) -> dict[str, str]:
+    """Return so much."""
+    line = "a line of what a program found out, as long as such lines are\n"
+    return {"text": (line * (size_bytes // len(line) + 1))[:size_bytes]}
+
+
+@handler("bench-reports")
+def reports(ctx: Context, *, per_s: float, seconds: float) -> dict[str, int]:
+    """Tell so often how far it is, for so long."""
+    count = max(1, round(per_s * seconds))
+    begun_s = time.monotonic()
+    for number in range(1, count + 1):
+        time.sleep(max(0.0, begun_s + number / per_s - time.monotonic()))
+        ctx.progress(number / count)
+    return {"reports": count}

@@ -6,7 +6,15 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["cpu_of_living_s", "cpu_of_tree_s", "pss_of_tree_bytes", "tree", "waits_of_tree"]
+__all__ = [
+    "cpu_of_living_s",
+    "cpu_of_tree_s",
+    "pss_bytes",
+    "pss_of_tree_bytes",
+    "tree",
+    "waits_of",
+    "waits_of_tree",
+]
 
 PROC: Final = Path("/proc")
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -65,21 +73,25 @@ def cpu_of_living_s(root: int) -> float | None:
 
 def pss_of_tree_bytes(root: int) -> int | None:
     """Return the proportional memory of a tree; None where the kernel does not tell."""
-    total_kb = 0
-    for pid in tree(root):
-        try:
-            lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-        except OSError:
-            return None
-        total_kb += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total_kb * 1024
+    sizes = [pss_bytes(pid) for pid in tree(root)]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def pss_bytes(pid: int) -> int | None:
+    """Return the proportional memory of one process; None where the kernel does not tell."""
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
 
 
 def waits_of_tree(root: int) -> int:
     """Return how often the threads that live in a tree have begun to wait; each wait ends in a wake-up."""
-    texts = [
-        (thread / "status").read_text()
-        for pid in tree(root)
-        for thread in (PROC / str(pid) / "task").iterdir()
-    ]
+    return sum(waits_of(pid) for pid in tree(root))
+
+
+def waits_of(pid: int) -> int:
+    """Return how often the threads of one process have begun to wait (proc_pid_status(5))."""
+    texts = [(thread / "status").read_text() for thread in (PROC / str(pid) / "task").iterdir()]
     return sum(int(text.partition("\nvoluntary_ctxt_switches:")[2].split(None, 1)[0]) for text in texts)

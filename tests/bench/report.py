@@ -10,19 +10,17 @@ from typing import Final
 import msgspec
 
 from tests.bench.figure import Figure
+from tests.bench.targets import Row, as_rows, row_of
 
-__all__ = ["as_json", "as_table", "durability", "save"]
+__all__ = ["PAGE", "as_json", "as_summary", "as_table", "durability", "save"]
 
 STORES: Final = {
     "SQLite": "SQLite on disk with synchronous=FULL (a 200 is durable)",
     "PostgreSQL": "PostgreSQL with fsync (a 200 is durable) over a socket on the same machine, 8 connections",
 }
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-TITLE: Final = """# Benchmarks
-
-What the main path costs, measured by `make bench`. The newest section comes first. Compare only sections of
-one machine, and take anything under 1.3 times for noise where others use the machine too.
-"""
+HEAD: Final = ("", "", "", "target", "")
+MARK: Final = "\n## "  # of the sections; what stands before the first one is the page's own
 
 
 def durability(kind: str) -> str:
@@ -35,25 +33,63 @@ def durability(kind: str) -> str:
 
 def as_table(figures: Sequence[Figure]) -> str:
     """Return aligned lines."""
-    name_width = max(len(figure.name) for figure in figures)
-    value_width = max(len(figure.shown()) for figure in figures)
-    unit_width = max(len(figure.unit) for figure in figures)
+    return aligned([(f.name, f.shown(), f.unit, f.note) for f in figures])
+
+
+def as_summary(figures: Sequence[Figure]) -> str:
+    """Return what people ask for first, each beside its target; empty where nothing of that was measured."""
+    rows = as_rows(figures)
+    return aligned([HEAD, *map(cells, rows)]) if rows else ""
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Return a line of the summary."""
+    return (row.name, row.shown, row.unit, row.target, row.verdict)
+
+
+def aligned(lines: Sequence[tuple[str, ...]]) -> str:
+    """Return lines whose columns stand below each other; the second is of numbers."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        f"{f.name:<{name_width}}  {f.shown():>{value_width}} {f.unit:<{unit_width}}  {f.note}".rstrip()
-        for f in figures
+        "  ".join(
+            f"{cell:>{width}}" if at == 1 else f"{cell:<{width}}"
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
     )
 
 
-def as_json(host: str, kind: str, figures: Sequence[Figure]) -> str:
-    """Return everything as one object."""
-    return msgspec.json.encode({"host": host, "durability": durability(kind), "figures": figures}).decode()
+def as_json(host: str, kept: str, figures: Sequence[Figure], worse: Sequence[str] = ()) -> str:
+    """Return everything as one object; `kept` says how durable what is."""
+    told = [
+        {"name": row.name, "value": row.value, "unit": row.unit, "target": row.target, "isMet": row.is_met}
+        | {"note": figure.note}
+        for figure, row in zip(figures, map(row_of, figures), strict=True)
+    ]
+    summary = [row.name for row in as_rows(figures)]
+    whole = {"host": host, "durability": kept, "figures": told, "summary": summary}
+    return msgspec.json.encode(whole | {"worse": worse}).decode()
 
 
 def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
-    """Put a section on top of the page of benchmarks; return the page."""
+    """Put a section on top of those of the page of benchmarks; return the page."""
     day = dt.datetime.now(dt.UTC).date()
-    rows = "\n".join(f"| {f.name.strip()} | {f.shown()} {f.unit} | {f.note} |" for f in figures)
-    section = f"## {day}\n\n`{command}` on {host}.\n{durability(kind)}\n\n| | | |\n|---|---|---|\n{rows}\n"
-    older = page.read_text().partition("\n## ")[1:] if page.exists() else ()
-    page.write_text(f"{TITLE}\n{section}{''.join(older)}")
+    rows = as_rows(figures)
+    summary = markdown([HEAD, *map(cells, rows)]) + "\n" if rows else ""
+    told = {row.name for row in rows}
+    rest = [
+        (f.name.strip(), f"{f.shown()} {f.unit}".strip(), f.note)
+        for f in figures
+        if f.name.strip() not in told
+    ]
+    table = markdown([("", "", ""), *rest]) if rest else ""
+    section = f"## {day}\n\n`{command}` on {host}.\n{durability(kind)}\n\n{summary}{table}"
+    head, mark, older = page.read_text().partition(MARK)
+    page.write_text(f"{head.rstrip()}\n\n{section}{mark}{older}")
     return page
+
+
+def markdown(lines: Sequence[tuple[str, ...]]) -> str:
+    """Return a table; the first line is its head."""
+    head, *rows = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([head, f"|{'---|' * len(lines[0])}", *rows]) + "\n"

@@ -12,7 +12,7 @@ import psycopg
 
 from tests.postgres.cluster import Cluster, find_programs
 
-__all__ = ["ORG", "Database", "databases"]
+__all__ = ["ORG", "Database", "databases", "sqlite_database"]
 
 ORG: Final = "bench"
 POSTGRES: Final = "shared_buffers = 512MB\nmaintenance_work_mem = 256MB\n"
@@ -79,12 +79,17 @@ class Database:
         )
 
 
+def sqlite_database(path: Path) -> Database:
+    """Return the database in a file, which need not be there yet."""
+    return Database("SQLite", f"sqlite:///{path}", lambda statements: _by_sqlite(path, statements))
+
+
 @contextmanager
 def databases(folder: Path, kind: str) -> Iterator[Database | None]:
     """Give a database of a kind; None where it cannot be had here. `folder` is on a disk."""
     if kind == "SQLite":
         path = folder / "store.db"
-        yield Database(kind, f"sqlite:///{path}", lambda statements: _by_sqlite(path, statements))
+        yield sqlite_database(path)
         path.unlink(missing_ok=True)
     elif find_programs() is None:
         yield None

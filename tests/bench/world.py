@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from tests.bench.caller import Caller
 from tests.bench.stores import Database
 from tests.integration.ports import free_port
 
-__all__ = ["TOKEN", "Agent", "BenchError", "Server", "running_agent", "running_server"]
+__all__ = ["TOKEN", "Agent", "BenchError", "Meter", "Server", "running_agent", "running_server"]
 
 TOKEN: Final = "bench-token-of-no-worth"
 HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
@@ -27,19 +28,51 @@ class BenchError(Exception):
     """Something did not go as the measurement needs; no number can be told."""
 
 
+class Meter:
+    """What a program is started with to have its calls counted (`tests.bench.called`), and asks it."""
+
+    def __init__(self) -> None:
+        """Make two pipes."""
+        (self._far_ask, self._ask), (self._answer, self._far_answer) = os.pipe(), os.pipe()
+        self.given = (
+            ["tests.bench.called", str(self._far_ask), str(self._far_answer)],
+            (self._far_ask, self._far_answer),
+        )
+
+    def read(self) -> int:
+        """Return how many there were."""
+        os.write(self._ask, b"?")
+        answer = b""
+        while not answer.endswith(b"\n"):
+            if not select.select([self._answer], [], [], READY_S)[0]:
+                raise BenchError(f"a program did not tell within {READY_S:.0f} s how many calls there were")
+            answer += os.read(self._answer, 64)
+        return int(answer)
+
+    def close(self) -> None:
+        """Close the pipes; the program goes on."""
+        for descriptor in (self._far_ask, self._ask, self._answer, self._far_answer):
+            os.close(descriptor)
+
+
 class Program:
     """One `millhand` command as a process; its output goes to a file that is shown when it fails."""
 
-    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: list[str], variables: Mapping[str, str], log: Path, meter: Meter | None = None
+    ) -> None:
         """Start it now."""
         self._name = arguments[0]
         self._log = log
+        self._meter = meter
+        given, descriptors = meter.given if meter else (["worker.cli.main"], ())
         self.started_ns = time.time_ns()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLHAND_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "worker.cli.main", *arguments],
-                env=inherited | {"MILLHAND_CLOUD": "none"} | variables,
+                [sys.executable, "-P", "-m", *given, *arguments],
+                env=inherited | {"MILLHAND_CLOUD": "none"} | dict(variables),
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -50,6 +83,11 @@ class Program:
     def pid(self) -> int:
         """Return the process id."""
         return self.process.pid
+
+    def calls(self) -> int:
+        """Return how often a Python function was entered so far; only where a meter was given."""
+        assert self._meter is not None
+        return self._meter.read()
 
     def check(self) -> None:
         """Raise if it has ended."""
@@ -71,17 +109,25 @@ class Program:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(STOP_S)
+        if self._meter is not None:
+            self._meter.close()
 
 
 class Server(Program):
     """`millhand serve` on a free port, on SQLite in a folder unless a database is given."""
 
-    def __init__(self, folder: Path, database: Database | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Database | None = None,
+        variables: Mapping[str, str] | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         """Start it; `wait_ready` tells when it answers."""
         self.database_pid = database.pid if database else None
         self.url = f"http://127.0.0.1:{free_port()}"
         self.page = f"http://127.0.0.1:{free_port()}"  # of metrics
-        variables = {
+        usual = {
             "MILLHAND_SERVER_TOKEN": TOKEN,
             "MILLHAND_SERVER_HOST": "127.0.0.1",
             "MILLHAND_SERVER_PORT": self.url.rpartition(":")[2],
@@ -90,7 +136,7 @@ class Server(Program):
             "MILLHAND_SERVER_MAX_CONNECTIONS": "12000",  # beside those that wait, who measures has some
             "MILLHAND_LOG_LEVEL": "warning",
         }
-        super().__init__(["serve"], variables, folder / "server.log")
+        super().__init__(["serve"], usual | dict(variables or {}), folder / "server.log", meter)
 
     def wait_ready(self, caller: Caller) -> None:
         """Wait until it answers a request that needs the database and the token."""
@@ -105,23 +151,35 @@ class Server(Program):
 class Agent(Program):
     """`millhand agent` with a state folder of its own, at its default log level."""
 
-    def __init__(self, url: str, folder: Path, slots: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        slots: int,
+        variables: Mapping[str, str] | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         """Start it; it works as soon as it can."""
         folder.mkdir()
-        variables = {
+        usual = {
             "MILLHAND_API_URL": url,
             "MILLHAND_TOKEN": TOKEN,
             "MILLHAND_STATE_DIR": str(folder),
             "MILLHAND_CONCURRENCY": str(slots),
             "MILLHAND_HANDLERS": str(HANDLERS),
         }
-        super().__init__(["agent"], variables, folder / "agent.log")
+        super().__init__(["agent"], usual | dict(variables or {}), folder / "agent.log", meter)
 
 
 @contextmanager
-def running_server(folder: Path, database: Database | None = None) -> Iterator[tuple[Server, Caller]]:
+def running_server(
+    folder: Path,
+    database: Database | None = None,
+    variables: Mapping[str, str] | None = None,
+    meter: Meter | None = None,
+) -> Iterator[tuple[Server, Caller]]:
     """Serve while the block runs, and give a caller that is let in."""
-    server = Server(folder, database)
+    server = Server(folder, database, variables, meter)
     try:
         with Caller(server.url, TOKEN) as caller:
             server.wait_ready(caller)
@@ -131,9 +189,15 @@ def running_server(folder: Path, database: Database | None = None) -> Iterator[t
 
 
 @contextmanager
-def running_agent(url: str, folder: Path, slots: int) -> Iterator[Agent]:
+def running_agent(
+    url: str,
+    folder: Path,
+    slots: int,
+    variables: Mapping[str, str] | None = None,
+    meter: Meter | None = None,
+) -> Iterator[Agent]:
     """Work while the block runs."""
-    agent = Agent(url, folder, slots)
+    agent = Agent(url, folder, slots, variables, meter)
     try:
         yield agent
     finally:

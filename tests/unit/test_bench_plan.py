@@ -1,0 +1,70 @@
+"""How long the benchmark may take, and what it says where something took longer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.bench import steps
+from tests.bench.figure import Figure
+from tests.bench.plan import OverTime, Step, bounded, play, told
+from tests.bench.store import FULL, QUICK
+
+
+def test_a_whole_measurement_takes_ten_minutes_at_the_most(tmp_path: Path) -> None:
+    """The limits of all steps are ten minutes together; on a quiet machine it takes half of that."""
+    whole = steps.usual(tmp_path, "SQLite", steps.Amounts())
+    assert sum(one.limit_s for one in whole) <= 600
+    assert sum(one.about_s for one in whole) <= 360
+    assert all(one.about_s < one.limit_s for one in whole)
+
+
+def test_the_long_form_has_every_part(tmp_path: Path) -> None:
+    """What can be measured alone is in it."""
+    names = {one.name for one in steps.full(tmp_path, "SQLite", FULL)}
+    assert {"dashboard", "store", "usage", "execution", "counts with 1 slots"} <= names
+
+
+@pytest.mark.parametrize("name", steps.ONLY)
+def test_each_part_can_be_had_alone(name: str, tmp_path: Path) -> None:
+    """There is a step for each name that --only takes."""
+    assert steps.only(name, tmp_path, "SQLite", steps.Amounts(), QUICK)
+
+
+def test_a_step_that_takes_too_long_is_cut_and_the_others_are_measured(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has a figure that is unknown, with the reason; a loop of asyncio is cut as well."""
+    done = Figure(name="done", value=1.0, unit="s")
+
+    def hang() -> list[Figure]:
+        async def both() -> None:
+            await asyncio.gather(asyncio.sleep(60), asyncio.sleep(60))
+
+        asyncio.run(both())
+        return []
+
+    figures = play([Step("hangs", 0.01, 0.2, hang), Step("quick", 1, 60, lambda: [done])])
+    assert [figure.value for figure in figures] == [None, 1.0]
+    assert "cut" in figures[0].note
+    said = capsys.readouterr().err
+    assert "1 of 2, hangs" in said
+    assert "2 of 2, quick … (1 s left" in said
+
+
+def test_a_limit_that_is_over_is_none_any_more() -> None:
+    """Nothing comes after the block."""
+    with bounded(0.05):
+        pass
+    time.sleep(0.1)
+    with pytest.raises(OverTime), bounded(0.05):
+        time.sleep(60)
+
+
+def test_times_are_told_as_people_say_them() -> None:
+    """Seconds, and minutes where there are many."""
+    assert told(61.0) == "61 s"
+    assert told(270.0) == "4 min"
