@@ -103,7 +103,7 @@ def plan(options: argparse.Namespace, folder: Path) -> list[Step]:
     kind = options.kind or KINDS[0]
     long, quick, usual = steps.LONG_AMOUNTS, steps.QUICK_AMOUNTS, steps.Amounts()
     if options.only:
-        is_usual = not options.full and options.only.startswith(("guard", "tasks"))
+        is_usual = not options.full and options.only.startswith(("guard", "tasks", "curves"))
         amounts = quick if options.quick else usual if is_usual else long
         return steps.only(options.only, folder, kind, amounts, sizes_of(options, amounts.store))
     if options.full:

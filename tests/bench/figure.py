@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-__all__ = ["Figure", "percentile"]
+__all__ = ["Figure", "Place", "percentile"]
+
+
+class Place(Struct, frozen=True):
+    """Where a figure stands in a picture of curves."""
+
+    panel: str
+    line: str
+    at: float  # on the panel's axis
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -17,6 +25,7 @@ class Figure(Struct, frozen=True, kw_only=True):
     value: float | None
     unit: str
     note: str = ""
+    place: Place | None = None
 
     def shown(self) -> str:
         """Return the value with three digits that mean something."""

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from tests.bench.curves.picture import draw
 from tests.bench.figure import Figure
 from tests.bench.targets import Row, as_rows, row_of
 
@@ -20,6 +21,7 @@ STORES: Final = {
 }
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 HEAD: Final = ("", "", "", "target", "")
+PICTURE: Final = "pictures/curves.svg"  # beside the page
 MARK: Final = "\n## "  # of the sections; what stands before the first one is the page's own
 
 
@@ -72,7 +74,10 @@ def as_json(host: str, kept: str, figures: Sequence[Figure], worse: Sequence[str
 
 
 def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
-    """Put a section on top of those of the page of benchmarks; return the page."""
+    """Put a section on top of those of the page of benchmarks; return the page.
+
+    Curves are drawn anew, too, in the picture that the page begins with.
+    """
     day = dt.datetime.now(dt.UTC).date()
     rows = as_rows(figures)
     summary = markdown([HEAD, *map(cells, rows)]) + "\n" if rows else ""
@@ -85,6 +90,8 @@ def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Pa
     table = markdown([("", "", ""), *rest]) if rest else ""
     section = f"## {day}\n\n`{command}` on {host}.\n{durability(kind)}\n\n{summary}{table}"
     head, mark, older = page.read_text().partition(MARK)
+    if draw(figures, page.parent / PICTURE) and PICTURE not in head:
+        head = f"{head.rstrip()}\n\n![How costs grow]({PICTURE})\n"
     page.write_text(f"{head.rstrip()}\n\n{section}{mark}{older}")
     return page
 

@@ -12,6 +12,8 @@ from msgspec import Struct, structs
 from tests.bench.caller import Caller
 from tests.bench.children import measure_minder
 from tests.bench.counts import measure_counts
+from tests.bench.curves.axes import AXES, Extent
+from tests.bench.curves.measure import measure_curve
 from tests.bench.dashboard import measure_dashboard
 from tests.bench.execution import measure_execution
 from tests.bench.figure import Figure
@@ -52,15 +54,16 @@ class Amounts(Struct, frozen=True, kw_only=True):
     dashboard: int = 100_000
     store: Sizes = Sizes(life=3_200, pending=(1_000, 10_000))
     batches: int = 10
+    extent: Extent = "usual"  # of curves
 
 
 QUICK_AMOUNTS: Final = Amounts(
     pick_ups=20, idle_s=3.0, runs=3, counted=200, tasks=200, waiting=(200,), waiting_s=5.0, samples=60,
-    output_s=0.5, journal_s=0.3, dashboard=10_000, store=QUICK,
+    output_s=0.5, journal_s=0.3, dashboard=10_000, store=QUICK, extent="short",
 )  # fmt: skip
 LONG_AMOUNTS: Final = Amounts(
     waiting=(1_000, 5_000, 10_000), waiting_s=60.0, samples=600, output_s=3.0, journal_s=3.0, store=FULL,
-    batches=60,
+    batches=60, extent="long",
 )  # fmt: skip
 
 
@@ -135,6 +138,21 @@ def guard(folder: Path, amounts: Amounts) -> list[Step]:
     ]
 
 
+def curves(folder: Path, extent: Extent, name: str = "") -> list[Step]:
+    """Return the scaling curves, or the one of a name: a step for each point, of which one may be cut."""
+    return [
+        Step(
+            f"curve over {axis.label}: {', '.join(f'{point:,}' for point in points)}",
+            axis.about_s,
+            HOUR_S if extent == "long" else axis.limit_s,
+            partial(measure_curve, axis, points, folder, extent),
+        )
+        for axis in AXES
+        if name in ("", axis.name)
+        for points in axis.parts(extent)
+    ]
+
+
 def only(name: str, folder: Path, kind: str, amounts: Amounts, store: Sizes) -> list[Step]:
     """Return one part, in its long form unless it is to be quick."""
     parts: dict[str, tuple[float, Callable[[], list[Figure]]]] = {
@@ -151,10 +169,13 @@ def only(name: str, folder: Path, kind: str, amounts: Amounts, store: Sizes) -> 
         return [Step(name, parts[name][0], HOUR_S, parts[name][1])]
     if name == "guard":
         return guard(folder, amounts)
-    return main_path(folder, kind, amounts)
+    if name == "tasks":
+        return main_path(folder, kind, amounts)
+    return curves(folder, amounts.extent, name.removeprefix("curves").removeprefix("-"))
 
 
 ONLY: Final = (
+    "curves", *(f"curves-{axis.name}" for axis in AXES),
     "dashboard", "execution", "guard", "idle", "journal", "minder", "output", "store", "tasks", "usage",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 from tests.bench.__main__ import IS_WORSE, read_arguments, tell
 from tests.bench.figure import Figure
 from tests.bench.guard import GUARD, Committed, Spread, keep, python, spreads, worse
+from tests.bench.world import Meter, running_server
 
 
 def counts(**values: float | None) -> list[Figure]:
@@ -87,6 +88,16 @@ def test_what_is_committed_can_be_read_and_says_nothing_of_seconds() -> None:
     committed = msgspec.json.decode(GUARD.read_bytes(), type=Committed)
     assert committed.counts
     assert not [name for name in committed.counts if "CPU" in name or "tasks a second" in name]
+
+
+def test_calls_of_a_program_are_counted_while_it_runs(tmp_path: Path) -> None:
+    """A request takes some hundreds of them; a server that nobody asks has next to none."""
+    with running_server(tmp_path, meter=Meter()) as (server, caller):
+        caller.create_job("noop")
+        before = server.calls()
+        idle = server.calls() - before
+        caller.create_job("noop")
+        assert server.calls() - before - idle > 100 > idle
 
 
 @pytest.mark.parametrize("arguments", [["--keep"], ["--only", "guard", "--keep"]])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import steps
+from tests.bench.curves.axes import AXES
 from tests.bench.figure import Figure
 from tests.bench.plan import OverTime, Step, bounded, play, told
 from tests.bench.store import FULL, QUICK
@@ -23,9 +24,10 @@ def test_a_whole_measurement_takes_ten_minutes_at_the_most(tmp_path: Path) -> No
 
 
 def test_the_long_form_has_every_part(tmp_path: Path) -> None:
-    """What can be measured alone is in it."""
+    """What can be measured alone is in it, each curve too."""
     names = {one.name for one in steps.full(tmp_path, "SQLite", FULL)}
     assert {"dashboard", "store", "usage", "execution", "counts with 1 slots"} <= names
+    assert all(any(axis.label in name for name in names) for axis in AXES)
 
 
 @pytest.mark.parametrize("name", steps.ONLY)
