@@ -83,6 +83,14 @@ class Dialect(Protocol):
         """Return the part of a text before a mark; the whole text where there is none."""
         ...
 
+    def of_job(self, status: str) -> str:
+        """Return what stands after `tasks` to have a job's tasks of a status read along their index."""
+        ...
+
+    def live_runs(self) -> str:
+        """Return what stands after `runs` to have those that live read along their index."""
+        ...
+
     def by_index(self, name: str) -> str:
         """Return what stands after a table to have it read along an index."""
         ...

@@ -105,7 +105,7 @@ def _mark(tx: Transaction, wanted: Wanted, since: int | None) -> None:
 def _follow_some(tx: Transaction, wanted: Wanted, part: FollowJob) -> Sequence[Row]:
     """Bring the next tasks in line, and return them as they were."""
     rows = tx.all(
-        f"{ALL if part.is_whole else PENDING} {tx.dialect.lock_tasks}",
+        f"{ALL if part.is_whole else _pending(tx.dialect)} {tx.dialect.lock_tasks}",
         (part.org_id, part.job_id, *part.after, AT_ONCE),
     )
     pending = [row for row in rows if row["run_status"] == RunStatus.PENDING]
@@ -126,8 +126,12 @@ def _follow_some(tx: Transaction, wanted: Wanted, part: FollowJob) -> Sequence[R
 COLUMNS: Final = "SELECT id, created_at, type, run_status, own_priority, priority, job_is_active FROM tasks"
 ALL: Final = f"""
 {COLUMNS} WHERE org_id = ? AND job_id = ? AND (created_at, id) > (?, ?) ORDER BY created_at, id LIMIT ?"""
-PENDING: Final = f"""
-{COLUMNS} WHERE org_id = ? AND job_id = ? AND run_status = 'pending' AND (created_at, id) > (?, ?)
+
+
+def _pending(dialect: Dialect) -> str:
+    return f"""
+{COLUMNS} {dialect.of_job("pending")}
+WHERE org_id = ? AND job_id = ? AND run_status = 'pending' AND (created_at, id) > (?, ?)
 ORDER BY created_at, id LIMIT ?"""
 
 

@@ -73,6 +73,12 @@ STATES: Final = {  # `queries.TASK_STATES`, by the index of a job's tasks by sta
     "succeeded": "t.run_status = 'stopped' AND t.run_result = 'Success'",
     "failed": "t.run_status = 'stopped' AND coalesce(t.run_result, '') <> 'Success'",
 }
+STATUS_OF_STATE: Final = {
+    "pending": "pending",
+    "running": "running",
+    "succeeded": "stopped",
+    "failed": "stopped",
+}
 BY_PRIORITY: Final = "priority DESC, created_at, id"
 PENDING: Final = ("pending",)
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
@@ -185,7 +191,16 @@ def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> State
         where = f"{where} AND {_status(dialect, query.statuses)}"
     if query.state:
         where += f" AND {STATES[query.state]}"
-    return f"{TASK} WHERE {where}", values
+    return f"{TASK} {_index(dialect, query)} WHERE {where}", values
+
+
+def _index(dialect: Dialect, query: TaskQuery) -> str:
+    """Return what leads to tasks of one job in one status; by priority they are walked with all others."""
+    is_by_priority = query.statuses == PENDING and query.page.sort is None
+    statuses = (STATUS_OF_STATE[query.state],) if query.state else query.statuses
+    if is_by_priority or len(query.job_ids) != 1 or len(statuses) != 1:
+        return ""
+    return dialect.of_job(statuses[0])
 
 
 def select_runs(dialect: Dialect, query: RunQuery) -> Statement:

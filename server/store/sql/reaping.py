@@ -24,14 +24,14 @@ __all__ = ["is_late_result", "make_room", "reap_runs"]
 
 LOST_MOST: Final = 20  # runs of one task that ended so; then a person must look why its agents die
 SILENT: Final = """
-SELECT org_id, id, task_id, job_id, updated_at FROM runs
+SELECT org_id, id, task_id, job_id, updated_at FROM runs {live_runs}
 WHERE started_at IS NOT NULL AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until < ?
 ORDER BY lease_until LIMIT ?"""
 STILL_SILENT: Final = """
 SELECT 1 AS yes FROM runs
 WHERE org_id = ? AND id = ? AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until < ?"""
 CLAMP: Final = """
-UPDATE runs SET lease_until = ?
+UPDATE runs {live_runs} SET lease_until = ?
 WHERE started_at IS NOT NULL AND lease_until IS NOT NULL AND stopped_at IS NULL AND lease_until > ?"""
 
 
@@ -41,8 +41,9 @@ def reap_runs(tx: Transaction, command: ReapRuns) -> int:
     A lease that ends later than one that was granted now is from before the clock was set back.
     """
     latest_end = tx.now_ms + command.lease_ms
-    tx.execute(CLAMP, (latest_end, latest_end))
-    rows = tx.all(SILENT, (tx.now_ms, command.most))
+    live_runs = tx.dialect.live_runs()
+    tx.execute(CLAMP.format(live_runs=live_runs), (latest_end, latest_end))
+    rows = tx.all(SILENT.format(live_runs=live_runs), (tx.now_ms, command.most))
     # In one order, as two who lock tasks in different ones would wait for each other.
     for row in sorted(rows, key=lambda row: (row["org_id"], row["job_id"], row["task_id"])):
         _reap(tx, row)

@@ -95,6 +95,14 @@ class SqliteDialect:
         """Look for the mark behind the text, too."""
         return f"substr({term}, 1, instr({term} || '{mark}', '{mark}') - 1)"
 
+    def of_job(self, status: str) -> str:
+        """Name the index: SQLite cannot tell it from that of all the job's tasks."""
+        return self.by_index("tasks_running" if status == "running" else f"tasks_{status}_of_job")
+
+    def live_runs(self) -> str:
+        """Name the index; it tells of leases, too."""
+        return self.by_index("runs_live_by_creation")
+
     def by_index(self, name: str) -> str:
         """Name it: SQLite has no statistics, and could choose another."""
         return f"INDEXED BY {name}"

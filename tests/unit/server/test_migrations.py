@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from server.store.migration import Migration
-from server.store.queries import TASK_STATES, JobQuery, RunQuery, TaskQuery
+from server.store.queries import TASK_STATES, JobQuery, Page, RunQuery, Sort, TaskQuery
 from server.store.refusal import DatabaseError
-from server.store.sql import reads
+from server.store.sql import reads, reaping
 from server.store.sqlite.database import database_path, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
@@ -105,6 +105,26 @@ def test_a_database_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
         open_writer(tmp_path / "missing" / "jobs.db")
 
 
+@pytest.mark.parametrize(
+    ("status", "index"),
+    [("pending", "tasks_pending_of_job"), ("running", "tasks_running"), ("stopped", "tasks_stopped_of_job")],
+)
+def test_tasks_of_a_job_in_a_status_are_not_looked_for_among_all_of_it(
+    tmp_path: Path, status: str, index: str
+) -> None:
+    """A job of a million that have stopped shows its last pending ones at once, and the other way round."""
+    connection = open_writer(tmp_path / "jobs.db")
+    try:
+        migrate(connection, migrations(), 1)
+        by_creation = Page(sort=Sort("createdAt"))
+        query = TaskQuery(org_id="o", job_ids=("j",), statuses=(status,), page=by_creation)
+        sql, values = reads.select_tasks(SQLITE, query)
+        (plan,) = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert f"USING INDEX {index} " in plan
+    finally:
+        connection.close()
+
+
 def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
     """A poll costs the same with a million tasks: neither a scan nor a sort."""
     connection = open_writer(tmp_path / "jobs.db")
@@ -131,6 +151,12 @@ def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert any("runs_live_by_creation" in line for line in plan), plan
         assert not any("TEMP B-TREE" in line for line in plan), plan
+        for statement in (reaping.SILENT, reaping.CLAMP):
+            sql = statement.format(live_runs=SQLITE.live_runs())
+            plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", (1, 1))]
+            assert "SCAN runs USING INDEX runs_live_by_creation" in plan, (
+                plan
+            )  # of those that live, by leases
         sql, values = reads.select_jobs(SQLITE, JobQuery(org_id="o"))
         plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert any("jobs_by_creation" in line for line in plan)
