@@ -23,7 +23,9 @@ from tests.contract.misbehaving import (
 from worker.api import http_transport
 from worker.api.http_connection import HELD_BYTES
 from worker.api.http_transport import HttpTransport
+from worker.api.request import Headers, Origin, Request
 
+LIMIT_S = 20.0  # of a request that is not to reach it
 OK = json_answer({"id": "r"})
 
 
@@ -37,20 +39,21 @@ async def opened(server: MisbehavingServer, most: int = 8) -> AsyncIterator[Http
         yield transport
 
 
-def request_to(server: MisbehavingServer, method: str = "GET", **headers: str) -> httpx.Request:
+def request_to(
+    server: MisbehavingServer, method: str = "GET", content: bytes | None = None, **headers: str
+) -> Request:
     """Return a request that is ready to be sent."""
-    return httpx.Request(
-        method, f"{server.url}/x", headers=headers, extensions={"timeout": {"connect": 10.0}}
-    )
+    origin = Origin.of(server.url)
+    return Request(method, origin, "/x", Headers.of({"host": origin.netloc, **headers}), content=content)
 
 
-async def body_of(transport: HttpTransport, request: httpx.Request) -> bytes:
+async def body_of(transport: HttpTransport, request: Request, limit_s: float = LIMIT_S) -> bytes:
     """Send a request, read its answer to the end."""
-    response = await transport.handle_async_request(request)
+    answer = await transport.ask(request, limit_s)
     try:
-        return await response.aread()
+        return b"".join([piece async for piece in answer])
     finally:
-        await response.aclose()
+        await answer.aclose()
 
 
 def test_one_connection_serves_requests_one_after_another() -> None:
@@ -64,6 +67,30 @@ def test_one_connection_serves_requests_one_after_another() -> None:
             await asyncio.gather(*(body_of(transport, request_to(server)) for _ in range(3)))
             await asyncio.gather(*(body_of(transport, request_to(server)) for _ in range(3)))
             assert server.connections <= 3
+
+    asyncio.run(main())
+
+
+def test_what_takes_too_long_fails_wherever_it_is() -> None:
+    """While it waits for its turn, its head, or its body; the next request finds a free connection."""
+
+    async def half(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(head(length=10) + b"half")
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with misbehaving(hang) as server, opened(server, most=1) as transport:
+            first = asyncio.create_task(body_of(transport, request_to(server), 0.2))
+            await server.until(lambda: len(server.asked) == 1)
+            with pytest.raises(TimeoutError):
+                await body_of(transport, request_to(server), 0.01)
+            with pytest.raises(TimeoutError):
+                await first
+            server.act = half
+            with pytest.raises(TimeoutError):
+                await body_of(transport, request_to(server), 0.1)
+            server.act = send(OK)
+            assert b"r" in await body_of(transport, request_to(server))
 
     asyncio.run(main())
 
@@ -137,11 +164,11 @@ def test_an_answer_without_a_length_ends_with_its_connection() -> None:
             server.act = send(json_answer({"id": "r"}, Connection="close"))
             await body_of(transport, request_to(server))
             server.act = send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
-            response = await transport.handle_async_request(request_to(server))
-            assert response.status_code == 200
-            assert "link" not in response.headers
-            assert b"r" in await response.aread()
-            await response.aclose()
+            answer = await transport.ask(request_to(server), LIMIT_S)
+            assert answer.status == 200
+            assert "link" not in answer.headers
+            assert b"r" in (answer.whole() or b"")
+            await answer.aclose()
             assert server.connections == 3
 
     asyncio.run(main())
@@ -162,10 +189,11 @@ def test_an_answer_that_ends_before_the_request_was_sent_is_whole() -> None:
         is_told, is_over = asyncio.Event(), asyncio.Event()
         async with opened(MisbehavingServer(hang)) as transport:
             listening = await asyncio.start_server(serve, "127.0.0.1", 0)
-            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/x"
+            server = MisbehavingServer(hang)
+            server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
             long = b"x" * (32 * 1024 * 1024)  # more than the sockets hold
             try:
-                assert await body_of(transport, httpx.Request("PUT", url, content=long)) == b"too long"
+                assert await body_of(transport, request_to(server, "PUT", long)) == b"too long"
             finally:
                 is_told.set()
                 await is_over.wait()
@@ -199,15 +227,14 @@ def test_a_body_that_nobody_takes_waits_in_the_socket() -> None:
 
     async def main() -> None:
         async with misbehaving(pour) as server, opened(server) as transport:
-            response = await transport.handle_async_request(request_to(server))
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            held = response.stream
+            held = await transport.ask(request_to(server), LIMIT_S)
+            assert held.whole() is None
             for _ in range(4000):  # rounds of the loop; far fewer bring the whole where nothing waits
                 await asyncio.sleep(0)
-                assert held.held_bytes <= HELD_BYTES + 256 * 1024  # type: ignore[attr-defined]
+                assert held.held_bytes <= HELD_BYTES + 256 * 1024
             assert not sent.is_set()
             assert sum([len(piece) async for piece in held]) == whole
-            await response.aclose()
+            await held.aclose()
 
     asyncio.run(main())
 
@@ -265,9 +292,11 @@ def test_a_name_that_no_host_has_is_a_fault_of_httpx(scheme: str, host: str) -> 
     """What Python says of it is no error of a connection, and would end who asks."""
 
     async def main() -> None:
-        async with opened(MisbehavingServer(hang)) as transport:
+        server = MisbehavingServer(hang)
+        server.url = f"{scheme}://{host}"
+        async with opened(server) as transport:
             with pytest.raises(httpx.ConnectError, match="name of a host"):
-                await body_of(transport, httpx.Request("GET", f"{scheme}://{host}/x"))
+                await body_of(transport, request_to(server))
 
     asyncio.run(main())
 

@@ -22,6 +22,7 @@ from worker.agent.holds import Watch
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
+from worker.api.over_httpx import OverHttpx
 from worker.api.token import FixedToken
 from worker.api.wire import ErrorKind
 from worker.config import AgentConfig
@@ -91,7 +92,7 @@ class Machine:
         spool = VirtualSpool(self.spooled, self.life.check, self.config.spool_bytes)
         spool.sweep(journal.entries)
         self.entries = journal.entries
-        transport = MortalTransport(self.network, self.name, self.life)
+        transport = OverHttpx(MortalTransport(self.network, self.name, self.life))
         api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
 
         def keep(kind: ServerKind) -> None:

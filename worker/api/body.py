@@ -11,13 +11,17 @@ import msgspec
 from worker.api.errors import TransportError
 from worker.api.scan import Scan
 
-__all__ = ["decode", "read_bytes", "read_list", "unpacked"]
+__all__ = ["Body", "decode", "read_bytes", "read_list", "unpacked"]
 
 OBJECT_BYTES_MAX = 32 * 1024 * 1024  # more than any answer about one thing; protects memory
 WHOLE_BYTES_MAX = 1024 * 1024  # a list up to this size is decoded at once, a longer one as a stream
 LIST_BYTES_MAX = 32 * 1024 * 1024  # of the objects that are kept of one list
 PIECE_BYTES: Final = 64 * 1024  # unpacked at once: a packed byte may stand for a thousand
+TOO_LONG: Final = "the answer is longer than {} bytes"
 ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS  # told apart by their first bytes
+
+
+Body = bytes | AsyncIterator[bytes]  # all of it, where it is here already
 
 
 async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator[bytes]:
@@ -45,17 +49,21 @@ async def unpacked(chunks: AsyncIterable[bytes], encoding: str) -> AsyncIterator
         raise TransportError("the packed answer is cut")
 
 
-async def read_bytes(chunks: AsyncIterator[bytes], limit: int = OBJECT_BYTES_MAX) -> bytes:
+async def read_bytes(body: Body, limit: int = OBJECT_BYTES_MAX) -> bytes:
     """Read a whole body.
 
     Raises: TransportError where it is longer than `limit` bytes.
     """
+    if isinstance(body, bytes):
+        if len(body) > limit:
+            raise TransportError(TOO_LONG.format(limit))
+        return body
     parts: list[bytes] = []
     size = 0
-    async for chunk in chunks:
+    async for chunk in body:
         size += len(chunk)
         if size > limit:
-            raise TransportError(f"the answer is longer than {limit} bytes")
+            raise TransportError(TOO_LONG.format(limit))
         parts.append(chunk)
     return b"".join(parts)
 
@@ -72,7 +80,7 @@ def decode(body: bytes) -> Any:
 
 
 async def read_list(
-    chunks: AsyncIterator[bytes], key: str, enough: int, *, is_part_enough: bool = False
+    body: Body, key: str, enough: int, *, is_part_enough: bool = False
 ) -> list[dict[str, Any]]:
     """Read the objects of ``{"key": […]}`` or of a bare list.
 
@@ -81,16 +89,25 @@ async def read_list(
     memory that a list may take, `is_part_enough` tells whether those are an answer.
     Raises: TransportError where the body is neither.
     """
+    if isinstance(body, bytes):
+        return items_of(decode(body), key)
     head: list[bytes] = []
     size = 0
-    async for chunk in chunks:
+    async for chunk in body:
         head.append(chunk)
         size += len(chunk)
         if size > WHOLE_BYTES_MAX:
-            return await stream_list(b"".join(head), chunks, key, enough, is_part_enough=is_part_enough)
-    body = decode(b"".join(head))
-    items = body.get(key) if isinstance(body, dict) else body
-    if items is None and isinstance(body, dict) and "error" not in body:
+            return await stream_list(b"".join(head), body, key, enough, is_part_enough=is_part_enough)
+    return items_of(decode(b"".join(head)), key)
+
+
+def items_of(answer: Any, key: str) -> list[dict[str, Any]]:
+    """Return the objects of a list that was decoded.
+
+    Raises: TransportError where there is none.
+    """
+    items = answer.get(key) if isinstance(answer, dict) else answer
+    if items is None and isinstance(answer, dict) and "error" not in answer:
         items = []  # an empty list may be left out
     if not isinstance(items, list):
         raise TransportError(f"the answer has no list of {key}")

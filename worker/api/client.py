@@ -98,12 +98,12 @@ class JobsApi:
     async def poll(self, *, types: Sequence[str] = (), page: int, per_page: int, wait_s: float = 0.0) -> Poll:
         """List pending tasks; a server that knows how holds the request up to `wait_s` until one comes."""
         query = {"runStatus": "pending", "page": page, "perPage": per_page}
-        prefer = {"prefer": f"wait={int(wait_s)}"} if wait_s >= 1 else None
+        prefer = f"wait={int(wait_s)}" if wait_s >= 1 else None
         connection = self._connection
-        request = connection.request("GET", PATH_TASKS, params=self._params(query, types), headers=prefer)
+        request = connection.request("GET", PATH_TASKS, params=self._params(query, types), prefer=prefer)
         raw, headers = await connection.exchange(
             request,
-            lambda chunks: read_list(chunks, "tasks", per_page, is_part_enough=True),
+            lambda body: read_list(body, "tasks", per_page, is_part_enough=True),
             connection.limit_s + wait_s,
         )
         waited = "wait" in headers.get("preference-applied", "").lower()
@@ -175,7 +175,7 @@ class JobsApi:
         request = connection.request(method, path, body=body)
         content, headers = await connection.exchange(request, read_bytes, connection.limit_s)
         if (raw := wire.one_of(decode(content))) is None:
-            raise TransportError(f"{method} {request.url.path} answered no object")
+            raise TransportError(f"{request.what} answered no object")
         return raw, headers
 
     async def _run(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Run:
@@ -198,7 +198,7 @@ class JobsApi:
         connection = self._connection
         request = connection.request("GET", path, params=self._params(query, types))
         raw, _ = await connection.exchange(
-            request, lambda chunks: read_list(chunks, key, LIST_MAX), connection.limit_s
+            request, lambda body: read_list(body, key, LIST_MAX), connection.limit_s
         )
         return read_all(raw, read)
 

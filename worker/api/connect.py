@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
-
 from worker.api import wire
 from worker.api.client import JobsApi
 from worker.api.connection import Connection, ServerTraits
@@ -28,7 +26,6 @@ async def open_api(
     *,
     agent: str | None = None,
     traits: ServerTraits | None = None,
-    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[JobsApi]:
     """Give a client with connections of its own, closed at the end of the block.
 
@@ -36,7 +33,7 @@ async def open_api(
     Raises: ValueError naming the setting that cannot be used.
     """
     headers = headers_of(config) | ({wire.AGENT_HEADER: agent} if agent else {})
-    async with transport or build_transport(config) as opened:
+    async with build_transport(config) as opened:
         connection = Connection(
             opened,
             config.url,

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
-import httpx
 import msgspec
 
 from worker.api import wire
-from worker.api.body import decode, read_bytes, unpacked
+from worker.api.body import Body, decode, read_bytes, unpacked
 from worker.api.end import End, last_try_s
 from worker.api.errors import ApiError, TransportError, error_for_status
 from worker.api.reach import Reach
+from worker.api.request import Headers, Origin, Request
 from worker.api.token import TokenSource
-from worker.api.transport import FAULTS, reason_of
+from worker.api.transport import FAULTS, Answer, Transport, reason_of
 
 __all__ = ["Connection", "ServerTraits"]
 
-CONNECT_S: Final = 10.0  # a host that does not accept in this time is treated as down
 ERROR_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_MAX_S: Final = 3600.0  # a server that asks for more is taken as asking for this
-WRITES: Final = frozenset({"POST", "PUT", "PATCH"})  # of which a server may want a length, be it 0
-URLS_KEPT: Final = 1024  # polls, and the runs that report; each is asked again and again
+ENCODER: Final = msgspec.json.Encoder()
 T = TypeVar("T")
 
 
@@ -58,14 +55,13 @@ CLAIMS: Final = wire.CLAIMS_HEADER.lower()
 class Connection:
     """Connections to one server for one purpose.
 
-    Requests go straight to httpx's transport: its client above that costs as much again, for
-    redirects, cookies and credentials that are not wanted here. A redirect could carry the token to
-    another host.
+    Nothing of a client that follows redirects, keeps cookies or finds credentials is wanted here: a
+    redirect could carry the token to another host.
     """
 
     def __init__(
         self,
-        transport: httpx.AsyncBaseTransport,
+        transport: Transport,
         url: str,
         token: TokenSource,
         *,
@@ -75,13 +71,17 @@ class Connection:
     ) -> None:
         """`headers` go with every request; `limit_s` bounds a request with its answer."""
         self._transport = transport
-        self._url = url.rstrip("/") + "/"
+        self._url = url
         self._token = token
-        self._headers = dict(headers or {})
+        self._fixed = dict(headers or {})
         self.limit_s = limit_s
         self.traits = traits or ServerTraits()
-        self._url_of = lru_cache(URLS_KEPT)(httpx.URL)  # to read one costs a fifth of a request
+        self._headers: tuple[str | None, Headers] | None = None  # and the token that they carry
         self.end: End | None = None  # after which no answer is of use
+
+    @cached_property
+    def _origin(self) -> Origin:
+        return Origin.of(self._url)
 
     def request(
         self,
@@ -90,99 +90,93 @@ class Connection:
         *,
         params: Iterable[tuple[str, str]] = (),
         body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Request:
-        """Return a request that is ready to be sent.
-
-        It has all its headers from the start: to have httpx add some costs twice the rest.
-        """
-        query = urlencode(list(params), quote_via=quote)
-        url = self._url_of(f"{self._url}{path}?{query}" if query else self._url + path)
-        sent = {"host": url.netloc.decode("ascii"), **self._headers, **(headers or {})}
-        if token := self._token.current():
-            sent["authorization"] = f"Bearer {token}"
-        content = b""
-        if body is not None:
-            content = msgspec.json.encode(body)
-            sent["content-type"] = "application/json"
-        if body is not None or method in WRITES:
-            sent["content-length"] = str(len(content))
-        request = httpx.Request(
+        prefer: str | None = None,
+    ) -> Request:
+        """Return a request that is ready to be sent; `path` is encoded."""
+        origin = self._origin
+        query = urlencode(list(params), quote_via=quote) if params else ""
+        return Request(
             method,
-            url,
-            headers=sent,
-            stream=httpx.ByteStream(content),
-            extensions={"timeout": {"connect": CONNECT_S}},
+            origin,
+            f"{origin.path}{path}?{query}" if query else origin.path + path,
+            self._shared(),
+            prefer,
+            None if body is None else ENCODER.encode(body),
         )
-        request.read()  # what the transport is given then is bytes, which it can send again
-        return request
+
+    def _shared(self) -> Headers:
+        """Return the headers of every request, with the token as it is now."""
+        token, known = self._token.current(), self._headers
+        if known is not None and known[0] == token:
+            return known[1]
+        fields = {"host": self._origin.netloc, **self._fixed}
+        if token:
+            fields["authorization"] = f"Bearer {token}"
+        headers = Headers.of(fields)
+        self._headers = (token, headers)
+        return headers
 
     async def exchange(
-        self, request: httpx.Request, read: Callable[[AsyncIterator[bytes]], Awaitable[T]], limit_s: float
+        self, request: Request, read: Callable[[Body], Awaitable[T]], limit_s: float
     ) -> tuple[T, Mapping[str, str]]:
         """Send a request; return what `read` makes of the body of a 2xx, and the headers (lower case).
 
         `limit_s` bounds the whole; less does where an end is in sight.
         Raises: the errors of `worker.api.errors`.
         """
-        what = f"{request.method} {request.url.path}"
+        reach = self.traits.reach
         try:
-            answer = await self._exchange(what, request, read, limit_s)
+            answer = await self._exchange(request, read, limit_s)
         except ApiError as error:
-            self.traits.reach.failed(what, error)
+            reach.failed(request.what, error)
             raise
-        self.traits.reach.answered(what)
+        if reach.is_failing:
+            reach.answered(request.what)
         return answer
 
     async def _exchange(
-        self,
-        what: str,
-        request: httpx.Request,
-        read: Callable[[AsyncIterator[bytes]], Awaitable[T]],
-        limit_s: float,
+        self, request: Request, read: Callable[[Body], Awaitable[T]], limit_s: float
     ) -> tuple[T, Mapping[str, str]]:
         left_s = None if self.end is None else self.end.end_in_s()
         limit_s = limit_s if left_s is None else min(limit_s, last_try_s(left_s))
         try:
-            async with asyncio.timeout(limit_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    return await self._understand(what, response, read)
-                finally:
-                    await response.aclose()
+            answer = await self._transport.ask(request, limit_s)
+            try:
+                headers = answer.headers
+                self.traits.learn(headers)
+                if 200 <= answer.status < 300:
+                    return await read(body_of(answer)), headers
+                raise await self._error(request.what, answer)
+            finally:
+                await answer.aclose()
         except TimeoutError as exc:
-            raise TransportError(f"{what} brought no whole answer within {limit_s:g} s") from exc
+            raise TransportError(f"{request.what} brought no whole answer within {limit_s:g} s") from exc
         except FAULTS as exc:
-            raise TransportError(f"{what} failed: {reason_of(exc)}") from exc
+            raise TransportError(f"{request.what} failed: {reason_of(exc)}") from exc
 
-    async def _understand(
-        self, what: str, response: httpx.Response, read: Callable[[AsyncIterator[bytes]], Awaitable[T]]
-    ) -> tuple[T, Mapping[str, str]]:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
-        }
-        self.traits.learn(headers)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        body = unpacked(response.stream, headers.get("content-encoding", "").strip().lower())
-        if 200 <= response.status_code < 300:
-            return await read(body), headers
-        raise await self._error(what, response.status_code, body, headers)
-
-    async def _error(
-        self, what: str, status: int, chunks: AsyncIterator[bytes], headers: Mapping[str, str]
-    ) -> ApiError:
+    async def _error(self, what: str, answer: Answer) -> ApiError:
         try:
-            body = decode(await read_bytes(chunks, ERROR_BYTES_MAX))
+            body = decode(await read_bytes(body_of(answer), ERROR_BYTES_MAX))
+        except TimeoutError:
+            raise
         except (TransportError, *FAULTS):  # the status was told, whatever becomes of the body
             body = None
+        headers = answer.headers
         error = wire.as_mapping(wire.as_mapping(body).get("error"))
         return error_for_status(
             what,
-            status,
+            answer.status,
             code=wire.as_text(error.get("code")),
             message=wire.as_text(error.get("message")),
             retry_after_s=retry_after(headers.get("retry-after"), http_date(headers.get("date"))),
         )
+
+
+def body_of(answer: Answer) -> Body:
+    """Return a body as it was before it was packed: at once where it is here and was not."""
+    encoding = answer.headers.get("content-encoding", "").strip().lower()
+    whole = None if encoding else answer.whole()
+    return unpacked(answer, encoding) if whole is None else whole
 
 
 def http_date(value: str | None) -> datetime | None:

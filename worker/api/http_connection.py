@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -17,6 +18,7 @@ __all__ = ["NOT_HTTP", "Answer", "HttpConnection", "NoAnswer"]
 
 HEAD_BYTES_MAX: Final = 64 * 1024  # of an answer's status line and headers, and of trailers
 HELD_BYTES: Final = 256 * 1024  # of a body that nobody has taken yet; beyond that the socket waits
+NAMES_KEPT: Final = 256  # of headers; an answer has a dozen, and always the same
 NOT_HTTP: Final = "what answered does not speak HTTP"
 
 
@@ -24,13 +26,13 @@ class NoAnswer(httpx.RemoteProtocolError):
     """The connection ended before a byte of an answer; on a kept one the request may not have been seen."""
 
 
-class Answer(httpx.AsyncByteStream):
+class Answer:
     """The answer to one request: its head, then its body piece by piece, for one reader."""
 
     def __init__(self, on_close: Callable[[], None], on_taken: Callable[[], None]) -> None:
         """Wait for a head; `on_close` is called when nobody reads any more, `on_taken` when there is room."""
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: dict[str, str] = {}  # names in lower case; of several of one name, the last
         self.held_bytes = 0
         self.has_begun = False  # a byte of it came
         self.has_head = False
@@ -40,11 +42,22 @@ class Answer(httpx.AsyncByteStream):
         self._waiter: asyncio.Future[None] | None = None
         self._on_close: Callable[[], None] | None = on_close
         self._on_taken = on_taken
+        self._limit: asyncio.TimerHandle | None = None
+
+    def end_at(self, until: float) -> None:
+        """Bound it: what has not come by then, in the time of the loop, fails with TimeoutError."""
+        self._limit = asyncio.get_running_loop().call_at(until, self.fail, TimeoutError("it took too long"))
+
+    def unbound(self) -> None:
+        """Bound it no more: nobody waits."""
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
 
     async def head(self) -> None:
         """Wait for status and headers.
 
-        Raises: httpx.TransportError where none come.
+        Raises: httpx.TransportError where none come; TimeoutError.
         """
         while not self.has_head:
             await self._more()
@@ -52,7 +65,7 @@ class Answer(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the body.
 
-        Raises: httpx.ReadError where it is cut, or not as the head says.
+        Raises: httpx.ReadError where it is cut, or not as the head says; TimeoutError.
         """
         while True:
             while self._pieces:
@@ -64,8 +77,17 @@ class Answer(httpx.AsyncByteStream):
                 return
             await self._more()
 
+    def whole(self) -> bytes | None:
+        """Take the body where all of it is here; None where more is to come."""
+        if not self.is_whole:
+            return None
+        pieces, self._pieces = self._pieces, deque()
+        self.held_bytes = 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     async def aclose(self) -> None:
         """Read no more. Twice does no harm."""
+        self.unbound()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close()
@@ -104,7 +126,7 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         """`on_free` is called when an answer's reader is done, see `is_reusable`; `on_lost` at its end."""
         self.is_lost = False
-        self.origin: tuple[str, bytes] = ("", b"")
+        self.origin = ("", "")  # scheme, and host with port
         self.kept_at = 0.0  # loop time since when it has no request
         self._on_free = on_free
         self._on_lost = on_lost
@@ -217,8 +239,9 @@ class HttpConnection(asyncio.Protocol):
         """Take a header; trailers come here too, and are nothing to us."""
         if self._answer is None or self._answer.has_head:
             return
-        self._answer.headers.append((name, value))
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+        known = name_of(name)
+        self._answer.headers[known] = value.decode("latin-1")
+        if known in ("content-length", "transfer-encoding"):
             self._has_length = True
 
     def on_headers_complete(self) -> None:
@@ -245,6 +268,12 @@ class HttpConnection(asyncio.Protocol):
         if answer is not None and answer.has_head and not answer.is_whole and self._parser is not None:
             answer.is_whole = True
             self._keeps_alive = self._parser.should_keep_alive()
+
+
+@lru_cache(NAMES_KEPT)
+def name_of(name: bytes) -> str:
+    """Return a header's name as it is looked up."""
+    return name.decode("latin-1").lower()
 
 
 def lost(answer: Answer, exc: Exception | None) -> Exception:

@@ -1,4 +1,4 @@
-"""httpx's transport over plain asyncio: connections are kept, and used last in, first out.
+"""Requests over plain asyncio: connections are kept, and used last in, first out.
 
 httpx's own pool looks at every connection with each request, and aiohttp beneath it does much that is not
 wanted here; see docs/decisions/0001-http-client.md.
@@ -8,61 +8,61 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, Self
 
 import httpx
 
 from worker.api.http_connection import Answer, HttpConnection, NoAnswer
+from worker.api.request import Origin, Request
 
 __all__ = ["HttpTransport"]
 
+CONNECT_S: Final = 10.0  # a host that does not accept in this time is treated as down
 KEPT_S: Final = 30.0  # without a request; most servers close sooner
 EYEBALLS_S: Final = 0.25  # before the next address of a host is tried beside the first (RFC 8305)
 REPEATABLE: Final = frozenset({"GET", "PUT", "DELETE"})  # twice is the same as once
 
-Origin = tuple[str, bytes]  # scheme; host and port as the URL has them
 
-
-class HttpTransport(httpx.AsyncBaseTransport):
-    """Send requests of httpx to servers, without a proxy; any but HEAD. Use it on one event loop."""
+class HttpTransport:
+    """Send requests to servers, without a proxy; any but HEAD. Use it on one event loop."""
 
     def __init__(self, tls: ssl.SSLContext, *, most: int) -> None:
         """`tls` is for https; `most` bounds the requests that are under way, more wait for their turn."""
         self._tls = tls
         self._turns = asyncio.Semaphore(most)
-        self._idle: dict[Origin, list[HttpConnection]] = {}
+        self._idle: dict[tuple[str, str], list[HttpConnection]] = {}
         self._all: set[HttpConnection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Return the head of the answer; its stream must be closed, read or not.
-
-        The extension `timeout` bounds only the time to connect; the rest is the caller's to limit.
-        Raises: httpx.TransportError, OSError.
-        """
-        sent = encoded(request)
-        await self._turns.acquire()
+    async def ask(self, request: Request, limit_s: float) -> Answer:
+        """Return the head of the answer, which must be closed, read or not; see `worker.api.transport`."""
+        until = now() + limit_s
+        if self._turns.locked():
+            async with asyncio.timeout_at(until):
+                await self._turns.acquire()
+        else:
+            await self._turns.acquire()
         try:
-            answer = await self._ask(request, sent)
+            return await self._ask(request, until)
         except BaseException:
             self._turns.release()
             raise
-        return httpx.Response(answer.status, headers=answer.headers, stream=answer, request=request)
 
-    async def _ask(self, request: httpx.Request, sent: bytes) -> Answer:
+    async def _ask(self, request: Request, until: float) -> Answer:
         """Send on a kept connection or a new one; what a kept one has swallowed, once more on a new one."""
-        kept = self._kept((request.url.scheme, request.url.netloc))
+        sent = request.encoded()
+        kept = self._kept(request.origin.key)
         if kept is not None:
             try:
-                return await asked(kept, sent)
+                return await asked(kept, sent, until)
             except NoAnswer:
                 if request.method not in REPEATABLE:
                     raise
-        return await asked(await self._connect(request), sent)
+        return await asked(await self._connect(request.origin, until), sent, until)
 
-    def _kept(self, origin: Origin) -> HttpConnection | None:
-        idle = self._idle.get(origin)
+    def _kept(self, key: tuple[str, str]) -> HttpConnection | None:
+        idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
             if connection.is_reusable and connection.kept_at + KEPT_S > now():
@@ -70,31 +70,30 @@ class HttpTransport(httpx.AsyncBaseTransport):
             connection.close()
         return None
 
-    async def _connect(self, request: httpx.Request) -> HttpConnection:
-        url, limit_s = request.url, request.extensions.get("timeout", {}).get("connect")
-        if url.scheme not in ("http", "https") or not url.host:
-            raise httpx.UnsupportedProtocol(f"{url.scheme or 'no'} URL: http or https is possible")
+    async def _connect(self, origin: Origin, until: float) -> HttpConnection:
+        if origin.scheme not in ("http", "https") or not origin.host:
+            raise httpx.UnsupportedProtocol(f"{origin.scheme or 'no'} URL: http or https is possible")
         if self._is_closed:
             raise httpx.ConnectError("the connections are closed")
-        host, is_tls = url.raw_host.decode("ascii"), url.scheme == "https"
+        is_tls, limit_s = origin.scheme == "https", min(CONNECT_S, until - now())
         try:
             async with asyncio.timeout(limit_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: HttpConnection(self._free, self._lost),
-                    host,
-                    url.port or (443 if is_tls else 80),
+                    origin.host,
+                    origin.port or (443 if is_tls else 80),
                     ssl=self._tls if is_tls else None,
-                    server_hostname=host if is_tls else None,
+                    server_hostname=origin.host if is_tls else None,
                     happy_eyeballs_delay=EYEBALLS_S,
                 )
         except TimeoutError as exc:
             raise httpx.ConnectTimeout(f"no connection within {limit_s:g} s") from exc
         except UnicodeError as exc:  # Python's own, for names with an empty or too long part
-            raise httpx.ConnectError(f"{host} cannot be the name of a host") from exc
+            raise httpx.ConnectError(f"{origin.host} cannot be the name of a host") from exc
         if self._is_closed:  # meanwhile
             connection.close()
             raise httpx.ConnectError("the connections are closed")
-        connection.origin = (url.scheme, url.netloc)
+        connection.origin = origin.key
         self._all.add(connection)
         return connection
 
@@ -127,6 +126,14 @@ class HttpTransport(httpx.AsyncBaseTransport):
         if any(self._idle.values()):
             self._sweep_later()
 
+    async def __aenter__(self) -> Self:
+        """Open nothing before the first request."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close every connection."""
+        await self.aclose()
+
     async def aclose(self) -> None:
         """Close every connection; who waits for an answer is told."""
         self._is_closed = True
@@ -137,29 +144,17 @@ class HttpTransport(httpx.AsyncBaseTransport):
         await asyncio.sleep(0)  # what is aborted is closed in the next round of the loop
 
 
-async def asked(connection: HttpConnection, sent: bytes) -> Answer:
+async def asked(connection: HttpConnection, sent: bytes, until: float) -> Answer:
     """Return an answer whose head has come; close the connection where none does."""
     answer = connection.send(sent)
+    answer.end_at(until)
     try:
         await answer.head()
     except BaseException:
+        answer.unbound()
         connection.close()
         raise
     return answer
-
-
-def encoded(request: httpx.Request) -> bytes:
-    """Return a request as it is sent; its content must have been read.
-
-    Raises: httpx.LocalProtocolError where a header would end its line.
-    """
-    headers = request.headers.raw
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%s: %s" % header for header in headers]
-    head = b"\r\n".join(lines)
-    if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers) or b"\0" in head:
-        raise httpx.LocalProtocolError("a header of the request holds a line break or a NUL")
-    return b"%s\r\n\r\n%s" % (head, request.content)
 
 
 def now() -> float:

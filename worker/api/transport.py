@@ -1,21 +1,69 @@
-"""The only module that knows what carries HTTP: our own transport below httpx's API, aiohttp by a proxy."""
+"""The only module that knows what carries HTTP: our own transport; by a proxy, aiohttp below httpx's API."""
 
 from __future__ import annotations
 
 import base64
 import ssl
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, Protocol, Self
 
 import httpx
 
 from worker.api.http_transport import HttpTransport
+from worker.api.request import Request
 from worker.config import ApiConfig
 
-__all__ = ["FAULTS", "build_transport", "headers_of", "reason_of"]
+__all__ = ["FAULTS", "Answer", "Transport", "build_transport", "headers_of", "reason_of"]
 
 CONNECTIONS_MAX = 256  # of one client; far above what one agent has in flight
 # What a transport raises where no answer came; which of them says nothing about what was done.
 FAULTS: Final = (httpx.HTTPError, httpx.StreamError, OSError)
+
+
+class Answer(Protocol):
+    """An answer whose head has come; its body is for one reader."""
+
+    @property
+    def status(self) -> int:
+        """Of HTTP."""
+        ...
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By name in lower case; of several of one name, the last."""
+        ...
+
+    def whole(self) -> bytes | None:
+        """Take the body where all of it is here; None where more may come."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the body as it comes. Raises: `FAULTS`, TimeoutError."""
+        ...
+
+    async def aclose(self) -> None:
+        """Read no more. Twice does no harm."""
+        ...
+
+
+class Transport(Protocol):
+    """Connections for requests. Used on one event loop, within `async with`."""
+
+    async def ask(self, request: Request, limit_s: float) -> Answer:
+        """Return the answer as soon as its head has come; it must be closed, read or not.
+
+        `limit_s` bounds both: what has not come by then fails.
+        Raises: `FAULTS`, TimeoutError.
+        """
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open it."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close every connection."""
+        ...
 
 
 def reason_of(fault: Exception) -> str:
@@ -25,7 +73,7 @@ def reason_of(fault: Exception) -> str:
     return str(fault) or type(fault).__name__
 
 
-def build_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
+def build_transport(config: ApiConfig) -> Transport:
     """Return connections for one purpose (poll, claim, report), with the settings of TLS and proxy.
 
     Raises: ValueError naming the setting where the CA file, certificate or proxy cannot be used.
@@ -33,9 +81,10 @@ def build_transport(config: ApiConfig) -> httpx.AsyncBaseTransport:
     tls = tls_context(config)
     if not config.proxy:
         return HttpTransport(tls, most=CONNECTIONS_MAX)
+    from worker.api.over_httpx import OverHttpx  # noqa: PLC0415 - nobody else needs it
     from worker.api.proxied import ProxiedTransport  # noqa: PLC0415 - aiohttp takes a tenth of a second
 
-    return ProxiedTransport(tls, proxy_of(config.proxy), most=CONNECTIONS_MAX)
+    return OverHttpx(ProxiedTransport(tls, proxy_of(config.proxy), most=CONNECTIONS_MAX))
 
 
 def proxy_of(url: str) -> httpx.Proxy:

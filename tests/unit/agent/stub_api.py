@@ -13,6 +13,7 @@ import msgspec
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
 from worker.api.models import Run, Task
+from worker.api.over_httpx import OverHttpx
 from worker.api.token import FixedToken
 
 Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]] | Exception
@@ -36,7 +37,7 @@ class StubApi:
         self.requests: list[Request] = []
         self.delay_s = 0.0  # before each answer
         self._answer = answer
-        transport = httpx.MockTransport(self._handle)
+        transport = OverHttpx(httpx.MockTransport(self._handle))
         self.api = JobsApi(Connection(transport, "http://api.test", FixedToken("secret-token")))
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:

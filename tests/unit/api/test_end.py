@@ -14,6 +14,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
 from worker.api.errors import RateLimited, TransportError
+from worker.api.over_httpx import OverHttpx
 from worker.api.retry import DELIVER, Retrier
 from worker.api.token import FixedToken
 
@@ -77,7 +78,7 @@ def test_a_request_does_not_take_all_the_time_that_is_left(left_s: float, limit_
         raise AssertionError
 
     async def main() -> float:
-        api = JobsApi(Connection(httpx.MockTransport(never), "http://virtual", FixedToken("t")))
+        api = JobsApi(Connection(OverHttpx(httpx.MockTransport(never)), "http://virtual", FixedToken("t")))
         api.end_with(EndAt(0.0, left_s))
         with pytest.raises(TransportError):
             await api.get_run("r")

@@ -14,6 +14,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from worker.api.client import JobsApi
 from worker.api.connection import Connection
 from worker.api.errors import ApiError, NotFound, RateLimited, ServerError, TransportError
+from worker.api.over_httpx import OverHttpx
 from worker.api.reach import Reach
 from worker.api.retry import APART_S, DELIVER, RETURN_S, SCOUT_S, Retrier
 from worker.api.token import FixedToken
@@ -168,7 +169,7 @@ def test_requests_tell_of_the_server_whose_connection_they_use() -> None:
         return httpx.Response(statuses.pop(0), json={"id": "r"})
 
     async def main() -> tuple[bool, int]:
-        api = JobsApi(Connection(httpx.MockTransport(answer), "http://virtual", FixedToken("t")))
+        api = JobsApi(Connection(OverHttpx(httpx.MockTransport(answer)), "http://virtual", FixedToken("t")))
         with pytest.raises(ServerError):
             await api.get_run("r")
         was_failing = api.traits.reach.is_failing

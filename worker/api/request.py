@@ -1,0 +1,97 @@
+"""A request as it is sent: what all of a connection share is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Self
+from urllib.parse import unquote
+
+import httpx
+from msgspec import Struct
+
+__all__ = ["Headers", "Origin", "Request"]
+
+JSON: Final = "application/json"
+WRITES: Final = frozenset({"POST", "PUT", "PATCH"})  # of which a server may want a length, be it 0
+ERASED: Final = str.maketrans("", "", "\r\n\0")
+
+
+class Origin(Struct, frozen=True):
+    """Whom connections lead to, and below which path its API is."""
+
+    scheme: str
+    host: str  # as it is looked up: ASCII
+    port: int | None  # None: the scheme's own
+    netloc: str  # host and port, as the URL has them
+    path: str  # encoded; ends in a slash
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Read a URL.
+
+        Raises: httpx.InvalidURL
+        """
+        read = httpx.URL(url.rstrip("/") + "/")
+        path = read.raw_path.decode("ascii")
+        return cls(read.scheme, read.raw_host.decode("ascii"), read.port, read.netloc.decode("ascii"), path)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a connection is kept under."""
+        return self.scheme, self.netloc
+
+
+class Headers(Struct, frozen=True):
+    """Headers that go with one request after another."""
+
+    fields: tuple[tuple[str, str], ...]
+    encoded: bytes  # lines, each with its end
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> Self:
+        """Encode headers.
+
+        Raises: httpx.LocalProtocolError where one would end its line.
+        """
+        lines = [f"{name}: {value}" for name, value in fields.items()]
+        if any(line != line.translate(ERASED) for line in lines):
+            raise httpx.LocalProtocolError("a header of the request holds a line break or a NUL")
+        return cls(tuple(fields.items()), b"".join(f"{line}\r\n".encode() for line in lines))
+
+
+class Request(Struct, frozen=True):
+    """One request."""
+
+    method: str
+    origin: Origin
+    target: str  # path and query, encoded
+    headers: Headers
+    prefer: str | None = None  # RFC 7240
+    content: bytes | None = None  # JSON; None: no body
+
+    @property
+    def what(self) -> str:
+        """How a person is told of it: method and path, without the query."""
+        return f"{self.method} {unquote(self.target.partition('?')[0])}"
+
+    @property
+    def own_fields(self) -> list[tuple[str, str]]:
+        """The headers that are this request's alone."""
+        fields = [] if self.prefer is None else [("prefer", self.prefer)]
+        if self.content is not None:
+            fields += [("content-type", JSON), ("content-length", str(len(self.content)))]
+        elif self.method in WRITES:
+            fields.append(("content-length", "0"))
+        return fields
+
+    def encoded(self) -> bytes:
+        """Return it as it is sent."""
+        own = "".join([f"{name}: {value}\r\n" for name, value in self.own_fields])
+        return b"".join(
+            (
+                f"{self.method} {self.target} HTTP/1.1\r\n".encode("ascii"),
+                self.headers.encoded,
+                f"{own}\r\n".encode("ascii"),
+                self.content or b"",
+            )
+        )
