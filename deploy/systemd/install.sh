@@ -47,6 +47,7 @@ do_it() {
 home=/opt/millhand
 etc=/etc/millhand
 state=/var/lib/millhand
+noted=$state/.delivered
 units=/usr/local/lib/systemd/system
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -243,16 +244,49 @@ stop_services() {
     done
 }
 
+# journal_of FOLDER: what tells its journal from one that was written to since.
+journal_of() {
+    (cd "$1" && find journal -type f -exec sha256sum {} + | sort | sha256sum | cut -d ' ' -f 1)
+}
+
+# check_journal FOLDER: say why its journal may hold results that no server has.
+check_journal() {
+    if [ ! -x "$home/current/bin/millhand" ]; then # uninstalled before, which noted the journals without any
+        ! grep -qsxF "$(journal_of "$1") $1" "$noted" || return 0
+        say "there is no millhand any more to read the journal in $1, which held results that no server has, or has changed since; install it again"
+        return 1
+    fi
+    open=$("$home/current/bin/millhand" journal --json --state-dir "$1" 2>/dev/null) \
+        || { say "cannot read the journal in $1, which may hold results that no server has"; return 1; }
+    printf %s "$open" | "$home/current/bin/python" -c '
+import json, sys
+seen = json.load(sys.stdin)
+sys.exit(any(seen[what] for what in ("entries", "damaged", "setAside")))' \
+        || { say "$1 holds results that no server has, or damaged ones (millhand journal --state-dir $1)"; return 1; }
+}
+
 # check_undelivered: results that only this host has must not go with a purge.
 check_undelivered() {
-    [ -z "$force" ] && [ -d "$state" ] || return 0
+    [ -z "$force" ] || return 0
     for folder in "$state"/agent*; do
-        [ -d "$folder" ] || continue
-        open=$("$home/current/bin/millhand" journal --json --state-dir "$folder" 2>/dev/null) \
-            || fail "cannot read the journal in $folder, which may hold results that no server has; --force removes it anyway"
-        printf %s "$open" | "$home/current/bin/python" -c 'import json,sys; sys.exit(bool(json.load(sys.stdin)["entries"]))' \
-            || fail "$folder holds results that no server has (millhand journal --state-dir $folder); --force removes them anyway"
+        [ -d "$folder/journal" ] || continue
+        why=$(check_journal "$folder") || fail "$why; --force removes them anyway"
     done
+}
+
+# note_delivered: for a purge that comes when no program is left that reads journals.
+note_delivered() {
+    [ -d "$state" ] && [ -x "$home/current/bin/millhand" ] || return 0
+    : >"$noted.new"
+    for folder in "$state"/agent*; do
+        [ -d "$folder/journal" ] || continue
+        if why=$(check_journal "$folder"); then
+            echo "$(journal_of "$folder") $folder" >>"$noted.new"
+        else
+            say "kept: $why"
+        fi
+    done
+    mv "$noted.new" "$noted"
 }
 
 case $action in
@@ -295,6 +329,7 @@ case $action in
         [ -z "$purge" ] || check_undelivered
         stop_services
         [ -z "$purge" ] || [ "$dry" ] || check_undelivered
+        [ "$purge" ] || [ "$dry" ] || note_delivered
         do_it rm -rf "$home"
         do_it rm -f "$units/millhand-agent.service" "$units/millhand-agent@.service" \
             "$units/millhand-server.service" "$units/millhand-server.socket"

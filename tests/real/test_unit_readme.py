@@ -137,6 +137,11 @@ def typed(host: Host, command: str) -> str:
     return host.run("bash", "-c", f"cd /src\n{command}")
 
 
+def typed_in_vain(host: Host, command: str) -> str:
+    """Type a command that is refused; return what it prints."""
+    return host.run("bash", "-c", f"cd /src\n{command}", code=1)
+
+
 def test_the_page_has_commands() -> None:
     """Those that are checked are there, so that a page that is written anew cannot pass unseen."""
     lines = [command for block in BLOCKS for command in block]
@@ -158,6 +163,16 @@ def test_who_types_the_page_has_what_it_says(host: Host) -> None:
         for word, holds in AFTER.items():
             if word in command:
                 holds(host)
+
+
+def test_a_purge_after_a_removal_removes_the_rest(host: Host) -> None:
+    """All results were delivered, as the removal saw; a journal that was written to since is another."""
+    host.sh("echo >>/var/lib/millhand/agent/journal/a-line")
+    assert "has changed since" in typed_in_vain(host, "sudo deploy/systemd/install.sh uninstall --purge")
+    host.run("rm", "/var/lib/millhand/agent/journal/a-line")
+    for _ in range(2):  # the second time nothing is there
+        typed(host, "sudo deploy/systemd/install.sh uninstall --purge")
+        assert host.sh("ls -d /opt/millhand /etc/millhand /var/lib/millhand", code=2)
 
 
 def test_who_types_the_page_on_a_host_that_only_works_has_an_agent(host: Host) -> None:

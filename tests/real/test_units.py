@@ -186,3 +186,13 @@ def test_a_removal_keeps_results_that_only_this_host_has(host: Host) -> None:
     host.sh("/deploy/install.sh uninstall")
     assert host.sh("ls /opt/millhand /usr/local/lib/systemd/system/millhand-agent.service", code=2)
     assert "journal" in host.sh("ls /var/lib/millhand/agent")
+
+
+def test_a_purge_after_such_a_removal_is_refused_as_well(host: Host) -> None:
+    """No program is left that could read the journal; what the removal saw of it counts."""
+    assert "--force" in host.sh("/deploy/install.sh uninstall --purge", code=1)
+    host.sh("/deploy/install.sh uninstall")  # which sees nothing more
+    assert "results that no server has" in host.sh("/deploy/install.sh uninstall --purge", code=1)
+    assert "journal" in host.sh("ls /var/lib/millhand/agent")
+    host.sh("/deploy/install.sh uninstall --purge --force")
+    assert host.sh("ls -d /etc/millhand /var/lib/millhand", code=2)
