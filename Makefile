@@ -45,7 +45,7 @@ e2e-cgroup2: setup ## As root: limits, kills, bills and the shipped units on cgr
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py tests/real/test_cgroup2_units.py $(ARGS)
 
 check-chart: setup ## The chart for Kubernetes: lint, strict schemas of 1.25 to the newest and of KEDA, plain manifests
-	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header tests/real/test_chart.py $(ARGS)
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header tests/real/test_chart.py tests/real/test_chart_pods.py $(ARGS)
 
 manifests: ## Write deploy/kubernetes/manifests from the chart; gets helm
 	@tests/real/chart_tools.sh build/chart && scripts/manifests.sh "$$PWD/build/chart/helm"

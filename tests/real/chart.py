@@ -11,17 +11,20 @@ import msgspec
 
 from tests.real.engine import HERE
 
-__all__ = ["CHART", "FURTHER", "HOME", "KUBERNETES", "Tools", "pods", "variables"]
+__all__ = ["CHART", "EXAMPLES", "FURTHER", "HOME", "KUBERNETES", "Tools", "pods", "variables"]
 
 HOME: Final = HERE.parents[1]
 KUBERNETES: Final = HOME / "deploy" / "kubernetes"
 CHART: Final = KUBERNETES / "chart"
+EXAMPLES: Final = sorted((KUBERNETES / "examples").glob("*.yaml"))
 # What no example has.
 FURTHER: Final[dict[str, Any]] = {
     "server": {
         "replicas": 2, "database": {"existingSecret": "db"}, "priorityClassName": "serving",
         "affinity": {"podAntiAffinity": {}},
+        "prices": {"existingConfigMap": "prices"},
     },
+    "store": {"existingClaim": "files", "subPath": "runs"},
     "pools": [
         {
             "name": "volume", "spreadOver": ["kubernetes.io/hostname"], "podAnnotations": {"team": "a"},

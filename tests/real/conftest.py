@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 
 from tests.integration.dashboard import Site, site
-from tests.real.engine import engine
+from tests.real.chart import FURTHER, Tools
+from tests.real.engine import engine, missing
 from tests.real.fleet import PRICES
 from tests.real.pages import Window, window
 
@@ -52,3 +56,23 @@ def page(program: str, here: Site, tmp_path: Path) -> Iterator[Window]:
         assert made.path == "/ui/"
         yield made
         assert made.complaints == []
+
+
+@pytest.fixture(scope="module")
+def tools() -> Iterator[Tools]:
+    """Get helm, and schemas of Kubernetes."""
+    with TemporaryDirectory(prefix="millhand-chart-") as folder:
+        done = subprocess.run(
+            [HERE / "chart_tools.sh", folder], capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode != 0:
+            missing(f"no helm, or no schemas: {done.stderr[-1000:]}")
+        yield Tools(Path(folder))
+
+
+@pytest.fixture
+def further(tmp_path: Path) -> Path:
+    """Get a file with the values of the chart that no example has."""
+    path = tmp_path / "further.json"
+    path.write_bytes(msgspec.json.encode(FURTHER))
+    return path

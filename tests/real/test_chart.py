@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import msgspec
 import pytest
 
-from tests.real.chart import CHART, FURTHER, HOME, KUBERNETES, Tools, pods, variables
-from tests.real.engine import HERE, missing
+from tests.real.chart import CHART, EXAMPLES, HOME, KUBERNETES, Tools, pods
 
-EXAMPLES = sorted((KUBERNETES / "examples").glob("*.yaml"))
 VERSIONS = ("1.25", "1.28", "1.31", "1.34", "1.37")
 OTHERS = {"ScaledObject", "ScaledJob", "PodMonitor", "ServiceMonitor"}  # not of Kubernetes itself
-FIELD = "metadata.annotations['node/fact']"
-MARGIN_S = 15  # between the end of a drain and SIGKILL
-
-
-@pytest.fixture(scope="module")
-def tools() -> Iterator[Tools]:
-    """Get them."""
-    with TemporaryDirectory(prefix="millhand-chart-") as folder:
-        done = subprocess.run(
-            [HERE / "chart_tools.sh", folder], capture_output=True, text=True, check=False, timeout=300
-        )
-        if done.returncode != 0:
-            missing(f"no helm, or no schemas: {done.stderr[-1000:]}")
-        yield Tools(Path(folder))
-
-
-@pytest.fixture
-def further(tmp_path: Path) -> Path:
-    """Get a file with the values that no example has."""
-    path = tmp_path / "further.json"
-    path.write_bytes(msgspec.json.encode(FURTHER))
-    return path
 
 
 def test_helm_finds_nothing_wrong(tools: Tools) -> None:
@@ -95,6 +67,13 @@ def test_what_scales_is_valid_for_keda(tools: Tools) -> None:
         ("poolDefaults.nodeFacts.machineType=spec.nodeName", "machineType"),
         ("pools[0].name=a,pools[0].nodeSelector.gpu=true", "nodeSelector"),
         ("podMonitor.enabled=true,serviceMonitor.enabled=true", "counted twice"),
+        ("store.existingClaim=files,store.subPath=/runs", "subPath"),
+        ("store.existingClaim=files,server.env.MILLHAND_SERVER_FILES=/tmp", "store sets it"),
+        ("store.existingClaim=files,pools[0].name=a,pools[0].env.MILLHAND_STORE=s3://b/p", "store sets it"),
+        (
+            "server.prices.existingConfigMap=p,server.env.MILLHAND_SERVER_PRICES=/tmp/p",
+            "server.prices sets it",
+        ),
         ("priorityClasses[0].name=high,priorityClasses[0].value=2000000000", "value"),
     ],
 )
@@ -103,68 +82,6 @@ def test_a_wrong_value_is_refused_by_name(tools: Tools, wrong: str, said: str) -
     done = tools.helm("template", "millhand", str(CHART), "--set", wrong)
     assert done.returncode != 0
     assert said in done.stderr
-
-
-def test_a_pod_tells_its_agent_what_it_is(tools: Tools) -> None:
-    """The zone where the API server copies it into the pod, and nothing that an older one would refuse."""
-    env = tools.agent("--kube-version", "1.30.0")
-    assert env["MILLHAND_REQUEST_CPU_MILLICORES"]["resourceFieldRef"]["divisor"] == "1m"
-    assert env["MILLHAND_POD_UID"]["fieldRef"]["fieldPath"] == "metadata.uid"
-    assert not {"MILLHAND_ZONE", "MILLHAND_MACHINE_TYPE", "MILLHAND_PREEMPTIBLE"} & set(env)
-    env = tools.agent("--kube-version", "1.35.0")
-    assert "topology.kubernetes.io/zone" in env["MILLHAND_ZONE"]["fieldRef"]["fieldPath"]
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        (["nodeSelector.topology\\.kubernetes\\.io/zone=eu-1a"], {"MILLHAND_ZONE": "eu-1a"}),
-        (["nodeSelector.node\\.kubernetes\\.io/instance-type=g2-8"], {"MILLHAND_MACHINE_TYPE": "g2-8"}),
-        (["nodeSelector.karpenter\\.sh/capacity-type=spot"], {"MILLHAND_PREEMPTIBLE": "true"}),
-        (["nodeSelector.karpenter\\.sh/capacity-type=on-demand"], {}),
-        (["nodeSelector.eks\\.amazonaws\\.com/capacityType=SPOT",
-          "nodeSelector.karpenter\\.sh/capacity-type=spot"],
-         {"MILLHAND_PREEMPTIBLE": "true"}),
-        (["spot=true"], {"MILLHAND_PREEMPTIBLE": "true"}),
-        (["nodeSelector.node\\.kubernetes\\.io/instance-type=a", f"nodeFacts.machineType={FIELD}"],
-         {"MILLHAND_MACHINE_TYPE": {"fieldRef": {"fieldPath": FIELD}}}),
-        ([f"nodeFacts.preemptible={FIELD}", "env.MILLHAND_PREEMPTIBLE=false"],
-         {"MILLHAND_PREEMPTIBLE": "false"}),
-        ([f"nodeFacts.preemptible={FIELD}", "spot=true"], {"MILLHAND_PREEMPTIBLE": "true"}),
-    ],
-)  # fmt: skip
-def test_what_is_told_of_the_node(tools: Tools, values: list[str], told: dict[str, Any]) -> None:
-    """Each fact once, on every version: env, a field that a policy wrote, what the node selector asks for."""
-    told_so = [f"--set=poolDefaults.{one}" for one in values]
-    env = tools.agent("--kube-version", "1.30.0", *told_so)
-    facts = ("MILLHAND_ZONE", "MILLHAND_MACHINE_TYPE", "MILLHAND_PREEMPTIBLE")
-    assert {name: env[name] for name in facts if name in env} == told
-
-
-def test_agents_that_must_not_be_cut_short_are_kept_from_autoscalers(tools: Tools, further: Path) -> None:
-    """Jobs, that no budget can hold; replicas drain, and have only the annotations that they are given."""
-    made = {
-        name: pod["metadata"].get("annotations")
-        for name, pod in pods(tools.objects("--values", str(further)))
-    }
-    still = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
-    assert made["millhand-agent-job"] == still
-    assert (made["millhand-agent-volume"], made["millhand-agent-pod"]) == ({"team": "a"}, None)
-
-
-def test_no_secret_is_in_a_variable(tools: Tools, further: Path) -> None:
-    """The token, the database's URL and what handlers ask for are files, which a new secret reaches."""
-    for values in (*EXAMPLES, further):
-        for _, pod in pods(tools.objects("--values", str(values))):
-            told = variables(pod)
-            assert not any("secretKeyRef" in value for value in told.values())
-            mounts = {one["mountPath"]: one["name"] for one in pod["spec"]["containers"][0]["volumeMounts"]}
-            volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
-            files = [value for name, value in told.items() if name.endswith(("_FILE", "_SECRETS_DIR"))]
-            assert files
-            for file in files:
-                folder = file if file in mounts else file.rpartition("/")[0]
-                assert "secret" in volumes[mounts[folder]]
 
 
 def test_who_may_reach_what(tools: Tools, further: Path) -> None:
@@ -195,23 +112,6 @@ def test_an_upgrade_of_the_release_ends_no_job(tools: Tools, further: Path) -> N
     replicas = scaled["spec"]
     behavior = replicas["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     assert behavior["scaleDown"]["stabilizationWindowSeconds"] == replicas["cooldownPeriod"] == 300
-
-
-def test_pods_are_spread_by_their_own_labels(tools: Tools, further: Path) -> None:
-    """The servers over nodes and zones; a pool as told. A selector that misses its pods spreads nothing."""
-    over = {}
-    for name, pod in pods(tools.objects("--values", str(further))):
-        constraints = pod["spec"].get("topologySpreadConstraints", [])
-        over[name] = [one["topologyKey"] for one in constraints]
-        for one in constraints:
-            assert one["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-    zones = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
-    assert over == {
-        "millhand-server": zones,
-        "millhand-agent-volume": zones[:1],
-        "millhand-agent-pod": [],
-        "millhand-agent-job": [],
-    }
 
 
 def test_an_agent_without_work_holds_up_no_drain(tools: Tools, further: Path) -> None:
@@ -251,35 +151,6 @@ def test_what_is_scraped_is_what_the_alerts_ask_for(
     for about, ports in found:
         assert spec["selector"]["matchLabels"].items() <= about["labels"].items()
         assert len(set(ends) & {port["name"] for port in ports}) == 1
-
-
-def test_pods_hold_the_restricted_standard(tools: Tools, further: Path) -> None:
-    """Of pod security; and no token of the cluster is in them. Their grace is longer than a drain."""
-    for values in (*EXAMPLES, further):
-        for _, pod in pods(tools.objects("--values", str(values))):
-            spec = pod["spec"]
-            assert spec["automountServiceAccountToken"] is False
-            assert spec["securityContext"]["runAsNonRoot"] is True
-            assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-            for container in spec["containers"]:
-                security = container["securityContext"]
-                assert security["capabilities"] == {"drop": ["ALL"]}
-                assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (
-                    False,
-                    True,
-                )
-            env = variables(pod)
-            drain = env.get("MILLHAND_DRAIN_TIMEOUT") or env["MILLHAND_SERVER_SHUTDOWN_DELAY"]
-            assert int(drain.rstrip("s")) + MARGIN_S <= spec["terminationGracePeriodSeconds"]
-
-
-def test_every_setting_that_it_names_exists(tools: Tools) -> None:
-    """A variable that nobody reads would be a wish."""
-    known = (HOME / "docs" / "settings.md").read_text() + (HOME / "docs" / "facts.md").read_text()
-    for values in EXAMPLES:
-        for line in tools.rendered("--values", str(values)).splitlines():
-            if "name: MILLHAND_" in line:
-                assert f"`{line.partition('name: ')[2].strip()}`" in known, line
 
 
 def test_the_plain_manifests_are_what_the_chart_makes(tools: Tools, tmp_path: Path) -> None:

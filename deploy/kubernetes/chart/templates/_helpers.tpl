@@ -193,6 +193,10 @@ spec:
             resourceFieldRef:
               containerName: agent
               resource: requests.memory
+        {{- if $root.Values.store.existingClaim }}
+        - name: MILLHAND_STORE
+          value: {{ include "millhand.storeFolder" $root }}
+        {{- end }}
         {{- with include "millhand.nodeFacts" (dict "root" $root "pool" $pool) | trim }}
         {{- . | nindent 8 }}
         {{- end }}
@@ -238,6 +242,9 @@ spec:
           mountPath: /run/secrets/handlers
           readOnly: true
         {{- end }}
+        {{- with include "millhand.storeMount" (dict "root" $root "readOnly" false) | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
   volumes:
     {{- if or .once (not $pool.state.persistent) }}
     - name: state
@@ -259,6 +266,36 @@ spec:
         secretName: {{ $pool.secretsFrom }}
         defaultMode: 0440
     {{- end }}
+    {{- with include "millhand.storeVolume" $root | trim }}
+    {{- . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{- /* The folder of files, as agents and server see it: all at one path. */ -}}
+{{- define "millhand.storeFolder" -}}
+/srv/millhand
+{{- end }}
+
+{{- /* dict "root" $ "readOnly"; nothing where there is no such folder. */ -}}
+{{- define "millhand.storeMount" -}}
+{{- with .root.Values.store }}{{ if .existingClaim -}}
+- name: store
+  mountPath: {{ include "millhand.storeFolder" $.root }}
+  {{- with .subPath }}
+  subPath: {{ . | quote }}
+  {{- end }}
+  {{- if $.readOnly }}
+  readOnly: true
+  {{- end }}
+{{- end }}{{ end }}
+{{- end }}
+
+{{- define "millhand.storeVolume" -}}
+{{- with .Values.store.existingClaim -}}
+- name: store
+  persistentVolumeClaim:
+    claimName: {{ . }}
+{{- end }}
 {{- end }}
 
 {{- define "millhand.pendingUrl" -}}

@@ -55,4 +55,7 @@ MILLHAND_SECRETS_DIR: secretsFrom
 MILLHAND_POD_UID: the pod
 MILLHAND_REQUEST_CPU_MILLICORES: resources
 MILLHAND_REQUEST_MEMORY: resources
+{{- if .root.Values.store.existingClaim }}
+MILLHAND_STORE: store
+{{- end }}
 {{- end }}
