@@ -189,6 +189,8 @@ write_settings() {
 # Settings of millhand-server.service: NAME=value, as `millhand serve --help` names them.
 # Where it listens is said by millhand-server.socket (systemctl edit millhand-server.socket).
 #MILLHAND_SERVER_DB=postgresql://jobs@db.example.com/jobs
+# What machines cost, for reports in money (docs/dashboard.md); read when the server starts.
+#MILLHAND_SERVER_PRICES=/etc/millhand/prices.toml
 TEXT
     [ -z "$agent" ] || write_once "$etc/agent.env" 644 <<TEXT
 # Settings of millhand-agent.service and every millhand-agent@NAME.service: NAME=value, as \`millhand agent --help\`

@@ -114,6 +114,23 @@ def has_one_agent(host: Host) -> None:
     works(host)
 
 
+def shows_files_and_money(host: Host) -> None:
+    """Hold that the server gives a file that a run of the agent stored, and tells what runs cost."""
+    host.sh("printf 'currency = \"EUR\"\n[[price]]\ncpu_hour = 1.0\n' >/etc/millhand/prices.toml")
+    host.sh("echo MILLHAND_SERVER_PRICES=/etc/millhand/prices.toml >>/etc/millhand/server.env")
+    host.run("systemctl", "restart", SERVER)
+    models = "/opt/millhand/current/bin/python -c 'from handlers import models; print(models.folder())'"
+    model = f"{host.sh(models).strip()}/gear.glb"
+    run = host.last_run(host.submit("mesh-convert", "-p", f"input={model}", "-p", "format=stl", "--wait"))
+    (file,) = run["results"]["files"]
+    assert file["url"].startswith("file:///srv/millhand/")
+    ask = "curl -sS --fail --cookie-jar /tmp/jar --cookie /tmp/jar http://127.0.0.1:8077/ui"
+    host.sh(f"{ask}/sign-in --data-urlencode token@/etc/millhand/token")
+    digest = host.sh(f"{ask}/runs/{run['id']}/files/0 | sha256sum").split()[0]
+    assert digest == file["sha256"]
+    assert "EUR" in host.sh(f"{ask}/reports")
+
+
 def has_nothing(host: Host) -> None:
     """Hold that no unit and no program is left; settings and state are."""
     assert host.sh("ls /opt/millhand", code=2)
@@ -125,6 +142,7 @@ def has_nothing(host: Host) -> None:
 AFTER: dict[str, Callable[[Host], None]] = {
     "install.sh install": has_all,
     "restart millhand-agent": works,
+    "restart millhand-server millhand-agent": shows_files_and_money,
     "install.sh upgrade": has_another_version,
     "install.sh rollback": has_the_first_version,
     "enable --now millhand-agent@gpu0": has_one_agent,
