@@ -2,7 +2,8 @@
 
 Starts the real server and real agents as processes, gives them tasks, and prints what it cost: all figures,
 and last those that people ask for, beside their targets. Leaves nothing behind, unless --save puts the
-figures into docs/benchmarks.md. Exit codes: 0; 1, something failed; 3, a count is worse than committed.
+figures into docs/benchmarks.md. Exit codes: 0; 1, something failed or was cut; 3, a count is worse than what
+is committed.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from tests.bench import steps
 from tests.bench.figure import Figure
 from tests.bench.guard import GUARD, keep, spreads, worse
 from tests.bench.host import describe_host
-from tests.bench.plan import Step, play, say
+from tests.bench.plan import Played, Step, play, say
 from tests.bench.report import as_json, as_summary, as_table, durability, save
 from tests.bench.store import KINDS, Sizes
-from tests.bench.world import BenchError
 
 __all__ = ["main", "tell"]
 
@@ -111,7 +111,7 @@ def plan(options: argparse.Namespace, folder: Path) -> list[Step]:
     return steps.usual(folder, kind, quick if options.quick else usual)
 
 
-def measure(options: argparse.Namespace) -> list[list[Figure]]:
+def measure(options: argparse.Namespace) -> list[Played]:
     """Do it as often as was asked for."""
     BUILD.mkdir(exist_ok=True)
     runs = []
@@ -136,17 +136,14 @@ def main(arguments: Sequence[str]) -> int:
     """Measure and print; return the exit code."""
     options = read_arguments(arguments)
     host, kind = describe_host(), options.kind or KINDS[0]
-    try:
-        runs = measure(options)
-    except BenchError as error:
-        say(str(error))
-        return FAILED
-    figures = runs[-1]
+    kept = durability(kind)
+    runs = measure(options)
+    figures = runs[-1].figures
     summary = as_summary(figures)
-    text = f"{host}\n{durability(kind)}\n\n{as_table(figures)}" + (f"\n\n{summary}" if summary else "")
-    print(as_json(host, durability(kind), figures, worse(figures)) if options.json else text)
+    text = f"{host}\n{kept}\n\n{as_table(figures)}" + (f"\n\n{summary}" if summary else "")
+    print(as_json(host, kept, figures, worse(figures)) if options.json else text)
     if options.times > 1:
-        found = spreads(runs)
+        found = spreads([run.figures for run in runs])
         print("\n".join(one.shown() for one in found), file=sys.stderr)
         if options.keep:
             keep(found)
@@ -154,8 +151,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
     if options.save:
         command = shlex.join(["python", "-m", "tests.bench", *arguments])
-        say(f"saved to {save(command, host, kind, figures)}")
-    return tell(figures, kind)
+        say(f"saved to {save(command, host, kept, figures)}")
+    return tell(figures, kind) or (0 if all(run.is_whole for run in runs) else FAILED)
 
 
 if __name__ == "__main__":

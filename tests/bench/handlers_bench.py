@@ -32,10 +32,16 @@ def nap(ctx: Context) -> None:
 
 
 @handler("bench-result")
-def result(ctx: Context, *, size_bytes: int) -> dict[str, str]:
-    """Return so much."""
+def result(ctx: Context, *, size_bytes: int, is_file: bool) -> dict[str, str]:
+    """Return so much, or hand it over in a file."""
     line = "a line of what a program found out, as long as such lines are\n"
-    return {"text": (line * (size_bytes // len(line) + 1))[:size_bytes]}
+    text = (line * (size_bytes // len(line) + 1))[:size_bytes]
+    if not is_file:
+        return {"text": text}
+    path = ctx.workdir / "result.txt"
+    path.write_text(text)
+    ctx.artifact(path)
+    return {}
 
 
 @handler("bench-reports")

@@ -12,8 +12,9 @@ from types import FrameType
 from msgspec import Struct
 
 from tests.bench.figure import Figure
+from tests.bench.world import BenchError
 
-__all__ = ["OverTime", "Step", "bounded", "play", "say"]
+__all__ = ["OverTime", "Played", "Step", "bounded", "play", "say"]
 
 
 class OverTime(KeyboardInterrupt):
@@ -29,9 +30,17 @@ class Step(Struct, frozen=True):
     do: Callable[[], list[Figure]]
 
 
-def play(steps: Sequence[Step]) -> list[Figure]:
-    """Do all of them; one that is cut has a figure that says so."""
+class Played(Struct, frozen=True):
+    """What was measured, and whether that is all."""
+
+    figures: list[Figure]
+    is_whole: bool
+
+
+def play(steps: Sequence[Step]) -> Played:
+    """Do all of them; one that is cut, or fails, has a figure that says so."""
     figures: list[Figure] = []
+    missing = 0
     for number, step in enumerate(steps):
         left_s = sum(one.about_s for one in steps[number:])
         say(f"{number + 1} of {len(steps)}, {step.name} … ({told(left_s)} left, if nothing is in the way)")
@@ -39,12 +48,13 @@ def play(steps: Sequence[Step]) -> list[Figure]:
         try:
             with bounded(step.limit_s):
                 figures += step.do()
-        except OverTime:
-            note = f"cut: it took longer than {step.limit_s:.0f} s"
-            say(f"{step.name}: {note}")
-            figures.append(Figure(name=step.name, value=None, unit="", note=note))
+        except (OverTime, BenchError) as error:
+            why = f"failed: {error}" if isinstance(error, BenchError) else f"cut after {step.limit_s:.0f} s"
+            say(f"{step.name}: {why}")
+            figures.append(Figure(name=step.name, value=None, unit="", note=why.partition("\n")[0]))
+            missing += 1
         say(f"  took {time.monotonic() - begun:.0f} s")
-    return figures
+    return Played(figures, is_whole=missing == 0)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def as_json(host: str, kept: str, figures: Sequence[Figure], worse: Sequence[str
     return msgspec.json.encode(whole | {"worse": worse}).decode()
 
 
-def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
+def save(command: str, host: str, kept: str, figures: Sequence[Figure], page: Path = PAGE) -> Path:
     """Put a section on top of those of the page of benchmarks; return the page.
 
     Curves are drawn anew, too, in the picture that the page begins with.
@@ -88,7 +88,7 @@ def save(command: str, host: str, kind: str, figures: Sequence[Figure], page: Pa
         if f.name.strip() not in told
     ]
     table = markdown([("", "", ""), *rest]) if rest else ""
-    section = f"## {day}\n\n`{command}` on {host}.\n{durability(kind)}\n\n{summary}{table}"
+    section = f"## {day}\n\n`{command}` on {host}.\n{kept}\n\n{summary}{table}"
     head, mark, older = page.read_text().partition(MARK)
     if draw(figures, page.parent / PICTURE) and PICTURE not in head:
         head = f"{head.rstrip()}\n\n![How costs grow]({PICTURE})\n"

@@ -13,6 +13,7 @@ from tests.bench.curves.axes import AXES
 from tests.bench.figure import Figure
 from tests.bench.plan import OverTime, Step, bounded, play, told
 from tests.bench.store import FULL, QUICK
+from tests.bench.world import BenchError
 
 
 def test_a_whole_measurement_takes_ten_minutes_at_the_most(tmp_path: Path) -> None:
@@ -49,12 +50,30 @@ def test_a_step_that_takes_too_long_is_cut_and_the_others_are_measured(
         asyncio.run(both())
         return []
 
-    figures = play([Step("hangs", 0.01, 0.2, hang), Step("quick", 1, 60, lambda: [done])])
-    assert [figure.value for figure in figures] == [None, 1.0]
-    assert "cut" in figures[0].note
+    played = play([Step("hangs", 0.01, 0.2, hang), Step("quick", 1, 60, lambda: [done])])
+    assert [figure.value for figure in played.figures] == [None, 1.0]
+    assert played.figures[0].note == "cut after 0 s"
+    assert not played.is_whole
     said = capsys.readouterr().err
     assert "1 of 2, hangs" in said
     assert "2 of 2, quick … (1 s left" in said
+
+
+def test_a_step_that_fails_is_told_and_the_others_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole reason stands on stderr, its first line beside the figure; a fault of ours is raised."""
+
+    def fail() -> list[Figure]:
+        raise BenchError("the agent ended; the end of its output:\nlast words")
+
+    played = play([Step("fails", 1, 60, fail), Step("quick", 1, 60, list)])
+    assert [(one.value, one.note) for one in played.figures] == [
+        (None, "failed: the agent ended; the end of its output:")
+    ]
+    assert not played.is_whole
+    assert "last words" in capsys.readouterr().err
+    assert play([Step("quick", 1, 60, list)]).is_whole
+    with pytest.raises(ZeroDivisionError):
+        play([Step("wrong", 1, 60, lambda: [1 // 0])])  # type: ignore[list-item]
 
 
 def test_a_limit_that_is_over_is_none_any_more() -> None:

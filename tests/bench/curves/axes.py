@@ -59,8 +59,8 @@ AXES: Final = (
         label="bytes of a result",
         short=(1_000, 100_000),
         usual=(1_000, 10_000, 100_000, 1_000_000, 10_000_000),
-        about_s=8,
-        limit_s=40,
+        about_s=14,
+        limit_s=60,
     ),
     Axis(
         name="reports",

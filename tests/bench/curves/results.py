@@ -1,4 +1,7 @@
-"""Over the size of a result: from the handler's return to the database, by way of the journal."""
+"""Over the size of a result: from the handler's return to the database, or of its file to the store of files.
+
+A result is a value of 256 KiB at the most; what is larger a handler hands over as a file.
+"""
 
 from __future__ import annotations
 
@@ -17,39 +20,33 @@ SLOTS: Final = 2
 MOST: Final = {"short": 60, "usual": 200, "long": 200}  # tasks
 LEAST: Final = 12
 BYTES: Final = 60_000_000  # of all results of one size
-MAX_BODY: Final = {"MILLHAND_SERVER_MAX_BODY": "16MiB"}  # 8 by default
+VALUE_MOST: Final = 256 * 1024 - 100  # with the rest of what is returned
 TYPE: Final = "bench-result"
-CPU: Final = "CPU of a task in ms, by bytes of its result"
+CPU: Final = "CPU of a task in ms, all processes, by bytes of its result"
 
 
 def over_results(folder: Path, points: Sequence[int], extent: Extent) -> list[Figure]:
-    """Let one agent do tasks that return so much, on one server."""
+    """Let one agent do tasks that return so much, and such that hand it over as a file, on one server."""
     figures: list[Figure] = []
-    with running_server(folder, variables=MAX_BODY) as (server, caller):
+    with running_server(folder) as (server, caller):
         for size in points:
             tasks = max(LEAST, min(MOST[extent], BYTES // size))
-            work = work_off(
-                server,
-                caller,
-                folder / f"agent-{size}",
-                slots=SLOTS,
-                tasks=tasks,
-                type_=TYPE,
-                parameters={"size_bytes": size},
-            )
-            lines = (
-                ("tasks a second", work.tasks_per_s, "tasks/s", None),
-                ("CPU of agent and children", work.agent_ms, "ms/task", "agent and children"),
-                ("CPU of the server", work.server_ms, "ms/task", "server"),
-            )
-            figures += [
-                Figure(
-                    name=f"results of {size:,} bytes: {what}",
-                    value=value,
-                    unit=unit,
-                    note=f"{work.count} tasks",
-                    place=Place(CPU, line, size) if line else None,
+            for is_file in (False, True) if size <= VALUE_MOST else (True,):
+                form = "a file" if is_file else "a value"
+                work = work_off(
+                    server,
+                    caller,
+                    folder / f"agent-{size}-{is_file}",
+                    slots=SLOTS,
+                    tasks=tasks,
+                    type_=TYPE,
+                    parameters={"size_bytes": size, "is_file": is_file},
                 )
-                for what, value, unit, line in lines
-            ]
+                name, note = f"{form} of {size:,} bytes", f"{work.count} tasks"
+                place = Place(CPU, form, size)
+                cpu_ms = work.agent_ms + work.server_ms
+                figures += [
+                    Figure(name=f"{name}: tasks a second", value=work.tasks_per_s, unit="tasks/s", note=note),
+                    Figure(name=f"{name}: CPU", value=cpu_ms, unit="ms/task", note=note, place=place),
+                ]
     return figures

@@ -9,6 +9,7 @@ takes a quarter of an hour at the most, and mostly half of that.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -20,9 +21,8 @@ from tests.bench.peers import measure
 from tests.bench.peers.brokers import REDIS
 from tests.bench.peers.measure import BUILD, SLOTS, US, Amounts, medians
 from tests.bench.peers.peer import PEERS, Peer, install
-from tests.bench.plan import Step, play
-from tests.bench.report import as_json, as_table, durability
-from tests.bench.world import BenchError
+from tests.bench.plan import Step, play, say
+from tests.bench.report import as_json, as_table, durability, save
 
 __all__ = ["main", "ratios", "steps"]
 
@@ -38,18 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work, one turn")
     parser.add_argument("--only", metavar="NAME", help="peers whose names begin so, and us")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
+    parser.add_argument("--save", action="store_true", help="add the figures to docs/benchmarks.md")
     options = parser.parse_args(arguments)
     peers = [peer for peer in PEERS if peer.name.startswith(options.only or "")]
-    try:
-        figures = medians(play(steps(peers, QUICK if options.quick else Amounts())))
-    except BenchError as exc:
-        print(f"bench: {exc}", file=sys.stderr)
-        return 1
+    played = play(steps(peers, QUICK if options.quick else Amounts()))
+    figures = medians(played.figures)
     figures += ratios(figures, peers)
     host = describe_host()
-    kept = "\n".join([f"{US}: {durability('SQLite')}", *(f"{peer.name}: {peer.keeps}." for peer in peers)])
+    kept = "\n".join(
+        [f"- {US}: {durability('SQLite')}", *(f"- {peer.name}: {peer.keeps}." for peer in peers)]
+    )
     print(as_json(host, kept, figures) if options.json else f"{host}\n{kept}\n\n{as_table(figures)}")
-    return 0
+    if options.save:
+        command = shlex.join(["python", "-m", "tests.bench.peers", *(arguments or sys.argv[1:])])
+        say(f"saved to {save(command, host, kept, figures)}")
+    return 0 if played.is_whole else 1
 
 
 def steps(peers: Sequence[Peer], amounts: Amounts) -> list[Step]:
