@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.figure import Figure
+from tests.bench.world import environment
 
 __all__ = ["describe_host", "measure_help", "measure_sync"]
 
@@ -60,7 +61,7 @@ def measure_help() -> Figure:
         begun = time.perf_counter()
         subprocess.run(
             [sys.executable, "-P", "-m", "worker.cli.main", "--help"],
-            stdout=subprocess.DEVNULL, timeout=30, check=True,
+            stdout=subprocess.DEVNULL, timeout=30, check=True, env=environment(),
         )  # fmt: skip
         times.append(time.perf_counter() - begun)
     return Figure(

@@ -16,7 +16,16 @@ from tests.bench.caller import Caller
 from tests.bench.stores import Database
 from tests.integration.ports import free_port
 
-__all__ = ["TOKEN", "Agent", "BenchError", "Meter", "Server", "running_agent", "running_server"]
+__all__ = [
+    "TOKEN",
+    "Agent",
+    "BenchError",
+    "Meter",
+    "Server",
+    "environment",
+    "running_agent",
+    "running_server",
+]
 
 TOKEN: Final = "bench-token-of-no-worth"
 HANDLERS: Final = Path(__file__).with_name("handlers_bench.py")
@@ -26,6 +35,18 @@ STOP_S: Final = 20.0
 
 class BenchError(Exception):
     """Something did not go as the measurement needs; no number can be told."""
+
+
+def environment() -> dict[str, str]:
+    """Return what programs under measurement inherit: nothing that is meant for another millhand.
+
+    They may keep what they compile, as those that are installed have it: else each start would compile all.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("MILLHAND_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
 
 
 class Meter:
@@ -67,11 +88,10 @@ class Program:
         self._meter = meter
         given, descriptors = meter.given if meter else (["worker.cli.main"], ())
         self.started_ns = time.time_ns()
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILLHAND_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", *given, *arguments],
-                env=inherited | {"MILLHAND_CLOUD": "none"} | dict(variables),
+                env=environment() | {"MILLHAND_CLOUD": "none"} | dict(variables),
                 pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -13,6 +13,7 @@ import pytest
 from tests.bench.figure import Figure, percentile
 from tests.bench.proc import cpu_of_living_s, cpu_of_tree_s, tree, waits_of_tree
 from tests.bench.report import as_json, as_summary, as_table, save
+from tests.bench.world import environment
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(0.5, 50.0), (0.99, 99.0), (1.0, 100.0), (0.0, 1.0)])
@@ -90,6 +91,15 @@ def test_tree_counts_a_grandchild_and_its_cpu() -> None:
         assert (living_s := cpu_of_living_s(child.pid)) is None or living_s >= 0.3
         assert child.pid in tree(os.getpid())
         child.communicate("\n", timeout=30)
+
+
+def test_programs_may_keep_what_they_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the start of an agent would be told as three times what it takes where one is installed."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("MILLHAND_TOKEN", "of somebody else")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    assert environment()["LANG"] == "C.UTF-8"
+    assert not environment().keys() & {"PYTHONDONTWRITEBYTECODE", "MILLHAND_TOKEN"}
 
 
 def test_waits_of_a_process_that_sleeps_are_counted() -> None:
