@@ -39,7 +39,7 @@ e2e-k8s: setup ## As root: the chart on a Kubernetes of one node, built and star
 	@MILLHAND_REAL_PARTS=required tests/e2e/kubernetes/cluster.sh $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/e2e/kubernetes $(ARGS)
 
 e2e-systemd: setup ## As root: the shipped units and their installer on a systemd booted for it; prints what held
-	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_unit*.py tests/real/test_service.py $(ARGS)
+	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -n 2 --dist loadfile -o faulthandler_timeout=600 tests/real/test_unit*.py tests/real/test_service.py $(ARGS)
 
 e2e-cgroup2: setup ## As root: limits, kills, bills and the shipped units on cgroup v2, in emulated machines; prints what held
 	@MILLHAND_REAL_PARTS=required $(BIN)/pytest -v --no-header -o faulthandler_timeout=600 tests/real/test_cgroup2.py tests/real/test_cgroup2_units.py $(ARGS)

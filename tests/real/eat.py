@@ -12,13 +12,14 @@ MIB = 1 << 20
 
 
 @handler("eat")
-def eat(ctx: Context, mib: int = 1000, pause_s: float = 0.0) -> dict[str, int]:
-    """Take memory MiB by MiB, and hold it."""
+def eat(ctx: Context, mib: int = 1000, pause_s: float = 0.0, at_once_mib: int = 0) -> dict[str, int]:
+    """Take memory MiB by MiB, after a part that is taken at once, and hold it."""
     held = []
     for number in range(mib):
         held.append(b"x" * MIB)
         ctx.progress(number / mib)
-        time.sleep(pause_s)
+        if number >= at_once_mib:
+            time.sleep(pause_s)
     return {"held_mib": len(held)}
 
 
