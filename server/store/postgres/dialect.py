@@ -35,6 +35,8 @@ class PostgresDialect:
     change_job = " FOR UPDATE"
     claimable = "(t.run_status = 'pending' AND t.job_is_active)"
     new_id = "gen_random_uuid()::text"
+    machine = "r.machine"
+    join_machine = ""
     new_job: Mapping[str, Any] = {}
     job = f"{JOBS} WHERE j.org_id = ? AND j.id = ? AND j.deleted_at IS NULL"
     job_status = STATUS

@@ -161,7 +161,7 @@ class PostgresStore:
 
     async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
-        found = await self._read(rows.ONE_RUN, [org_id, run_id])
+        found = await self._read(rows.one_run(POSTGRES), [org_id, run_id])
         return rows.run_answer(found[0]) if found else None
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:

@@ -34,10 +34,16 @@ class Dialect(Protocol):
     change_job: str  # the same, for who changes them
     claimable: str  # of `tasks t`, exactly as in the partial indexes
     new_id: str  # an expression
+    machine: str  # of `runs r`: what was said of its machine
+    join_machine: str  # what `machine` needs beside them
     job_status: str  # of `jobs j`
     job_updated: str  # of `jobs j`: when it or one of its tasks was last written
     new_job: Mapping[str, Any]  # columns of a new one beyond the common ones
     job: str  # a statement: a job with its counters, by organisation and id
+
+    def __hash__(self) -> int:
+        """Tell it from others: what is made of it is kept."""
+        ...
 
     def jobs(self, where: str, order: str, page: str) -> str:
         """Return the statement that selects a page of jobs with their counters."""

@@ -8,7 +8,7 @@ import msgspec
 
 from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
 from server.store.sql.dialect import Dialect
-from server.store.sql.rows import REPORT, RUN, RUN_ALONE, TASK
+from server.store.sql.rows import REPORT, TASK, select_run
 from worker.api.wire import RunStatus
 
 __all__ = [
@@ -210,7 +210,7 @@ def select_runs(dialect: Dialect, query: RunQuery) -> Statement:
         where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
     where, values = _after(where, values, query.page, "r")
     page, limits = _limit(query.page)
-    run = RUN if query.has_results else RUN_ALONE
+    run = select_run(dialect, has_results=query.has_results)
     return (
         f"{run} WHERE {where} ORDER BY {_order(dialect, RUN_ORDER, query.page, 'r')} {page}",
         values + limits,

@@ -1,8 +1,8 @@
 """Delete finished jobs, in parts: one may have a million tasks, and nobody else shall wait for them.
 
 From the first part on the job is not there for anybody, so its numbers never say less than there is. Its
-runs go first, each with its results and samples, then its tasks, at last the job. After a crash in between
-the next look finds it again and goes on.
+runs go first, each with its results and samples, then its tasks, then what is kept of machines, at last the
+job. After a crash in between the next look finds it again and goes on.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ def delete_job(tx: Transaction, command: DeleteJob) -> Deletion:
     room = _delete_runs(tx, org_id, job_id, command.most)
     if room > 0:
         room = _delete_tasks(tx, org_id, job_id, room)
+    if room > 0:
+        room -= tx.forget_machines(org_id, job_id, room)
     if room <= 0:
         return Deletion.PARTLY
     tx.execute("DELETE FROM job_counters WHERE org_id = ? AND job_id = ?", (org_id, job_id))

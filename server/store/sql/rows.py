@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -24,16 +25,13 @@ from server.store.records import (
     TokenRecord,
 )
 from server.store.rules import MILLION, JobTotals, is_finished
-from server.store.sql.dialect import Row
+from server.store.sql.dialect import Dialect, Row
 from server.times import instant_of
 
 __all__ = [
     "AGENTS",
-    "ONE_RUN",
     "ONE_TASK",
     "REPORT",
-    "RUN",
-    "RUN_ALONE",
     "SAMPLES",
     "TASK",
     "TOKENS",
@@ -41,10 +39,12 @@ __all__ = [
     "depths",
     "job_age",
     "job_record",
+    "one_run",
     "principal",
     "report_record",
     "run_answer",
     "sample_record",
+    "select_run",
     "task_answer",
     "token_record",
 ]
@@ -56,16 +56,24 @@ VISIBLE: Final = (
 )
 ONE_TASK: Final = f"{TASK} WHERE t.org_id = ? AND t.id = ? AND {VISIBLE}"
 
-RUN: Final = """
-SELECT r.*, b.body AS results, j.scheduler_state
-FROM runs r LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
-JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
+RESULTS: Final = "LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id"
 
-RUN_ALONE: Final = """
-SELECT r.*, NULL AS results, j.scheduler_state
-FROM runs r JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""
 
-ONE_RUN: Final = f"{RUN} WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"
+@cache
+def select_run(dialect: Dialect, *, has_results: bool = True) -> str:
+    """Return the statement that selects runs, with their jobs' states."""
+    results, joined = ("b.body", RESULTS) if has_results else ("NULL", "")
+    return f"""
+SELECT r.*, {results} AS results, {dialect.machine} AS machine_told, j.scheduler_state
+FROM runs r {joined} {dialect.join_machine}
+JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""  # noqa: S608 - built from constants
+
+
+@cache
+def one_run(dialect: Dialect) -> str:
+    """Return the statement that selects a run by organisation and id."""
+    return f"{select_run(dialect)} WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"
+
 
 AGENTS: Final = "SELECT * FROM agents WHERE org_id = ? ORDER BY id LIMIT 10000"
 TOKENS: Final = (
@@ -172,7 +180,7 @@ PLAIN: Final = (
 
 
 def run_answer(row: Row) -> RunAnswer:
-    """Read a row of `RUN`, or the same columns as they were just written."""
+    """Read a row of `select_run`, or the same columns as they were just written."""
     record = RunRecord(
         **{name: row[name] for name in PLAIN},
         created_at=_instant(row["created_at"]),
@@ -181,7 +189,7 @@ def run_answer(row: Row) -> RunAnswer:
         stopped_at=instant_of(row["stopped_at"]),
         progress=_progress(row["progress"]),
         results=_raw(row["results"]),
-        machine=_raw(row["machine"]),
+        machine=_raw(row["machine_told"]),
         preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
         report_progress=bool(row["report_progress"]),
     )

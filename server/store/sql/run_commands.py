@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -13,27 +14,30 @@ from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.records import RunAnswer
 from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
-from server.store.sql.dialect import Row
+from server.store.sql.dialect import Dialect, Row
 from server.store.sql.reaping import is_late_result, make_room
-from server.store.sql.rows import ONE_RUN, run_answer
+from server.store.sql.rows import one_run, run_answer
 from server.store.sql.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sql.transaction import Transaction
 from server.store.sql.usage_samples import add_sample, tells_usage
 from server.times import instant_of
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
-__all__ = ["create_run", "update_run"]
+__all__ = ["create_run", "reported", "update_run"]
 
-# A run with its task, as `find_task` shows it, and its job's state.
-REPORTED: Final = """
-SELECT r.*, b.body AS results, j.scheduler_state,
+
+@cache
+def reported(dialect: Dialect) -> str:
+    """Return the statement for a run with its task, as `find_task` shows it, and its job's state."""
+    return f"""
+SELECT r.*, b.body AS results, {dialect.machine} AS machine_told, j.scheduler_state,
        t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress, t.job_is_active,
        r.created_at = (SELECT max(created_at) FROM runs
                        WHERE org_id = r.org_id AND task_id = r.task_id) AS is_latest
 FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id
-LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
-WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"""
+LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id {dialect.join_machine}
+WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"""  # noqa: S608 - built from constants
 
 
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
@@ -87,7 +91,7 @@ def _make_room(tx: Transaction, task: Row, fields: RunFields, run_id: str) -> in
 
 
 def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created_at: int) -> dict[str, Any]:
-    """Insert the run and return it as `RUN` would."""
+    """Insert the run and return it as `select_run` would."""
     row = {
         "report_progress": True,
         **_columns(command.fields),
@@ -101,18 +105,22 @@ def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created
         "usage_samples": int(tells_usage(command.fields)),
         "lease_until": _lease_until(tx, command) if _is_live(command.fields) else None,
     }
+    machine = row.get("machine")
+    if machine is not None:
+        row["machine"] = tx.keep_machine(command.org_id, task["job_id"], machine)
     tx.insert("runs", **row)
     _store_results(tx, command.org_id, run_id, command.fields)
     if row["usage_samples"]:
         add_sample(tx, command.org_id, run_id, command.fields)
     results = None if command.fields.results is UNSET else command.fields.results
-    return {**NOTHING_TOLD, **row, "results": results, "scheduler_state": task["scheduler_state"]}
+    shown = {"results": results, "machine_told": machine, "scheduler_state": task["scheduler_state"]}
+    return {**NOTHING_TOLD, **row, **shown}
 
 
 def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
     """Take a report on a run that is not stopped, or the repetition of its last one."""
     tx.lock_task_of(command.org_id, command.id)
-    run = tx.one(REPORTED, command.org_id, command.id)
+    run = tx.one(reported(tx.dialect), command.org_id, command.id)
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
     _check_identity(command, run)
@@ -163,7 +171,11 @@ def _is_live(fields: RunFields) -> bool:
 
 
 def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str, Any]) -> dict[str, Any]:
-    """Change what differs (a repeated value costs its indexes), and return the run as `RUN` would."""
+    """Change what differs (a repeated value costs its indexes), and return the run as `select_run` would."""
+    machine = run["machine_told"]
+    if "machine" in told:
+        machine = told["machine"]
+        told = told | {"machine": tx.keep_machine(command.org_id, run["job_id"], machine)}
     changed = {name: value for name, value in told.items() if value != run[name]}
     if tells_usage(command.fields):
         before = run["usage_samples"]
@@ -173,7 +185,7 @@ def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str,
     if command.fields.results not in (UNSET, run["results"]):
         _store_results(tx, command.org_id, command.id, command.fields)
         changed["results"] = command.fields.results
-    return {**dict(run), **changed}
+    return {**dict(run), **changed, "machine_told": machine}
 
 
 def _check_identity(command: UpdateRun, run: Row) -> None:
@@ -248,7 +260,7 @@ def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields)
 
 
 def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
-    return tx.one(ONE_RUN, org_id, run_id)
+    return tx.one(one_run(tx.dialect), org_id, run_id)
 
 
 def _run_state(row: Mapping[str, Any]) -> RunState:

@@ -70,6 +70,14 @@ class Transaction(ABC):
     def lock_task_of(self, org_id: str, run_id: str) -> None:
         """Wait until nobody else writes to the runs of a run's task; before any of them is read."""
 
+    def keep_machine(self, org_id: str, job_id: str, machine: str) -> str:
+        """Return what the column of a run holds for what was said of its machine: as a rule, that."""
+        return machine
+
+    def forget_machines(self, org_id: str, job_id: str, most: int) -> int:
+        """Delete what is kept of machines beside the runs of a job; return how many rows these were."""
+        return 0
+
     def one(self, sql: str, *values: object) -> Row | None:
         """Return the first row, or None."""
         rows = self.all(sql, values)

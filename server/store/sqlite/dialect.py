@@ -40,6 +40,10 @@ class SqliteDialect:
     change_job = ""
     claimable = "(t.run_status = 'pending' AND t.job_is_active = 1)"
     new_id = "new_id()"
+    machine = "coalesce(m.body, r.machine)"
+    join_machine = (
+        "LEFT JOIN machines m ON m.org_id = r.org_id AND m.job_id = r.job_id AND m.digest = r.machine"
+    )
     new_job: Mapping[str, Any] = {"status": "pending"}
     job = _with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ? AND deleted_at IS NULL")
     job_status = "j.status"

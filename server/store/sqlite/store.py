@@ -189,7 +189,7 @@ class SqliteStore:
 
     async def run(self, org_id: str, run_id: str) -> RunAnswer | None:
         """Return a run, with its job's state."""
-        row = self._one(rows.ONE_RUN, org_id, run_id)
+        row = self._one(rows.one_run(SQLITE), org_id, run_id)
         return None if row is None else rows.run_answer(row)
 
     async def jobs(self, query: JobQuery) -> list[JobRecord]:

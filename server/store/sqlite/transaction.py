@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 from server.ids import IdSource
 from server.store.sql.dialect import Row
@@ -12,6 +14,13 @@ from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import newest_version
 
 __all__ = ["SqliteTransaction"]
+
+DIGEST_BYTES: Final = 16
+SHORTEST_KEPT_ONCE: Final = 100  # characters; a digest has 32
+KEEP_MACHINE: Final = "INSERT INTO machines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+FORGET_MACHINES: Final = """
+DELETE FROM machines WHERE org_id = ? AND job_id = ? AND digest IN (
+    SELECT digest FROM machines WHERE org_id = ? AND job_id = ? LIMIT ?)"""
 
 
 class SqliteTransaction(Transaction):
@@ -41,6 +50,18 @@ class SqliteTransaction(Transaction):
     def execute(self, sql: str, values: Values = ()) -> None:
         """Do a statement that returns nothing."""
         self.db.execute(sql, values)
+
+    def keep_machine(self, org_id: str, job_id: str, machine: str) -> str:
+        """Keep a text once for a job, and return its digest; a short one costs less where it is."""
+        if len(machine) < SHORTEST_KEPT_ONCE:
+            return machine
+        digest = hashlib.blake2b(machine.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        self.db.execute(KEEP_MACHINE, (org_id, job_id, digest, machine))
+        return digest
+
+    def forget_machines(self, org_id: str, job_id: str, most: int) -> int:
+        """Delete them; none of the job's runs is left."""
+        return self.db.execute(FORGET_MACHINES, (org_id, job_id, org_id, job_id, most)).rowcount
 
     def lock_task_of(self, org_id: str, run_id: str) -> None:
         """Nobody else writes."""
