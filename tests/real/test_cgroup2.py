@@ -41,7 +41,7 @@ ORDERS: Final[list[dict[str, Any]]] = [
     {"name": "run", "argv": [*EAT, "--memory", "64MiB"]},
     {
         "name": "pod",  # as Kubernetes ≥ 1.28 makes it: who fills it loses everything in it
-        # An emulated guard looks seldom where others need the cores: it has some three seconds for the last MiBs.
+        # An emulated guard looks seldom where others need the cores: the last MiBs take three seconds.
         "argv": [*EAT, "-p", "at_once_mib=96", "-p", "pause_s=0.25"],
         "user": NOBODY,
         "is_delegated": False,
