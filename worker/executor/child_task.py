@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from worker.api.wire import ErrorKind
 from worker.clock import Clock
+from worker.executor.alarm import Alarm
 from worker.executor.assignment import Assignment
 from worker.executor.deadlines import RunLimits
 from worker.executor.evidence import Evidence, StopReason
@@ -71,7 +70,7 @@ class ChildTask:
         meter: RunMeter,
         clock: Clock,
         redactor: Redactor,
-        output: Path,
+        output: str,
         rules: OutputRules,
         watch: WorkdirWatch | None = None,
     ) -> None:
@@ -87,7 +86,7 @@ class ChildTask:
         self.heard = Hearing(
             link, run_id, steering.on_event, clock=clock, redactor=redactor, output=output, rules=rules
         )
-        self._wake = asyncio.Event()
+        self._alarm = Alarm()
         self._ended: Ended | None = None
         self._not_loaded: NotLoaded | None = None
         self._is_killed = False
@@ -108,22 +107,24 @@ class ChildTask:
     async def to_end(self) -> Evidence:
         """Run to the receipt, or to the end of the process."""
         self._link.listener = self
-        self._lease.on_renewed = self._wake.set
-        watching = [asyncio.create_task(self._watch_stop())]
-        if self._watch is not None:
-            watching.append(asyncio.create_task(self._watch_workdir(self._watch)))
+        self._lease.on_renewed = self._alarm.set
+        watching = None if self._watch is None else asyncio.create_task(self._watch_workdir(self._watch))
+        end_following = None
         try:
             if (ready := self._link.ready) is not None:
                 self._pilot.limits.ready(ready.limits, self._clock.mono())
             self._link.begin()
             self._link.send(self._assign)
+            end_following = self._stop.follow(self._pass_stop_on)
             if ready is not None:
                 self.heard.tell_start()
             while not self._is_over():
                 await self._go_on()
         finally:
-            for task in watching:
-                task.cancel()
+            if end_following is not None:
+                end_following()
+            if watching is not None:
+                watching.cancel()
         return self.evidence()
 
     def finish_output(self) -> None:
@@ -161,11 +162,7 @@ class ChildTask:
             return
         self._pilot.steer(now)
         self._tell_usage(now)
-        delay_s = max(0.0, self._next_mono() - self._clock.mono())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay_s):
-                await self._wake.wait()
-        self._wake.clear()
+        await self._alarm.wait(max(0.0, self._next_mono() - self._clock.mono()))
 
     def _must_kill(self, now: float) -> bool:
         """Tell whether the process is dead, broken, or out of time."""
@@ -189,13 +186,11 @@ class ChildTask:
         next_mono = min(self._usage_mono, self._pilot.next_mono())
         return next_mono if self._eof_mono is None else min(next_mono, self._eof_mono)
 
-    async def _watch_stop(self) -> None:
+    def _pass_stop_on(self) -> None:
         """Pass on what the attempt asks for; the handler need not know more of it than people do."""
-        while True:
-            await self._stop.changed()
-            self._pilot.ask(self._stop, self.heard.redactor.text(self._stop.message))
-            self.heard.tell_checkpoint(is_urgent=True)
-            self._wake.set()
+        self._pilot.ask(self._stop, self.heard.redactor.text(self._stop.message))
+        self.heard.tell_checkpoint(is_urgent=True)
+        self._alarm.set()
 
     async def _watch_workdir(self, watch: WorkdirWatch) -> None:
         """Stop the run when its folder holds too much."""
@@ -205,7 +200,7 @@ class ChildTask:
             log.exception("workdir.watch_failed", run_id=self.assignment.run_id)
             return
         self._pilot.overrun(StopReason(ErrorKind.HANDLER_ERROR, text))
-        self._wake.set()
+        self._alarm.set()
 
     def on_frame(self, frame: Up) -> None:
         """Take what the child says."""
@@ -216,13 +211,13 @@ class ChildTask:
                 self._pilot.hold(now)  # before anything else is heard: this process may stand still next
                 self.heard.emit(UsageEvent(self._meter.sample()))  # what the import cost, should it vanish
                 self.heard.tell_start()
-                self._wake.set()
+                self._alarm.set()
             case NotLoaded():
                 self._not_loaded = frame
             case Ended():
                 if frame.run_id == self.assignment.run_id:
                     self._ended = frame
-                    self._wake.set()
+                    self._alarm.set()
             case ToldUsage():
                 self._meter.take_outside(outside_of(frame, self.heard.redactor))
             case TearDownFailed():
@@ -238,7 +233,7 @@ class ChildTask:
 
     def on_change(self) -> None:
         """Look at the child again."""
-        self._wake.set()
+        self._alarm.set()
 
 
 def outside_of(told: ToldUsage, redactor: Redactor) -> Outside:

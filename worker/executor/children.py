@@ -67,7 +67,6 @@ class Children:
         for link in useless:
             self._leaving.let_go(link)
         if found is not None and has_room(found, assign.wished, assign.most):
-            found.end_idleness()
             return found
         if found is not None:
             self._leaving.let_go(found)
@@ -117,10 +116,24 @@ class Children:
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
         link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
-        loop = asyncio.get_running_loop()
-        link.idle_end = loop.call_later(self._idle_s, self._on_idle_change, link)
+        link.idle_mono = asyncio.get_running_loop().time()
+        if link.idle_end is None:  # one timer goes on from run to run
+            self._look_later(link, link.idle_mono)
         for gone in self._warm.put(key, link):
             self._leaving.let_go(gone)
+
+    def _look_later(self, link: ChildLink, since_mono: float) -> None:
+        """See to it that a child goes that had no run since then, and will have none."""
+        loop = asyncio.get_running_loop()
+        link.idle_end = loop.call_at(since_mono + self._idle_s, self._on_idle_time, link, since_mono)
+
+    def _on_idle_time(self, link: ChildLink, since_mono: float) -> None:
+        """Let a child go that was idle for too long; one that has a run now is looked at after that."""
+        link.idle_end = None
+        if link.idle_mono <= since_mono:
+            self._on_idle_change(link)
+        elif link in self._warm:
+            self._look_later(link, link.idle_mono)
 
     def _on_idle_change(self, link: ChildLink) -> None:
         """Let a child go that ended while it was idle, or was so for too long."""

@@ -81,6 +81,7 @@ class StopRequest:
         self._until: float | None = None  # by the loop's time
         self._changed = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
+        self._followers: list[Callable[[], None]] = []
 
     @property
     def is_requested(self) -> bool:
@@ -96,6 +97,13 @@ class StopRequest:
         """Call `listener` at the first request."""
         self._listeners.append(listener)
 
+    def follow(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` at each request that changes something, now if there was one; return what ends it."""
+        self._followers.append(listener)
+        if self.is_requested:
+            listener()
+        return lambda: self._followers.remove(listener)
+
     def request(self, kind: ErrorKind, message: str, grace_s: float) -> None:
         """Ask the run to stop within `grace_s` seconds; 0 kills it at once."""
         is_first = self.kind is None
@@ -105,6 +113,8 @@ class StopRequest:
         if self._until is None or until < self._until - NEARER_S:
             self._until = until
             self._changed.set()
+            for follower in list(self._followers):
+                follower()
         if is_first:
             for listener in self._listeners:
                 listener()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -39,7 +38,7 @@ class Hearing:
         *,
         clock: Clock,
         redactor: Redactor,
-        output: Path,
+        output: str,
         rules: OutputRules,
     ) -> None:
         """Begin with nothing told; `output` is where files of what is printed may be made."""

@@ -58,7 +58,8 @@ class ChildLink:
         self.runs = 0
         self.secrets: dict[str, None] = {}  # told by runs; a later one of the same process may know them too
         self.first_bytes: int | None = None  # its private memory after its first run
-        self.idle_end: asyncio.TimerHandle | None = None
+        self.idle_end: asyncio.TimerHandle | None = None  # of a child that may have a run meanwhile
+        self.idle_mono = 0.0  # since when it has none, by the loop's time
         self.is_closed_by_child = False
         self.channel_error: str | None = None
         self.exit: Exit | None = None
@@ -67,6 +68,7 @@ class ChildLink:
         self._reader = up_reader()
         self._read_bytes: dict[int, int] = {}  # of outputs that were printed much to
         self._unsent = bytearray()
+        self._is_behind = False  # the socket did not take all at once
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -126,15 +128,8 @@ class ChildLink:
             while taken_bytes < DRAIN_BYTES and (size := self._on_output(descriptor)):
                 taken_bytes += size
 
-    def end_idleness(self) -> None:
-        """Take that it has a run again, or leaves."""
-        if self.idle_end is not None:
-            self.idle_end.cancel()
-            self.idle_end = None
-
     async def leave(self) -> None:
         """Let an idle child end by itself, its handler torn down; end it if it does not."""
-        self.end_idleness()
         has_teardown = self.ready is not None and self.ready.has_teardown
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
@@ -157,6 +152,8 @@ class ChildLink:
 
     def _close(self) -> None:
         self.limits.close()
+        if self.idle_end is not None:
+            self.idle_end.cancel()
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
@@ -238,10 +235,11 @@ class ChildLink:
         except OSError:  # it is dead or dying, which its own event tells
             sent = len(self._unsent)
         del self._unsent[:sent]
-        if self._unsent:
+        if self._unsent and not self._is_behind:
             self._loop.add_writer(self._socket, self._write)
-        else:
+        elif self._is_behind and not self._unsent:
             self._loop.remove_writer(self._socket)
+        self._is_behind = bool(self._unsent)
 
     def _tell_change(self) -> None:
         if self.listener is not None:

@@ -39,7 +39,7 @@ class RunOutput:
 
     def __init__(
         self,
-        folder: Path,
+        folder: str,
         redactor: Redactor,
         *,
         mono: Callable[[], float],
@@ -78,7 +78,7 @@ class RunOutput:
 
     def _begin(self, name: str) -> None:
         """Make what takes a stream."""
-        file = self._files[name] = OutputFile(self._folder / name)
+        file = self._files[name] = OutputFile(Path(self._folder, name))
         self._streams[name] = StreamOutput(
             self._redactor,
             LineCutter(self._limit, lambda line: self._on_line(name, line)),

@@ -168,7 +168,7 @@ class ProcessExecutor:
         bill = LastBill(on_event)
         try:
             assign = Assign(assignment, str(workdir), wished, self._limits, secrets)
-            outcome = await self._run_in(key, assign, Steering(stop, bill, lease or Lease()))
+            outcome = await self._run_in(key, assign, Steering(stop, bill, lease or Lease()), workdir)
             error = outcome.error
             return outcome
         except ChannelError as exc:
@@ -195,20 +195,22 @@ class ProcessExecutor:
         await self._spawner.aclose()
         await self._workdirs.aclose()
 
-    async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering) -> Outcome:
+    async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering, workdir: Path) -> Outcome:
         try:
             link = await self._children.get(key, assign)
         except OSError as exc:
             return outcome_of(classify(Evidence(spawn_error=str(exc))))
         try:
-            outcome, fate = await self._watch(link, assign, steering)
+            outcome, fate = await self._watch(link, assign, steering, workdir)
         except BaseException:
             await to_the_end(link.end())
             raise
         self._children.settle(key, link, fate)
         return outcome
 
-    async def _watch(self, link: ChildLink, assign: Assign, steering: Steering) -> tuple[Outcome, Fate]:
+    async def _watch(
+        self, link: ChildLink, assign: Assign, steering: Steering, workdir: Path
+    ) -> tuple[Outcome, Fate]:
         """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
         assignment = assign.assignment
         meter = self._meter(link, assignment.gpus)
@@ -222,13 +224,13 @@ class ProcessExecutor:
             meter=meter,
             clock=self._clock,
             redactor=self._redactor().with_secrets(assign.secrets.values()),
-            output=Path(f"{assign.workdir}.out"),
+            output=f"{assign.workdir}.out",
             rules=self._output,
-            watch=self._workdirs.watch(Path(assign.workdir)),
+            watch=self._workdirs.watch(workdir),
         )
         try:
             task.heard.emit(UsageEvent(await meter.start()))
-            return await self._run_through(task, link, meter, Path(assign.workdir))
+            return await self._run_through(task, link, meter, workdir)
         finally:
             meter.close()
             if task.heard.output.has_files:

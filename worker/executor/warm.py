@@ -58,6 +58,10 @@ class WarmChildren:
         self._idle = kept
         return was_here
 
+    def __contains__(self, link: ChildLink) -> bool:
+        """Tell whether a child is here."""
+        return any(one is link for _, one in self._idle)
+
     def take_all(self) -> list[ChildLink]:
         """Return every child; none is kept."""
         links, self._idle = [link for _, link in self._idle], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +71,7 @@ class Workdirs:
         """
         workdir = self._root / safe_part(run_id)
         try:
-            workdir.mkdir(mode=0o700)
+            os.mkdir(workdir, mode=0o700)  # noqa: PTH102 - before every run
         except FileNotFoundError:
             self._root.mkdir(parents=True, exist_ok=True)
             workdir.mkdir(mode=0o700)

@@ -26,7 +26,7 @@ class Shown:
         self.lines: list[tuple[str, str]] = []
         self.now = 0.0
         self.output = RunOutput(
-            folder / "output",
+            str(folder / "output"),
             redactor or Redactor([TOKEN]),
             mono=lambda: self.now,
             on_line=lambda stream, line: self.lines.append((stream, line)),

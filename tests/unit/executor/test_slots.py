@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -195,8 +196,11 @@ def test_a_child_without_runs_is_torn_down_after_a_while(tmp_path: Path, slots: 
     async def scenario() -> None:
         async with bench(tmp_path, handlers=slots, idle_s=0.5) as it:
             pid = (await it.run("kept")).value["pid"]
+            await asyncio.sleep(0.25)  # half of the time is over, and begins anew
             assert (await it.run("kept")).value["pid"] == pid
+            begun = time.monotonic()
             await it.wait_for_children(0)
+            assert time.monotonic() - begun >= 0.5
             assert notes_of(slots)[-1] == f"teardown kept {pid}"
             assert (await it.run("kept")).value["runs"] == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import cast
 
@@ -9,6 +10,7 @@ from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
 from worker.executor.deadlines import LIMIT_GRACE_S, RunLimits
 from worker.executor.evidence import StopReason
+from worker.executor.executor import StopRequest
 from worker.executor.frames import Down
 from worker.executor.lease import Lease
 from worker.executor.limits import Limits
@@ -50,3 +52,24 @@ def test_a_long_grace_does_not_put_a_limit_off() -> None:
     assert link.left_s <= 10.0 + LIMIT_GRACE_S + GUARD_MARGIN_S
     pilot.steer(now + 11.0)
     assert link.left_s <= LIMIT_GRACE_S + GUARD_MARGIN_S
+
+
+def test_who_follows_a_stop_hears_what_is_new_in_it() -> None:
+    """The first request, each nearer deadline, and one that was there before; nothing after the end."""
+
+    async def scenario() -> None:
+        stop, heard = StopRequest(), list[float | None]()
+        end = stop.follow(lambda: heard.append(stop.grace_s))
+        assert heard == []
+        stop.request(ErrorKind.DRAINED, "the agent stops", 100.0)
+        stop.request(ErrorKind.CANCELLED, "the job was stopped", 200.0)
+        stop.request(ErrorKind.PREEMPTED, "the machine goes", 10.0)
+        assert [round(grace_s or 0.0) for grace_s in heard] == [100, 10]
+        assert stop.kind is ErrorKind.DRAINED
+        end()
+        stop.request(ErrorKind.PREEMPTED, "the machine goes", 1.0)
+        assert len(heard) == 2
+        stop.follow(lambda: heard.append(stop.grace_s))
+        assert round(heard[-1] or 0.0) == 1
+
+    asyncio.run(scenario())

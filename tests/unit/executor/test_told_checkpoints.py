@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any, cast
 
 from msgspec import Raw
@@ -39,7 +38,7 @@ def hearing(events: list[Event]) -> Hearing:
         events.append,
         clock=VirtualClock(),
         redactor=Redactor(),
-        output=Path("/nowhere"),
+        output="/nowhere",
         rules=OutputRules(keep="none"),
     )
 
