@@ -69,8 +69,8 @@ class Child:
         threading.Thread(target=self._listen, name="millhand-channel", daemon=True).start()
         while (assign := self._inbox.get()) is not None:
             ended = self._run(assign, loaded)
-            clean_up()
-            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore())
+            is_empty = clean_up(assign.workdir)
+            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore(), is_folder_empty=is_empty)
             try:
                 self._channel.send(receipt)
             except OSError:

@@ -18,6 +18,7 @@ from worker.executor.spawn import Spawner
 from worker.executor.warm import ChildKey, WarmChildren
 from worker.minder.trees import has_just
 from worker.sdk.cache_grant import CacheGrant
+from worker.usage.readings import Left
 
 __all__ = ["Children"]
 
@@ -82,9 +83,12 @@ class Children:
             raise
         return link
 
-    def fate(self, link: ChildLink, seen: Evidence, type_: str) -> Fate:
-        """Decide what becomes of a child; log once per type what its handler does to them."""
-        fate, fault = self._reuse.fate(link, seen, lambda: self._is_alone(link))
+    def fate(self, link: ChildLink, seen: Evidence, left: Left | None, type_: str) -> Fate:
+        """Decide what becomes of a child; log once per type what its handler does to them.
+
+        `left` is what was found in it at the end of its run, where somebody looked.
+        """
+        fate, fault = self._reuse.fate(link, seen, left, lambda: self._is_alone(link, left))
         if fault is not None and type_ not in self._replaced_types:
             self._replaced_types.add(type_)
             log.warning("child.replaced", type=type_, pid=link.pid, reason=self._redact(fault[:MAX_CHARS]))
@@ -107,10 +111,11 @@ class Children:
         self.let_idle_go()
         await self._leaving.aclose()
 
-    def _is_alone(self, link: ChildLink) -> bool:
+    def _is_alone(self, link: ChildLink, left: Left | None) -> bool:
         try:
             kept = () if link.ready is None else link.ready.processes
-            return has_just(link.pid, kept) and not self._spawner.has_strangers()
+            is_alone = has_just(link.pid, kept) if left is None else left.child_pids == frozenset(kept)
+            return is_alone and not self._spawner.has_strangers()
         except OSError:  # it cannot be looked at now
             return False
 

@@ -98,7 +98,7 @@ class StopRequest:
         self._listeners.append(listener)
 
     def follow(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` at each request that changes something, now if there was one; return what ends it."""
+        """Call `listener` at each request that changes something, now if one did; return what ends that."""
         self._followers.append(listener)
         if self.is_requested:
             listener()

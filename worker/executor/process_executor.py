@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from msgspec.structs import replace
 
-from worker.api.wire import ErrorKind, ResultCode
+from worker.api.wire import ErrorKind
 from worker.clock import Clock
 from worker.executor.assignment import Assignment
 from worker.executor.channel import ChannelError
-from worker.executor.child_task import ChildTask
 from worker.executor.children import Children
-from worker.executor.deadlines import RunLimits
-from worker.executor.ends import End, classify
+from worker.executor.ends import classify
 from worker.executor.evidence import Evidence
-from worker.executor.executor import EventSink, StopRequest, UsageEvent
-from worker.executor.files import handed_over, take_files
+from worker.executor.executor import EventSink, StopRequest
 from worker.executor.frames import Assign
 from worker.executor.last_bill import LastBill
 from worker.executor.lease import Lease
 from worker.executor.limits import Limits
-from worker.executor.link import ChildLink
 from worker.executor.named_secrets import MissingSecret
-from worker.executor.outcome import NOT_STARTED, Outcome, RunError, failed
+from worker.executor.one_run import OneRun, RunParts, outcome_of
+from worker.executor.outcome import Outcome, RunError, failed
 from worker.executor.output import OutputRules
 from worker.executor.reuse import Fate, Reuse
 from worker.executor.shield import to_the_end
@@ -35,17 +32,12 @@ from worker.executor.spawn import Spawner
 from worker.executor.steering import Steering
 from worker.executor.task_limits import read_limits
 from worker.executor.task_retry import read_retry
-from worker.executor.telling import with_last_lines, without_secrets
 from worker.executor.warm import ChildKey
 from worker.executor.workdir import Workdirs
 from worker.redaction import Redactor
 from worker.sdk.cache_grant import CacheGrant
-from worker.storage.file import SpooledFile
 from worker.storage.spool import Spool
-from worker.usage.gpu_meter import GpuAccounts, RunMeters
-from worker.usage.meter import Meter
-from worker.usage.source import source_of
-from worker.usage.usage import Usage, unmeasured
+from worker.usage.gpu_meter import GpuAccounts
 
 __all__ = ["ProcessExecutor"]
 
@@ -124,16 +116,21 @@ class ProcessExecutor:
         """
         self._catalogue = catalogue
         self._spawner = spawner
-        self._clock = clock
         self._workdirs = workdirs
-        self._spool = spool
         self._limits = limits or Limits()
         self._secrets = secrets
-        self._load_timeout_s = load_timeout_s
         self._redactor = redactor
         self._closing: asyncio.Task[None] | None = None
-        self._output = output or OutputRules()
-        self._gpus = gpus
+        self._parts = RunParts(
+            clock=clock,
+            workdirs=workdirs,
+            spool=spool,
+            oom_kills=spawner.oom_kills,
+            load_timeout_s=load_timeout_s,
+            redactor=redactor,
+            output=output or OutputRules(),
+            gpus=gpus,
+        )
         self._children = Children(
             spawner,
             keep=concurrency,
@@ -165,10 +162,12 @@ class ProcessExecutor:
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
         error: RunError | None = None
+        is_empty = False
         bill = LastBill(on_event)
         try:
             assign = Assign(assignment, str(workdir), wished, self._limits, secrets)
-            outcome = await self._run_in(key, assign, Steering(stop, bill, lease or Lease()), workdir)
+            steering = Steering(stop, bill, lease or Lease())
+            outcome, is_empty = await self._run_in(key, assign, steering, workdir)
             error = outcome.error
             return outcome
         except ChannelError as exc:
@@ -178,7 +177,7 @@ class ProcessExecutor:
             text = self._redactor().text(f"the executor failed: {type(exc).__name__}: {exc}")
             return replace(failed(ErrorKind.INTERNAL, text), usage=bill.after_fault(text))
         finally:
-            await self._workdirs.leave(workdir, assignment, error)
+            await self._workdirs.leave(workdir, assignment, error, is_empty=is_empty)
 
     def let_idle_go(self) -> None:
         """Let the children go that have no run; others have the memory that they hold."""
@@ -195,104 +194,19 @@ class ProcessExecutor:
         await self._spawner.aclose()
         await self._workdirs.aclose()
 
-    async def _run_in(self, key: ChildKey, assign: Assign, steering: Steering, workdir: Path) -> Outcome:
+    async def _run_in(
+        self, key: ChildKey, assign: Assign, steering: Steering, workdir: Path
+    ) -> tuple[Outcome, bool]:
+        """Run on a child; return the outcome, and whether the folder is empty, says a child that is kept."""
         try:
             link = await self._children.get(key, assign)
         except OSError as exc:
-            return outcome_of(classify(Evidence(spawn_error=str(exc))))
+            return outcome_of(classify(Evidence(spawn_error=str(exc)))), False
         try:
-            outcome, fate = await self._watch(link, assign, steering, workdir)
+            run = OneRun(link, assign, steering, workdir, self._parts)
+            ran = await run.to_outcome(lambda seen, left: self._children.fate(link, seen, left, key.type))
         except BaseException:
             await to_the_end(link.end())
             raise
-        self._children.settle(key, link, fate)
-        return outcome
-
-    async def _watch(
-        self, link: ChildLink, assign: Assign, steering: Steering, workdir: Path
-    ) -> tuple[Outcome, Fate]:
-        """Run on a child; return the outcome, and what becomes of the child (ended already: END)."""
-        assignment = assign.assignment
-        meter = self._meter(link, assignment.gpus)
-        for secret in assign.secrets.values():
-            link.keep_secret(secret)  # for later runs of the process too, where there is room
-        task = ChildTask(
-            link,
-            assign,
-            limits=RunLimits(self._load_timeout_s, assign.wished, assign.most, self._clock.mono()),
-            steering=steering,
-            meter=meter,
-            clock=self._clock,
-            redactor=self._redactor().with_secrets(assign.secrets.values()),
-            output=f"{assign.workdir}.out",
-            rules=self._output,
-            watch=self._workdirs.watch(workdir),
-        )
-        try:
-            task.heard.emit(UsageEvent(await meter.start()))
-            return await self._run_through(task, link, meter, workdir)
-        finally:
-            meter.close()
-            if task.heard.output.has_files:
-                await to_the_end(task.heard.output.discard())
-
-    def _meter(self, link: ChildLink, gpus: tuple[str, ...]) -> RunMeters:
-        """Return what measures a run."""
-        count = len(gpus) if self._gpus is None else self._gpus.count(gpus)
-        source = source_of(link.files)
-        meter = Meter(link.pid, self._clock, gpus=count, source=source, group=link.life.group)
-        return RunMeters(meter, None if self._gpus is None else self._gpus.meter(link.pid, gpus))
-
-    async def _run_through(
-        self, task: ChildTask, link: ChildLink, meter: RunMeters, workdir: Path
-    ) -> tuple[Outcome, Fate]:
-        kills_before = self._spawner.oom_kills()
-        evidence = await task.to_end()
-        link.runs += 1
-        fate = self._children.fate(link, evidence, task.assignment.type)
-        is_ended_by_us = fate is Fate.END and link.exit is None
-        if is_ended_by_us:
-            # The last sight of the peak of RAM, and of what the handler left behind.
-            meter.sample(is_last=True)
-            await link.end()
-        task.finish_output()
-        usage = await meter.finish(
-            None if link.exit is None else link.exit.rusage,
-            is_sampled=is_ended_by_us,
-            group_cpu_s=None if link.exit is None else link.exit.group_cpu_s,
-        )
-        # Should the rest fail: it is not written down, so not complete yet.
-        task.heard.emit(UsageEvent(replace(usage, complete=False)))
-        kills = increase(kills_before, self._spawner.oom_kills())
-        end = classify(replace(task.evidence(), pool_oom_kills=kills))
-        made = handed_over(task.heard.artifacts) if task.evidence().ended is not None else ()
-        printed = await task.heard.output.close(is_success=end.code is ResultCode.SUCCESS)
-        files, end = await take_files(self._spool, end, [*made, *printed], task.assignment.run_id, workdir)
-        if end.error is not None and task.evidence().ended is None:
-            end = End(end.code, end.value, with_last_lines(end.error, task.heard.output.tail.last()))
-        outcome = outcome_of(end, usage, files, task.heard.output.tail.text(), task.heard.checkpoint)
-        return await without_secrets(outcome, task.heard.redactor, task.told_bytes), fate
-
-
-def increase(before: int | None, after: int | None) -> int | None:
-    """Return how much a count grew; None where it was not known."""
-    return None if before is None or after is None else after - before
-
-
-def outcome_of(
-    end: End,
-    usage: Usage | None = None,
-    files: tuple[SpooledFile, ...] = (),
-    log_tail: str = "",
-    checkpoint: Any = None,
-) -> Outcome:
-    """Put an outcome together."""
-    return Outcome(
-        code=end.code,
-        value=end.value,
-        error=end.error,
-        usage=usage or unmeasured(NOT_STARTED),
-        files=files,
-        log_tail=log_tail,
-        checkpoint=checkpoint,
-    )
+        self._children.settle(key, link, ran.fate)
+        return ran.outcome, ran.is_folder_empty and ran.fate is Fate.KEEP

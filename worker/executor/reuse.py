@@ -11,6 +11,7 @@ from worker.executor.evidence import Evidence
 from worker.executor.growth import private_bytes
 from worker.executor.limits import Limits, effective_limits
 from worker.executor.link import ChildLink
+from worker.usage.readings import Left
 
 __all__ = ["Fate", "Reuse", "has_room"]
 
@@ -29,22 +30,25 @@ class Reuse(Struct, frozen=True, kw_only=True):
     max_runs: int
     growth_bytes: int  # of private memory, since its first run
 
-    def fate(self, link: ChildLink, seen: Evidence, is_alone: Callable[[], bool]) -> tuple[Fate, str | None]:
+    def fate(
+        self, link: ChildLink, seen: Evidence, left: Left | None, is_alone: Callable[[], bool]
+    ) -> tuple[Fate, str | None]:
         """Return what becomes of a child after a run, and the fault of its handler that costs it.
 
-        `is_alone` tells whether the processes below it are those that its `setup` started, each of them.
+        `left` is what was found in it at the end of the run, where somebody looked; `is_alone` tells whether
+        the processes below it are those that its `setup` started, each of them.
         """
         ready, ended = link.ready, seen.ended
         if ready is None or ended is None or not is_sound(link, seen) or not is_alone():
             return Fate.END, None
         is_done = ready.isolation != "warm" or link.runs >= self.max_runs
-        fault = None if is_done else ended.unclean or self._growth(link)
+        fault = None if is_done else ended.unclean or self._growth(link, left)
         if not is_done and fault is None:
             return Fate.KEEP, None
         return (Fate.LEAVE if ready.has_teardown else Fate.END), fault
 
-    def _growth(self, link: ChildLink) -> str | None:
-        own_bytes = private_bytes(link.pid)
+    def _growth(self, link: ChildLink, left: Left | None) -> str | None:
+        own_bytes = private_bytes(link.pid) if left is None else left.anonymous_bytes
         if own_bytes is None:  # it is gone, which others see, or hidden from us
             return None
         if link.first_bytes is None:

@@ -24,6 +24,10 @@ __all__ = ["RESISTING", "Workdirs"]
 
 RESISTING: Final = ".resisting"  # below the root: folders that cannot be removed
 REPLACED: Final = ".replaced"  # and those that stood where another run's was to be made
+TOGETHER_S: Final = (
+    0.05  # empty folders wait so long for each other: a turn of the thread costs more than they
+)
+TOGETHER_MAX: Final = 256
 CLOSE_S: Final = 5.0  # for removals that are under way when the agent ends
 NO_FAULTS: Final = frozenset(
     {ErrorKind.CANCELLED, ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.LOST_CLAIM}
@@ -57,6 +61,9 @@ class Workdirs:
         self._kept: KeptWorkdirs | None = None
         self._looks = Looks()
         self._thread = OneThread("workdirs")
+        self._going: set[str] = set()  # empty ones; the thread may be at it
+        self._gathering: asyncio.TimerHandle | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         self.clearing = Clearing(self._root / RESISTING)
 
     def keep_failed(self, kept: KeptWorkdirs) -> None:
@@ -70,6 +77,8 @@ class Workdirs:
             OSError: it cannot be made.
         """
         workdir = self._root / safe_part(run_id)
+        while str(workdir) in self._going:  # what comes there now would go with it
+            workdir = workdir.with_name(f"{workdir.name}_")
         try:
             os.mkdir(workdir, mode=0o700)  # noqa: PTH102 - before every run
         except FileNotFoundError:
@@ -88,14 +97,22 @@ class Workdirs:
             None if self._limit_bytes is None else WorkdirWatch(workdir, self._limit_bytes, looks=self._looks)
         )
 
-    async def leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
+    async def leave(
+        self, workdir: Path, assignment: Assignment, error: RunError | None, *, is_empty: bool = False
+    ) -> None:
         """Be done with a run's folder: it is removed, now or soon, or kept; also where this is cancelled.
 
-        It is mostly empty, and goes at once, in a thread: on a disk that others sync, the file system lets
-        that wait for milliseconds.
+        Where it is said to be empty (`is_empty`), as most are, it goes a moment later, together with others;
+        where that turns out to be wrong, beside further work. In a thread: on a disk that others sync, the
+        file system lets that wait for milliseconds.
         """
+        if is_empty and not self._is_kept(error) and len(self._going) < TOGETHER_MAX:
+            self._going.add(str(workdir))
+            if self._gathering is None and self._sweeping is None:
+                self._gather()
+            return
         try:
-            if await self._thread.call(lambda: is_removed(workdir)):
+            if await self._thread.call(lambda: is_removed(str(workdir))):
                 return
         except asyncio.CancelledError:
             await to_the_end(self._leave(workdir, assignment, error))
@@ -104,12 +121,46 @@ class Workdirs:
 
     async def _leave(self, workdir: Path, assignment: Assignment, error: RunError | None) -> None:
         place = None
-        if self._kept is not None and error is not None and error.kind not in NO_FAULTS:
+        if self._kept is not None and error is not None and self._is_kept(error):
             place = await self._kept.keep(workdir, assignment, error)
         if place is None:
             await self.clearing.clear(workdir)
         else:
             log.info("workdir.kept", run_id=assignment.run_id, folder=str(place))
+
+    def _is_kept(self, error: RunError | None) -> bool:
+        """Tell whether the folder of a run that ended so is for people to look at."""
+        return self._kept is not None and error is not None and error.kind not in NO_FAULTS
+
+    def _gather(self) -> None:
+        """Remove what is gathered in a moment."""
+        self._gathering = asyncio.get_running_loop().call_later(TOGETHER_S, self._begin_sweep)
+
+    def _begin_sweep(self) -> None:
+        self._gathering = None
+        self._sweeping = asyncio.create_task(self._sweep(), name="sweep-workdirs")
+
+    async def sweep(self) -> None:
+        """Remove the empty folders that were left so far, within the time of `aclose`."""
+        for _ in range(2):  # those that are on their way, and those that came meanwhile
+            if self._gathering is not None:
+                self._gathering.cancel()
+                self._begin_sweep()
+            if self._sweeping is not None:
+                await asyncio.wait({self._sweeping}, timeout=self._close_s)
+
+    async def _sweep(self) -> None:
+        """Remove the empty folders; what is not empty after all goes its own way."""
+        going = list(self._going)
+        try:
+            left = await self._thread.call(lambda: [one for one in going if not is_removed(one)])
+            for workdir in left:
+                await self.clearing.clear(Path(workdir), patience_s=0.0)
+        finally:
+            self._going.difference_update(going)
+            self._sweeping = None
+        if self._going:
+            self._gather()
 
     async def recover(self) -> None:
         """Begin to remove what an earlier life left; nothing of it runs any more."""
@@ -119,6 +170,7 @@ class Workdirs:
 
     async def aclose(self) -> None:
         """Let removals end, for a moment."""
+        await self.sweep()
         self._thread.close()
         await self.clearing.aclose(self._close_s)
 
@@ -133,10 +185,10 @@ def left_over(root: Path) -> list[Path]:
     ]
 
 
-def is_removed(workdir: Path) -> bool:
+def is_removed(workdir: str) -> bool:
     """Remove the folder if it is empty; tell whether it is gone."""
     try:
-        workdir.rmdir()
+        os.rmdir(workdir)  # noqa: PTH106 - after every run
     except FileNotFoundError:
         return True
     except OSError:

@@ -14,6 +14,7 @@ from worker.usage.gpu import Owner
 from worker.usage.gpu_bill import GpuFigures, GpuLedger
 from worker.usage.meter import Meter
 from worker.usage.outside import Outside, OutsideLedger
+from worker.usage.readings import Left
 from worker.usage.rusage import Rusage
 from worker.usage.usage import Usage
 
@@ -121,19 +122,22 @@ class RunMeters:
         self._outside.begin(self._meter.mono())
         return self._with_gpus(self._meter.start())
 
-    def sample(self, *, is_last: bool = False) -> Usage:
+    def sample(self) -> Usage:
         """Return what was consumed so far; see `Meter`."""
-        return self._with_gpus(self._meter.sample(is_last=is_last))
+        return self._with_gpus(self._meter.sample())
+
+    def look_last(self) -> Left | None:
+        """Look at the processes at the end of the run; see `Meter`."""
+        return self._meter.look_last()
 
     async def finish(
         self,
         rusage: Rusage | None = None,
         *,
-        is_sampled: bool = False,
         group_cpu_s: tuple[float, float] | None = None,
     ) -> Usage:
         """Return what the run consumed; see `Meter`. Waits a moment for the last samples of its GPUs."""
-        usage = self._meter.finish(rusage, is_sampled=is_sampled, group_cpu_s=group_cpu_s)
+        usage = self._meter.finish(rusage, group_cpu_s=group_cpu_s)
         if self._gpus is not None:
             await self._gpus.end()
         return self._with_gpus(usage)

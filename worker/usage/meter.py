@@ -11,6 +11,7 @@ from worker.usage.ledger import CpuLedger, GroupCpu
 from worker.usage.pace import Pace
 from worker.usage.process import Key, ProcessReading
 from worker.usage.ram import Ram, held_by_tree
+from worker.usage.readings import Left, keys_below, left_in, root_of, settled
 from worker.usage.run_group import RunGroup
 from worker.usage.rusage import Rusage
 from worker.usage.source import Source, source_of_this_system
@@ -69,6 +70,8 @@ class Meter:
         self._cpu_method = ""
         self._missing = "the meter was not started"
         self._left_out: int | None = None
+        self._left: Left | None = None  # of the last reading
+        self._last_reason: str | None = None  # "": the last look was taken
 
     def mono(self) -> float:
         """Return the clock that durations go by."""
@@ -85,7 +88,7 @@ class Meter:
         now = self._seen.started_mono = self._clock.mono()
         first = self._group.cpu_s()
         readings, reason = self._read()
-        root = self._root(readings)
+        root = root_of(readings, self._pid)
         if root is None:
             self._missing = reason
             return self._usage(complete=False, reason=reason)
@@ -110,19 +113,23 @@ class Meter:
         reason = self._update(is_last=is_last)
         return self._usage(complete=False, reason=reason)
 
+    def look_last(self) -> Left | None:
+        """Look at everything, whatever it costs, at the end of the run: the process may be ended next.
+
+        Returns what the run leaves there; None where its process cannot be read any more.
+        """
+        self._last_reason = self._update(is_last=True)
+        return None if self._last_reason else self._left
+
     def finish(
-        self,
-        rusage: Rusage | None = None,
-        *,
-        is_sampled: bool = False,
-        group_cpu_s: tuple[float, float] | None = None,
+        self, rusage: Rusage | None = None, *, group_cpu_s: tuple[float, float] | None = None
     ) -> Usage:
         """Return what the run consumed; call it once, at its end.
 
         Args:
             rusage: what wait4 said of the process, where it has ended; it covers its whole life and
-                the children it waited for. None where the process lives on.
-            is_sampled: a last sample was taken right before the process was ended: it saw the peak of RAM.
+                the children it waited for. None where the process lives on: then a `look_last` that
+                was taken is what counts.
             group_cpu_s: what its control group had counted when nothing was left in it.
 
         The usage is `complete` where the last figures are those of the end: of wait4, or of a
@@ -131,9 +138,9 @@ class Meter:
         if self._ledger is None:
             return self._usage(complete=False, reason=self._missing)
         if rusage is None:
-            reason = self._update(is_last=True)
+            reason = self._update(is_last=True) if self._last_reason is None else self._last_reason
             return self._usage(complete=not (reason or self._seen.cpu_reason), reason=reason)
-        self._settle(self._ledger, rusage, is_sampled, group_cpu_s)
+        self._settle(self._ledger, rusage, group_cpu_s)
         return self._usage(complete=self._ram.is_final, reason="")
 
     def _update(self, *, is_last: bool) -> str:
@@ -148,7 +155,7 @@ class Meter:
         is_full = is_due or len(self._ledger.known) <= SMALL_TREE
         began_s = time.thread_time()
         readings, reason = self._read_settled(self._ledger, is_full=is_full)
-        if self._root(readings) is None:
+        if root_of(readings, self._pid) is None:
             return reason
         self._ledger.update(readings)
         if self._group_cpu is None:
@@ -195,12 +202,13 @@ class Meter:
             if held is not None:
                 self._ram.sample(now, *held)
 
-    def _settle(
-        self, ledger: CpuLedger, rusage: Rusage, is_sampled: bool, group_cpu_s: tuple[float, float] | None
-    ) -> None:
-        """Close the books with what wait4 and the group say, beside the sums of orphans that still live."""
+    def _settle(self, ledger: CpuLedger, rusage: Rusage, group_cpu_s: tuple[float, float] | None) -> None:
+        """Close the books with what wait4 and the group say, beside the sums of orphans that still live.
+
+        A last look right before the process was ended saw the peak of RAM.
+        """
         readings, _ = self._read(ledger.known)
-        root = self._root(ledger.last)
+        root = root_of(ledger.last, self._pid)
         if root is None:  # cannot be: a ledger begins with a root and keeps it
             return
         readings.pop(root.key, None)
@@ -212,7 +220,7 @@ class Meter:
         else:
             self._group_cpu, self._cpu_method = None, "wait4"
         self._seen.cpu_reason = ""
-        self._ram.end(rusage.ru_maxrss * 1024, root.parent_pid, is_sampled)
+        self._ram.end(rusage.ru_maxrss * 1024, root.parent_pid, is_sampled=self._last_reason == "")
         self._seen.cpu_mono = self._seen.disk_mono = self._clock.mono()
 
     def _read(
@@ -225,11 +233,12 @@ class Meter:
             readings = self._source.read_tree(self._pid, known, is_full)
         except (OSError, ValueError, IndexError) as exc:
             return {}, f"process {self._pid} could not be read: {exc}"
+        self._left = left_in(readings, self._pid)
         if self._left_out is not None and (left_out := keys_below(self._left_out, readings)):
             readings = {key: reading for key, reading in readings.items() if key not in left_out}
             if self._ledger is not None:
                 self._ledger.forget(left_out)
-        return readings, "" if self._root(readings) else f"process {self._pid} is gone"
+        return readings, "" if root_of(readings, self._pid) else f"process {self._pid} is gone"
 
     def _read_settled(self, ledger: CpuLedger, *, is_full: bool) -> tuple[dict[Key, ProcessReading], str]:
         """Read the tree, and once more where counters are lacking of a process that ended.
@@ -241,7 +250,7 @@ class Meter:
         readings, reason = self._read(ledger.known, is_full=is_full)
         for _ in range(READINGS_MAX - 1):
             is_lacking = ledger.lacks(readings) or (is_full and self._disk_lacks(readings))
-            if not is_lacking or self._root(readings) is None:
+            if not is_lacking or root_of(readings, self._pid) is None:
                 break
             gone = known - readings.keys()
             readings, reason = self._read(ledger.known, is_full=is_full)
@@ -251,9 +260,6 @@ class Meter:
 
     def _disk_lacks(self, readings: dict[Key, ProcessReading]) -> bool:
         return self._disk is not None and self._disk.lacks(readings)
-
-    def _root(self, readings: dict[Key, ProcessReading]) -> ProcessReading | None:
-        return next((reading for key, reading in readings.items() if key.pid == self._pid), None)
 
     def _cpu_method_of(self, root: ProcessReading) -> str:
         if self._source is None:
@@ -271,25 +277,3 @@ class Meter:
             seen=self._seen,
         )
         return bill.usage(self._clock.mono(), complete=complete, reason=reason)
-
-
-def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:
-    """Return the last reading of an ended process with wait4's sums, which hold its reaped children."""
-    total_s = rusage.ru_utime + rusage.ru_stime
-    return root._replace(
-        reaped_s=max(total_s - root.own_s, root.reaped_s),
-        reaped_system_s=max(rusage.ru_stime - root.own_system_s, root.reaped_system_s),
-        ram_bytes=None,
-        hwm_bytes=None,
-    )
-
-
-def keys_below(pid: int, readings: dict[Key, ProcessReading]) -> set[Key]:
-    """Return those of a reading that are one process or below it; a tree is read from its top down."""
-    pids: set[int] = {pid}
-    found: set[Key] = set()
-    for key, reading in readings.items():
-        if key.pid in pids or reading.parent_pid in pids:
-            pids.add(key.pid)
-            found.add(key)
-    return found

@@ -50,6 +50,7 @@ class ProcessReading(NamedTuple):
     has_reaped: bool
     is_exact: bool  # own_s comes from the CPU clock (ns), not from ticks
     ram_bytes: int | None = None  # anonymous and shared memory that it maps
+    anonymous_bytes: int | None = None  # the part of that which no other process can have too
     file_bytes: int | None = None  # pages of files that it maps
     hwm_bytes: int | None = None  # the highest of both together since it began, or since `reset_peak`
     read_bytes: int | None = None  # from devices, its own and of the children it has waited for
@@ -122,6 +123,7 @@ def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None 
         has_reaped=any(fields[index] != "0" for index in (8, 10, 13, 14)),
         is_exact=exact_s is not None,
         ram_bytes=None if anonymous is None or shared is None else anonymous + shared,
+        anonymous_bytes=anonymous,
         file_bytes=files,
         hwm_bytes=hwm,
         read_bytes=count_field(disk or "", "read_bytes:"),

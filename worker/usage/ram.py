@@ -95,7 +95,7 @@ class Ram:
         self._ended_file_bytes = max(self._ended_file_bytes, most_files(self._marks))
         self._marks = now
 
-    def end(self, maxrss_bytes: int, parent_pid: int, is_sampled: bool) -> None:
+    def end(self, maxrss_bytes: int, parent_pid: int, *, is_sampled: bool) -> None:
         """Take `ru_maxrss` of the ended process where it tells more than the samples did.
 
         Where it tells nothing, or a peak after the last sample may be hidden below it by files that were

@@ -70,8 +70,11 @@ class CountingSpawner:
 class Bench:
     """An executor on a folder, and what was told while it ran."""
 
-    def __init__(self, executor: ProcessExecutor, folder: Path, spawner: CountingSpawner) -> None:
+    def __init__(
+        self, executor: ProcessExecutor, folder: Path, spawner: CountingSpawner, workdirs: Workdirs
+    ) -> None:
         self.executor = executor
+        self.workdirs = workdirs
         self.folder = folder
         self.spawner = spawner
         self.events: list[Event] = []
@@ -86,15 +89,17 @@ class Bench:
         gpus: tuple[str, ...] = (),
         **parameters: Any,
     ) -> Outcome:
-        """Run one task to its end, within a limit."""
+        """Run one task to its end, within a limit, and let its folder go if it is empty."""
         self.runs += 1
         assignment = Assignment(
             run_id=f"run-{self.runs}", task_id="task", type=type_, parameters=parameters, gpus=gpus
         )
         async with asyncio.timeout(TEST_LIMIT_S):
-            return await self.executor.execute(
+            outcome = await self.executor.execute(
                 assignment, stop or StopRequest(), on_event or self.events.append
             )
+            await self.workdirs.sweep()
+        return outcome
 
     @property
     def is_tidy(self) -> bool:
@@ -121,17 +126,18 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Give an executor; close it, and see that every child is gone."""
     counting = CountingSpawner(environment)
+    workdirs = workdirs or Workdirs(folder / "runs")
     executor = ProcessExecutor(
         catalogue=catalogue or SampleHandlers(handlers),
         spawner=spawner or counting,
         clock=SystemClock(),
-        workdirs=workdirs or Workdirs(folder / "runs"),
+        workdirs=workdirs,
         spool=spool or Spool(folder / "spool", SPOOL_BYTES),
         concurrency=options.pop("concurrency", 2),
         **options,
     )
     try:
-        yield Bench(executor, folder, counting)
+        yield Bench(executor, folder, counting, workdirs)
     finally:
         async with asyncio.timeout(TEST_LIMIT_S):
             await executor.aclose()

@@ -196,3 +196,39 @@ def test_of_a_group_that_vanished_the_last_figures_stay() -> None:
     ended = meter.finish()
     assert (ended.cpu_s, ended.complete) == (2.0, False)
     assert "control group" in ended.reasons["cpu_user_s"]
+
+
+def test_the_last_look_is_what_the_end_of_a_living_process_is_told_from() -> None:
+    """It says who is left there, and nothing is read twice."""
+    looks: list[bool] = []
+    clock = SetClock()
+
+    def counting(pid: int, known: Iterable[Key], is_full: bool) -> dict[Key, ProcessReading]:
+        looks.append(is_full)
+        return read_tree(pid, known, is_full)
+
+    with Burner() as burner:
+        child = int(burner.order("nursery(0)"))
+        meter = Meter(burner.pid, clock, source=Source(counting, "process_clock", "proc_stat"))
+        meter.start()
+        left = meter.look_last()
+        clock.mono_s = 103.0
+        usage = meter.finish()
+        burner.order(f"os.kill({child}, 9) or os.waitpid({child}, 0)")
+    assert left is not None
+    assert left.child_pids == {child}
+    assert 0 < (left.anonymous_bytes or 0) < 100 * MIB
+    assert looks == [True, True]
+    assert (usage.complete, usage.wall_s, usage.coverage["cpu_user_s"]) == (True, 3.0, 1.0)
+
+
+def test_a_last_look_at_a_process_that_is_gone_says_so() -> None:
+    """Nobody is left then, and the bill is not complete."""
+    with Burner() as burner:
+        meter = Meter(burner.pid, SetClock())
+        meter.start()
+        burner.end()
+        assert meter.look_last() is None
+        usage = meter.finish()
+    assert not usage.complete
+    assert "is gone" in usage.reasons["cpu_user_s"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from worker.usage.ledger import CpuLedger
-from worker.usage.meter import keys_below
 from worker.usage.outside import Outside, OutsideLedger
 from worker.usage.process import Key, ProcessReading
+from worker.usage.readings import keys_below
 from worker.usage.usage import Usage
 
 OWN = Usage(

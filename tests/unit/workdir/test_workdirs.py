@@ -15,6 +15,7 @@ from structlog.typing import EventDict
 from tests.unit.workdir import hostile
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
+from worker.executor import workdir as workdir_module
 from worker.executor.assignment import Assignment
 from worker.executor.clearing import Clearing
 from worker.executor.kept import Keeping, KeptNote, KeptWorkdirs, read_notes, surplus
@@ -103,6 +104,63 @@ def test_who_is_cancelled_while_a_folder_goes_leaves_none(tmp_path: Path) -> Non
             await leaving
         assert there(tmp_path / "runs") == []
         await workdirs.aclose()
+
+    run(scenario())
+
+
+def test_empty_folders_go_together_a_moment_later(tmp_path: Path) -> None:
+    """By themselves, or with the end of the agent; one that was never empty, or is not any more, goes too."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        made = [workdirs.make(f"run-{number}") for number in range(4)]
+        (made[1] / "late.txt").write_text("a thread of the handler went on")
+        made[2].rmdir()
+        made[3].rmdir()
+        made[3].symlink_to(tmp_path)  # which stays
+        for folder in made:
+            await workdirs.leave(folder, assigned(folder.name), None, is_empty=True)
+        while there(tmp_path / "runs"):  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.001)
+        await workdirs.leave(workdirs.make("run-5"), assigned("run-5"), None, is_empty=True)
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario())
+    assert tmp_path.is_dir()
+
+
+def test_a_run_whose_folder_is_on_its_way_out_gets_another_one(tmp_path: Path) -> None:
+    """What goes is what was left, and never the folder of a run that goes on."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_empty=True)
+        again = workdirs.make("run-1")
+        await workdirs.sweep()
+        assert there(tmp_path / "runs") == [again.name]
+        assert there(again) == []
+        await workdirs.leave(again, assigned("run-1"), None)
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario())
+
+
+def test_more_empty_folders_than_the_bound_are_removed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that hangs is waited for, instead of remembering more and more."""
+    monkeypatch.setattr(workdir_module, "TOGETHER_MAX", 2)  # as good as 256
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        for number in range(4):
+            folder = workdirs.make(f"run-{number}")
+            await workdirs.leave(folder, assigned(folder.name), None, is_empty=True)
+        assert there(tmp_path / "runs") == ["run-0", "run-1"]
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
 
     run(scenario())
 

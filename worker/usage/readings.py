@@ -1,0 +1,58 @@
+"""What follows from the readings of a tree of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from worker.usage.process import Key, ProcessReading
+from worker.usage.rusage import Rusage
+
+__all__ = ["Left", "keys_below", "left_in", "root_of", "settled"]
+
+NOBODY: frozenset[int] = frozenset()
+
+
+class Left(NamedTuple):
+    """What a run leaves in its process."""
+
+    child_pids: frozenset[int]  # dead ones too, which nobody has waited for
+    anonymous_bytes: int | None  # its memory, without files and shared memory
+
+
+def root_of(readings: Mapping[Key, ProcessReading], pid: int) -> ProcessReading | None:
+    """Return the reading of one process; None where it is not among them."""
+    for key, reading in readings.items():  # mostly it is the first
+        if key.pid == pid:
+            return reading
+    return None
+
+
+def left_in(readings: Mapping[Key, ProcessReading], pid: int) -> Left | None:
+    """Return who is below a process, and what it holds; None where it is not among the readings."""
+    if (root := root_of(readings, pid)) is None:
+        return None
+    children = (key.pid for key, one in readings.items() if one.parent_pid == pid)
+    return Left(frozenset(children) if len(readings) > 1 else NOBODY, root.anonymous_bytes)
+
+
+def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:
+    """Return the last reading of an ended process with wait4's sums, which hold its reaped children."""
+    total_s = rusage.ru_utime + rusage.ru_stime
+    return root._replace(
+        reaped_s=max(total_s - root.own_s, root.reaped_s),
+        reaped_system_s=max(rusage.ru_stime - root.own_system_s, root.reaped_system_s),
+        ram_bytes=None,
+        hwm_bytes=None,
+    )
+
+
+def keys_below(pid: int, readings: dict[Key, ProcessReading]) -> set[Key]:
+    """Return those of a reading that are one process or below it; a tree is read from its top down."""
+    pids: set[int] = {pid}
+    found: set[Key] = set()
+    for key, reading in readings.items():
+        if key.pid in pids or reading.parent_pid in pids:
+            pids.add(key.pid)
+            found.add(key)
+    return found
