@@ -6,11 +6,13 @@ out in the same form.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Collection, MutableMapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
@@ -26,6 +28,7 @@ FRAMES_MAX: Final = 20  # of a traceback
 PLAIN_MAX: Final = 500  # texts that are known to hold no secret; then it begins anew
 PLAIN_CHARS: Final = 40  # of each: events, words, ids
 KEYS_KEPT: Final = 500  # names of fields, of which there are some hundred
+PLAIN: Final = frozenset({type(None), bool, int, float})  # types of values without a text
 
 SECRET_KEYS: Final = re.compile(
     r"(?i)(^|[_-])(token|secret|password|passwd|api_?key|authorization|cookie)$|^bearer"
@@ -62,10 +65,10 @@ def configure(
     before: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         structlog.processors.StackInfoRenderer(),
     ]
-    after = [*rendered_exceptions(is_text), CleanEvents(redactor or fixed(secrets)), renderer(is_text, color)]
+    clean = CleanEvents(redactor or fixed(secrets))
+    after = [*rendered_exceptions(is_text), clean, stamped, renderer(is_text, color)]
     structlog.configure(
         processors=[*before, *after],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -89,12 +92,30 @@ def rendered_exceptions(is_text: bool) -> list[Any]:
 def renderer(is_text: bool, color: bool) -> Any:
     """Return what writes the line."""
     if not is_text:
-        return structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
+        return JsonLines()
     from structlog.dev import ConsoleRenderer, plain_traceback  # noqa: PLC0415 - imports rich
 
     return ConsoleRenderer(
         colors=color, timestamp_key="at", exception_formatter=plain_traceback, pad_event_to=24
     )
+
+
+def stamped(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Add when it happened; structlog's own takes five times as long."""
+    event["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return event
+
+
+class JsonLines:
+    """Write events as JSON by one encoder; structlog's own makes one for each line."""
+
+    def __init__(self) -> None:
+        """Make it; what is no value of JSON is told as text."""
+        self._encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> str:
+        """Return the line."""
+        return self._encode(event)
 
 
 def fixed(secrets: Collection[str]) -> Callable[[], Redactor]:
@@ -117,7 +138,10 @@ class CleanEvents:
         if cleaner.known is not known:
             cleaner = self._cleaner = Cleaner(known)
         for key, value in event.items():
-            event[key] = REDACTED if value is not None and is_secret(key) else cleaner.value(value)
+            if value is not None and is_secret(key):
+                event[key] = REDACTED
+            elif type(value) not in PLAIN and not cleaner.is_plain(value):
+                event[key] = cleaner.value(value)
         return event
 
 
@@ -128,6 +152,10 @@ class Cleaner:
         """Take what knows the secrets; what was seen with another one is looked at again."""
         self.known = known
         self._plain: set[str] = set()  # short texts without a secret, of which lines are full
+
+    def is_plain(self, value: Any) -> bool:
+        """Tell of a text that it was looked at before, and holds no secret."""
+        return type(value) is str and value in self._plain
 
     def value(self, value: Any) -> Any:
         """Return a value without secrets, and cut."""

@@ -76,8 +76,8 @@ def format_error(kind: ErrorKind | str, message: str) -> str:
 
 def format_instant(at: datetime) -> str:
     """Return an aware time as the wire writes it: UTC, milliseconds (truncated), ``Z``."""
-    utc = at.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_instant(value: object) -> datetime | None:
@@ -89,10 +89,12 @@ def parse_instant(value: object) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        if at.tzinfo is not UTC:  # Python's own reading of Z is
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):  # in UTC before the year 1, or after 9999
         return None
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    below_ms = at.microsecond % 1000
+    return at.replace(microsecond=at.microsecond - below_ms) if below_ms else at
 
 
 def as_text(value: object) -> str | None:

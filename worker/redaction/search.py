@@ -31,6 +31,13 @@ class Search:
         self._needles = needles
         self._plain = [needle.text.encode("utf-8", "surrogatepass") for needle in needles]
 
+    def has_plain(self, data: bytes) -> bool:
+        """Tell whether a needle stands there as it is."""
+        for plain in self._plain:  # noqa: SIM110 - `any` of a generator takes three times as long
+            if plain in data:
+                return True
+        return False
+
     def spans(self, data: bytes) -> Iterator[Span]:
         """Yield where needles stand, overlapping ones too, in no order.
 

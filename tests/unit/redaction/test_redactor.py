@@ -66,6 +66,17 @@ def test_what_is_no_secret_is_unchanged(secret: str, text: str) -> None:
 
 
 @quick
+@given(secret=secrets, form=names, word=st.from_regex(r"[0-9A-Za-z_.-]{0,40}", fullmatch=True))
+def test_a_word_is_looked_at_no_less_than_any_text(secret: str, form: str, word: str) -> None:
+    """Ids and events are most of a log: what can be in them is looked for first, and is all that can be."""
+    redactor = Redactor([secret])
+    for text in (word, word + secret + word, word + LINE_DISGUISES[form](secret)):
+        data = text.encode("utf-8", "surrogatepass")
+        is_found = bool(redactor.spans(data))
+        assert (redactor.text(text) != text) == is_found
+
+
+@quick
 @given(st.text(st.characters(codec=None)))
 def test_any_text_can_be_read(text: str) -> None:
     """Also one with halves of surrogate pairs, which Python has for undecodable bytes."""
