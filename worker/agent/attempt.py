@@ -10,12 +10,12 @@ import structlog
 from worker.agent.claim import Claim, Claimer
 from worker.agent.drain import Drain
 from worker.agent.ending import Endings
-from worker.agent.errands import cancel
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.job_states import JobStates, Wish
 from worker.agent.operators.activity import Activity
-from worker.agent.reporters import Reporters, until_lost
+from worker.agent.reporters import Reporters
+from worker.agent.reporting_task import Reporting
 from worker.api.client import JobsApi
 from worker.api.models import Task
 from worker.api.wire import ErrorKind, ResultCode
@@ -120,10 +120,10 @@ class Attempts:
             claim.run, claim.identity, claim.task.job_id,
             on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0), lease=lease,
         )  # fmt: skip
-        stop.listen(lambda: tell_interruption(stop, reporter))
+        reporting = Reporting(reporter)
+        stop.listen(lambda: tell_interruption(stop, reporter, reporting))
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)
-        reporting = asyncio.create_task(until_lost(reporter))
         self._activity.begin(
             run_id=claim.run.id,
             task_id=claim.task.id,
@@ -138,7 +138,7 @@ class Attempts:
             self._gpus.judge(claim.task.id, gpus, outcome)
             self._activity.end(claim.run.id, outcome)
         except BaseException:
-            await cancel(reporting)
+            await reporting.end()
             raise
         finally:
             self._activity.leave(claim.run.id)
@@ -146,6 +146,7 @@ class Attempts:
             end_drain()
         if not gpus:
             on_over()
+            await asyncio.sleep(0)  # the next claim is made meanwhile: its intent goes into the same write
         await self._endings.end(claim, outcome, reporter, reporting)
 
     def _cancel(self, stop: StopRequest) -> None:
@@ -208,10 +209,11 @@ def assignment_of(claim: Claim, gpus: tuple[str, ...]) -> Assignment:
     )
 
 
-def tell_interruption(stop: StopRequest, reporter: Reporter) -> None:
+def tell_interruption(stop: StopRequest, reporter: Reporter, reporting: Reporting) -> None:
     """Have the server told at once that a run is interrupted: its agent may not live to tell more."""
     if stop.kind in (ErrorKind.DRAINED, ErrorKind.PREEMPTED):
         reporter.tell_stop(str(stop.kind), stop.message)
+        reporting.begin()
 
 
 def stopped_before_start(stop: StopRequest) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,9 +9,9 @@ import structlog
 from msgspec.structs import replace
 
 from worker.agent.claim import Claim
-from worker.agent.errands import cancel
 from worker.agent.policies import Policies
 from worker.agent.reporters import Held
+from worker.agent.reporting_task import Reporting
 from worker.agent.uploads import Uploads
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import Clock
@@ -61,9 +60,7 @@ class Endings:
         self._on_ended = on_ended
         self._on_held = on_held
 
-    async def end(
-        self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]
-    ) -> None:
+    async def end(self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> None:
         """Write an outcome down; a run that is somebody else's by now is only noted.
 
         `reporting` goes on only while files are stored.
@@ -73,15 +70,13 @@ class Endings:
             is_held = await self._end(claim, outcome, reporter, reporting)
         finally:
             if not is_held:
-                await cancel(reporting)
+                await reporting.end()
 
-    async def _end(
-        self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]
-    ) -> bool:
+    async def _end(self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> bool:
         """Return whether the run is held."""
         run_id = claim.run.id
         if not outcome.files:
-            await cancel(reporting)  # nothing comes after the report
+            await reporting.end()  # nothing comes after the report
         if outcome.code is ResultCode.SUCCESS:
             reporter.state.progress = 1.0
         elif reporter.is_lost:
@@ -108,17 +103,17 @@ class Endings:
             self._hold(run_id, outcome, reporter, reporting)
             return True
         else:
-            await cancel(reporting)
+            await reporting.end()
             self._on_ended(entry)
         return False
 
-    def _hold(self, run_id: str, outcome: Outcome, reporter: Reporter, reporting: asyncio.Task[bool]) -> None:
+    def _hold(self, run_id: str, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> None:
         reporter.note(UsageEvent(outcome.usage))
 
         def tell(message: str) -> None:
             reporter.note(ProgressEvent(reporter.state.progress, message))
 
-        self._on_held(Held(run_id, reporting, tell))
+        self._on_held(Held(run_id, reporting.begin(), tell))
 
     async def _write(self, run_id: str, report: dict[str, Any], outcome: Outcome, requeue: bool) -> None:
         """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from worker.agent.identity import our_identity
 from worker.agent.job_states import JobStates
+from worker.agent.reporting_task import until_lost
 from worker.agent.turns import Turns
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
@@ -23,7 +24,7 @@ from worker.executor.lease import Lease
 from worker.reporting.records import Entry
 from worker.reporting.reporter import Reporter
 
-__all__ = ["Held", "ReportTimes", "Reporters", "Saying", "until_lost"]
+__all__ = ["Held", "ReportTimes", "Reporters", "Saying"]
 
 log = structlog.get_logger()
 
@@ -149,9 +150,3 @@ class Saying:
         self._message = message
         if self._reporter is not None:
             self._reporter.note(ProgressEvent(self._progress, message))
-
-
-async def until_lost(reporter: Reporter) -> bool:
-    """Report until the run is lost; tell whether it is another's then."""
-    await reporter.run()
-    return reporter.is_taken

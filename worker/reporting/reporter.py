@@ -118,23 +118,33 @@ class Reporter:
         self._news.set()
         self._urgent.set()
 
-    async def run(self) -> None:
-        """Report until cancelled or until the run is lost. Failing reports wait for the next one."""
+    @property
+    def interval_s(self) -> float:
+        """How long nothing is reported now, unless it is urgent."""
+        return self._pace()[0]
+
+    async def run(self, waited_s: float = 0.0) -> None:
+        """Report until cancelled or until the run is lost. Failing reports wait for the next one.
+
+        `waited_s` is how long ago the claim was answered, or what else told of the run.
+        """
         try:
             while not self.is_lost:
-                await self._wait()
+                await self._wait(waited_s)
+                waited_s = 0.0
                 await self._report()
         finally:
             self._on_step(None)
 
-    async def _wait(self) -> None:
-        """Wait for the next report's time."""
+    async def _wait(self, waited_s: float) -> None:
+        """Wait for the next report's time; a part of that has passed already."""
         interval_s, heartbeat_s = self._pace()
         held_s = min(self._held_s, heartbeat_s)
         self._on_step(heartbeat_s)
         await asyncio.sleep(held_s)
-        await wait_for(self._urgent, interval_s - held_s)
-        await wait_for(self._news, heartbeat_s - interval_s)
+        passed_s = held_s + waited_s
+        await wait_for(self._urgent, interval_s - passed_s)
+        await wait_for(self._news, heartbeat_s - max(interval_s, passed_s))
         self._news.clear()
         self._urgent.clear()
         self._on_step(0.0)

@@ -17,7 +17,8 @@ from tests.unit.reporting.memory import MemoryIO
 from worker.agent.claim import Claim
 from worker.agent.ending import Endings
 from worker.agent.policies import Policies
-from worker.agent.reporters import Held, until_lost
+from worker.agent.reporters import Held
+from worker.agent.reporting_task import Reporting
 from worker.agent.uploads import Uploads
 from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
@@ -83,15 +84,14 @@ async def end(
         stub.api, clock, run("r"), identity, report_interval_s=1.0, heartbeat_s=2.0, lag_s=0.1,
         machine=dict, on_answer=lambda _: None, on_lost=lambda _: None,
     )  # fmt: skip
-    reporting = asyncio.create_task(until_lost(reporter))
+    reporting = Reporting(reporter)
     await asyncio.sleep(10.0)
     before(desk)
     claim = Claim(task=task(), run=run("r"), identity=identity, attempt=1, resume=None, known=())
     await endings.end(claim, outcome, reporter, reporting)
     desk.entries = dict(journal.entries)
-    desk.is_reporting = not reporting.done()
-    reporting.cancel()
-    await asyncio.gather(reporting, return_exceptions=True)
+    desk.is_reporting = not reporting.begin().done()
+    await reporting.end()
     return desk
 
 

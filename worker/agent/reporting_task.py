@@ -1,0 +1,42 @@
+"""The reports of one run, in a task that begins with the first of them: most short runs have none."""
+
+from __future__ import annotations
+
+import asyncio
+
+from worker.agent.errands import cancel
+from worker.reporting.reporter import Reporter
+
+__all__ = ["Reporting", "until_lost"]
+
+
+class Reporting:
+    """Report a run from its first report interval on. Used on one event loop; `end` must be awaited."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        """Begin when the first report may be due; sooner where `begin` is called."""
+        self._reporter = reporter
+        self._task: asyncio.Task[bool] | None = None
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        self._due = loop.call_later(reporter.interval_s, self.begin)
+
+    def begin(self) -> asyncio.Task[bool]:
+        """Begin now, where it has not begun; see `until_lost` for what the task tells."""
+        if self._task is None:
+            self._due.cancel()
+            waited_s = asyncio.get_running_loop().time() - self._since
+            self._task = asyncio.create_task(until_lost(self._reporter, waited_s))
+        return self._task
+
+    async def end(self) -> None:
+        """Report no more; what has not begun takes no round of the loop."""
+        self._due.cancel()
+        if self._task is not None:
+            await cancel(self._task)
+
+
+async def until_lost(reporter: Reporter, waited_s: float = 0.0) -> bool:
+    """Report until the run is lost; tell whether it is another's then."""
+    await reporter.run(waited_s)
+    return reporter.is_taken
