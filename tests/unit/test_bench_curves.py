@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from tests.bench.curves.agents import claims_of
 from tests.bench.curves.axes import AXES
 from tests.bench.curves.pending import over_pending
@@ -41,6 +43,20 @@ def test_picture_has_each_line_in_its_panel_with_places_and_words() -> None:
     texts = [text.text for text in root.iter(f"{SVG}text")]
     assert {"100", "1k", "10k", "polls <ms>"} <= set(texts)
     assert "p99: latest 10" in (root.findtext(f"{SVG}desc") or "")
+
+
+@pytest.mark.parametrize(("last", "part"), [(10_000, 1.0), (1_000, 0.75), (100, 0.5), (10, 0.25)])
+def test_a_line_ends_at_its_last_place(last: int, part: float) -> None:
+    """A line that is shorter than the axis is not stretched to its end."""
+    whole = [figure("a", "whole", at, 1.0) for at in (1, 10_000)]
+    short = [figure("a", "short", at, 1.0) for at in (1, last)]
+    root = ET.fromstring(as_svg(panels_of([*whole, *short])))  # noqa: S314 - our own
+    wide, narrow = list(root.iter(f"{SVG}svg"))[1:]
+    ends = [
+        float(one.attrib["width"]) * float(one[0].attrib["points"].split()[-1].split(",")[0]) / 600
+        for one in (wide, narrow)
+    ]
+    assert ends[1] / ends[0] == pytest.approx(part, abs=0.01)
 
 
 def test_picture_has_a_dark_and_a_light_form() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from server.dashboard.plot import AMOUNT, HEIGHT, WIDTH, Plot, Scale
+from server.dashboard.plot import AMOUNT, HEIGHT, WIDTH, Plot, Scale, time_end
 from tests.bench.figure import Figure
 
 __all__ = ["as_svg", "draw", "panels_of"]
@@ -58,6 +58,10 @@ class Panel(Struct, frozen=True):
         """Return how far to the right a place is, from 0 to 1."""
         first, last = self.places[0], self.places[-1]
         return math.log(at / first) / math.log(last / first)
+
+    def reach(self, line: str) -> float:
+        """Return the part of the panel that a plot takes: its axis ends soon after its line."""
+        return time_end(self.part(self.lines[line][-1][0]) * NICE) / NICE
 
     def plot(self, line: str) -> Plot:
         """Return a line as the dashboard draws it."""
@@ -128,7 +132,7 @@ def cell(panel: Panel) -> str:
     for number, name in enumerate(panel.lines):
         kind = "ab"[number % 2]
         parts += [
-            f'<svg width="{WIDE}" height="{HIGH}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+            f'<svg width="{panel.reach(name) * WIDE:.1f}" height="{HIGH}" viewBox="0 0 {WIDTH} {HEIGHT}" '
             f'preserveAspectRatio="none" overflow="visible">'
             f'<polyline class="{kind}" points="{panel.plot(name).path}"/></svg>',
             f'<text class="{kind}" x="{number * 190}" y="-14">{escape(MARKS[kind])} {escape(name)}</text>',
