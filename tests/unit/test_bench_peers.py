@@ -30,7 +30,9 @@ def test_a_peer_that_could_not_be_measured_is_unknown_with_its_reason() -> None:
 def test_we_and_celery_take_five_turns_and_all_is_done_in_a_quarter_of_an_hour() -> None:
     """Each turn has all of them; the limits of all steps are a quarter of an hour together."""
     found = steps(PEERS, Amounts())
-    assert [one.name for one in found if one.name.startswith("turn")] == [f"turn {n}" for n in range(1, 6)]
+    of_a_turn = ["millhand", *(peer.name for peer in PEERS if peer.name.startswith("Celery"))]
+    expected = [f"turn {number}, {name}" for number in range(1, 6) for name in of_a_turn]
+    assert [one.name for one in found if one.name.startswith("turn")] == expected
     assert sum(one.limit_s for one in found) <= 900
     assert {f"{peer.name}, idle" for peer in PEERS} <= {one.name for one in found}
 

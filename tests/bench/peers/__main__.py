@@ -60,11 +60,8 @@ def steps(peers: Sequence[Peer], amounts: Amounts) -> list[Step]:
     turned = [peer for peer in peers if peer.name.startswith(IN_TURNS)]
     others = [peer for peer in peers if peer not in turned]
     return [
-        Step("installing peers", 60, 180, partial(installed, peers)),
-        *(
-            Step(f"turn {number + 1}", 35, 58, partial(turn, turned, amounts))
-            for number in range(amounts.turns)
-        ),
+        Step("installing peers", 60, 150, partial(installed, peers)),
+        *(step for number in range(amounts.turns) for step in turn(number + 1, turned, amounts)),
         *(Step(peer.name, 12, 40, partial(measure.throughput, peer, amounts)) for peer in others),
         Step("millhand, idle", 40, 70, partial(measure.our_idle, amounts)),
         *(Step(f"{peer.name}, idle", 28, 45, partial(measure.idle, peer, amounts)) for peer in peers),
@@ -78,10 +75,13 @@ def installed(peers: Sequence[Peer]) -> list[Figure]:
     return []
 
 
-def turn(peers: Sequence[Peer], amounts: Amounts) -> list[Figure]:
-    """Measure us, and each of some peers."""
-    theirs = [figure for peer in peers for figure in measure.throughput(peer, amounts)]
-    return [*measure.our_throughput(amounts), *theirs]
+def turn(number: int, peers: Sequence[Peer], amounts: Amounts) -> list[Step]:
+    """Return one turn: we, and each of some peers."""
+    theirs = [
+        Step(f"turn {number}, {peer.name}", 9, 17, partial(measure.throughput, peer, amounts))
+        for peer in peers
+    ]
+    return [Step(f"turn {number}, {US}", 14, 26, partial(measure.our_throughput, amounts)), *theirs]
 
 
 def ratios(figures: Sequence[Figure], peers: Sequence[Peer]) -> list[Figure]:

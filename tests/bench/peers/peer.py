@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tests.bench.plan import OverTime
 from tests.bench.world import BenchError
 
 __all__ = ["PEERS", "Installed", "Peer", "install"]
@@ -118,6 +119,9 @@ class Installed:
             )  # fmt: skip
         try:
             yield process.pid
+        except OverTime:
+            os.killpg(process.pid, 9)  # they would end what they have begun first
+            raise
         finally:
             process.terminate()
             try:
