@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from worker.cli.agent_settings import AGENT_SETTINGS
+from worker.cli.api_settings import API_SETTINGS
 from worker.cli.exits import ExitCode
+from worker.cli.server_settings import SERVER_SETTINGS
 from worker.cli.setting import Setting
-from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, LOG_SETTINGS, SERVER_SETTINGS
+from worker.cli.settings import LOG_SETTINGS
 from worker.machine.kubernetes import POD_UID, REQUEST_CPU, REQUEST_CPU_MILLICORES, REQUEST_MEMORY
 
 __all__ = ["OTHERS", "PANELS", "page"]

@@ -7,11 +7,12 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from worker.cli.agent_settings import AGENT_SETTINGS, agent_settings
+from worker.cli.api_settings import API_SETTINGS, api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.lean import load_lean, settle
 from worker.cli.needs_linux import require_linux
-from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, agent_settings, api_settings
 from worker.config import AgentConfig, ApiConfig
 
 __all__ = ["command"]

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 from worker.cli import paths
+from worker.cli.agent_settings import AGENT_SETTINGS
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS
 
 __all__ = ["AgentHere", "agent_here", "agent_setting"]
 

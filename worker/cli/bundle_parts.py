@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.cli.agent_here import AgentHere
-from worker.cli.settings import AGENT_SETTINGS, API_SETTINGS, LOG_SETTINGS
+from worker.cli.agent_settings import AGENT_SETTINGS
+from worker.cli.api_settings import API_SETTINGS
+from worker.cli.settings import LOG_SETTINGS
 from worker.cli.terminal import jsonable
 from worker.redaction import Redactor
 

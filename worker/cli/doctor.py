@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli import human
+from worker.cli.agent_settings import agent_settings
+from worker.cli.api_settings import api_settings
 from worker.cli.checks import Check, fail, ok, warn
 from worker.cli.command import command as make_command
 from worker.cli.exits import ExitCode
 from worker.cli.needs_linux import INSTEAD
-from worker.cli.settings import agent_settings, api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from worker.cli import human
+from worker.cli.agent_settings import agent_settings
 from worker.cli.command import command as make_command
-from worker.cli.settings import agent_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
 

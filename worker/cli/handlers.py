@@ -10,9 +10,9 @@ import click
 from msgspec import structs
 
 from worker.cli import human, paths
+from worker.cli.agent_settings import agent_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import agent_settings
 from worker.cli.templates import as_json as templates_as_json
 from worker.cli.templates import read_or_fail, show_templates
 from worker.cli.terminal import Output, output_options

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.options import limit_of, limit_options
-from worker.cli.settings import api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import ApiConfig
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.group import MillGroup
 from worker.cli.journal_change import drop, retry
 from worker.cli.journal_source import entry_named, opened, state_dir_setting
-from worker.cli.settings import api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import ApiConfig
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.journal_source import check_there, entry_named, opened, state_dir_setting
-from worker.cli.settings import api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import ApiConfig
 

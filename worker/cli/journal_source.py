@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from msgspec import Struct
 
 from worker.cli import paths
+from worker.cli.agent_settings import AGENT_SETTINGS
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS
 
 if TYPE_CHECKING:
     from worker.cli.terminal import Output

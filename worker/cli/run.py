@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from worker.cli.agent_settings import AGENT_SETTINGS
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.needs_linux import require_linux
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS
 from worker.cli.terminal import Output, output_options
 from worker.cli.values import PARAMETER, TIME_LIMIT
 

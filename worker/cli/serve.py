@@ -13,7 +13,7 @@ import msgspec
 from worker.cli import paths
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import SERVER_SETTINGS, server_settings
+from worker.cli.server_settings import SERVER_SETTINGS, server_settings
 from worker.cli.terminal import Output, output_options
 
 if TYPE_CHECKING:

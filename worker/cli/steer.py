@@ -12,9 +12,9 @@ from typing import Final
 import click
 
 from worker.cli.agent_here import agent_here, agent_setting
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import api_settings
 from worker.cli.terminal import Output, output_options
 from worker.config import ApiConfig
 

@@ -12,10 +12,11 @@ import click
 from msgspec import Struct
 
 from worker.cli import human
+from worker.cli.agent_settings import HANDLERS_SETTING, STORE_SETTING
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import HANDLERS_SETTING, STORE_SETTING, api_settings
 from worker.cli.terminal import Output, output_options
 from worker.cli.type_help import TypeCommand, complete_parameter, complete_type
 from worker.cli.values import MEMORY_LIMIT, PAIR, PARAMETER, TIME_LIMIT

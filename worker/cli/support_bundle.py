@@ -15,10 +15,11 @@ from msgspec.structs import replace
 
 from worker.cli import human
 from worker.cli.agent_here import AgentHere
+from worker.cli.agent_settings import AGENT_SETTINGS, build_agent
+from worker.cli.api_settings import api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS, api_settings, build_agent
 from worker.cli.terminal import Output, output_options
 from worker.config import AgentConfig, ApiConfig
 

@@ -12,8 +12,8 @@ from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.group import MillGroup
 from worker.cli.serve import db_of
+from worker.cli.server_settings import SERVER_SETTINGS
 from worker.cli.setting import with_settings
-from worker.cli.settings import SERVER_SETTINGS
 from worker.cli.terminal import Output, output_options, text_output_options
 from worker.cli.values import TIME_LIMIT
 

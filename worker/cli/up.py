@@ -13,11 +13,13 @@ from typing import Any, Final
 import click
 
 from worker.cli import paths
+from worker.cli.agent_settings import AGENT_SETTINGS
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
 from worker.cli.needs_linux import require_linux
+from worker.cli.server_settings import SERVER_SETTINGS
 from worker.cli.setting import with_settings
-from worker.cli.settings import AGENT_SETTINGS, ALL_SETTINGS, LOG_SETTINGS, SERVER_SETTINGS
+from worker.cli.settings import ALL_SETTINGS, LOG_SETTINGS
 from worker.cli.terminal import Output, text_output_options
 
 __all__ = ["command"]

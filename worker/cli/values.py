@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 __all__ = [
-    "BYTES", "DURATION", "MEMORY_LIMIT", "PAIR", "PARAMETER", "TIME_LIMIT", "WORDS", "Bytes", "Duration",
-    "Pair", "Words",
+    "BYTES", "DURATION", "FILE", "FOLDER", "MEMORY_LIMIT", "PAIR", "PARAMETER", "TIME_LIMIT", "WORDS",
+    "Bytes", "Duration", "Pair", "Words",
 ]  # fmt: skip
 
 DURATION_PARTS: Final = re.compile(
@@ -119,3 +120,5 @@ MEMORY_LIMIT: Final = Bytes(is_limit=True)
 WORDS: Final = Words()
 PAIR: Final = Pair()
 PARAMETER: Final = Pair(keeps_spaces=True)
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+FOLDER: Final = click.Path(file_okay=False, path_type=Path)

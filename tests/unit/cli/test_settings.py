@@ -13,17 +13,13 @@ from msgspec import structs
 
 from scripts.reference.settings import OTHERS, PANELS, page
 from tests.unit.cli.conftest import Cli
+from worker.cli.agent_settings import AGENT_SETTINGS, agent_settings
+from worker.cli.api_settings import API_SETTINGS, api_settings
 from worker.cli.command import command
+from worker.cli.config_fields import field_name
 from worker.cli.config_file import read_config
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.settings import (
-    AGENT_SETTINGS,
-    ALL_SETTINGS,
-    API_SETTINGS,
-    agent_settings,
-    api_settings,
-    field_name,
-)
+from worker.cli.settings import ALL_SETTINGS
 from worker.config import AgentConfig, ApiConfig
 
 
