@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,14 +18,13 @@ from worker.cli.exits import CliError, ExitCode
 from worker.cli.interruption import GRACE_S
 from worker.cli.judging import judged, verdict_on
 from worker.cli.last_runs import LastRun, LastRuns, NothingToResume, Resumed, read_checkpoint
+from worker.cli.trail import STATE_TODO, Trail
 from worker.executor.executor import (
-    CheckpointEvent,
     Event,
     EventSink,
     LogEvent,
     StartedEvent,
     StopRequest,
-    UsageEvent,
 )
 from worker.executor.limits import Limits
 from worker.executor.local import LocalRun, LocalRunner, describer_for, find_handler
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from worker.usage.usage import Usage
 
 __all__ = ["Plan", "Ran", "run_here"]
-
-STATE_TODO: Final = "check $XDG_STATE_HOME and the disk"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -125,59 +122,6 @@ class HardPath:
         self._on_event(LogEvent("millhand", "killing its process now, as --kill-after says"))
         self.is_killed = True
         self._runner.kill()
-
-
-class Trail:
-    """What a run leaves for a later `--resume`, written on its way, so that it outlives this command too.
-
-    Once it has begun, a folder that cannot be written is a fault beside the run, and no end of it.
-    """
-
-    def __init__(self, last_runs: LastRuns, last: LastRun) -> None:
-        """Begin, in place of what the run before left.
-
-        Raises: OSError where the folder cannot be written.
-        """
-        self._runs = last_runs
-        self.last = last
-        self.reported: Usage | None = None  # what was told of its bill at last
-        self.fault: CliError | None = None  # why what stands there is not what the run left at last
-        last_runs.keep(last)
-
-    def note(self, event: Event) -> None:
-        """Keep what an event tells."""
-        if isinstance(event, CheckpointEvent):
-            self.last = replace(self.last, checkpoint=event.value, at=datetime.now(UTC))
-            self._keep(self.last)
-        elif isinstance(event, UsageEvent):
-            self.reported = event.usage
-
-    def close(self, run: LocalRun) -> LocalRun:
-        """Keep how it ended; return it with the checkpoint of a next attempt, its own or the one before."""
-        outcome = run.outcome
-        given = self.last.checkpoint if outcome.checkpoint is None else outcome.checkpoint
-        checkpoint = None if outcome.error is None else given
-        self._keep(
-            replace(
-                self.last,
-                run_id=run.id,
-                result=str(outcome.code),
-                checkpoint=checkpoint,
-                at=datetime.now(UTC),
-            )
-        )
-        return replace(run, outcome=replace(outcome, checkpoint=checkpoint))
-
-    def _keep(self, last: LastRun) -> None:
-        try:
-            self._runs.keep(last)
-            self.fault = None
-        except OSError as exc:
-            self.fault = CliError(
-                f"what --resume goes on from could not be kept: {exc}",
-                STATE_TODO,
-                code=ExitCode.CONFIGURATION,
-            )
 
 
 async def run_here(plan: Plan, stop: StopRequest, on_event: EventSink) -> Ran:
