@@ -78,7 +78,11 @@ def test_a_stopped_minder_is_told_replaced_and_its_run_made_up_for(tmp_path: Pat
                 [minder] = minders()
                 assert minder in (child_pids(agent.pid) or ())
                 os.kill(minder, signal.SIGSTOP)
-                said = await healths(f"http://127.0.0.1:{port}/healthz")
+                try:
+                    said = await healths(f"http://127.0.0.1:{port}/healthz")
+                finally:
+                    if read_stat(minder) is not None:  # else it would stay for ever
+                        os.kill(minder, signal.SIGCONT)
                 assert read_stat(minder) is None
                 (tmp_path / "go").touch()
                 async with asyncio.timeout(LIMIT_S):

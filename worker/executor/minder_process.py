@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -135,6 +136,7 @@ class Minder:
         process = self._process
         self._line.close()
         self._line = None
+        process.send_signal(signal.SIGCONT)  # who was stopped would never hear that we hang up
         await ended(process)
         self._process = None
         if process.returncode != 0:  # it was killed on the way
