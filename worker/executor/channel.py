@@ -6,7 +6,6 @@ one that cannot be read, breaks the channel: what follows could not be trusted.
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import threading
@@ -85,15 +84,13 @@ def up_reader() -> FrameReader[Up]:
 
 
 class BlockingChannel:
-    """The child's side. Any thread may send; one thread receives."""
+    """The child's side. Any thread may send; one at a time receives."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._reader: FrameReader[Down] = FrameReader(DOWN_DECODER)
         self._frames: list[Down] = []
         self._sending = threading.Lock()
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
 
     def send(self, frame: Up) -> None:
         """Send a whole frame; blocks while the agent is behind.
@@ -119,9 +116,14 @@ class BlockingChannel:
             self._frames.extend(self._reader.feed(data))
         return self._frames.pop(0)
 
-    def wait(self, timeout_ms: int | None) -> bool:
-        """Wait until `receive` has something to read; tell whether it has."""
-        return bool(self._frames) or bool(self._poll.poll(timeout_ms))
+    @property
+    def has_frame(self) -> bool:
+        """Tell whether `receive` has one that came with another."""
+        return bool(self._frames)
+
+    def fileno(self) -> int:
+        """Return the descriptor of its socket."""
+        return self._socket.fileno()
 
 
 DOWN_DECODER: Final = msgspec.json.Decoder(Down)

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import inspect
 import os
-import queue
-import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from worker.executor.channel import BlockingChannel, ChannelError
+from worker.executor.channel import BlockingChannel
 from worker.executor.child_run import LoadedHandler, clean_up, end_of, limits_of, make_run_context
 from worker.executor.child_sink import ChannelSink
 from worker.executor.frames import (
@@ -36,6 +33,7 @@ from worker.executor.frames import (
 from worker.executor.handler_state import HandlerState
 from worker.executor.interrupt import Interrupt
 from worker.executor.linux import become_subreaper, die_with_parent
+from worker.executor.listening import Listening
 from worker.executor.loading import LoadError, load_handler
 from worker.executor.sources import handler_sources
 from worker.executor.surroundings import Surroundings
@@ -45,8 +43,6 @@ from worker.sdk.parameters import read_signature
 
 __all__ = ["main"]
 
-FLUSH_INTERVAL_MS = 250  # progress that was held back goes out within this time
-
 
 class Child:
     """The state of this process: the handler, and the run that goes on."""
@@ -54,7 +50,7 @@ class Child:
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
         self._pid = os.getpid()
-        self._inbox: queue.SimpleQueue[Assign | None] = queue.SimpleQueue()
+        self._listening = Listening(channel, self._take, self._flush)
         self._interrupt = Interrupt()
         self._context: Context | None = None
         self._run_id = ""
@@ -66,8 +62,8 @@ class Child:
         """Run what comes until the agent closes the channel."""
         self._interrupt.install()
         surroundings = Surroundings.note()
-        threading.Thread(target=self._listen, name="millhand-channel", daemon=True).start()
-        while (assign := self._inbox.get()) is not None:
+        self._listening.start()
+        while (assign := self._listening.next_run()) is not None:
             ended = self._run(assign, loaded)
             is_empty = clean_up(assign.workdir)
             receipt = msgspec.structs.replace(ended, unclean=surroundings.restore(), is_folder_empty=is_empty)
@@ -78,6 +74,9 @@ class Child:
 
     def _run(self, assign: Assign, loaded: LoadedHandler) -> Ended:
         """Run one assignment on this, the main thread."""
+        self._stop, self._is_urgent = StopSignal(), False
+        self._run_id = assign.assignment.run_id
+        self._listening.begin()
         os.chdir(assign.workdir)
         sink = ChannelSink(self._channel, self._interrupt)
         context = self._context = make_run_context(assign, sink, self._stop, loaded)
@@ -89,6 +88,7 @@ class Child:
             sink.close()
         finally:
             self._interrupt.disarm()
+            self._listening.end()
             self._context, self._cancel, self._run_id = None, None, ""
         return ended
 
@@ -117,32 +117,14 @@ class Child:
 
         return state.run(cancellable())
 
-    def _listen(self) -> None:
-        """Take frames; on a thread of its own, so that a stop is seen while the handler computes."""
-        try:
-            while (frame := self._next()) is not None:
-                self._take(frame)
-        except ConnectionError:
-            pass  # as if it were closed: without the agent nothing may go on
-        except (OSError, ChannelError):
-            os._exit(EXIT_CHANNEL_LOST)  # the handler closed it, or reads from it
-        if self._run_id:
-            os.killpg(0, signal.SIGKILL)  # the agent is gone in the middle of a run
-        self._inbox.put(None)
-
-    def _next(self) -> Down | None:
-        """Wait for a frame; send progress that was held back meanwhile."""
-        while not self._channel.wait(FLUSH_INTERVAL_MS if self._run_id else None):
-            if (context := self._context) is not None:
-                context.flush()
-        return self._channel.receive()
+    def _flush(self) -> None:
+        """Send progress that was held back."""
+        if (context := self._context) is not None:
+            context.flush()
 
     def _take(self, frame: Down) -> None:
-        if isinstance(frame, Assign):
-            self._stop, self._is_urgent = StopSignal(), False
-            self._run_id = frame.assignment.run_id
-            self._inbox.put(frame)
-        elif isinstance(frame, Stop) and frame.run_id == self._run_id:
+        """Take what comes during a run, on a thread of its own: it is seen while the handler computes."""
+        if isinstance(frame, Stop) and frame.run_id == self._run_id:
             self._stop.set(frame.kind, frame.message, time.monotonic() + frame.grace_s)
             self._is_urgent = self._is_urgent or frame.is_urgent
             if frame.is_urgent and (cancel := self._cancel) is not None:

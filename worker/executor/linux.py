@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -55,10 +56,16 @@ def become_subreaper() -> None:
 def flush_c_streams() -> None:
     """Write out what native code has printed to C's stdout and holds back, as pipes make it do."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).fflush(None)
+        c_library().fflush(None)
+
+
+@cache
+def c_library() -> ctypes.CDLL:
+    """Return the C library; to open it takes 10 µs, and this process has it anyway."""
+    return ctypes.CDLL(None)
 
 
 def prctl(option: int, value: int) -> None:
     """Set an attribute of this process; a kernel that refuses changes nothing: others guard too."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+        c_library().prctl(option, ctypes.c_ulong(value), 0, 0, 0)

@@ -1,0 +1,133 @@
+"""Who reads a child's channel: its main thread between runs, another one during a run that lasts."""
+
+import queue
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.executor import listening
+from worker.executor.assignment import Assignment
+from worker.executor.channel import BlockingChannel, encode_frame
+from worker.executor.frames import EXIT_CHANNEL_LOST, Assign, Down, Stop
+from worker.executor.listening import Listening
+
+LIMIT_S = 30.0
+
+
+class Scene:
+    """Both ends of a channel, of which one is listened to."""
+
+    def __init__(self) -> None:
+        self.near, far = socket.socketpair()
+        self.taken: queue.SimpleQueue[Down] = queue.SimpleQueue()
+        self.flushed: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._far = far
+        self.listening = Listening(BlockingChannel(far), self.taken.put, lambda: self.flushed.put(None))
+        self.listening.start()
+
+    def say(self, *frames: Down) -> None:
+        """Send frames as the agent does, in one piece."""
+        self.near.sendall(b"".join(map(encode_frame, frames)))
+
+    def close(self) -> None:
+        """Hang up."""
+        self.near.close()
+        self._far.close()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """Give a channel; its thread ends with the process."""
+    one = Scene()
+    yield one
+    one.close()
+
+
+def assign(run_id: str) -> Assign:
+    """Return what begins a run."""
+    return Assign(Assignment(run_id=run_id, task_id="t", type="x"), "/w")
+
+
+def stop(run_id: str) -> Stop:
+    """Return what asks one to stop."""
+    return Stop(run_id, "drained", "why", 3.0, is_urgent=False)
+
+
+def test_what_comes_during_a_run_is_taken_though_its_thread_is_at_work(scene: Scene) -> None:
+    """Several frames in one piece, too; what was held back is sent meanwhile."""
+    scene.say(assign("1"))
+    assert scene.listening.next_run() == assign("1")
+    scene.listening.begin()
+    scene.flushed.get(timeout=LIMIT_S)
+    scene.say(stop("1"), stop("1"))
+    assert [scene.taken.get(timeout=LIMIT_S) for _ in range(2)] == [stop("1")] * 2
+    scene.listening.end()
+    scene.say(assign("2"))
+    assert scene.listening.next_run() == assign("2")
+    assert scene.taken.empty()
+
+
+def test_a_stop_of_a_run_that_is_over_is_not_taken_for_another(scene: Scene) -> None:
+    """It crossed the receipt: whoever reads next forgets it."""
+    scene.say(assign("1"))
+    assert scene.listening.next_run() == assign("1")
+    scene.listening.begin()
+    scene.listening.end()
+    scene.say(stop("1"), assign("2"))
+    assert scene.listening.next_run() == assign("2")
+
+
+def test_no_frame_is_lost_between_the_two(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that end before, while and after the thread takes the channel over, one after the other."""
+    monkeypatch.setattr(listening, "LOOK_S", 0.001)  # so that many of its looks fall into these runs
+    rng = random.Random(7)
+    for number in range(300):
+        scene.say(assign(str(number)))
+        assert scene.listening.next_run() == assign(str(number))
+        scene.listening.begin()
+        time.sleep(rng.choice((0.0, 0.0005, 0.002, 0.003)))
+        scene.listening.end()
+    scene.near.shutdown(socket.SHUT_WR)
+    assert scene.listening.next_run() is None
+
+
+def test_the_thread_sleeps_while_there_is_no_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that is kept for later costs nothing."""
+    looks: queue.SimpleQueue[float] = queue.SimpleQueue()
+    monkeypatch.setattr(listening, "sleep", looks.put)
+    scene.listening.begin()
+    scene.listening.end()
+    assert [looks.get(timeout=LIMIT_S) for _ in range(2)] == [listening.LOOK_S] * 2
+    scene.listening.begin()  # after its sleep, or instead of that
+    scene.listening.end()
+    looks.get(timeout=LIMIT_S)
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("near.close()", -9), ("os.close(far.fileno())", EXIT_CHANNEL_LOST)]
+)
+def test_a_run_whose_channel_goes_ends_with_it(end: str, code: int) -> None:
+    """With its whole group where the agent is gone; with its own code where the handler closed it."""
+    program = f"""
+import os, socket, time
+from worker.executor.channel import BlockingChannel
+from worker.executor.listening import Listening
+near, far = socket.socketpair()
+one = Listening(BlockingChannel(far), print, lambda: None)
+one.start()
+one.begin()
+time.sleep(0.1)
+{end}
+near.send(b"x") if near.fileno() >= 0 else None
+time.sleep({LIMIT_S})
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], start_new_session=True, cwd=Path.cwd(), check=False, timeout=LIMIT_S
+    )
+    assert ended.returncode == code
