@@ -45,10 +45,7 @@ def measure_counts(folder: Path, *, slots: int, tasks: int) -> list[Figure]:
     """
     folder.mkdir()
     with running_server(folder, meter=Meter()) as (server, caller):
-        job = caller.create_job(TYPE)
-        caller.set_state(job, "paused")
-        for _ in range(tasks):
-            caller.create_task(job, TYPE)
+        job = create_tasks(caller, TYPE, tasks, state="paused")
         with running_agent(server.url, folder / "agent", slots, meter=Meter()) as agent:
             warm = WARM_UP * slots
             wait_for(warm, create_tasks(caller, TYPE, warm), caller, server, agent)

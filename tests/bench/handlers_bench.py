@@ -6,7 +6,7 @@ import time
 
 from worker import Context, handler
 
-__all__ = ["nap", "reports", "result", "second", "stamp"]
+__all__ = ["nap", "noop", "reports", "result", "second", "stamp"]
 
 
 @handler("bench-stamp")
@@ -25,6 +25,12 @@ def second(ctx: Context) -> dict[str, float]:
     return {"tookS": time.perf_counter() - begun_s}
 
 
+@handler("bench-noop")
+def noop(ctx: Context, *, nap_s: float = 0.0) -> None:
+    """Do nothing; for a while, so that each slot needs a child of its own."""
+    time.sleep(nap_s)
+
+
 @handler("bench-nap")
 def nap(ctx: Context) -> None:
     """Take a fifth of a second."""
@@ -32,8 +38,9 @@ def nap(ctx: Context) -> None:
 
 
 @handler("bench-result")
-def result(ctx: Context, *, size_bytes: int, is_file: bool) -> dict[str, str]:
+def result(ctx: Context, *, size_bytes: int, is_file: bool, nap_s: float = 0.0) -> dict[str, str]:
     """Return so much, or hand it over in a file."""
+    time.sleep(nap_s)
     line = "a line of what a program found out, as long as such lines are\n"
     text = (line * (size_bytes // len(line) + 1))[:size_bytes]
     if not is_file:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.bench.caller import Caller
 from tests.bench.figure import Figure
@@ -19,7 +19,9 @@ __all__ = ["Work", "create_tasks", "measure_throughput", "wait_for", "work_off"]
 LOOK_EVERY_S: Final = 0.05
 STALLED_S: Final = 60.0
 LONGEST_S: Final = 20.0  # then what is done by then is enough: the machine has other things to do
-TYPE: Final = "noop"
+TYPE: Final = "bench-noop"
+NAP_S: Final = 1.0  # of the first task of each slot: children start beside each other, a few a second
+NAP_A_SLOT_S: Final = 0.15
 
 
 class Sight(Struct, frozen=True):
@@ -106,26 +108,40 @@ def work_off(
     type_: str = TYPE,
     parameters: dict[str, Any] | None = None,
 ) -> Work:
-    """Let one agent do tasks that wait already; count after the first tenth, when children are warm.
+    """Let one agent do tasks that become pending all at once, when each of its slots has a warm child.
 
     A slow machine does what it can in LONGEST_S; the rest is cancelled.
     """
-    job = create_tasks(caller, type_, tasks, parameters)
+    given = parameters or {}
+    job = create_tasks(caller, type_, tasks, given, state="paused")
     with running_agent(server.url, folder, slots) as agent:
-        first = wait_for(max(slots, tasks // 10), job, caller, server, agent)
+        nap_s = NAP_S + NAP_A_SLOT_S * slots
+        warm = create_tasks(caller, type_, slots, {**given, "nap_s": nap_s})
+        first = structs.replace(wait_for(slots, warm, caller, server, agent), stopped=0)
+        caller.set_state(job, "active")
         wait_for(tasks // 2, job, caller, server, agent, until_s=first.at_s + LONGEST_S / 2)
         memory = pss_of_tree_bytes(agent.pid)
         last = wait_for(tasks, job, caller, server, agent, until_s=first.at_s + LONGEST_S)
     if failures := caller.job(job)["taskResultFailures"]:
         raise agent.error(f"{failures} of {tasks} {type_} tasks failed")
+    if not last.stopped:
+        raise agent.error(f"none of {tasks} {type_} tasks was done within {LONGEST_S:.0f} s")
     if last.stopped < tasks:
         caller.set_state(job, "cancelled")  # nothing of it shall be in the way of what comes next
     return Work(first, last, memory)
 
 
-def create_tasks(caller: Caller, type_: str, tasks: int, parameters: dict[str, Any] | None = None) -> str:
-    """Create a job with so many tasks; return its id."""
+def create_tasks(
+    caller: Caller,
+    type_: str,
+    tasks: int,
+    parameters: dict[str, Any] | None = None,
+    state: str = "active",
+) -> str:
+    """Create a job with so many tasks, active or paused; return its id."""
     job = caller.create_job(type_)
+    if state != "active":
+        caller.set_state(job, state)
     for _ in range(tasks):
         caller.create_task(job, type_, parameters)
     return job

@@ -37,7 +37,7 @@ def over_pending(folder: Path, points: Sequence[int], extent: Extent) -> list[Fi
         database.fill("fill", count)
         urls[count] = database.url
     took = asyncio.run(asked(urls, ROUNDS[extent]))
-    note = "100 of them, 3 types of 10, in turn with the others"
+    note = "up to 100 of 3 types of 10, in turn with the others"
     figures = [
         Figure(
             name=f"poll among {count:,} tasks, p{ratio * 100:.0f}",

@@ -23,8 +23,7 @@ def over_slots(folder: Path, points: Sequence[int], extent: Extent) -> list[Figu
     tasks = 150 if extent == "short" else 700
     with running_server(folder) as (server, caller):
         for slots in points:
-            amount = max(tasks, 12 * slots)
-            work = work_off(server, caller, folder / f"agent-{slots}", slots=slots, tasks=amount)
+            work = work_off(server, caller, folder / f"agent-{slots}", slots=slots, tasks=tasks)
             note = f"{work.count} noop tasks"
             lines = (
                 ("tasks a second", work.tasks_per_s, "tasks/s", RATE, "one agent"),
