@@ -27,9 +27,11 @@ __all__ = ["answered", "measure_counts", "requests_of"]
 
 TYPE: Final = "noop"
 WARM_UP: Final = 10  # tasks of each slot
-SETTLE_S: Final = 0.5  # after them, until nothing of them is going on
+SETTLE_S: Final = 0.5  # after them, until all of them is told
 ATTACH_S: Final = 20.0
-LOOK_EVERY_S: Final = 1.0  # the server's calls for our looks are counted too
+LOOK_EVERY_S: Final = 0.1
+STALLED_S: Final = 60.0
+ENDED: Final = '"run.ended"'  # the line of each run in the log of its agent
 SYNCS: Final = frozenset({"fsync", "fdatasync"})
 WRITES: Final = frozenset({"pwrite64"})  # of a database: a page and its head in the log are two
 ROUNDS: Final = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
@@ -53,9 +55,24 @@ def measure_counts(folder: Path, *, slots: int, tasks: int) -> list[Figure]:
             with counted_calls({"agent": agent.pid, "server": server.pid}) as traced:
                 before = counted(server, agent)
                 caller.set_state(job, "active")
-                wait_for(tasks, job, caller, server, agent, look_every_s=LOOK_EVERY_S)
+                wait_ended(warm + tasks, agent)
                 totals = {name: count - before[name] for name, count in counted(server, agent).items()}
+            if (done := caller.job(job)["taskResultSuccesses"]) != tasks:
+                raise agent.error(f"of {tasks} noop tasks {done} succeeded")
     return figures({**totals, **traced}, tasks, slots)
+
+
+def wait_ended(runs: int, agent: Agent) -> None:
+    """Wait until an agent has logged the ends of so many runs: to ask the server would be counted, too."""
+    since, seen = time.monotonic(), 0
+    while (ended := agent.said(ENDED)) < runs:
+        if ended > seen:
+            since, seen = time.monotonic(), ended
+        if time.monotonic() - since > STALLED_S:
+            raise agent.error(f"stuck at {ended} of {runs} runs for {STALLED_S:.0f} s")
+        agent.check()
+        time.sleep(LOOK_EVERY_S)
+    time.sleep(SETTLE_S)
 
 
 def counted(server: Server, agent: Agent) -> dict[str, int]:

@@ -109,6 +109,10 @@ class Program:
         assert self._meter is not None
         return self._meter.read()
 
+    def said(self, text: str) -> int:
+        """Return how often its output has a text so far."""
+        return self._log.read_bytes().count(text.encode())
+
     def check(self) -> None:
         """Raise if it has ended."""
         if (code := self.process.poll()) is not None:

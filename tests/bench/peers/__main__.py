@@ -1,9 +1,9 @@
 """Measure peers and us in turn: `make bench-peers` or `python -m tests.bench.peers [--quick] [--only NAME]`.
 
 Each peer is installed into an environment of its own below build/peers, with settings as durable as ours
-where it has them. Tasks do nothing, and are counted from when the workers are warm. We and Celery work in five
-turns, one after the other, so that whatever else goes on meets all alike; of these the medians are told. It
-takes a quarter of an hour at the most, and mostly half of that.
+where it has them. Tasks do nothing, and are counted from when the workers are warm. We and Celery work in
+five turns, one after the other, so that whatever else goes on meets all alike; of these the medians are told.
+It takes a quarter of an hour at the most, and mostly half of that.
 """
 
 from __future__ import annotations
