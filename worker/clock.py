@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 __all__ = ["Clock", "SystemClock"]
+
+
+BOOT_CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
@@ -37,5 +40,4 @@ class SystemClock:
 
         A lease goes on while a machine is suspended; CLOCK_MONOTONIC would stand still then.
         """
-        clock = getattr(time, "CLOCK_BOOTTIME", None)
-        return time.monotonic() if clock is None else time.clock_gettime(clock)
+        return time.monotonic() if BOOT_CLOCK is None else time.clock_gettime(BOOT_CLOCK)

@@ -15,6 +15,7 @@ from worker.executor.frames import Down, Load, Ready, Up
 from worker.executor.held_limits import HeldLimits
 from worker.executor.spawn import Spawned
 from worker.usage.process_files import ProcessFiles
+from worker.usage.source import source_of
 
 __all__ = ["ChildLink", "Listener"]
 
@@ -50,7 +51,8 @@ class ChildLink:
         self.gpus = gpus
         self.life = spawned.life
         self.pid = spawned.life.pid
-        self.files = ProcessFiles(self.pid)
+        self._files = ProcessFiles(self.pid)
+        self.source = source_of(self._files)
         self.limits = HeldLimits(spawned.life)
         self.listener: Listener | None = None
         self.load: Load | None = None  # not sent yet: what it is to import with its first run
@@ -161,7 +163,7 @@ class ChildLink:
             self._loop.remove_reader(descriptor)
             os.close(descriptor)
         self._outputs.clear()
-        self.files.close()
+        self._files.close()
 
     def _on_life(self) -> None:
         if self.is_dead:

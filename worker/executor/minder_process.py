@@ -19,6 +19,7 @@ from worker.executor.life import Life
 from worker.executor.minder_line import MinderLine, close_all, copied
 from worker.executor.pulse import Pulse
 from worker.executor.sweep import end_marked
+from worker.minder.kept_file import KeptFile
 from worker.minder.pool import PoolMemory
 from worker.minder.trees import child_pids, read_stat
 
@@ -31,6 +32,7 @@ CODE: Final = (
 )
 NEEDED: Final = ("LD_LIBRARY_PATH",)  # an interpreter may need it to start at all
 LOOK_AGAIN_S: Final = 0.1
+PIECE_CHARS: Final = 1024  # of a list of pids; of a longer one the kernel gives a page or so at a time
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,7 @@ class Minder:
         self._mark = mark
         self._has_groups = has_groups
         self._pool: PoolMemory | None = None
+        self._children: KeptFile | None = None  # those of the minder, which has one thread
         self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         self._line: MinderLine | None = None
@@ -73,7 +76,13 @@ class Minder:
     def has_strangers(self) -> bool:
         """Tell whether the minder has children that it was not asked for: orphans of a child's tree."""
         known = {life.pid for life in self._lives.values()}
-        return any(pid not in known for pid in child_pids(self.pid) or ()) if self.pid else False
+        return any(pid not in known for pid in self._child_pids())
+
+    def _child_pids(self) -> list[int]:
+        told = None if self._children is None else self._children.read()
+        if told is not None and len(told) < PIECE_CHARS:
+            return [int(pid) for pid in told.split()]
+        return child_pids(self.pid) or [] if self.pid else []
 
     def is_silent(self) -> bool:
         """Tell whether the minder does not answer: then no limit is held, and no child can be ended.
@@ -129,6 +138,7 @@ class Minder:
         """Let the minder end; whatever still runs below it is killed."""
         if self._losing is not None:
             await asyncio.shield(self._losing)
+        self._forget_children()
         if self._pool is not None:
             self._pool.close()
         if self._process is None or self._line is None:
@@ -161,6 +171,12 @@ class Minder:
             process.wait()
             raise
         self._process = process
+        self._forget_children()
+        self._children = KeptFile(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def _forget_children(self) -> None:
+        if self._children is not None:
+            self._children.close()
 
     def _popen(self, descriptor: int) -> subprocess.Popen[bytes]:
         root = Path(worker.__file__).resolve().parent.parent

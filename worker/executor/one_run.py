@@ -31,7 +31,6 @@ from worker.storage.spool import Spool
 from worker.usage.gpu_meter import GpuAccounts, RunMeters
 from worker.usage.meter import Meter
 from worker.usage.readings import Left
-from worker.usage.source import source_of
 from worker.usage.usage import Usage, unmeasured
 
 __all__ = ["OneRun", "Ran", "RunParts", "outcome_of"]
@@ -101,8 +100,7 @@ class OneRun:
         """Return what measures the run."""
         link, accounts = self._link, self._parts.gpus
         count = len(gpus) if accounts is None else accounts.count(gpus)
-        source = source_of(link.files)
-        meter = Meter(link.pid, self._parts.clock, gpus=count, source=source, group=link.life.group)
+        meter = Meter(link.pid, self._parts.clock, gpus=count, source=link.source, group=link.life.group)
         return RunMeters(meter, None if accounts is None else accounts.meter(link.pid, gpus))
 
     async def _run(self, judge: JudgeChild) -> Ran:
@@ -119,8 +117,9 @@ class OneRun:
         usage = await self._usage()
         # Should the rest fail: it is not written down, so not complete yet.
         task.heard.emit(UsageEvent(replace(usage, complete=False)))
-        kills = increase(kills_before, self._parts.oom_kills())
-        seen = replace(task.evidence(), pool_oom_kills=kills)
+        seen = task.evidence()
+        if seen.ended is None:  # a receipt says more than what was killed around it
+            seen = replace(seen, pool_oom_kills=increase(kills_before, self._parts.oom_kills()))
         return Ran(await self._outcome(seen, usage), fate, task.is_folder_empty)
 
     async def _usage(self) -> Usage:

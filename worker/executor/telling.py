@@ -28,10 +28,10 @@ def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:
     """Return the outcome without secrets, in its value, its error, its checkpoint and its log."""
     return replace(
         outcome,
-        value=redactor.value(outcome.value),
+        value=redactor.value(outcome.value) if outcome.value else outcome.value,
         error=None if outcome.error is None else redacted_error(outcome.error, redactor),
-        checkpoint=redactor.value(outcome.checkpoint),
-        log_tail=redactor.text(outcome.log_tail),
+        checkpoint=None if outcome.checkpoint is None else redactor.value(outcome.checkpoint),
+        log_tail=redactor.text(outcome.log_tail) if outcome.log_tail else "",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
 from worker.usage.disk import DiskLedger
@@ -69,18 +69,21 @@ class Bill(NamedTuple):
     def _methods(self) -> dict[str, str]:
         methods: dict[str, str] = {}
         if self.seen.started_mono is not None:
-            methods |= {"wall_s": "clock", "gpu_allocated_s": "wall_x_gpus"}
+            methods["wall_s"] = "clock"
+            methods["gpu_allocated_s"] = "wall_x_gpus"
         if self.cpu is not None:
-            methods |= dict.fromkeys(CPU, self.cpu_method)
+            methods["cpu_user_s"] = methods["cpu_system_s"] = self.cpu_method
         if self.ram.peak_bytes is not None:
             methods["ram_peak_bytes"] = self.ram.peak_method
         if self.ram.average.value is not None:
             methods["ram_average_bytes"] = self.ram.average_method
         if self.disk is not None and self.disk.disk is not None:
-            methods |= dict.fromkeys(DISK, "proc_io_tree")
+            methods["disk_read_bytes"] = methods["disk_written_bytes"] = "proc_io_tree"
         return methods
 
-    def _coverage(self, methods: Iterable[str], wall_s: float | None, *, complete: bool) -> dict[str, float]:
+    def _coverage(
+        self, methods: Collection[str], wall_s: float | None, *, complete: bool
+    ) -> dict[str, float]:
         """Return the share of the wall time that lies before the last look, or between samples; 0…1."""
         if wall_s is None:
             return {}
@@ -89,12 +92,18 @@ class Bill(NamedTuple):
         def share(seen_mono: float | None) -> float:
             return 1.0 if complete else ratio((seen_mono or started_mono) - started_mono, wall_s)
 
-        found = dict.fromkeys(("wall_s", "gpu_allocated_s"), 1.0)
-        found |= dict.fromkeys(CPU, share(self.seen.cpu_mono))
-        found |= dict.fromkeys(DISK, share(self.seen.disk_mono))
-        found["ram_peak_bytes"] = share(self.seen.ram_mono)
-        found["ram_average_bytes"] = ratio(self.ram.average.covered_s, wall_s)
-        return {name: found[name] for name in methods}
+        cpu, disk = share(self.seen.cpu_mono), share(self.seen.disk_mono)
+        found = {
+            "wall_s": 1.0,
+            "gpu_allocated_s": 1.0,
+            "cpu_user_s": cpu,
+            "cpu_system_s": cpu,
+            "ram_peak_bytes": share(self.seen.ram_mono),
+            "ram_average_bytes": ratio(self.ram.average.covered_s, wall_s),
+            "disk_read_bytes": disk,
+            "disk_written_bytes": disk,
+        }
+        return found if len(found) == len(methods) else {name: found[name] for name in methods}
 
     def _reasons(self, reason: str) -> dict[str, str]:
         """Return why a figure is missing, or of an earlier time, or less than it could be."""

@@ -63,11 +63,10 @@ class DiskLedger:
         self._lost = plus(self._lost, self._shortfall(now))
         self._last = now
         total = added(now)
+        lost, base = self._lost, self._base
         self.disk = Disk(
-            *(
-                max(before, after + lost - base)
-                for before, after, lost, base in zip(self.disk, total, self._lost, self._base, strict=True)
-            )
+            max(self.disk.read_bytes, total.read_bytes + lost.read_bytes - base.read_bytes),
+            max(self.disk.written_bytes, total.written_bytes + lost.written_bytes - base.written_bytes),
         )
 
     def settle(self, root: Key, rusage: Rusage, readings: dict[Key, ProcessReading]) -> None:
@@ -84,6 +83,8 @@ class DiskLedger:
 
     def _begin_with(self, now: dict[Key, Disk]) -> None:
         """Charge nothing that a process did before the run, where it tells its counters only now."""
+        if not self._untold:
+            return
         told = {key: now[key] for key in self._untold & now.keys()}
         self._untold -= told.keys()
         self._last |= told
@@ -109,9 +110,11 @@ def counters(readings: dict[Key, ProcessReading]) -> dict[Key, Disk]:
 
 def added(counts: dict[Key, Disk]) -> Disk:
     """Add counters up."""
-    return Disk(
-        sum(disk.read_bytes for disk in counts.values()), sum(disk.written_bytes for disk in counts.values())
-    )
+    read_bytes = written_bytes = 0
+    for disk in counts.values():
+        read_bytes += disk.read_bytes
+        written_bytes += disk.written_bytes
+    return Disk(read_bytes, written_bytes)
 
 
 def plus(one: Disk, other: Disk) -> Disk:

@@ -119,10 +119,11 @@ class CpuLedger:
 
 def totals(readings: dict[Key, ProcessReading]) -> tuple[float, float]:
     """Return total and system CPU seconds of a tree."""
-    return (
-        sum(reading.total_s for reading in readings.values()),
-        sum(reading.total_system_s for reading in readings.values()),
-    )
+    total_s = system_s = 0.0
+    for reading in readings.values():
+        total_s += reading.own_s + reading.reaped_s
+        system_s += reading.own_system_s + reading.reaped_system_s
+    return total_s, system_s
 
 
 def split(before: Cpu, total_s: float, system_s: float) -> Cpu:

@@ -92,7 +92,8 @@ class Ram:
                 continue
             self._highest_mark_bytes = max(self._highest_mark_bytes, mark.hwm_bytes)
             self._take(mark.hwm_bytes - max(mark.file_bytes, before.file_bytes), "vm_hwm")
-        self._ended_file_bytes = max(self._ended_file_bytes, most_files(self._marks))
+        if self._marks:
+            self._ended_file_bytes = max(self._ended_file_bytes, most_files(self._marks))
         self._marks = now
 
     def end(self, maxrss_bytes: int, parent_pid: int, *, is_sampled: bool) -> None:
