@@ -38,8 +38,9 @@ from worker.executor.loading import LoadError, load_handler
 from worker.executor.sources import handler_sources
 from worker.executor.surroundings import Surroundings
 from worker.minder.trees import child_pids
-from worker.sdk.context import Context, StopSignal
+from worker.sdk.context import Context
 from worker.sdk.parameters import read_signature
+from worker.sdk.stop_signal import StopSignal
 
 __all__ = ["main"]
 

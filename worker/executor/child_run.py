@@ -20,11 +20,12 @@ from worker.executor.limits import Limits, effective_limits
 from worker.executor.linux import flush_c_streams
 from worker.executor.loading import author_text, author_traceback
 from worker.sdk.cache_grant import CacheGrant
-from worker.sdk.context import Context, StopSignal
+from worker.sdk.context import Context
 from worker.sdk.errors import Cancelled, Fail, InvalidParameters, OutOfMemory, Retry
 from worker.sdk.handler import HandlerSpec
 from worker.sdk.parameters import RESERVED, Signature
 from worker.sdk.result import NotAResult, encode_result
+from worker.sdk.stop_signal import StopSignal
 
 __all__ = ["LoadedHandler", "end_of", "limits_of", "make_run_context"]
 

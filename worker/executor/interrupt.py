@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from worker.sdk.context import StopSignal
 from worker.sdk.errors import Cancelled
+from worker.sdk.stop_signal import StopSignal
 
 __all__ = ["Interrupt"]
 

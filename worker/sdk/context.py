@@ -9,67 +9,27 @@ import os
 import time
 from _thread import allocate_lock  # `threading` would cost 2 ms
 
+from worker.sdk.artifact_names import ArtifactNames
 from worker.sdk.errors import Cancelled
 from worker.sdk.given_secrets import GivenSecrets
 from worker.sdk.secret_folder import secret_folder
+from worker.sdk.stop_signal import StopSignal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import Any, Protocol
+    from typing import Any
 
     from worker.sdk.cache_grant import CacheGrant
-
-    class Sink(Protocol):
-        """Where a context's tellings go: the agent, or an author's unit test."""
-
-        def progress(self, ratio: float, message: str | None) -> None:
-            """Take the progress so far."""
-
-        def log(self, message: str, level: str, fields: dict[str, Any]) -> None:
-            """Take one line of the log."""
-
-        def artifact(self, path: str, name: str, content_type: str | None) -> None:
-            """Take a file that the run made."""
-
-        def secret(self, value: str) -> None:
-            """Take a text that must not be shown."""
-
-        def checkpoint(self, value: Any) -> None:
-            """Take the token from which a later attempt may go on."""
-
-        def usage(self, told: dict[str, Any]) -> None:
-            """Take what the run has consumed outside of its processes; see `Context.usage`."""
+    from worker.sdk.sink import Sink
 
 
-__all__ = ["Context", "StopSignal"]
+__all__ = ["Context"]
 
 PROGRESS_INTERVAL_S = 0.1  # values in between are kept, not sent; people do not read faster
 LEVELS = ("debug", "info", "warning", "error")
-MAX_ARTIFACTS = 1000
 MAX_SECRET_CHARS = 16 * 1024  # more is a file
-RESERVED_NAMES = ("stdout", "stderr")  # of the files of what a run prints
-MAX_NAME_BYTES = 255  # of one part of an artifact's name: the limit of Linux file systems
-MAX_PATH_BYTES = 800  # of the whole: object stores take keys of 1,024 bytes, with their prefix and the run
-
-
-class StopSignal:
-    """Whether the run is asked to stop, why and by when. Set once, read from any thread."""
-
-    def __init__(self) -> None:
-        """Start without a request."""
-        self.kind: str | None = None
-        self.message = ""
-        self.deadline_mono: float | None = None
-
-    def set(self, kind: str, message: str, deadline_mono: float | None) -> None:
-        """Take a request; the first reason stays, a nearer deadline replaces a later one."""
-        if self.deadline_mono is None or (deadline_mono is not None and deadline_mono < self.deadline_mono):
-            self.deadline_mono = deadline_mono
-        if self.kind is None:
-            self.message = message
-            self.kind = kind
 
 
 class Context:
@@ -135,7 +95,7 @@ class Context:
         self._sent_mono = float("-inf")
         self._unsent: list[tuple[float, str | None]] = []  # one at most
         self._flushing = allocate_lock()
-        self._names: set[str] = set()
+        self._names = ArtifactNames()
 
     def progress(self, ratio: float, message: str | None = None) -> None:
         """Tell how far the run is, from 0 to 1; cheap enough for an inner loop.
@@ -191,26 +151,9 @@ class Context:
             raise FileNotFoundError(f"artifact {where} does not exist")
         if not os.path.isfile(where):
             raise ValueError(f"artifact {where} is no regular file; pack a folder into an archive first")
-        name = artifact_name(os.path.basename(where) if name is None else name)
-        self._check_free(name)
-        if len(self._names) >= MAX_ARTIFACTS:
-            raise ValueError(f"a run has at most {MAX_ARTIFACTS} artifacts; pack many files into an archive")
-        self._names.add(name)
+        name = self._names.take(os.path.basename(where) if name is None else name)
         self._sink.artifact(where, name, content_type)
         return name
-
-    def _check_free(self, name: str) -> None:
-        """Raise ValueError where no file of this name can lie beside those that were handed over."""
-        if name.partition("/")[0] in RESERVED_NAMES:
-            raise ValueError(
-                f"artifact name {name!r} is reserved for what the run prints; pass another one as name="
-            )
-        if name in self._names:
-            raise ValueError(f"artifact name {name!r} is taken in this run; pass another one as name=")
-        if any(name.startswith(f"{other}/") or other.startswith(f"{name}/") for other in self._names):
-            raise ValueError(
-                f"artifact name {name!r} makes a file a folder of another one; pass another one as name="
-            )
 
     def secret(self, value: str) -> str:
         """Have a text taken out of everything that people will see of this run, from here on.
@@ -341,20 +284,3 @@ class Context:
         figures = {"cpu_user_s": cpu_user_s, "cpu_system_s": cpu_system_s}
         figures |= {"ram_bytes": ram_bytes, "ram_peak_bytes": ram_peak_bytes}
         self._sink.usage({"method": method, "pid": pid, "reason": reason, "is_last": is_last, **figures})
-
-
-def artifact_name(name: str) -> str:
-    """Return the name, or raise ValueError where it could not be a relative path of plain parts."""
-    parts = name.split("/")
-    if (
-        any(part in ("", ".", "..") or len(os.fsencode(part)) > MAX_NAME_BYTES for part in parts)
-        or len(parts) > 32
-        or len(os.fsencode(name)) > MAX_PATH_BYTES
-        or not name.isprintable()
-        or "\\" in name
-    ):
-        raise ValueError(
-            f"{name[:300]!r} is no artifact name: parts joined by '/', none of them empty, '.' or '..',"
-            f" {MAX_NAME_BYTES} bytes each at most and {MAX_PATH_BYTES} together"
-        )
-    return name

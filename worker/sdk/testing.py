@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.sdk.context import Context, StopSignal
+from worker.sdk.context import Context
 from worker.sdk.fake_clock import FakeClock
+from worker.sdk.stop_signal import StopSignal
 
 __all__ = ["FakeClock", "Told", "ToldContext", "make_context"]
 

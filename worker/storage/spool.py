@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from worker.sdk.context import artifact_name
+from worker.sdk.artifact_names import artifact_name
 from worker.storage.file import MadeFile, SpooledFile, content_type_of, safe_part
 from worker.storage.folder import disk_reason, sync_folder
 from worker.storage.taking import NotTaken, Rights, duplicates, take

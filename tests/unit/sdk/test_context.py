@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from worker.sdk import Cancelled, Context
-from worker.sdk.context import MAX_ARTIFACTS, StopSignal
+from worker.sdk.artifact_names import MAX_ARTIFACTS
+from worker.sdk.stop_signal import StopSignal
 from worker.sdk.testing import KeepingSink, make_context
 
 

@@ -17,8 +17,8 @@ import pytest
 from tests.unit.sdk.file_server import FileServer, file_server
 from worker.sdk import Cancelled, Fail, download
 from worker.sdk.cache_grant import CacheGrant
-from worker.sdk.context import StopSignal
 from worker.sdk.input_cache import InputCache
+from worker.sdk.stop_signal import StopSignal
 from worker.sdk.testing import KeepingSink, ToldContext
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
