@@ -22,6 +22,7 @@ MAX_LIST_BYTES = 131_072  # 16,000 pids of seven digits in `children`
 PIECE_BYTES = 16 * 1024  # a page is what comes; to make room for all of the list takes 10 µs
 MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+UNKNOWN: tuple[None, None, None, None] = (None, None, None, None)
 MEMORY = re.compile(
     r"\nVmHWM:\s*(\d+) kB\nVmRSS:\s*\d+ kB\nRssAnon:\s*(\d+) kB\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n"
 )
@@ -111,7 +112,7 @@ def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None 
     user_s, system_s = int(fields[11]) * TICK_S, int(fields[12]) * TICK_S
     reaped_system_s = int(fields[14]) * TICK_S
     exact_s = cpu_clock_s(pid)
-    hwm, anonymous, files, shared = memory_of(status or "")
+    hwm, anonymous, files, shared = memory_of(status) if status else UNKNOWN
     return ProcessReading(
         key=Key(pid, int(fields[19])),
         parent_pid=int(fields[1]),
@@ -126,8 +127,8 @@ def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None 
         anonymous_bytes=anonymous,
         file_bytes=files,
         hwm_bytes=hwm,
-        read_bytes=count_field(disk or "", "read_bytes:"),
-        written_bytes=count_field(disk or "", "write_bytes:"),
+        read_bytes=count_field(disk, "read_bytes:") if disk else None,
+        written_bytes=count_field(disk, "write_bytes:") if disk else None,
     )
 
 
