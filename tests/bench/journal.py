@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.bench.figure import Figure
 from worker.reporting.disk import DiskIO
@@ -27,6 +27,11 @@ class CountingIO(DiskIO):
         """Sync and count."""
         self.syncs += 1
         await super().fdatasync(name)
+
+    async def append_durably(self, *call: Any) -> None:
+        """Append, sync and count."""
+        self.syncs += 1
+        await super().append_durably(*call)
 
 
 def measure_journal(folder: Path, seconds: float) -> list[Figure]:

@@ -35,9 +35,10 @@ TRACE: Final = [
 AGENT: Final = "from worker.cli.main import main; main(['agent'])"
 NO_SYNC: Final = """
 from worker.reporting.disk import DiskIO
-async def fdatasync(self, name):
-    pass
-DiskIO.fdatasync = fdatasync
+async def append_durably(self, name, offset, block, on_written):
+    await self.append(name, offset, block)
+    on_written()
+DiskIO.append_durably = append_durably
 """
 LATE_SYNC: Final = """
 import asyncio
@@ -46,11 +47,13 @@ kept, sync = set(), DiskIO.fdatasync
 async def later(self, name):
     await asyncio.sleep(0.2)
     await sync(self, name)
-async def fdatasync(self, name):
+async def append_durably(self, name, offset, block, on_written):
+    await self.append(name, offset, block)
+    on_written()
     for earlier in kept:
         earlier.cancel()  # each covers all that was written: an earlier one would be in time
     kept.add(asyncio.create_task(later(self, name)))
-DiskIO.fdatasync = fdatasync
+DiskIO.append_durably = append_durably
 """
 pytestmark = pytest.mark.skipif(
     not works("strace", "-f", "--seccomp-bpf", "-qq", "-o", os.devnull),

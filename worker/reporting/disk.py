@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +38,12 @@ class JournalIO(Protocol):
 
     async def append(self, name: str, offset: int, block: bytes) -> None:
         """Write all of a block at an offset: the end of what was written so far."""
+        ...
+
+    async def append_durably(
+        self, name: str, offset: int, block: bytes, on_written: Callable[[], None]
+    ) -> None:
+        """Append, call `on_written` on the event loop, and return once all is on stable storage."""
         ...
 
     async def allocate(self, name: str, size_bytes: int) -> None:
@@ -82,6 +91,21 @@ class DiskIO:
     async def append(self, name: str, offset: int, block: bytes) -> None:
         """Write all of a block at an offset."""
         await self._thread.call(lambda: write_all(self._files[name], offset, block))
+
+    async def append_durably(
+        self, name: str, offset: int, block: bytes, on_written: Callable[[], None]
+    ) -> None:
+        """Append and sync by one call of the thread: to wake it costs more than to write."""
+        loop = asyncio.get_running_loop()
+
+        def write() -> None:
+            file = self._files[name]
+            write_all(file, offset, block)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(on_written)
+            os.fdatasync(file)
+
+        await self._thread.call(write)
 
     async def allocate(self, name: str, size_bytes: int) -> None:
         """Reserve blocks up to a size; a file system that cannot reserve is taken as it is."""

@@ -268,12 +268,15 @@ class Journal:
             await self._restart(batch)
             return
         batch = await self._make_room(batch)
-        is_durable = any(write.is_durable for write in batch)
+        block, quick = (
+            b"".join([write.block for write in batch]),
+            [one for one in batch if not one.is_durable],
+        )
         try:
-            await self._writer.append(b"".join(write.block for write in batch))
-            settle([write for write in batch if not write.is_durable])
-            if is_durable:
-                await self._writer.sync()
+            if len(quick) < len(batch):
+                await self._writer.append_durably(block, lambda: settle(quick))
+            else:
+                await self._writer.append(block)
         except OSError as exc:
             log.warning("journal.write_failed", error=repr(exc))
             await self._restart(batch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -239,10 +239,12 @@ class SegmentWriter:
             await self._limited(self._io.append(self._current(), self.size_bytes, block))
         self.size_bytes += len(block)
 
-    async def sync(self) -> None:
-        """Make everything that was appended durable."""
+    async def append_durably(self, block: bytes, on_written: Callable[[], None]) -> None:
+        """Write at the end, tell when that is done, and have it all durable on return."""
         with self._given_up_on_failure():
-            await self._limited(self._io.fdatasync(self._current()))
+            written = self._io.append_durably(self._current(), self.size_bytes, block, on_written)
+            await self._limited(written)
+        self.size_bytes += len(block)
 
     async def reserve(self, room_bytes: int) -> None:
         """Make sure that so many bytes can still be appended; a refusal leaves all as it was."""

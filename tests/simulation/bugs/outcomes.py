@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -23,10 +23,11 @@ from worker.reporting.segments import SegmentWriter
 def unsynced() -> Sequence[Change]:
     """Send an outcome that the disk may still lose."""
 
-    async def sync(self: SegmentWriter) -> None:
-        return None
+    async def append_durably(self: SegmentWriter, block: bytes, on_written: Callable[[], None]) -> None:
+        await self.append(block)
+        on_written()
 
-    return [(SegmentWriter, "sync", sync)]
+    return [(SegmentWriter, "append_durably", append_durably)]
 
 
 def closed_early() -> Sequence[Change]:

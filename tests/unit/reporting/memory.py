@@ -75,6 +75,14 @@ class MemoryIO:
             content.extend(bytes(offset + len(block) - len(content)))
         content[offset : offset + len(block)] = block
 
+    async def append_durably(
+        self, name: str, offset: int, block: bytes, on_written: Callable[[], None]
+    ) -> None:
+        """Write a block, and make the file durable."""
+        await self.append(name, offset, block)
+        on_written()
+        await self.fdatasync(name)
+
     async def allocate(self, name: str, size_bytes: int) -> None:
         """Grow a file with zeroes."""
         self._count("allocate", name)

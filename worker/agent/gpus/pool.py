@@ -216,6 +216,8 @@ class Gpus:
     def _suitable(self, requires: object) -> tuple[str, ...] | None:
         """Return GPUs for a task: those with the most room first, those that must prove themselves last."""
         wanted = gpu_count(requires)
+        if not wanted:
+            return ()
         free = [
             gpu.uuid
             for gpu in suitable_gpus(requires, self.facts)
