@@ -89,9 +89,10 @@ class Supervisor:
         """How many slots have a task, be it only being claimed.
 
         The slot of a run that is over is free while its outcome is written: the next claim's intent goes into
-        the same write, and its request is on the way while the disk syncs. No more are ahead than slots.
+        the same write, and its request is on the way while the disk syncs. The journal bounds how many are
+        ahead: an intent that comes later waits for that sync, and no claim is sent before.
         """
-        return len(self._attempting) - min(len(self._over), self._slots)
+        return len(self._attempting) - len(self._over)
 
     async def run(self, recovery: Recovery) -> int:
         """Work until the drain is over; returns the exit code of the agent."""

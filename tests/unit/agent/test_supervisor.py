@@ -14,7 +14,6 @@ from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
-from worker.agent.server_kind import ServerKind
 from worker.api.wire import ErrorKind
 
 RUNS = "POST /api/jobs/runs"
@@ -276,35 +275,3 @@ def test_while_the_state_directory_cannot_be_written_nothing_is_claimed() -> Non
     told = [one["event"] for one in logs if one["event"].startswith("journal.")]
     assert told.count("journal.refused") <= 2  # the claim that met it, and the wait that it began
     assert told.count("journal.accepts") == 1
-
-
-@pytest.mark.parametrize(("places", "claims"), [({}, 2), ({"noop": 1}, 1)])
-def test_a_slot_is_free_while_the_outcome_of_its_run_is_synced(places: dict[str, int], claims: int) -> None:
-    """The next claim goes out beside the sync; no second one follows, nor one beyond a type's limit."""
-    world = World(1, "key", 0.0, 5)
-    machine = Machine(world, "pod/a", concurrency=1, type_concurrency=places)
-    machine.kind = ServerKind.KEY
-    world.run_max_s = 1.0
-    begun, gate = asyncio.Event(), asyncio.Event()
-
-    async def main() -> tuple[int, int]:
-        agent = await machine.agent()
-        sync = machine.io.fdatasync
-
-        async def held(name: str) -> None:
-            begun.set()
-            await gate.wait()
-            await sync(name)
-
-        machine.io.fdatasync = held  # type: ignore[method-assign]  # a disk that takes its time
-        life = asyncio.create_task(agent.run())
-        await begun.wait()
-        await asyncio.sleep(5.0)  # less than the journal waits for a disk
-        seen = world.server.asked.count(RUNS), len(world.successes())
-        gate.set()
-        await until(lambda: len(world.successes()) == 5, 900.0)
-        life.cancel()
-        await asyncio.gather(life, return_exceptions=True)
-        return seen
-
-    assert run_virtual(main()) == (claims, 0)
