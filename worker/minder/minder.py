@@ -14,7 +14,8 @@ from worker.minder.ending import Ending
 from worker.minder.freezing import freeze_tree, thaw_tree
 from worker.minder.guard import Pool, TreeMemory, look_again_s, measure_tree
 from worker.minder.kin import Trees, marked
-from worker.minder.trees import WANT, reap_orphans
+from worker.minder.orphans import Orphans
+from worker.minder.trees import WANT
 from worker.minder.wire import pack, receive, send
 
 TYPE_CHECKING = False
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Minder"]
 
 WANT_PAUSE_S = 0.05
-REAP_EVERY_S = 1.0  # orphans that ended fill the table of processes while their child goes on
 RELIEF_S = 5.0  # what a killed tree holds comes free, unless it hangs
 LONGEST_WAIT_S = 10.0  # poll's clock stands still while the machine sleeps; a deadline's does not
 
@@ -43,9 +43,9 @@ class Minder:
         self._unsent: list[bytes] = []
         self._is_alone = False  # the agent is gone
         self._memory_at_s = NEVER_S
-        self._reap_at_s = NEVER_S
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
+        self._orphans = Orphans(self._poll)
 
     def serve(self) -> None:
         """Serve until the agent is gone and nothing of its children is left."""
@@ -56,6 +56,7 @@ class Minder:
             for child in list(self._children.values()):
                 if child.pid_fd in ready:
                     self._note_death(child)
+            self._orphans.hear(ready)
             try:
                 self._look_after_all()
             except OSError as exc:
@@ -67,17 +68,15 @@ class Minder:
         self._watch_deadlines()
         self._watch_memory()
         self._go_on_ending()
-        if now_s() >= self._reap_at_s:
-            reap_orphans(self._marks())
-            self._reap_at_s = now_s() + REAP_EVERY_S if self._children else NEVER_S
+        self._orphans.reap(now_s(), self._marks())
 
-    def _wait_ms(self) -> int:
-        """Return how long nothing is to be done unless somebody speaks or dies."""
-        due_s = min(self._memory_at_s, self._reap_at_s)
+    def _wait_ms(self) -> int | None:
+        """Return how long nothing is to be done unless somebody speaks or dies; None: for ever."""
+        due_s = min(self._memory_at_s, self._orphans.due_s)
         for child in self._children.values():
             due_s = min(due_s, child.due_s())
         wait_s = min(LONGEST_WAIT_S, max(0.0, due_s - now_s()))
-        return int(wait_s * 1000 + 0.999)
+        return None if due_s == NEVER_S else int(wait_s * 1000 + 0.999)
 
     def _talk(self, events: int) -> None:
         if events & select.POLLOUT:
@@ -145,7 +144,7 @@ class Minder:
             return
         self._children[child.id] = child
         self._poll.register(child.pid_fd, select.POLLIN)
-        self._memory_at_s = self._reap_at_s = now_s()
+        self._memory_at_s = now_s()
         self._tell({
             "told": "spawned", "id": child.id, "pid": pid,
             "memory": group and group.memory_place, "cpu": group and group.cpu_place,
