@@ -14,6 +14,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from worker.agent.lookout import Lookout
 from worker.config import AgentConfig
 from worker.executor.quantities import size_text
 
@@ -21,6 +22,7 @@ __all__ = ["FreeSpace", "Room", "filled_folders", "lack", "look"]
 
 LOOK_INTERVAL_S: Final = 2.0  # between two looks
 LOOK_LIMIT_S: Final = 10.0  # of one look: a network disk that is away answers never
+LATE_S: Final = 5.0  # the same beside the work: it is told within twice as much
 MIN_FREE_FILES: Final = 1_000  # names: a folder, its output, files of a result and of the journal
 RESUME_RATIO: Final = 1.1  # of the limit must be free before it counts as enough again
 log = structlog.get_logger(__name__)
@@ -86,9 +88,38 @@ class FreeSpace:
         """Look until cancelled."""
         if not self._folders:
             await asyncio.Event().wait()
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_INTERVAL_S)
+        async with asyncio.TaskGroup() as group:
+            for folder in self._folders:
+                group.create_task(self._lookout(folder).run())
+
+    def _lookout(self, folder: Path) -> Lookout[Room | Exception]:
+        return Lookout(
+            lambda: self._seen(folder),
+            is_news=lambda seen: self._is_news(folder, seen),
+            take=lambda seen: self._hear(folder, seen),
+            on_problem=lambda exc: self._tell_error(folder, exc),
+            every_s=LOOK_INTERVAL_S,
+            late_s=LATE_S,
+        )
+
+    def _seen(self, folder: Path) -> Room | Exception:
+        try:
+            return look(folder, self._statvfs)
+        except Exception as exc:  # noqa: BLE001 - it is told, and looked at again
+            return exc
+
+    def _is_news(self, folder: Path, seen: Room | Exception) -> bool:
+        """Tell whether it changes anything: room where there was room before does not."""
+        if isinstance(seen, Exception):
+            return self._untold.get(folder) != str(seen)
+        is_quiet = folder not in self._lack and folder not in self._untold
+        return not is_quiet or lack(seen, self._min_free_bytes) is not None
+
+    def _hear(self, folder: Path, seen: Room | Exception) -> None:
+        if isinstance(seen, Exception):
+            self._tell_error(folder, seen)
+        else:
+            self._take(folder, seen)
 
     async def look(self) -> None:
         """Look once. What cannot be looked at keeps its last answer, and stops nothing by itself."""
@@ -98,7 +129,6 @@ class FreeSpace:
             except (OSError, TimeoutError) as exc:
                 self._tell_error(folder, exc)
                 continue
-            self._untold.pop(folder, None)
             self._take(folder, room)
 
     async def _room(self, folder: Path) -> Room:
@@ -114,6 +144,7 @@ class FreeSpace:
         return looking.result()
 
     def _take(self, folder: Path, room: Room) -> None:
+        self._untold.pop(folder, None)
         was_short = folder in self._lack
         ratio = RESUME_RATIO if was_short else 1.0
         text = lack(room, self._min_free_bytes, ratio)

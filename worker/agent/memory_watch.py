@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
 from worker.agent.holds import Holds
+from worker.agent.lookout import Lookout
 from worker.executor.quantities import size_text
 from worker.machine.memory_state import MemoryState, Pressure, Room, read_memory_state
 
@@ -22,6 +22,7 @@ USUAL_SHARE: Final = 10
 SHARE_MAX: Final = 2  # who asks for more than half of all that there is gets half
 ROOM: Final = "memory"
 SPEED: Final = "memory pressure"
+Seen: TypeAlias = tuple[MemoryState, str | None]  # and why nothing could be read
 log = structlog.get_logger()
 
 
@@ -53,13 +54,26 @@ class MemoryWatch:
         """Look until cancelled."""
         if self._min_bytes == 0 and not self._max_percent:
             return
-        while True:
-            try:
-                state, problem = await asyncio.to_thread(self._read), None
-            except Exception as exc:  # noqa: BLE001 - no thread can be had: what holds now must not for ever
-                state, problem = MemoryState(None, ()), f"{type(exc).__name__}: {exc}"
-            self.take(state, problem)
-            await asyncio.sleep(LOOK_INTERVAL_S)
+        await Lookout(
+            self._seen,
+            is_news=lambda seen: self.is_news(seen[0]),
+            take=lambda seen: self.take(*seen),
+            on_problem=lambda exc: self.take(*unseen(exc)),
+            every_s=LOOK_INTERVAL_S,
+        ).run()
+
+    def _seen(self) -> Seen:
+        try:
+            return self._read(), None
+        except Exception as exc:  # noqa: BLE001 - what holds now must not for ever
+            return unseen(exc)
+
+    def is_news(self, state: MemoryState) -> bool:
+        """Tell whether a state, taken, would change anything: while claims are held, each look is of use."""
+        if self._held or is_blind(state) != self._is_blind:
+            return True
+        lack = lack_of_room(state.rooms, self._min_bytes) or lack_of_speed(state.pressure, self._max_percent)
+        return lack is not None
 
     def take(self, state: MemoryState, problem: str | None = None) -> None:
         """Hold, or let go on; what cannot be read, because of a problem perhaps, holds nothing."""
@@ -72,11 +86,10 @@ class MemoryWatch:
         self._hold(SPEED, lack_of_speed(state.pressure, self._max_percent, ratio), hint)
         if self._held:
             self._on_short()
-        is_blind = not state.rooms and state.pressure is None
-        if is_blind and not self._is_blind:
+        was_blind, self._is_blind = self._is_blind, is_blind(state)
+        if self._is_blind and not was_blind:
             hint = "claims are not held for want of memory: it cannot be read here"
             log.warning("memory.unknown", problem=problem, hint=hint)
-        self._is_blind = is_blind
 
     def _hold(self, name: str, reason: str | None, hint: str) -> None:
         if reason is not None:
@@ -85,6 +98,16 @@ class MemoryWatch:
         else:
             self._held.discard(name)
             self._holds.lift(name)
+
+
+def unseen(problem: Exception) -> Seen:
+    """Return what is known where nobody could look."""
+    return MemoryState(None, ()), f"{type(problem).__name__}: {problem}"
+
+
+def is_blind(state: MemoryState) -> bool:
+    """Tell whether nothing could be read."""
+    return not state.rooms and state.pressure is None
 
 
 def lack_of_room(rooms: Iterable[Room], min_bytes: int | None, ratio: float = 1.0) -> str | None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from worker.machine.cgroup import V1_NO_LIMIT_BYTES
 from worker.machine.hierarchy import Hierarchy, NoCgroup, find_hierarchy, shown
+from worker.minder.files import read_text
 
 __all__ = ["MemoryState", "Pressure", "Room", "read_memory_state"]
 
@@ -88,8 +89,11 @@ def machine_room(root: Path) -> Room | None:
 def cgroup_room(folder: Path, version: int, root: Path) -> Room | None:
     """Read what one cgroup leaves below its limit, without the pages that can be given back at once."""
     limit_name, used_name, inactive_name = FILES[version]
-    limit, used = text_of(folder / limit_name).strip(), text_of(folder / used_name).strip()
-    if not limit.isdecimal() or not used.isdecimal() or int(limit) >= V1_NO_LIMIT_BYTES:
+    limit = text_of(folder / limit_name).strip()
+    if not limit.isdecimal() or int(limit) >= V1_NO_LIMIT_BYTES:
+        return None
+    used = text_of(folder / used_name).strip()
+    if not used.isdecimal():
         return None
     inactive = number(text_of(folder / "memory.stat"), inactive_name) or 0
     left = int(limit) - max(int(used) - inactive, 0)
@@ -104,7 +108,4 @@ def number(text: str, name: str) -> int | None:
 
 def text_of(path: Path) -> str:
     """Return a file's text, nothing where it cannot be read."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
+    return read_text(str(path)) or ""

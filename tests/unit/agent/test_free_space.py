@@ -153,6 +153,43 @@ def test_a_disk_that_does_not_answer_takes_one_thread_and_no_more(monkeypatch: p
     assert [event["event"] for event in said] == ["disk.unknown", "disk.short"]
 
 
+def test_the_watch_sees_room_go_and_come_and_a_disk_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, beside the loop; one that hangs keeps its answer, and nobody from looking at others."""
+    monkeypatch.setattr("worker.agent.free_space.LOOK_INTERVAL_S", 0.001)
+    monkeypatch.setattr("worker.agent.free_space.LATE_S", 0.01)
+    answering = threading.Event()
+    disk = Disk()
+
+    def statvfs(folder: Path) -> Disk:
+        if folder == Path("/away"):
+            answering.wait(30.0)
+            return Disk()
+        return disk(folder)
+
+    async def scenario() -> None:
+        space = FreeSpace([Path("/away"), Path("/state")], 100 * MIB, statvfs)
+        woken = asyncio.Event()
+        space.listen(woken.set)
+        watch = asyncio.create_task(space.watch())
+        while not said:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.001)
+        assert (said[0]["event"], said[0]["folder"]) == ("disk.unknown", "/away")
+        looks = disk.looks
+        disk.f_bavail = 1
+        while not space.is_short:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.001)
+        disk.f_bavail = 1000
+        await woken.wait()
+        assert disk.looks > looks
+        answering.set()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+    with capture_logs() as said:
+        run(scenario())
+    assert [event["event"] for event in said] == ["disk.unknown", "disk.short", "disk.has_room"]
+
+
 def test_nothing_is_looked_at_where_nobody_wants_it() -> None:
     """0 bytes: off; the watch waits all the same, because its end would be the agent's."""
     disk = Disk(f_bavail=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -169,23 +170,60 @@ def test_a_limit_of_nothing_is_never_looked_at() -> None:
 
 
 def test_a_look_that_fails_ends_neither_the_watch_nor_leaves_a_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be had nobody knows of the memory: that holds nothing, and is told once."""
+    """Where nobody can look nobody knows of the memory: that holds nothing, and is told once."""
+    monkeypatch.setattr("worker.agent.memory_watch.LOOK_INTERVAL_S", 0.001)
     holds = Holds()
     held: list[bool] = []  # before each look
+    done = threading.Event()
 
-    async def look(read: Any) -> MemoryState:
+    def look() -> MemoryState:
+        while len(held) > 1 and holds.is_held != (len(held) not in (2, 3)) and not done.wait(0.001):
+            pass  # the loop has not heard of the look before
         held.append(holds.is_held)
         if len(held) in (2, 3):
-            raise RuntimeError("can't start new thread")
+            raise OSError("too many open files")
         return MemoryState(CALM, (room(1),))
 
     async def main() -> None:
-        async with asyncio.timeout(9.0):  # five looks
-            await MemoryWatch(holds, min_bytes=100 * MIB, max_percent=20.0).run()
+        watch = asyncio.create_task(
+            MemoryWatch(holds, min_bytes=100 * MIB, max_percent=20.0, read=look).run()
+        )
+        async with asyncio.timeout(30.0):
+            while len(held) < 5:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.001)
+        done.set()
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
 
-    monkeypatch.setattr(asyncio, "to_thread", look)  # what fails; and threads know no virtual time
-    with capture_logs() as logs, pytest.raises(TimeoutError):
-        run_virtual(main())
-    assert held == [False, True, False, False, True]
+    with capture_logs() as logs:
+        asyncio.run(main())
+    assert held[2:5] == [False, False, True]
     (told,) = [one for one in logs if one["event"] == "memory.unknown"]
-    assert "can't start new thread" in told["problem"]
+    assert "too many open files" in told["problem"]
+
+
+@pytest.mark.parametrize(
+    ("mib", "percent", "is_news"),
+    [(4096, 0, False), (101, 0, False), (99, 0, True), (4096, 21, True), (4096, 19, False)],
+)
+def test_the_loop_hears_of_what_would_change_something(mib: int, percent: float, is_news: bool) -> None:
+    """All other looks wake nobody; while claims are held each is heard of, as what is kept is let go."""
+    watch = MemoryWatch(Holds(), min_bytes=100 * MIB, max_percent=20.0)
+    state = MemoryState(Pressure(percent, "psi"), (room(mib),))
+    assert watch.is_news(state) == is_news
+    watch.take(MemoryState(CALM, (room(1),)))
+    assert watch.is_news(state)
+
+
+def test_the_loop_hears_once_that_nothing_can_be_read_and_once_that_it_can() -> None:
+    """Neither holds anything."""
+    watch, unseen, plenty = (
+        MemoryWatch(Holds(), min_bytes=None, max_percent=20.0),
+        MemoryState(None, ()),
+        MemoryState(CALM, (PLENTY,)),
+    )
+    assert watch.is_news(unseen)
+    watch.take(unseen)
+    assert (watch.is_news(unseen), watch.is_news(plenty)) == (False, True)
+    watch.take(plenty)
+    assert not watch.is_news(plenty)
