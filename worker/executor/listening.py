@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from time import sleep  # by its own name: handlers are given other clocks
 from typing import Final
@@ -114,9 +115,22 @@ class Listening:
             self._lose()
         except (OSError, ChannelError):
             os._exit(EXIT_CHANNEL_LOST)
+        except Exception:  # noqa: BLE001 - of an author's `__str__`: the run must come to its end
+            traceback.print_exc()
+            if self._is_given_up():
+                return
         with self._lock:
             self._is_listening = False
         self._is_quiet.release()
+
+    def _is_given_up(self) -> bool:
+        """Let go of the channel until the next look; where the run is over, wait for that to be told."""
+        with self._lock:
+            if self._is_running:
+                self._is_listening = False
+                return True
+        os.eventfd_read(self._bell)
+        return False
 
     def _is_rung(self) -> bool:
         """Wait for a frame; tell whether the run is over instead."""

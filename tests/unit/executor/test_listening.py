@@ -5,6 +5,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,37 @@ def test_no_frame_is_lost_between_the_two(scene: Scene, monkeypatch: pytest.Monk
         scene.listening.end()
     scene.near.shutdown(socket.SHUT_WR)
     assert scene.listening.next_run() is None
+
+
+def test_what_cannot_be_taken_leaves_the_run_its_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a thread that has ended, and what comes next is taken, in later runs too."""
+    monkeypatch.setattr(listening, "LOOK_S", 0.001)
+    seen: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def refuse(frame: Down) -> None:
+        assert isinstance(frame, Stop)
+        seen.put(frame.run_id)
+        raise RuntimeError("its event loop is closed")
+
+    scene.listening._take = refuse
+    ends = threading.Thread(target=scene.listening.end, daemon=True)
+    scene.listening.begin()
+    for run_id in ("1", "2"):
+        scene.say(stop(run_id))
+        assert seen.get(timeout=LIMIT_S) == run_id
+    ends.start()
+    ends.join(LIMIT_S)
+    assert not ends.is_alive()
+    for number in range(50):
+        scene.say(assign(str(number)))
+        assert scene.listening.next_run() == assign(str(number))
+        scene.listening.begin()
+        scene.say(stop(str(number)))
+        if number % 2:
+            assert seen.get(timeout=LIMIT_S) == str(number)
+        scene.listening.end()
+        while not seen.empty():
+            seen.get()
 
 
 def test_the_thread_sleeps_while_there_is_no_run(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
