@@ -6,13 +6,14 @@ the agent at that descriptor. It knows neither token nor URL of the API.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -41,6 +42,9 @@ from worker.minder.trees import child_pids
 from worker.sdk.context import Context
 from worker.sdk.parameters import read_signature
 from worker.sdk.stop_signal import StopSignal
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["main"]
 
@@ -110,7 +114,7 @@ class Child:
         async def cancellable() -> Any:
             task, loop = asyncio.current_task(), asyncio.get_running_loop()
             assert task is not None
-            self._cancel = lambda: void(loop.call_soon_threadsafe(task.cancel))
+            self._cancel = lambda: cancel_in(loop, task)
             self._interrupt.cancel_first(self._cancel)
             if self._stop.kind is not None and self._is_urgent:
                 task.cancel()
@@ -132,8 +136,10 @@ class Child:
                 cancel()
 
 
-def void(_value: object) -> None:
-    """Forget a value."""
+def cancel_in(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Cancel a task, on any thread; one whose loop is closed has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(task.cancel)
 
 
 def load(frame: Load) -> LoadedHandler | NotLoaded:
