@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from worker.api.errors import ApiError, RateLimited, Unknown
 
@@ -46,6 +47,6 @@ class Reach:
             self._returned.set()
             self._returned = asyncio.Event()
 
-    async def returned(self) -> None:
-        """Wait until the server comes back; for ever if it never fails."""
-        await self._returned.wait()
+    def returned(self) -> Coroutine[Any, Any, object]:
+        """Wait until the server comes back, counted from the call on; for ever if it never does."""
+        return self._returned.wait()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from msgspec import Struct
@@ -186,7 +186,7 @@ class Retrier:
 
     async def _news(self, limit_s: float, *, is_listening: bool) -> bool:
         """Wait; tell whether an end came in sight meanwhile or, if that is wanted, the server back."""
-        news = [self._reach.returned()] if is_listening else []
+        news: list[Coroutine[Any, Any, object]] = [self._reach.returned()] if is_listening else []
         if self._end is not None:
             news.append(self._end.requested())
         if not news:

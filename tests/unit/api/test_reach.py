@@ -177,3 +177,17 @@ def test_requests_tell_of_the_server_whose_connection_they_use() -> None:
         return was_failing, api.traits.reach.returns
 
     assert run_virtual(main()) == (True, 1)
+
+
+def test_a_return_between_a_look_and_its_wait_is_not_missed() -> None:
+    """The answer that shows it is read in the same round of the loop, by another task."""
+
+    async def main() -> float:
+        loop, reach = asyncio.get_running_loop(), Reach()
+        reach.failed("GET tasks", GONE)
+        pause = asyncio.create_task(Retrier(Random(1), VirtualClock(), reach=reach).pause(SCOUT_S, 0.0))
+        loop.call_soon(reach.answered, "GET tasks")
+        await pause
+        return loop.time()
+
+    assert run_virtual(main()) <= APART_S + RETURN_S
