@@ -144,10 +144,14 @@ class Attempts:
             self._activity.leave(claim.run.id)
             end_watch()
             end_drain()
-        if not gpus:
-            on_over()
-            await asyncio.sleep(0)  # the next claim is made meanwhile: its intent goes into the same write
-        await self._endings.end(claim, outcome, reporter, reporting)
+        try:
+            if not gpus:
+                on_over()
+                await asyncio.sleep(
+                    0
+                )  # the next claim is made meanwhile: its intent goes into the same write
+        finally:  # who is cancelled there has an outcome all the same
+            await self._endings.end(claim, outcome, reporter, reporting)
 
     def _cancel(self, stop: StopRequest) -> None:
         stop.request(ErrorKind.CANCELLED, "the job was stopped", self._drain.grace_s)

@@ -1,4 +1,4 @@
-"""When an attempt claims nothing."""
+"""When an attempt claims nothing, and what a cancelled one still writes down."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import Any
 
 import pytest
 
-from tests.unit.agent.stub_api import task
+from tests.simulation.loop import VirtualClock, run_virtual
+from tests.unit.agent.stub_api import StubApi, run, task
+from tests.unit.agent.test_reporter import LIVE, Desk
 from tests.unit.placement.machines import L4, machine
 from worker.agent.attempt import Attempts
+from worker.agent.claim import Claim
 from worker.agent.drain import Drain
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.operators.activity import Activity
-from worker.api.models import Task
-from worker.api.wire import ErrorKind
+from worker.agent.reporting_task import Reporting
+from worker.api.models import Identity, Task
+from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import SystemClock
 from worker.config import AgentConfig
+from worker.executor.outcome import Outcome
+from worker.reporting.reporter import Reporter
 
 CONFIG = AgentConfig(state_dir=Path("/nowhere"))
 Act = Callable[[Drain, Holds], None]
@@ -78,3 +84,55 @@ def test_what_comes_while_the_gpus_are_looked_at_keeps_a_task_unclaimed(act: Act
     assert not asyncio.run(attempts.run(wanting))
     assert claimer.count == claims
     assert gpus.take(wanting) == ("GPU-1",)
+
+
+def test_an_attempt_cancelled_while_the_next_claim_is_made_writes_its_outcome() -> None:
+    """The time of a drain is over in just that moment: the result is there, and its reports must end."""
+    written: list[Outcome] = []
+
+    class Ends:
+        """Endings that note what is to be written."""
+
+        async def end(self, _: Claim, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> None:
+            """Note it."""
+            await reporting.end()
+            written.append(outcome)
+
+    class Done:
+        """An executor whose runs are over at once."""
+
+        async def execute(self, *_: object) -> Outcome:
+            """Return a success."""
+            return Outcome(code=ResultCode.SUCCESS)
+
+    async def main() -> int:
+        clock, stub = VirtualClock(), StubApi(lambda _: (200, LIVE))
+        desk = Desk(stub)
+        identity = Identity("pod/a", clock.now())
+        claim = Claim(task=task(), run=run("r"), identity=identity, attempt=1, resume=None, known=())
+
+        async def claimed(_: Task) -> Claim:
+            return claim
+
+        parts: dict[str, Any] = {
+            "claimer": SimpleNamespace(claim=claimed), "executor": Done(), "endings": Ends(), "journal": None,
+            "api": SimpleNamespace(traits=SimpleNamespace(claims_unique=True)),
+            "jobs": SimpleNamespace(note=lambda *_: None, watch=lambda *_: lambda: None),
+            "reporters": SimpleNamespace(reporter=lambda *_, **__: desk.reporter),
+        }  # fmt: skip
+        attempts = Attempts(
+            **parts, drain=Drain(clock, 30.0), holds=Holds(), clock=clock, gpus=Gpus(machine(), CONFIG),
+            activity=Activity(clock), on_settled=lambda task_id, is_won: None,
+        )  # fmt: skip
+        going = asyncio.create_task(attempts.run(task(), lambda: void(going.cancel())))
+        await asyncio.wait({going})
+        assert going.cancelled()
+        await asyncio.sleep(60.0)
+        return len(stub.requests)
+
+    assert run_virtual(main()) == 0
+    assert [outcome.code for outcome in written] == [ResultCode.SUCCESS]
+
+
+def void(_: object) -> None:
+    """Forget a value."""
