@@ -203,6 +203,56 @@ def test_an_agent_hides_a_task_once_and_never_for_good(monkeypatch: pytest.Monke
     run_async(body)
 
 
+async def ended(desk: Desk) -> None:
+    """Wait until nothing is reserved."""
+    while desk._reservations._reserved:  # noqa: ASYNC110 - ends by a timer, without an event
+        await asyncio.sleep(0.005)
+
+
+def test_an_agent_that_took_tasks_in_order_may_hide_again_what_it_did_not_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What stands before that was not wanted; and what is behind it is hidden five times at most."""
+    monkeypatch.setattr(reservations, "RESERVED_S", 0.05)
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            job = await world.job()
+            tasks = [await world.task(job) for _ in range(3 + reservations.MOST_TIMES)]
+            left, *taken, last = tasks
+            for at, one in enumerate(taken[: reservations.MOST_TIMES]):
+                shown = ids(await desk.look(pending(world), "a"))
+                assert shown[0] == left.id
+                assert (left.id in ids(await desk.look(pending(world), "b"))) == (at > 0)
+                assert last.id not in ids(await desk.look(pending(world), "b"))
+                await world.claim(one)
+                await ended(desk)
+            await desk.look(pending(world), "a")
+            assert last.id in ids(await desk.look(pending(world), "b"))
+
+    run_async(body)
+
+
+def test_what_is_shown_again_to_who_comes_to_it_is_hidden_anew() -> None:
+    """Its time begins with the newer list: the claim is as far behind that."""
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            job = await world.job()
+            first, second = [await world.task(job) for _ in range(2)]
+            await desk.look(pending(world), "a")
+            key = world.org_id, second.id
+            before = desk._reservations._reserved[key].until
+            await desk.look(pending(world), "a")
+            assert desk._reservations._reserved[key].until == before
+            await world.claim(first)
+            assert ids(await desk.look(pending(world), "a")) == [second.id]
+            assert desk._reservations._reserved[key].until > before
+            assert ids(await desk.look(pending(world), "b")) == []
+
+    run_async(body)
+
+
 def test_a_waiter_that_is_cancelled_leaves_the_task_to_the_next() -> None:
     """A client that disconnects between call and answer loses nothing for others."""
 
