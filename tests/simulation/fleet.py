@@ -30,7 +30,7 @@ from tests.simulation.network import Carried, FaultyNetwork
 from tests.simulation.server import VirtualServer
 from tests.simulation.world import World, until
 
-__all__ = ["Figures", "Kind", "measured"]
+__all__ = ["Figures", "FleetNetwork", "Kind", "measured", "member"]
 
 Kind = Literal["ours", "plain"]
 ORG: Final = "org"

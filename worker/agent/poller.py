@@ -12,6 +12,7 @@ import structlog
 from worker.agent.bounded import remember, within
 from worker.agent.candidates import Choice, choose, spread
 from worker.agent.deferrals import Deferrals
+from worker.agent.freshness import FRESH_S, Freshness
 from worker.agent.rooms import Rooms
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
@@ -26,7 +27,6 @@ SHORT_PAGE = 10  # a shorter page is the last one, whatever size a server gives 
 WAIT_JITTER = 0.1  # of how long a server is asked to hold a poll: agents that began together drift apart
 HELD_S = 0.5  # a poll that brings nothing sooner was not held, whatever the answer says of it
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
-FRESH_S = 1.0  # how long a listed task is worth trying; our server keeps it for us as long
 CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
 RACE_S = 0.25  # base of the waits after claims that others won
 ECHO_S = 0.1  # base and bound of the waits after lists that held nothing but tasks just tried
@@ -87,7 +87,7 @@ class Poller:
         self._claiming: set[str] = set()
         self._settled = asyncio.Event()
         self._queue: deque[Task] = deque()
-        self._fresh_until_mono = 0.0
+        self._fresh = Freshness(clock)
         self._ahead = 1  # how many more than the free slots to ask for: tasks may be short
         self._tried: OrderedDict[str, float] = OrderedDict()
         self._left_logged: OrderedDict[str, None] = OrderedDict()
@@ -115,7 +115,7 @@ class Poller:
 
     def _pop(self) -> Task | None:
         """Hand out the next candidate that is fresh and was not tried a moment ago."""
-        while self._queue and self._clock.mono() < self._fresh_until_mono:
+        while self._queue and self._fresh.left_s > 0.0:
             task = self._queue.popleft()
             if self._is_free(task):
                 self._out[task.id] = task.type or ""
@@ -130,13 +130,17 @@ class Poller:
 
         Where a server shows its tasks to all at once, who loses leaves it alone for a while, longer each
         time until a claim is won: else each task that comes would make a large fleet ask ever more often.
+        Then it begins with a new list.
         """
         self._decide(task_id)
         if is_won:
             self._backoff.reset()
             self._races.reset()
+            self._fresh.win()
         elif not self._api.traits.claims_unique:
             self._held_until_mono = max(self._held_until_mono, self._clock.mono() + self._races.next_s())
+            self._queue.clear()  # others took more of it meanwhile: a new list costs no more than a claim
+            self._fresh.lose()
 
     def _decide(self, task_id: str) -> None:
         self._claiming.discard(task_id)
@@ -189,9 +193,11 @@ class Poller:
         self.idle_polls = 0
 
     def _adapt(self) -> None:
-        """Ask for more ahead while lists are used up before they are stale, for less when they are not."""
-        is_stale = self._clock.mono() >= self._fresh_until_mono
-        self._ahead = max(1, self._ahead // 2) if is_stale else min(PER_PAGE, self._ahead * 2)
+        """Ask for more ahead where a list is used up long before it is stale, for less where some is left."""
+        if self._queue:
+            self._ahead = max(1, self._ahead // 2)
+        elif self._fresh.left_s > FRESH_S / 2:
+            self._ahead = min(PER_PAGE, self._ahead * 2)
         self._queue.clear()
 
     async def _refill(self, free: int) -> None:
@@ -236,9 +242,10 @@ class Poller:
             )
             self._tell_left(choice, page)
             if choice.candidates:
+                is_ours = self._api.traits.claims_unique  # the first answer says so
                 found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
                 self._queue.extend(found)
-                self._fresh_until_mono = self._clock.mono() + FRESH_S
+                self._fresh.begin(is_shared=not is_ours)
                 self._echoes.reset()
                 self._others.reset()
                 return 0.0

