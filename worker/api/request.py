@@ -13,7 +13,6 @@ __all__ = ["Headers", "Origin", "Request"]
 
 JSON: Final = "application/json"
 WRITES: Final = frozenset({"POST", "PUT", "PATCH"})  # of which a server may want a length, be it 0
-ERASED: Final = str.maketrans("", "", "\r\n\0")
 
 
 class Origin(Struct, frozen=True):
@@ -51,12 +50,12 @@ class Headers(Struct, frozen=True):
     def of(cls, fields: Mapping[str, str]) -> Self:
         """Encode headers.
 
-        Raises: httpx.LocalProtocolError where one would end its line.
+        Raises: httpx.LocalProtocolError where one would end its line, or be read as another text.
         """
         lines = [f"{name}: {value}" for name, value in fields.items()]
-        if any(line != line.translate(ERASED) for line in lines):
-            raise httpx.LocalProtocolError("a header of the request holds a line break or a NUL")
-        return cls(tuple(fields.items()), b"".join(f"{line}\r\n".encode() for line in lines))
+        if not all(line.isascii() and line.isprintable() for line in lines):
+            raise httpx.LocalProtocolError("a header of the request holds more than printable ASCII")
+        return cls(tuple(fields.items()), b"".join(f"{line}\r\n".encode("ascii") for line in lines))
 
 
 class Request(Struct, frozen=True):

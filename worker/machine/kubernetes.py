@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from urllib.parse import quote
 
 from worker.machine.facts import Fact
 
@@ -23,6 +24,7 @@ REQUEST_MEMORY = "MILLHAND_REQUEST_MEMORY"  # requests.memory: bytes, or a quant
 QUANTITY = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(m|[kMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?")
 BINARY = "KMGTPE"
 DECIMAL = "kMGTPE"
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
 def kubernetes_facts(
@@ -42,13 +44,18 @@ def kubernetes_facts(
 
 
 def pod_id(environment: Mapping[str, str], hostname: str) -> Fact:
-    """Return the pod's uid, elsewhere the host's name."""
+    """Return the pod's uid, elsewhere the host's name; as a header can carry it."""
     uid = environment.get(POD_UID, "").strip()
     if uid:
-        return Fact.measured(uid, POD_UID)
+        return Fact.measured(sendable(uid), POD_UID)
     if hostname:
-        return Fact.measured(hostname, "hostname")
+        return Fact.measured(sendable(hostname), "hostname")
     return Fact.unknown(f"the host has no name; set {POD_UID}")
+
+
+def sendable(name: str) -> str:
+    """Return a name in printable ASCII; what else is in it, as in URLs."""
+    return quote(name, safe=PRINTABLE, errors="surrogateescape")
 
 
 def request_cpus_of_pod(environment: Mapping[str, str]) -> Fact:

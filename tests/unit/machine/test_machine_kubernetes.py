@@ -77,6 +77,16 @@ def test_the_pods_uid_is_the_pod_id() -> None:
     assert (fact.value, fact.source) == ("7d9f-uid", "MILLHAND_POD_UID")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("render 7%", "render 7%"), ("büro", "b%C3%BCro"), ("a\nb", "a%0Ab"), ("a\udcff", "a%FF")],
+)
+def test_a_pod_id_is_what_a_header_can_carry(name: str, shown: str) -> None:
+    """Our server compares it with that of the claim: read as another text, every report would be refused."""
+    assert kubernetes_facts({}, hostname=name)["podId"].value == shown
+    assert kubernetes_facts({"MILLHAND_POD_UID": name}, hostname="h")["podId"].value == shown
+
+
 def test_what_a_person_configured_wins() -> None:
     """A configured request is taken as it is."""
     facts = kubernetes_facts(
