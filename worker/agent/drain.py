@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 
@@ -118,9 +118,9 @@ class Drain:
         """Wait until the agent is to end."""
         await self._requested.wait()
 
-    async def nearer(self) -> None:
-        """Wait until the end, known already, is brought nearer; for ever if that never happens."""
-        await self._nearer.wait()
+    def nearer(self) -> Coroutine[Any, Any, object]:
+        """Wait until the end, known already, is brought nearer, from the call on; perhaps for ever."""
+        return self._nearer.wait()
 
     def follow(self, stop: StopRequest) -> Callable[[], None]:
         """Stop an attempt when the drain begins, or at once if it has; returns what ends that."""

@@ -147,3 +147,17 @@ def test_who_waits_for_a_nearer_end_is_told_each_time() -> None:
         return seen
 
     assert run_virtual(main()) == [False, True, True]
+
+
+def test_an_end_brought_nearer_before_its_waiter_has_begun_is_not_missed() -> None:
+    """A second SIGTERM may come in the same round of the loop in which the wait for the first one begins."""
+
+    async def main() -> None:
+        drain = drain_of(600.0)
+        drain.request(ErrorKind.DRAINED, "SIGTERM")
+        waiting = asyncio.create_task(drain.nearer())
+        drain.request(ErrorKind.DRAINED, "SIGTERM")
+        async with asyncio.timeout(1.0):
+            await waiting
+
+    run_virtual(main())
