@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from starlette.types import Scope
 
-__all__ = ["Exchange", "exchange_of", "offer"]
+__all__ = ["Exchange", "exchange_of", "offer", "withdraw"]
 
 KEY: Final = "millhand.exchange"
 
@@ -42,3 +42,8 @@ def exchange_of(scope: Scope) -> Exchange | None:
     """Return the request as a whole; None where its connection does not offer that."""
     found: Any = scope.get(KEY)
     return cast(Exchange | None, found)
+
+
+def withdraw(scope: Scope) -> None:
+    """Let go of it once the request is over; it and its scope would wait for a collection else."""
+    scope.pop(KEY, None)

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from server.activity import Activity
 from server.audit import Audit
 from server.http.answer import ALWAYS
+from server.http.exchange import withdraw
 from server.http.peers import Peers
 from server.http.seen import REQUEST_ID_HEADER, Seen, request_id_of
 
@@ -44,6 +45,7 @@ class Observer:
         try:
             await answering(scope, receive, _noting(seen, send))
         finally:
+            withdraw(scope)
             self._ended(seen, scope, time.perf_counter() - begun_s)
 
     def _ended(self, seen: Seen, scope: Scope, took_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 
@@ -101,6 +102,29 @@ def test_who_waits_to_be_told_to_go_on_is_told_before_the_answer() -> None:
     assert answers[-1][0] == at_once[-1][0] == b"HTTP/1.1 200 OK"
     assert [status for status, _, _ in answers[:-1]] in ([], [b"HTTP/1.1 100 Continue"])
     assert at_once[:-1] == []
+
+
+def test_a_request_that_is_over_leaves_nothing_to_the_collector() -> None:
+    """Its body goes with it, also where nobody read it: a collection may be many requests away."""
+    unread = request("PUT", "/api/jobs/nothing", body=b"[]").replace(TOKEN.encode(), b"wrong")
+    asked = [
+        request("GET", "/api/jobs/tasks"),
+        request("POST", "/api/jobs", body=BODY),
+        request("PUT", "/api/jobs/nothing", body=b"[]"),
+        unread,
+        request("GET", "/nothing"),
+    ]
+    with running_server() as server:
+        last = request("GET", "/api/jobs/tasks", "Connection: close")
+        sent_and_received(server, *asked, last)
+        gc.collect()
+        gc.disable()
+        try:
+            sent_and_received(server, *(asked * 20), last)
+            left = gc.collect()
+        finally:
+            gc.enable()
+    assert left < 20 * len(asked)
 
 
 @pytest.mark.parametrize("state", ["started", "gone", "paused"])
