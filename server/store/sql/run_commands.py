@@ -178,7 +178,9 @@ def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str,
     machine = run["machine_told"]
     if "machine" in told:
         machine = told["machine"]
-        told = told | {"machine": tx.keep_machine(command.org_id, run["job_id"], machine)}
+        told = told | {
+            "machine": tx.keep_machine(command.org_id, run["job_id"], machine, before=run["machine"])
+        }
     changed = {name: value for name, value in told.items() if value != run[name]}
     if tells_usage(command.fields):
         before = run["usage_samples"]

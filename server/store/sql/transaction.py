@@ -70,8 +70,15 @@ class Transaction(ABC):
     def lock_task_of(self, org_id: str, run_id: str) -> None:
         """Wait until nobody else writes to the runs of a run's task; before any of them is read."""
 
-    def keep_machine(self, org_id: str, job_id: str, machine: str) -> str:
-        """Return what the column of a run holds for what was said of its machine: as a rule, that."""
+    def keep_machine(self, org_id: str, job_id: str, machine: str, before: str | None = None) -> str:
+        """Return what the column of a run holds for what was said of its machine: as a rule, that.
+
+        Args:
+            org_id: of the job.
+            job_id: of the run.
+            machine: what was said.
+            before: what the column holds now, None for nothing.
+        """
         return machine
 
     def forget_machines(self, org_id: str, job_id: str, most: int) -> int:

@@ -17,6 +17,7 @@ __all__ = ["SqliteTransaction"]
 
 DIGEST_BYTES: Final = 16
 SHORTEST_KEPT_ONCE: Final = 100  # characters; a digest has 32
+IS_KEPT: Final = "SELECT 1 FROM machines WHERE org_id = ? AND job_id = ? AND digest = ?"
 KEEP_MACHINE: Final = "INSERT INTO machines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 FORGET_MACHINES: Final = """
 DELETE FROM machines WHERE org_id = ? AND job_id = ? AND digest IN (
@@ -51,12 +52,20 @@ class SqliteTransaction(Transaction):
         """Do a statement that returns nothing."""
         self.db.execute(sql, values)
 
-    def keep_machine(self, org_id: str, job_id: str, machine: str) -> str:
-        """Keep a text once for a job, and return its digest; a short one costs less where it is."""
+    def keep_machine(self, org_id: str, job_id: str, machine: str, before: str | None = None) -> str:
+        """Keep a text once for a job, and return its digest; a short one costs less where it is.
+
+        Each run adds one at most: what it says anew stays in its row, unless another run said the same. An
+        agent that tells its load as well would leave a text behind with every report, until its job goes.
+        """
         if len(machine) < SHORTEST_KEPT_ONCE:
             return machine
         digest = hashlib.blake2b(machine.encode(), digest_size=DIGEST_BYTES).hexdigest()
-        self.db.execute(KEEP_MACHINE, (org_id, job_id, digest, machine))
+        key = (org_id, job_id, digest)
+        if before in (None, digest):
+            self.db.execute(KEEP_MACHINE, (*key, machine))
+        elif self.db.execute(IS_KEPT, key).fetchone() is None:
+            return machine
         return digest
 
     def forget_machines(self, org_id: str, job_id: str, most: int) -> int:

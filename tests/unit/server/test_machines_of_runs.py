@@ -129,6 +129,23 @@ def test_a_text_is_kept_once_for_a_job_and_a_short_one_with_its_run(place: Place
     assert [place.shown(run) for run in (other, of_b, short)] == [[OTHER] * 3, [LONG] * 3, ['{"a": 1}'] * 3]
 
 
+def test_a_run_that_says_something_else_with_each_report_leaves_no_texts_behind(place: Place) -> None:
+    """Its first is kept for others, the newest is with it; one that another run said is found again."""
+    place.do(CreateJob(org_id=ORG, created_by="me", id="a"))
+    place.run("a", LONG)
+    task = place.do(CreateTask(org_id=ORG, created_by="me", job_id="a", type="x"))
+    claim = RunFields(started_at=1, pod_id="pod")
+    run = place.do(CreateRun(org_id=ORG, created_by="me", task_id=task.task.id, fields=claim)).run.id
+    for number in range(9):
+        load = LONG.replace("x", str(number))
+        place.do(UpdateRun(org_id=ORG, id=run, fields=RunFields(machine=load)))
+        assert place.shown(run) == [load] * 3
+    assert place.count() == 2
+    place.do(UpdateRun(org_id=ORG, id=run, fields=RunFields(machine=LONG)))
+    assert place.shown(run) == [LONG] * 3
+    assert len(place.db.execute("SELECT machine FROM runs WHERE id = ?", (run,)).fetchone()[0]) < len(LONG)
+
+
 def test_a_run_of_an_older_release_shows_what_lies_in_its_own_row(place: Place) -> None:
     """Nothing is copied when the schema is brought up to date; a later report of the same is taken too."""
     place.do(CreateJob(org_id=ORG, created_by="me", id="a"))
