@@ -36,7 +36,7 @@ MOST_CHARACTERS_OF_ID: Final = 255
 LARGEST_NUMBER: Final = 2**62  # a whole number stays one in the database
 LARGEST_PRIORITY: Final = 2**31 - 1
 LONGEST_KNOWN: Final = 8_192  # bytes of an object that was found right before, and is not read again
-MOST_KNOWN: Final = 256  # of them; 4 MiB at most, with the texts
+MOST_KNOWN: Final = 256  # of them; 10 MiB at most with the texts: a character may take four bytes there
 
 # Nothing that a path, a query string or a log line would take apart.
 ID_PATTERN: Final = re.compile(r"[^\s/?#%\\\x00-\x20\x7f]{1,255}")

@@ -93,7 +93,7 @@ def test_a_head_is_answered_without_a_body_and_an_old_client_by_a_close() -> Non
 
 
 def test_who_waits_to_be_told_to_go_on_is_told_before_the_answer() -> None:
-    """100 comes first, also to one who did not wait for it."""
+    """100 comes first; who sends the body without waiting is told nothing but the answer."""
     told = request("POST", "/api/jobs", "Expect: 100-continue", "Connection: close", body=BODY)
     head, body = told[: -len(BODY)], told[-len(BODY) :]
     with running_server() as server:
