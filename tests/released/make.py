@@ -32,6 +32,7 @@ __all__ = ["FOLDER", "ORG", "fill"]
 FOLDER: Final = Path(__file__).parent
 ORG: Final = "org-1"
 PARAMETERS: Final = '{"n": 123456789012345678901, "x": 1.10}'
+MACHINE: Final = '{"os": "%s"}' % ("x" * 200)  # a text that SQLite keeps beside the runs
 
 
 async def fill(store: Store) -> None:
@@ -57,7 +58,8 @@ async def fill(store: Store) -> None:
             )
         )
         if name != "pending":
-            claim = RunFields(started_at=5, pod_id="pod", cpu_time=1.5, ram_usage=2**40, machine='{"a": 1}')
+            machine = MACHINE if name == "requeued" else '{"a": 1}'
+            claim = RunFields(started_at=5, pod_id="pod", cpu_time=1.5, ram_usage=2**40, machine=machine)
             await store.apply(
                 CreateRun(
                     org_id=ORG, created_by="me", task_id=name, id=f"run-{name}", lease_ms=9_000, fields=claim
@@ -82,6 +84,13 @@ async def filled(url: str) -> None:
         await store.close()
 
 
+def write(name: str, lines: list[str]) -> None:
+    """Write a dump, unless there is one of that schema."""
+    path = FOLDER / name
+    if not path.exists():
+        path.write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     """Write both dumps."""
     with tempfile.TemporaryDirectory() as folder:
@@ -89,14 +98,14 @@ def main() -> None:
         asyncio.run(filled(f"sqlite:///{path}"))
         with sqlite3.connect(path) as db:
             ((version,),) = db.execute("SELECT max(version) FROM schema_version")
-            (FOLDER / f"sqlite-{version}.sql").write_text("\n".join(db.iterdump()) + "\n")
+            write(f"sqlite-{version}.sql", list(db.iterdump()))
     with database() as url:
         asyncio.run(filled(url))
         name = url.partition("@/")[2].partition("?")[0]
         ((version,),) = cluster().ask("SELECT max(version) FROM schema_version", name)
         dump = cluster().run("pg_dump", "--no-owner", "--inserts", url).decode()
         lines = [line for line in dump.splitlines() if line and not line.startswith(("--", "\\"))]
-        (FOLDER / f"postgres-{version}.sql").write_text("\n".join(lines) + "\n")
+        write(f"postgres-{version}.sql", lines)
     sys.stdout.write(f"{', '.join(path.name for path in FOLDER.glob('*.sql'))}\n")
 
 

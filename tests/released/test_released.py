@@ -19,10 +19,11 @@ from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.queries import RunQuery, TaskQuery
 from server.store.store import Store
 from tests.postgres.databases import empty_database
-from tests.released.make import FOLDER, ORG, PARAMETERS
+from tests.released.make import FOLDER, MACHINE, ORG, PARAMETERS
 
 DUMPS = sorted(path.name for path in FOLDER.glob("*.sql"))
 LIMIT_S = 30.0
+TELLS_MORE = ("sqlite-11.sql",)  # a run of it tells so much of its machine that it is kept beside the runs
 
 COLUMNS = """
 SELECT table_name, column_name, data_type, is_nullable, column_default, collation_name
@@ -101,6 +102,10 @@ def test_an_old_database_is_brought_up_to_date_with_all_that_is_in_it(dump: str,
             store = await opened(url)
             try:
                 assert await shown(store) == EXPECTED
+                requeued = await store.run(ORG, "run-requeued")
+                assert requeued is not None
+                told = MACHINE if dump in TELLS_MORE else '{"a": 1}'
+                assert bytes(requeued.run.machine or b"").decode() == told
                 end = RunFields(stopped_at=10, result_code="Success", results="{}", cpu_time=2)
                 stopped = await store.apply(UpdateRun(org_id=ORG, id="run-running", agent="pod", fields=end))
                 assert (stopped.run.cpu_time, msgspec.json.decode(stopped.run.machine or b"")) == (
