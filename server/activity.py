@@ -16,6 +16,7 @@ __all__ = ["BOUNDS_S", "Activity", "Durations"]
 BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 HELD: Final = "wait_for_tasks"  # a list of tasks that was held: how long says nothing of the server
 BESIDE: Final = "beside_the_api"
+IN_BATCH: Final = "_in_batch"  # after the name of an operation that came with others in one request
 GONE: Final = "gone"  # in place of a status: the client did not wait for the answer
 CLAIMS: Final = {200: "won", 409: "lost"}
 
@@ -47,6 +48,8 @@ class Activity:
     def served(self, seen: Seen, took_s: float) -> None:
         """Count a request that has ended."""
         operation = HELD if seen.is_held else seen.operation or BESIDE
+        if seen.is_part:  # so that requests can be told from what was in them
+            operation += IN_BATCH
         status = GONE if seen.status is None else str(seen.status)
         if (durations := self.requests.get((operation, status))) is None:
             durations = self.requests[operation, status] = Durations()

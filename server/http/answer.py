@@ -13,7 +13,13 @@ from server.http.exchange import Exchange
 from server.http.failure import ApiError
 from server.http.seen import REQUEST_ID_HEADER, Seen
 from server.store.records import RunAnswer
-from worker.api.wire import CLAIMS_HEADER, LEASE_HEADER, SCHEDULER_STATE_HEADER
+from worker.api.wire import (
+    BATCH_HEADER,
+    BATCH_MOST,
+    CLAIMS_HEADER,
+    LEASE_HEADER,
+    SCHEDULER_STATE_HEADER,
+)
 
 __all__ = ["ALWAYS", "Answer", "failure", "json_answer", "one_of_list", "run_shown", "wrapped"]
 
@@ -21,6 +27,8 @@ Headers = dict[str, str]
 
 # Says that this server makes sure of one live run per task.
 CLAIMS = (CLAIMS_HEADER.lower().encode(), b"unique")
+# Says how many writes it takes in one request.
+BATCH = (BATCH_HEADER.lower().encode(), str(BATCH_MOST).encode())
 
 # On every answer: browsers shall not guess what it is, and nobody on the way shall keep it.
 ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
@@ -30,7 +38,7 @@ def _lines(*headers: tuple[bytes, bytes]) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
-LINES_OF_ALL: Final = _lines(CLAIMS, *ALWAYS)
+LINES_OF_ALL: Final = _lines(CLAIMS, BATCH, *ALWAYS)
 
 
 class Answer(Struct, frozen=True):
@@ -47,6 +55,7 @@ class Answer(Struct, frozen=True):
             (b"content-type", self.content_type.encode()),
             (b"content-length", str(len(self.body)).encode()),
             CLAIMS,
+            BATCH,
             *self._own(),
         ]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

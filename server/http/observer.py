@@ -50,14 +50,20 @@ class Observer:
 
     def _ended(self, seen: Seen, scope: Scope, took_s: float) -> None:
         self._activity.served(seen, took_s)
-        audit = self._audit if seen.is_write and seen.principal is not None else None
-        if audit is None and not self._has_access_log:
+        for part in seen.parts:
+            self._activity.served(part.seen, part.took_s)
+        if self._audit is None and not self._has_access_log:
             return
         peer = self._peers.address(scope)
-        if audit is not None:
-            audit.write(seen, scope["method"], peer)
+        self._write_down(seen, scope["method"], peer)
+        for part in seen.parts:
+            self._write_down(part.seen, part.method, peer)
         if self._has_access_log:
             _log(seen, scope, took_s, peer)
+
+    def _write_down(self, seen: Seen, method: str, peer: str | None) -> None:
+        if self._audit is not None and seen.is_write and seen.principal is not None:
+            self._audit.write(seen, method, peer)
 
 
 def _noting(seen: Seen, send: Send) -> Send:

@@ -28,7 +28,7 @@ from server.store.store import Store
 from server.token_use import TokenUse
 from worker.clock import Clock
 
-__all__ = ["Call", "Endpoint", "Operation", "Services"]
+__all__ = ["Call", "Endpoint", "Operation", "Services", "failure_of", "tell_after", "tell_before"]
 
 RETRY_AFTER_S: Final = 1  # a full queue of writes empties within a moment
 
@@ -51,6 +51,18 @@ def created_id(answer: Answer) -> str:
     """Return the id of what an answer shows: a thing, or a list of one."""
     made: Created | list[Created] = CREATED.decode(answer.body)
     return made[0].id if isinstance(made, list) else made.id
+
+
+def tell_before(seen: Seen, fields: Fields) -> None:
+    """Note what a body names, if somebody writes that down."""
+    if seen.is_told:
+        seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
+
+
+def tell_after(seen: Seen, operation: Operation, answer: Answer) -> None:
+    """Note what was made, if somebody writes that down."""
+    if operation.creates and seen.is_told and answer.status == 200:
+        seen.ids[operation.creates] = created_id(answer)
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -142,13 +154,11 @@ class Endpoint:
         content = await body_of(request, body, services.max_body_bytes, services.load)
         try:
             fields = body.read(content)
-            if seen.is_told:
-                seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
+            tell_before(seen, fields)
             answer = await self._handle(request, principal, given, fields)
         finally:
             services.load.forget_bytes(len(content))
-        if operation.creates and seen.is_told and answer.status == 200:
-            seen.ids[operation.creates] = created_id(answer)
+        tell_after(seen, operation, answer)
         return answer
 
     async def _handle(

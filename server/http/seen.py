@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from server.store.records import Principal
 
-__all__ = ["REQUEST_ID_HEADER", "Seen", "request_id_of", "seen_of"]
+__all__ = ["REQUEST_ID_HEADER", "Part", "Seen", "request_id_of", "seen_of"]
 
 REQUEST_ID_HEADER: Final = b"x-request-id"
 SANE_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")  # nothing that a line of a log would take apart
@@ -32,10 +32,21 @@ class Seen(Struct):
     ids: dict[str, str] = {}  # what it is about, by the names of the wire
     status: int | None = None  # None: the client went away before an answer
     sent_bytes: int = 0
+    is_part: bool = False  # it came in a request that carried several
+    parts: list[Part] = []  # what it carried, where it carried several
 
     def put_into(self, scope: Scope) -> None:
         """Make it known to whoever answers."""
         scope[KEY] = self
+
+
+class Part(Struct):
+    """One of several writes that one request carried."""
+
+    seen: Seen
+    method: str
+    number: int  # from 1
+    took_s: float = 0.0
 
 
 def seen_of(scope: Scope) -> Seen:

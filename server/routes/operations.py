@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.http.operation import Operation
-from server.routes import agents, jobs, reports, runs, tasks
+from server.routes import agents, batch, jobs, reports, runs, tasks
 
 __all__ = ["OPERATIONS"]
 
@@ -16,4 +16,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *reports.OPERATIONS,
     *jobs.OPERATIONS,
     *agents.OPERATIONS,
+    *batch.OPERATIONS,
 )

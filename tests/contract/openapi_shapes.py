@@ -14,6 +14,7 @@ TYPES: Final[dict[str, Any]] = {
 KNOWN: Final = frozenset(
     {"$ref", "anyOf", "type", "properties", "required", "items", "minItems", "maxItems", "enum"}
     | {"title", "description", "minimum", "maximum", "minLength", "maxLength", "format", "default"}
+    | {"additionalProperties", "examples"}
 )
 
 
@@ -54,6 +55,15 @@ def misfit_object(value: dict[str, Any], schema: Schema, document: Schema, at: s
         return f"{at}: {missing} are missing"
     for name, one in schema.get("properties", {}).items():
         if name in value and (found := misfit(value[name], one, document, f"{at}.{name}")):
+            return found
+    others = schema.get("additionalProperties", {})
+    for name in value.keys() - schema.get("properties", {}).keys():
+        found = (
+            f"{at}.{name}: unknown"
+            if others is False
+            else misfit(value[name], others, document, f"{at}.{name}")
+        )
+        if found:
             return found
     return None
 

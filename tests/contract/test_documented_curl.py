@@ -131,6 +131,7 @@ def test_every_addition_is_on_the_page() -> None:
     added |= {
         one.name for operation in OPERATIONS for one in operation.query if "(extension)" in one.description
     }
-    headers = {"Millhand-Agent", "Millhand-Claims", "Millhand-Lease", "Millhand-Scheduler-State", "Prefer"}
+    headers = {"Millhand-Agent", "Millhand-Batch", "Millhand-Claims", "Millhand-Lease"}
+    headers |= {"Millhand-Scheduler-State", "Prefer"}
     assert {"priority", "type", "CPUTime"} <= added
     assert sorted(name for name in added | headers if f"`{name}" not in page) == []

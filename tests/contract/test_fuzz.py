@@ -30,6 +30,7 @@ HOSTILE: Final = (
     "2020-13-45T99:99:99Z", "", " ", "x" * 9_000,
 )  # fmt: skip
 KNOWN_IDS: Final = ("job", "task", "run", "o", "other")
+URL_BYTES: Final = 32_000  # of a query; the client refuses to send a URL of more than twice as much
 EXAMPLES: Final = 50  # for each operation; bounds the time
 
 texts = st.one_of(st.sampled_from(HOSTILE), st.sampled_from(KNOWN_IDS), st.text(max_size=30))
@@ -49,6 +50,8 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     match schema.get("type"):
         case "string" if schema.get("format") == "date-time":
             return st.datetimes().map(lambda at: f"{at.isoformat(timespec='milliseconds')}Z")
+        case "string" if "examples" in schema:
+            return st.sampled_from(schema["examples"]) | texts
         case "string":
             return texts
         case "integer":
@@ -57,6 +60,10 @@ def values_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.floats(-1, 1e12)
         case "boolean":
             return st.booleans()
+        case "array" if schema["items"].get("type") == "object":  # in a body
+            return st.lists(values_of(schema["items"]), min_size=schema["minItems"], max_size=3)
+        case "object" if "properties" in schema:
+            return st.fixed_dictionaries({name: values_of(one) for name, one in schema["properties"].items()})
         case "array":
             return st.lists(values_of(schema["items"]), max_size=3).map(
                 lambda parts: ",".join(map(str, parts))
@@ -108,6 +115,7 @@ def requests(draw: st.DrawFn, path: str, operation: dict[str, Any]) -> httpx.Req
                 content = encoded(draw(mixed(fields)))
             case _:
                 content = draw(anything.map(encoded) | st.binary(max_size=50))
+    pairs = pairs[:URL_BYTES]
     return httpx.Request("x", f"http://x{url}?{pairs}", headers=headers, content=content)
 
 

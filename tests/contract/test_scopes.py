@@ -24,7 +24,7 @@ NEEDED: Final = {
     "list_jobs": READ, "get_job": READ, "create_job": SUBMIT, "update_job": SUBMIT,
     "list_tasks": READ, "get_task": READ, "create_task": SUBMIT, "update_task": SUBMIT,
     "list_runs": READ, "get_run": READ, "create_run": WORK, "update_run": WORK,
-    "list_reports": READ, "list_agents": READ, "announce_agent": WORK,
+    "list_reports": READ, "list_agents": READ, "announce_agent": WORK, "write_batch": WORK,
 }  # fmt: skip
 MARK: Final = "of-ours-alone"  # stands in everything that the first organisation has
 
@@ -96,13 +96,17 @@ def belongings(ours: Caller) -> dict[str, str]:
     return {"jobId": job["id"], "taskId": task["id"], "runId": run["id"], "orgId": job["orgId"]}
 
 
+def sets_of_scopes() -> list[frozenset[str]]:
+    """Return each scope, and each two of them."""
+    return [frozenset(one) for n in (1, 2) for one in itertools.combinations(SCOPES, n)]
+
+
 @pytest.fixture(scope="module")
 def strangers(our_server: RunningServer) -> Iterator[list[Caller]]:
     """Callers of other organisations, one for each set of scopes."""
-    sets = [frozenset(one) for n in (1, 2) for one in itertools.combinations(SCOPES, n)]
     callers = [
         Caller("ours", our_server.url, our_server.new_token(f"strangers-{at % 3}", scopes))
-        for at, scopes in enumerate(sets)
+        for at, scopes in enumerate(sets_of_scopes())
     ]
     yield callers
     for caller in callers:
@@ -175,11 +179,49 @@ def test_what_is_ours_can_be_seen_by_ourselves(ours: Caller, belongings: dict[st
     assert (len(tasks), len(runs)) == (2, 1)
 
 
-def test_a_stranger_is_told_that_it_is_not_there_and_never_that_it_is_forbidden(
-    strangers: list[Caller], belongings: dict[str, str]
+def test_writes_of_a_stranger_that_come_together_change_nothing_of_ours(
+    ours: Caller, belongings: dict[str, str], strangers: list[Caller]
 ) -> None:
-    """404 for every object of ours, to every token that may use the operation at all."""
+    """As those by themselves do not: each is answered as if there was nothing, or all are refused."""
+    before = seen(ours, belongings)
+    claim = {"id": belongings["runId"], "taskId": belongings["taskId"], "startedAt": STARTED, "podId": MARK}
+    writes = [
+        {"method": "PUT", "path": f"/api/jobs/runs/{belongings['runId']}", "body": {"stoppedAt": STARTED}},
+        {"method": "POST", "path": "/api/jobs/runs", "body": claim},
+        {"method": "POST", "path": "/api/jobs/runs", "body": claim | {"orgId": belongings["orgId"]}},
+    ]
     for stranger in strangers:
-        for kind, path in (("job", ""), ("task", "/tasks"), ("run", "/runs")):
-            answer = stranger.call("GET", f"/api/jobs{path}/{belongings[f'{kind}Id']}")
-            assert_error(answer, 404, f"{kind}_not_found")
+        answer = stranger.call(
+            "POST", "/api/batch", json={"writes": writes}, headers={"Millhand-Agent": MARK}
+        )
+        assert MARK not in answer.text
+        if answer.status_code == 200:
+            assert {one["status"] for one in answer.json()["answers"]} <= {403, 404, 422}
+        else:
+            assert_error(answer, 403, "forbidden")
+    assert seen(ours, belongings) == before
+
+
+def test_a_stranger_is_told_that_it_is_not_there_and_never_that_it_is_forbidden(
+    our_server: RunningServer, belongings: dict[str, str]
+) -> None:
+    """404 for every object of ours, to every token that may use the operation at all.
+
+    To organisations that have nothing: an id of ours names another thing in one that has made such a thing.
+    """
+    for scopes in sets_of_scopes():
+        with calling("ours", our_server.url, our_server.new_token("who-has-nothing", scopes)) as stranger:
+            for kind, path in (("job", ""), ("task", "/tasks"), ("run", "/runs")):
+                answer = stranger.call("GET", f"/api/jobs{path}/{belongings[f'{kind}Id']}")
+                assert_error(answer, 404, f"{kind}_not_found")
+
+
+def test_an_id_names_a_thing_of_its_organisation(
+    our_server: RunningServer, ours: Caller, belongings: dict[str, str]
+) -> None:
+    """Somebody else may give a thing the id of one of ours, and sees their own by it."""
+    before = seen(ours, belongings)
+    with calling("ours", our_server.url, our_server.new_token("who-has-the-same-id")) as other:
+        assert other.job(id=belongings["jobId"], title="theirs")["title"] == "theirs"
+        assert other.get_job(belongings["jobId"])["title"] == "theirs"
+    assert seen(ours, belongings) == before

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 __all__ = [
     "AGENT_HEADER",
+    "BATCH_HEADER",
+    "BATCH_MOST",
     "CLAIMS_HEADER",
     "LEASE_HEADER",
     "SCHEDULER_STATE_HEADER",
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 AGENT_HEADER: Final = "Millhand-Agent"  # request: the identity (podId) of who sends it
+BATCH_HEADER: Final = "Millhand-Batch"  # answer: how many writes of runs one request may carry
+BATCH_MOST: Final = 32  # of them that our server takes: what an agent has at one moment, seldom more
 CLAIMS_HEADER: Final = "Millhand-Claims"  # answer: "unique" where one live run per task is sure
 LEASE_HEADER: Final = "Millhand-Lease"  # answer about a run: seconds it may stay silent
 SCHEDULER_STATE_HEADER: Final = "Millhand-Scheduler-State"  # answer about a run: its job's state

@@ -170,7 +170,7 @@ def test_every_field_of_a_body_has_a_place_in_its_command() -> None:
         "announce_agent": commands.AnnounceAgent,
     }
     for operation in OPERATIONS:
-        if operation.body is None:
+        if operation.body is None or operation.name == "write_batch":  # whose writes have those of runs
             continue
         known = {*places[operation.name].__struct_fields__, *commands.RunFields.__struct_fields__}
         assert {field.attribute for field in operation.body.fields} - {None} <= known
