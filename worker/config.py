@@ -48,6 +48,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     poll_interval_s: float = 5.0
     poll_max_s: float = 60.0
     long_poll_s: float = 30.0  # 0: never asked for
+    batches: Literal["auto", "off"] = "auto"  # whether writes of one moment go in one request, where they may
     report_interval_s: float = 2.0  # at most one report of progress in this time
     heartbeat_s: float = 15.0  # at least one report in this time
     drain_timeout_s: float = 30.0

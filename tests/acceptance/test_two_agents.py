@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from server.testing import running_server
+from server.testing import RunningServer, running_server
 from tests.acceptance.agents import running_agent
 from tests.acceptance.record import executions, overlaps
 from worker.api.client import JobsApi
@@ -56,12 +56,20 @@ async def all_runs(api: JobsApi, job_id: str) -> list[dict[str, Any]]:
     return runs
 
 
+def asked(server: RunningServer) -> Counter[str]:
+    """Return how often each operation was asked for."""
+    counts = Counter[str]()
+    for (operation, _), durations in server.app.activity.requests.items():
+        counts[operation] += sum(durations.counts)
+    return counts
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Run the whole thing once: the job, its runs, and the children's own record."""
     folder = tmp_path_factory.mktemp("agents")
 
-    async def main() -> Any:
+    async def main() -> tuple[dict[str, Any], list[dict[str, Any]], Counter[str]]:
         with running_server(db=f"sqlite:///{folder}/jobs.sqlite3") as server:
             async with open_api(ApiConfig(url=server.url, token=server.token)) as api:
                 job_id = await submit(api, TASKS)
@@ -71,15 +79,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
                     running_agent(folder / "b", server.url, server.token, slots=4, settings=settings),
                 ):
                     job = await until_stopped(api, job_id, TASKS)
-                return job, await all_runs(api, job_id)
+                return job, await all_runs(api, job_id), asked(server)
 
-    job, runs = asyncio.run(main())
-    return job, runs, executions(folder)
+    job, runs, counts = asyncio.run(main())
+    return job, runs, executions(folder), counts
 
 
 def test_each_task_has_exactly_one_successful_run(story: Any) -> None:
     """Counted from the runs, and by the job's own counters."""
-    job, runs, _ = story
+    job, runs, _, _ = story
     successes = Counter(run["taskId"] for run in runs if run["resultCode"] == "Success")
     assert len(successes) == TASKS
     assert set(successes.values()) == {1}
@@ -91,7 +99,7 @@ def test_each_task_has_exactly_one_successful_run(story: Any) -> None:
 
 def test_no_two_executions_of_a_task_overlap(story: Any) -> None:
     """By the children's own clocks and lines, whatever the server's rows say."""
-    _, runs, record = story
+    _, runs, record, _ = story
     assert overlaps(record) == []
     begun = Counter(line.task_id for line in record if line.what == "begin")
     assert len(begun) == TASKS
@@ -101,8 +109,18 @@ def test_no_two_executions_of_a_task_overlap(story: Any) -> None:
 
 def test_both_agents_took_part_and_children_stayed_warm(story: Any) -> None:
     """A test of two agents in which one did nothing would show nothing."""
-    _, runs, record = story
+    _, runs, record, _ = story
     shares = Counter(run["podId"] for run in runs)
     assert len(shares) == 2
     assert min(shares.values()) > TASKS // 20
     assert len({line.pid for line in record}) <= 16
+
+
+def test_what_was_due_at_one_moment_went_in_one_request(story: Any) -> None:
+    """Claims and outcomes, each counted by itself; and so there are fewer requests than there are writes."""
+    counts = story[3]
+    together = counts["create_run_in_batch"] + counts["update_run_in_batch"]
+    alone = counts["create_run"] + counts["update_run"]
+    assert together + alone >= 2 * TASKS
+    assert together >= 2 * counts["write_batch"] > 0
+    assert alone + counts["write_batch"] < 1.8 * TASKS

@@ -37,6 +37,7 @@ WRITES: Final = frozenset({"pwrite64"})  # of a database: a page and its head in
 ROUNDS: Final = frozenset({"epoll_wait", "epoll_pwait", "epoll_pwait2"})
 CHANCE: Final = frozenset({"futex", "sched_yield", "restart_syscall"})  # who waits for a lock, and how often
 SAMPLE: Final = re.compile(r'^\w+_request_seconds_count\{operation="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
+PART: Final = "_in_batch"  # the end of operations that went with others in one request
 OURS: Final = "get_job"  # the operation by which the benchmark itself looks on
 
 
@@ -95,7 +96,8 @@ def figures(totals: Mapping[str, int], count: int, slots: int) -> list[Figure]:
 
 def requests_of(server: Server) -> int:
     """Return how many requests the server has answered so far, but for ours that only look on."""
-    return sum(count for name, count in answered(server).items() if name != OURS)
+    counts = answered(server).items()
+    return sum(count for name, count in counts if name != OURS and not name.endswith(PART))
 
 
 def answered(server: Server) -> dict[str, int]:
@@ -105,6 +107,12 @@ def answered(server: Server) -> dict[str, int]:
     for name, count in SAMPLE.findall(text):
         found[name] = found.get(name, 0) + round(float(count))
     return found
+
+
+def done(server: Server, operation: str) -> int:
+    """Return how often an operation was asked for so far, alone or with others in one request."""
+    found = answered(server)
+    return found.get(operation, 0) + found.get(operation + PART, 0)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.calls import LISTS, OBJECTS, failure_of
 from tests.contract.misbehaving import Act, Asked, answer, hang, json_answer, misbehaving, send
-from worker.agent import main
+from worker.agent.clients import open_clients
 from worker.api import transport
 from worker.api.connect import open_api
 from worker.api.connection import RETRY_AFTER_MAX_S, ServerTraits
@@ -146,10 +146,8 @@ def test_requests_that_hang_take_no_connection_from_those_for_another_purpose(
         async with AsyncExitStack() as stack, asyncio.timeout(LIMIT_S):
             server = await stack.enter_async_context(misbehaving(hanging(method)))
             config = AgentConfig(state_dir=tmp_path, api=ApiConfig(url=server.url, token="t"))
-            traits = ServerTraits()
-            apis = {
-                name: await stack.enter_async_context(main.api(config, "pod/a", traits)) for name in calls
-            }
+            clients = await open_clients(stack, config, "pod/a")
+            apis = {"poll": clients.poll, "claim": clients.claim, "report": clients.report}
             held = [asyncio.create_task(caught(calls[stuck](apis[stuck]))) for _ in range(POOL)]
             await server.until(lambda: [one.method for one in server.asked].count(method) == POOL)
             for name, call in calls.items():

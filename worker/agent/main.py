@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -15,6 +15,7 @@ from uuid import uuid4
 import structlog
 
 from worker.agent.assemble import Agent, Parts, assemble
+from worker.agent.clients import open_clients
 from worker.agent.drain import Drain
 from worker.agent.files import open_spool, store_of, store_secrets
 from worker.agent.free_space import FreeSpace, filled_folders
@@ -32,9 +33,7 @@ from worker.agent.server_kind import FoundKinds, ServerKind
 from worker.agent.statedir import StateDir
 from worker.agent.watches import watches_of
 from worker.agent.workdirs import open_workdirs
-from worker.api.client import JobsApi
-from worker.api.connect import open_api, token_source
-from worker.api.connection import ServerTraits
+from worker.api.connect import token_source
 from worker.api.wire import ErrorKind
 from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
@@ -145,13 +144,13 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     )
     stack.push_async_callback(executor.aclose)
     kinds = FoundKinds(state.path / "servers.json")
-    traits = ServerTraits()
+    clients = await open_clients(stack, config, pod_id)
     parts = Parts(
         clock=clock,
         random=random,
-        poll_api=await stack.enter_async_context(api(config, pod_id, traits)),
-        claim_api=await stack.enter_async_context(api(config, pod_id, traits)),
-        report_api=await stack.enter_async_context(api(config, pod_id, traits)),
+        poll_api=clients.poll,
+        claim_api=clients.claim,
+        report_api=clients.report,
         executor=executor,
         journal=journal,
         spool=spool,
@@ -222,13 +221,6 @@ def gpus_of(
         on_quarantine=quarantine.keep,
         handlers={type_: count for type_, given in options.items() if (count := given.get("gpus"))},
     )
-
-
-@asynccontextmanager
-async def api(config: AgentConfig, pod_id: str, traits: ServerTraits) -> AsyncIterator[JobsApi]:
-    """Give a client with connections of its own."""
-    async with open_api(config.api, agent=pod_id, traits=traits) as opened:
-        yield opened
 
 
 async def end_leftovers(agent_id: str) -> None:

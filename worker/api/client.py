@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from worker.api import wire
-from worker.api.body import decode, read_bytes, read_list
+from worker.api.batches import Batches
+from worker.api.body import read_list
 from worker.api.connection import Connection, ServerTraits
 from worker.api.end import End
 from worker.api.errors import TransportError
@@ -42,9 +42,18 @@ class JobsApi:
     """
 
     def __init__(
-        self, connection: Connection, *, org_id: str | None = None, as_strings: bool = False
+        self,
+        connection: Connection,
+        *,
+        org_id: str | None = None,
+        as_strings: bool = False,
+        batches: Batches | None = None,
     ) -> None:
-        """`as_strings` sends the fields of run bodies as strings, as the reference types them."""
+        """`as_strings` sends the fields of run bodies as strings, as the reference types them.
+
+        Writes of runs go with others in one request where `batches` has some at the same time.
+        """
+        self._batches = batches
         self._connection = connection
         self._org_id = org_id
         self._as_strings = as_strings
@@ -57,6 +66,8 @@ class JobsApi:
     def end_with(self, end: End) -> None:
         """Let requests take less long when that end is in sight."""
         self._connection.end = end
+        if self._batches is not None:
+            self._batches.connection.end = end
 
     # jobs
 
@@ -166,22 +177,15 @@ class JobsApi:
         return [*params, *(("type", type_) for type_ in types)]
 
     async def _object(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        return (await self._answer(method, path, body))[0]
-
-    async def _answer(
-        self, method: str, path: str, body: Mapping[str, Any] | None
-    ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        connection = self._connection
-        request = connection.request(method, path, body=body)
-        content, headers = await connection.exchange(request, read_bytes, connection.limit_s)
-        if (raw := wire.one_of(decode(content))) is None:
-            raise TransportError(f"{request.what} answered no object")
-        return raw, headers
+        return (await self._connection.answer(method, path, body))[0]
 
     async def _run(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Run:
         if body is not None and self._as_strings:
             body = stringly(body, NOT_STRINGS[method])
-        raw, headers = await self._answer(method, path, body)
+        if body is None or self._batches is None:
+            raw, headers = await self._connection.answer(method, path, body)
+        else:
+            raw, headers = await self._batches.answer(self._connection, method, path, body)
         if (run := Run.read(raw, headers)) is None:
             raise TransportError(f"{method} {path} answered no run")
         return run

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from worker.api import wire
+from worker.api.batches import Batches
 from worker.api.client import JobsApi
 from worker.api.connection import Connection, ServerTraits
 from worker.api.token import FileToken, FixedToken, TokenSource
-from worker.api.transport import build_transport, headers_of
+from worker.api.transport import Transport, build_transport, headers_of
 from worker.config import ApiConfig
 
-__all__ = ["open_api", "token_source"]
+__all__ = ["open_api", "open_batches", "token_source"]
 
 
 def token_source(config: ApiConfig) -> TokenSource:
@@ -26,20 +27,43 @@ async def open_api(
     *,
     agent: str | None = None,
     traits: ServerTraits | None = None,
+    batches: Batches | None = None,
 ) -> AsyncIterator[JobsApi]:
     """Give a client with connections of its own, closed at the end of the block.
 
-    `agent` is the identity that our server wants to see (`Millhand-Agent`).
+    `agent` is the identity that our server wants to see (`Millhand-Agent`); `batches` are what its writes of
+    runs may go with.
     Raises: ValueError naming the setting that cannot be used.
     """
-    headers = headers_of(config) | ({wire.AGENT_HEADER: agent} if agent else {})
     async with build_transport(config) as opened:
-        connection = Connection(
-            opened,
-            config.url,
-            token_source(config),
-            headers=headers,
-            limit_s=config.request_timeout_s,
-            traits=traits,
+        yield JobsApi(
+            connection_of(config, opened, agent, traits),
+            org_id=config.org_id,
+            as_strings=config.wire == "strings",
+            batches=batches,
         )
-        yield JobsApi(connection, org_id=config.org_id, as_strings=config.wire == "strings")
+
+
+@asynccontextmanager
+async def open_batches(config: ApiConfig, *, agent: str, traits: ServerTraits) -> AsyncIterator[Batches]:
+    """Give what takes writes of several clients along in one request, with connections of its own."""
+    async with build_transport(config) as opened:
+        batches = Batches(connection_of(config, opened, agent, traits))
+        try:
+            yield batches
+        finally:
+            await batches.aclose()
+
+
+def connection_of(
+    config: ApiConfig, transport: Transport, agent: str | None, traits: ServerTraits | None
+) -> Connection:
+    """Return a connection as the settings say."""
+    return Connection(
+        transport,
+        config.url,
+        token_source(config),
+        headers=headers_of(config) | ({wire.AGENT_HEADER: agent} if agent else {}),
+        limit_s=config.request_timeout_s,
+        traits=traits,
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 
@@ -20,12 +20,14 @@ from worker.api.request import Headers, Origin, Request
 from worker.api.token import TokenSource
 from worker.api.transport import FAULTS, Answer, Transport, reason_of
 
-__all__ = ["Connection", "ServerTraits"]
+__all__ = ["Answered", "Connection", "ServerTraits", "error_of", "object_of"]
 
 ERROR_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_MAX_S: Final = 3600.0  # a server that asks for more is taken as asking for this
 ENCODER: Final = msgspec.json.Encoder()
 T = TypeVar("T")
+
+Answered = tuple[dict[str, Any], Mapping[str, str]]  # an object, and the headers with names in lower case
 
 
 class ServerTraits:
@@ -34,7 +36,9 @@ class ServerTraits:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.claims_unique = False  # it says that one live run per task is sure
+        self.batch_most = 0  # writes of runs that it takes in one request, as its last answer said; 0: none
         self.reach = Reach()
+        self._batch_said = ""
         self._date = ""
 
     @property
@@ -46,10 +50,18 @@ class ServerTraits:
         """Keep what an answer tells of the server itself."""
         if headers.get(CLAIMS, "").lower() == "unique":
             self.claims_unique = True
+        self._learn_batches(headers.get(BATCH, ""))
         self._date = headers.get("date", self._date)
+
+    def _learn_batches(self, said: str) -> None:
+        """Keep how many writes go together; an answer that does not say so is of a server that takes none."""
+        if said != self._batch_said:
+            self._batch_said = said
+            self.batch_most = min(max(wire.as_int(said) or 0, 0), wire.BATCH_MOST)
 
 
 CLAIMS: Final = wire.CLAIMS_HEADER.lower()
+BATCH: Final = wire.BATCH_HEADER.lower()
 
 
 class Connection:
@@ -89,7 +101,7 @@ class Connection:
         path: str,
         *,
         params: Iterable[tuple[str, str]] = (),
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | msgspec.Raw | None = None,
         prefer: str | None = None,
     ) -> Request:
         """Return a request that is ready to be sent; `path` is encoded."""
@@ -116,6 +128,21 @@ class Connection:
         self._headers = (token, headers)
         return headers
 
+    def name_of(self, method: str, path: str) -> str:
+        """Return `Request.what` of a request without the request."""
+        return f"{method} {unquote(self._origin.path + path)}"
+
+    async def answer(
+        self, method: str, path: str, body: Mapping[str, Any] | msgspec.Raw | None = None
+    ) -> Answered:
+        """Make one request about one thing; return the object in the answer, and the headers.
+
+        Raises: the errors of `worker.api.errors`.
+        """
+        request = self.request(method, path, body=body)
+        content, headers = await self.exchange(request, read_bytes, self.limit_s)
+        return object_of(request.what, decode(content)), headers
+
     async def exchange(
         self, request: Request, read: Callable[[Body], Awaitable[T]], limit_s: float
     ) -> tuple[T, Mapping[str, str]]:
@@ -126,7 +153,7 @@ class Connection:
         """
         reach = self.traits.reach
         try:
-            answer = await self._exchange(request, read, limit_s)
+            answer = await self.send(request, read, limit_s)
         except ApiError as error:
             reach.failed(request.what, error)
             raise
@@ -134,9 +161,10 @@ class Connection:
             reach.answered(request.what)
         return answer
 
-    async def _exchange(
+    async def send(
         self, request: Request, read: Callable[[Body], Awaitable[T]], limit_s: float
     ) -> tuple[T, Mapping[str, str]]:
+        """Do as `exchange`, and leave it to the caller what that tells of the server's reach."""
         left_s = None if self.end is None else self.end.end_in_s()
         limit_s = limit_s if left_s is None else min(limit_s, last_try_s(left_s))
         try:
@@ -161,15 +189,29 @@ class Connection:
             raise
         except (TransportError, *FAULTS):  # the status was told, whatever becomes of the body
             body = None
-        headers = answer.headers
-        error = wire.as_mapping(wire.as_mapping(body).get("error"))
-        return error_for_status(
-            what,
-            answer.status,
-            code=wire.as_text(error.get("code")),
-            message=wire.as_text(error.get("message")),
-            retry_after_s=retry_after(headers.get("retry-after"), http_date(headers.get("date"))),
-        )
+        return error_of(what, answer.status, body, answer.headers)
+
+
+def object_of(what: str, decoded: Any) -> dict[str, Any]:
+    """Return the one object in an answer.
+
+    Raises: TransportError where there is none.
+    """
+    if (raw := wire.one_of(decoded)) is None:
+        raise TransportError(f"{what} answered no object")
+    return raw
+
+
+def error_of(what: str, status: int, body: Any, headers: Mapping[str, str]) -> ApiError:
+    """Return the error of an answer that is not 2xx, with what its body says, if it is the documented one."""
+    error = wire.as_mapping(wire.as_mapping(body).get("error"))
+    return error_for_status(
+        what,
+        status,
+        code=wire.as_text(error.get("code")),
+        message=wire.as_text(error.get("message")),
+        retry_after_s=retry_after(headers.get("retry-after"), http_date(headers.get("date"))),
+    )
 
 
 def body_of(answer: Answer) -> Body:

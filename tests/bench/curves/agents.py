@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import httpx
 
-from tests.bench.counts import answered
+from tests.bench.counts import done
 from tests.bench.curves.axes import Extent
 from tests.bench.figure import Figure, Place
 from tests.bench.world import TOKEN, Agent, BenchError, running_agent, running_server
@@ -112,7 +112,7 @@ def our_server(folder: Path) -> Iterator[Meeting]:
             add_tasks=add,
             done=lambda: int(caller.job(job)["taskStatusStopped"]),
             polls=lambda: waiting_polls(server.page),
-            claims=lambda: answered(server).get("create_run", 0),
+            claims=lambda: done(server, "create_run"),
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.bench.counts import answered
+from tests.bench.counts import done
 from tests.bench.curves.axes import Extent
 from tests.bench.figure import Figure, Place
 from tests.bench.pickup import wait_stopped
@@ -27,11 +27,11 @@ def over_reports(folder: Path, points: Sequence[int], extent: Extent) -> list[Fi
         job = caller.create_job(TYPE)
         wait_stopped(caller.create_task(job, TYPE, {"per_s": 1, "seconds": 0.1}), caller, agent)
         for per_s in points:
-            before = answered(server).get("update_run", 0)
+            before = done(server, "update_run")
             run = wait_stopped(
                 caller.create_task(job, TYPE, {"per_s": per_s, "seconds": seconds}), caller, agent
             )
-            requests = answered(server).get("update_run", 0) - before
+            requests = done(server, "update_run") - before
             figures.append(
                 Figure(
                     name=f"{per_s} reports a second: requests",

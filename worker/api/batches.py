@@ -1,0 +1,222 @@
+"""Writes of runs that are due at the same moment go in one request, where the server takes them so.
+
+Each stands alone, as if it had been sent by itself: it is answered by itself, and where the request that
+carried it brought no answer, nobody knows what was done, of each of them. What claims and reports mean, when
+they are written down and when they are repeated is decided where they are made, and is the same either way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec import Raw, Struct
+
+from worker.api import wire
+from worker.api.body import decode, read_bytes
+from worker.api.connection import Answered, Connection, error_of, object_of
+from worker.api.errors import ApiError, RateLimited, Rejected, TransportError
+
+__all__ = ["Batches"]
+
+PATH: Final = "api/batch"
+ALONE_BYTES: Final = 64 * 1024  # a larger write goes alone: it would hold up the others
+MOST_BYTES: Final = 256 * 1024  # of all in one request: proxies take a megabyte, some of them less
+REST_S: Final = 60.0  # how long writes go alone after a batch that failed; longer after each further one
+REST_MOST_S: Final = 900.0
+BUSY: Final = 503  # documented, it says that the server has too much to do, and nothing of batches
+ENCODER: Final = msgspec.json.Encoder()
+log = structlog.get_logger()
+
+
+class Waiting(Struct, eq=False):
+    """A write that goes with others; its answer is None where it is to be made alone."""
+
+    method: str
+    path: str
+    body: bytes
+    answer: asyncio.Future[Answered | None]
+
+
+class Batches:
+    """Collect the writes of one moment; used on one event loop by the clients of one server."""
+
+    def __init__(self, connection: Connection, *, rest_s: float = REST_S) -> None:
+        """Send on this connection what goes together; after one that failed none for `rest_s`."""
+        self._connection = connection
+        self._waiting: list[Waiting] = []
+        self._sending: set[asyncio.Task[None]] = set()
+        self._first_rest_s = rest_s
+        self._rest_s = rest_s  # after the next failure
+        self._rests_until = float("-inf")
+        self._is_closed = False
+
+    @property
+    def connection(self) -> Connection:
+        """What carries them."""
+        return self._connection
+
+    async def answer(self, alone: Connection, method: str, path: str, body: Mapping[str, Any]) -> Answered:
+        """Make a write, with others if there are some, else by the connection that is given.
+
+        Raises: the errors of `worker.api.errors`.
+        """
+        if not self._is_open:
+            return await alone.answer(method, path, body)
+        encoded = ENCODER.encode(body)
+        if len(encoded) <= ALONE_BYTES and (answer := await self._join(method, path, encoded)) is not None:
+            return answer
+        return await alone.answer(method, path, Raw(encoded))
+
+    async def aclose(self) -> None:
+        """Give up what is under way: nobody waits for it any more."""
+        self._is_closed = True
+        self._flush()
+        for sending in list(self._sending):
+            sending.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    @property
+    def _is_open(self) -> bool:
+        """Tell whether the server takes several at once, and what it was last sent so was answered."""
+        is_taken = self._connection.traits.batch_most > 1 and not self._is_closed
+        return is_taken and asyncio.get_running_loop().time() >= self._rests_until
+
+    async def _join(self, method: str, path: str, encoded: bytes) -> Answered | None:
+        write = Waiting(method, path, encoded, asyncio.get_running_loop().create_future())
+        self._waiting.append(write)
+        if len(self._waiting) == 1:
+            try:
+                await self._moment()
+            except asyncio.CancelledError:
+                write.answer.cancel()
+                raise
+            finally:
+                self._flush()
+        return await write.answer
+
+    async def _moment(self) -> None:
+        """Let what else is ready to run now come with its writes; wait no longer."""
+        await asyncio.sleep(0)
+
+    def _flush(self) -> None:
+        """Send what waits; who has gone meanwhile sends nothing."""
+        waiting = [write for write in self._waiting if not write.answer.done()]
+        self._waiting = []
+        most = self._connection.traits.batch_most if self._is_open else 1
+        for writes in parted(waiting, most):
+            if len(writes) == 1:
+                leave_alone(writes)
+            else:
+                sending = asyncio.create_task(self._send(writes))
+                self._sending.add(sending)
+                sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, writes: Sequence[Waiting]) -> None:
+        try:
+            answers, headers = await self._answers(writes)
+        except RateLimited as error:
+            self._fail(writes, error)
+        except Rejected as error:  # of the whole: none of it was done, and each may be taken by itself
+            self._rest(error)
+            leave_alone(writes)
+        except ApiError as error:
+            if not (error.is_documented and error.status == BUSY):
+                self._rest(error)
+            self._fail(writes, error)
+        except BaseException as fault:
+            self._fail(writes, TransportError(f"POST {PATH} was given up: {type(fault).__name__}"))
+            raise
+        else:
+            self._rest_s = self._first_rest_s
+            for write, raw in zip(writes, answers, strict=True):
+                self._settle(write, raw, headers)
+
+    async def _answers(self, writes: Sequence[Waiting]) -> tuple[list[Any], Mapping[str, str]]:
+        """Make the request; return an answer for each write, and the headers of the whole.
+
+        Whether the server is there is told of each write, not of what carries it: after a failure that
+        is not sent again for long.
+        """
+        connection = self._connection
+        told = [
+            {"method": write.method, "path": f"/{write.path}", "body": Raw(write.body)} for write in writes
+        ]
+        request = connection.request("POST", PATH, body={"writes": told})
+        content, headers = await connection.send(request, read_bytes, connection.limit_s)
+        answers = wire.as_mapping(decode(content)).get("answers")
+        if not isinstance(answers, list) or len(answers) != len(writes):
+            raise TransportError(f"POST {PATH} has no answer for each of {len(writes)} writes")
+        return answers, headers
+
+    def _fail(self, writes: Sequence[Waiting], error: ApiError) -> None:
+        """Give each write an error of its own."""
+        for write in writes:
+            own = type(error)(
+                str(error), status=error.status, code=error.code, retry_after_s=error.retry_after_s
+            )
+            self._failed(write, self._connection.name_of(write.method, write.path), own)
+
+    def _settle(self, write: Waiting, raw: Any, headers: Mapping[str, str]) -> None:
+        """Give a write its own answer, as a request of its own would have brought it."""
+        what, reach = self._connection.name_of(write.method, write.path), self._connection.traits.reach
+        try:
+            answer = understood(what, wire.as_mapping(raw), headers)
+        except ApiError as error:
+            self._failed(write, what, error)
+            return
+        if reach.is_failing:
+            reach.answered(what)
+        if not write.answer.done():
+            write.answer.set_result(answer)
+
+    def _failed(self, write: Waiting, what: str, error: ApiError) -> None:
+        self._connection.traits.reach.failed(what, error)
+        if not write.answer.done():
+            write.answer.set_exception(error)
+
+    def _rest(self, error: ApiError) -> None:
+        """Let writes go alone for a while: one that hangs or is refused holds up no other then."""
+        now = asyncio.get_running_loop().time()
+        if now < self._rests_until:  # several were under way
+            return
+        self._rests_until = now + self._rest_s
+        log.info("batch.failed", error=str(error), alone_s=self._rest_s)
+        self._rest_s = min(2 * self._rest_s, REST_MOST_S)
+
+
+def parted(writes: Iterable[Waiting], most: int) -> list[list[Waiting]]:
+    """Return writes by the requests that they go in: no more of them, nor more bytes, than one may have."""
+    parts: list[list[Waiting]] = []
+    size = 0
+    for write in writes:
+        size += len(write.body)
+        if not parts or len(parts[-1]) >= most or size > MOST_BYTES:
+            parts.append([])
+            size = len(write.body)
+        parts[-1].append(write)
+    return parts
+
+
+def leave_alone(writes: Iterable[Waiting]) -> None:
+    """Have each write made by itself."""
+    for write in writes:
+        if not write.answer.done():
+            write.answer.set_result(None)
+
+
+def understood(what: str, raw: Mapping[str, Any], headers: Mapping[str, str]) -> Answered:
+    """Return the object of an answer, and its headers.
+
+    Raises: the errors of `worker.api.errors`.
+    """
+    status, own = wire.as_int(raw.get("status")), wire.as_mapping(raw.get("headers"))
+    if status is None:
+        raise TransportError(f"{what} has no status in its batch")
+    headers = {**headers, **{name.lower(): str(value) for name, value in own.items()}}
+    if not 200 <= status < 300:
+        raise error_of(what, status, raw.get("body"), headers)
+    return object_of(what, raw.get("body")), headers
