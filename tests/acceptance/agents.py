@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ def start_agent(
     settings: Mapping[str, str] | None = None,
     python: str = sys.executable,
     uid: int | None = None,
+    program: Sequence[str] = ("-m", "worker.cli.main"),
 ) -> subprocess.Popen[bytes]:
     """Start an agent; its state and log (`agent.log`) lie in `folder`. The caller ends it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def start_agent(
     }
     with (folder / "agent.log").open("ab") as log:
         return subprocess.Popen(
-            [python, "-P", "-m", "worker.cli.main", "agent"],
+            [python, "-P", *program, "agent"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

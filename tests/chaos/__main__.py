@@ -24,7 +24,7 @@ import structlog
 from tests.chaos.cells import Cell, in_order, matrix_of
 from tests.chaos.tally import Tally, shown
 from tests.chaos.world import Shape
-from tests.chaos.wreck import SHAPES, Plan, wreck
+from tests.chaos.wreck import GATHERING_SHAPES, SHAPES, Plan, wreck
 from tests.faults.processes import adopting_orphans, be_interruptible
 
 __all__ = ["main"]
@@ -46,6 +46,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         default="own",
         help="replicas: two on PostgreSQL, one of which is killed; foreign: no leases",
     )
+    parser.add_argument("--gathering", action="store_true", help="agents send most writes with others")
     parser.add_argument("--shape", type=shape_of, help="only worlds of so many agents and slots, as 2x1")
     parser.add_argument("--at-once", type=int, default=1, help="worlds beside each other (1)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the text")
@@ -58,6 +59,13 @@ def shape_of(text: str) -> Shape:
     return Shape(int(agents), int(slots))
 
 
+def shapes_of(options: argparse.Namespace) -> Sequence[Shape]:
+    """Return how large the worlds are, one after another."""
+    if options.shape:
+        return [options.shape]
+    return GATHERING_SHAPES if options.gathering else SHAPES
+
+
 def plan_of(options: argparse.Namespace) -> Plan:
     """Return what was asked for as a plan."""
     return Plan(
@@ -67,7 +75,8 @@ def plan_of(options: argparse.Namespace) -> Plan:
         at_once=options.at_once,
         is_foreign=options.server == "foreign",
         has_replicas=options.server == "replicas",
-        shapes=[options.shape] if options.shape else SHAPES,
+        gathers=options.gathering,
+        shapes=shapes_of(options),
         say=not options.json,
     )
 

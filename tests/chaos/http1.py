@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from worker.api.wire import ErrorKind
 
-__all__ = ["BAD_GATEWAY", "Kind", "Message", "kind_of", "read_message"]
+__all__ = ["BAD_GATEWAY", "Kind", "Message", "answers_in", "kind_of", "read_message", "writes_in"]
 
 PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 BAD_GATEWAY: Final = (
@@ -60,6 +60,26 @@ async def read_message(reader: asyncio.StreamReader) -> Message | None:
     except (asyncio.IncompleteReadError, OSError):
         return None
     return Message(start, head, headers, body)
+
+
+def writes_in(request: Message) -> list[Message]:
+    """Return the writes that one request carries, as if each had been sent by itself; none in most."""
+    if not request.start.startswith("POST /api/batch "):
+        return []
+    return [
+        Message(f"{write['method']} {write['path']} HTTP/1.1", b"", {}, msgspec.json.encode(write["body"]))
+        for write in request.json().get("writes", ())
+    ]
+
+
+def answers_in(answer: Message, count: int) -> list[Message]:
+    """Return the answer to each of so many writes that one request carried."""
+    if (answers := answer.json().get("answers")) is None:
+        return [answer] * count
+    return [
+        Message(f"HTTP/1.1 {one['status']} said", b"", {}, msgspec.json.encode(one["body"]))
+        for one in answers
+    ]
 
 
 async def read_chunks(reader: asyncio.StreamReader) -> bytes:

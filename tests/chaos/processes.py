@@ -18,6 +18,8 @@ __all__ = ["TOKEN", "Agent", "groups_of", "kill_all", "kill_surely", "reap_stray
 
 TOKEN: Final = "token-of-the-chaos"
 HANDLERS: Final = Path(__file__).with_name("recorder.py")
+PROGRAM: Final = ("-m", "worker.cli.main")
+GATHERING: Final = (str(Path(__file__).with_name("gathering.py")),)
 SETTINGS: Final = {
     "MILLHAND_HANDLERS": str(HANDLERS),
     "MILLHAND_TYPES": "chaos",
@@ -33,8 +35,9 @@ SETTINGS: Final = {
 class Agent:
     """`millhand agent` with a state directory that it keeps."""
 
-    def __init__(self, name: str, folder: Path, url: str, slots: int) -> None:
-        """Start with `start`; it speaks to `url`."""
+    def __init__(self, name: str, folder: Path, url: str, slots: int, *, gathers: bool = False) -> None:
+        """Start with `start`; it speaks to `url`. With `gathers`, writes that go together are common."""
+        self._program = GATHERING if gathers else PROGRAM
         self._url = url
         self._slots = slots
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +67,9 @@ class Agent:
         """Start it; `is_up` tells when it polls."""
         log = self.folder / "agent.log"
         self._log_from = log.stat().st_size if log.exists() else 0
-        self._process = start_agent(self.folder, self._url, TOKEN, slots=self._slots, settings=SETTINGS)
+        self._process = start_agent(
+            self.folder, self._url, TOKEN, slots=self._slots, settings=SETTINGS, program=self._program
+        )
         self._starts += 1
         self._is_killed = False
 

@@ -11,7 +11,15 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 
 from tests.chaos.cells import ARRIVING, SENDING, Fault
-from tests.chaos.http1 import BAD_GATEWAY, Kind, Message, kind_of, read_message
+from tests.chaos.http1 import (
+    BAD_GATEWAY,
+    Kind,
+    Message,
+    answers_in,
+    kind_of,
+    read_message,
+    writes_in,
+)
 
 __all__ = ["Director", "Exchange", "Proxy"]
 
@@ -34,6 +42,20 @@ class Exchange(Struct, eq=False):
     on_answer: Fault = Fault.NONE
     is_refused: bool = False  # by the server: a race that was lost is no step of a run
     is_harmed: bool = False  # the fault was really done
+    parts: list[Exchange] = []  # the writes that it carries, where it carries several
+
+    @property
+    def seen(self) -> list[Exchange]:
+        """Return what the director looks at: what is done to one write is done to all that go with it."""
+        return self.parts or [self]
+
+    def obey(self) -> None:
+        """Do to the whole what was set for one of its writes."""
+        for part in self.parts:
+            if part.fault is not Fault.NONE and self.fault is Fault.NONE:
+                self.fault, self.delay_s = part.fault, part.delay_s
+            if part.on_answer is not Fault.NONE and self.on_answer is Fault.NONE:
+                self.on_answer, self.delay_s = part.on_answer, part.delay_s
 
     @property
     def run_id(self) -> str:
@@ -41,6 +63,12 @@ class Exchange(Struct, eq=False):
         if self.kind in (Kind.CLAIM, Kind.REQUEUE):
             return str(self.request.json().get("id", ""))
         return self.request.start.split(" ")[1].partition("?")[0].rpartition("/")[2]
+
+
+def exchange_of(agent: str, life: int, request: Message) -> Exchange:
+    """Return the exchange of a request, with one for each write in it."""
+    parts = [Exchange(agent, life, write, kind_of(write)) for write in writes_in(request)]
+    return Exchange(agent, life, request, kind_of(request), parts=parts)
 
 
 class Director(Protocol):
@@ -81,6 +109,8 @@ class Proxy:
         self._cut_until_mono = 0.0
         self._passed = 0
         self._held = 0
+        self.batches = 0  # requests with several writes that were answered
+        self.batches_harmed = 0
         self.url = ""
 
     async def open(self) -> None:
@@ -123,9 +153,7 @@ class Proxy:
         self._writers.add(writer)
         try:
             while not self._is_cut and (request := await read_message(reader)) is not None:
-                exchange = Exchange(
-                    self._agent, self._director.life_of(self._agent), request, kind_of(request)
-                )
+                exchange = exchange_of(self._agent, self._director.life_of(self._agent), request)
                 if not await self._pass_on(exchange, reader, writer):
                     break
         except (OSError, asyncio.CancelledError):
@@ -140,7 +168,9 @@ class Proxy:
     ) -> bool:
         """Do to one request what is to be done; tell whether the connection goes on."""
         try:
-            await self._director.sent(exchange)
+            for one in exchange.seen:
+                await self._director.sent(one)
+            exchange.obey()
             if self._is_lost(exchange):
                 return False
             if exchange.fault is Fault.BAD_GATEWAY:
@@ -151,14 +181,20 @@ class Proxy:
                 answer = await self._ask(exchange, reader)
             return answer is not None and await self._bring_back(exchange, answer, reader, writer)
         finally:
-            self._director.over(exchange)
+            self.batches_harmed += bool(exchange.parts) and exchange.is_harmed
+            for one in exchange.seen:
+                one.is_harmed = exchange.is_harmed
+                self._director.over(one)
 
     async def _bring_back(
         self, exchange: Exchange, answer: Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Give the answer to the agent, or do to it what is to be done."""
-        exchange.is_refused = int(answer.start.split(" ")[1]) >= 300
-        await self._director.taken(exchange, answer)
+        answers = answers_in(answer, len(exchange.parts)) if exchange.parts else [answer]
+        for one, own in zip(exchange.seen, answers, strict=True):
+            one.is_refused = int(own.start.split(" ")[1]) >= 300
+            await self._director.taken(one, own)
+        exchange.obey()
         if exchange.on_answer is not Fault.NONE or exchange.fault is Fault.DROP_ANSWER:
             exchange.is_harmed = True
             if exchange.on_answer is Fault.CUT:
@@ -168,7 +204,9 @@ class Proxy:
         if reader.at_eof():  # nobody waits for it any more
             return False
         self._passed += 1
-        await self._director.answered(exchange)
+        self.batches += bool(exchange.parts)
+        for one in exchange.seen:
+            await self._director.answered(one)
         return not answer.is_last and not exchange.request.is_last
 
     def _is_lost(self, exchange: Exchange) -> bool:

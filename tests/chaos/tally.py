@@ -34,6 +34,7 @@ class Tally:
         self.rounds: list[Round] = []
         self.broken: list[Broken] = []
         self.wanted = wanted
+        self.batches = Counter[str]()  # requests that carried several writes: answered, harmed
 
     def missed(self) -> list[Cell]:
         """Return the cells that were not hit yet."""
@@ -67,6 +68,7 @@ class Tally:
             "kept": sum(one.kept for one in self.rounds),
             "kills": dict(kills),
             "faults": {name: count for name, count in faults.items() if count},
+            "batches": dict(self.batches),
             **{str(sort): sorts[sort] for sort in Sort},
             "cells": len(self.wanted),
             "cells_hit": len(self.wanted) - len(missed),
@@ -82,7 +84,17 @@ def shown(tally: Tally) -> str:
     """Return all counts as text, a grid of the cells that were hit, and how to repeat what broke."""
     summary = tally.summary()
     lines = [f"seed {tally.seed}"]
-    for name in ("rounds", "runs", "executions", "excused", "kept", "kills", "faults", *map(str, Sort)):
+    for name in (
+        "rounds",
+        "runs",
+        "executions",
+        "excused",
+        "kept",
+        "kills",
+        "faults",
+        "batches",
+        *map(str, Sort),
+    ):
         count = summary[name]
         told = count if isinstance(count, int) else ", ".join(f"{who} {n}" for who, n in count.items())  # type: ignore[attr-defined]
         lines.append(f"{name:12}{told}")

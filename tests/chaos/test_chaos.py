@@ -42,21 +42,31 @@ REPLICAS = [  # on PostgreSQL: the other one goes on at once
     Cell.named(name)
     for name in ("server@claim-sent+drop-answer", "server@end-sent+none", "agent@progress+none")
 ]
+GATHERED = [  # most writes of an agent go with others
+    Cell.named(name)
+    for name in (
+        "nobody@claim-sent+drop-answer",
+        "server@end-sent+none",
+        "agent@claim-taken+duplicate",
+        "nobody@end-taken+502",
+    )
+]
 AGAIN = 6  # rounds more, for cells whose step did not come about in the first
 
 
-@pytest.fixture(scope="module", params=["own", "replicas", "foreign"])
+@pytest.fixture(scope="module", params=["own", "replicas", "foreign", "gathering"])
 def tally(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tally:
     """Play them on two agents of two slots, on either server, then let these drain."""
     if request.param == "replicas":
         programs()  # skips where there is no PostgreSQL
-    cells = {"own": CELLS, "replicas": REPLICAS, "foreign": FOREIGN}[request.param]
+    cells = {"own": CELLS, "replicas": REPLICAS, "foreign": FOREIGN, "gathering": GATHERED}[request.param]
     played = Tally(SEED, cells)
     plan = Plan(
         rounds=len(cells) + AGAIN,
         is_until_hit=True,
         is_foreign=request.param == "foreign",
         has_replicas=request.param == "replicas",
+        gathers=request.param == "gathering",
         shapes=[Shape(2, 2)],
     )
     with adopting_orphans():
@@ -76,3 +86,10 @@ def test_every_cell_was_hit(tally: Tally) -> None:
     faulty = [cell for cell in tally.wanted if cell.fault is not Fault.NONE]
     assert sum(len(one.kills) for one in tally.rounds) >= len(killers)
     assert sum(one.faults for one in tally.rounds) >= len(faulty)
+
+
+def test_writes_went_together_where_agents_gather_them(tally: Tally) -> None:
+    """And some of these requests met their fault: else the round would say nothing of them."""
+    if tally.wanted == GATHERED:
+        assert tally.batches["answered"] >= len(GATHERED)
+        assert tally.batches["harmed"] > 0

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.chaos.cells import Fault
-from tests.chaos.http1 import Kind, Message, kind_of, read_message
+from tests.chaos.http1 import Kind, Message, answers_in, kind_of, read_message
 from tests.chaos.proxy import Exchange, Proxy
 from tests.chaos.waits import until
 
@@ -148,6 +148,53 @@ def test_what_a_dead_agent_has_sent_arrives_only_where_that_is_the_fault(fault: 
             return got
 
     assert asyncio.run(scenario()) == [PUT] * times
+
+
+WRITES = [
+    {"method": "POST", "path": "/api/jobs/runs", "body": {"id": "r1", "startedAt": "x", "podId": "a"}},
+    {"method": "PUT", "path": "/api/jobs/runs/r2", "body": {"stoppedAt": "x"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "on_answer", "status", "times"),
+    [
+        (Fault.NONE, Fault.NONE, 200, 1),
+        (Fault.DROP_REQUEST, Fault.NONE, None, 0),
+        (Fault.DUPLICATE, Fault.NONE, 200, 2),
+        (Fault.NONE, Fault.BAD_GATEWAY, 502, 1),
+    ],
+)
+def test_writes_in_one_request_are_seen_and_what_is_done_to_one_is_done_to_all(
+    fault: Fault, on_answer: Fault, status: int | None, times: int
+) -> None:
+    """Each is looked at by itself, as if it had been sent so; they share their way."""
+    spy = Spy()
+    spy.faults["r2"] = (fault, on_answer)
+
+    async def scenario() -> tuple[int | None, list[str], int, int]:
+        async with proxied(spy) as (proxy, client, got):
+            try:
+                answered = (await client.post("/api/batch", json={"writes": WRITES})).status_code
+            except httpx.TransportError:
+                answered = None
+            await until(lambda: proxy.is_calm, "it is still held")
+            return answered, got, proxy.batches, proxy.batches_harmed
+
+    is_harmed = (fault, on_answer) != (Fault.NONE, Fault.NONE)
+    assert asyncio.run(scenario()) == (status, ["/api/batch"] * times, status == 200, is_harmed)
+    assert [(one.kind, one.run_id) for one in spy.overs] == [(Kind.CLAIM, "r1"), (Kind.END, "r2")]
+    assert [one.is_harmed for one in spy.overs] == [is_harmed] * 2
+
+
+def test_each_write_has_the_answer_of_its_own() -> None:
+    """Whether it was refused is no matter of the others; the whole's, where there is none of its own."""
+    whole = Message(
+        "HTTP/1.1 200 OK", b"", {}, b'{"answers":[{"status":200,"body":{}},{"status":409,"body":{}}]}'
+    )
+    assert [one.start.split(" ")[1] for one in answers_in(whole, 2)] == ["200", "409"]
+    page = Message("HTTP/1.1 502 Bad Gateway", b"", {}, b"<html>")
+    assert answers_in(page, 2) == [page, page]
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,11 @@ class World:
     """Everything that lives in one folder. Made by `world`."""
 
     def __init__(
-        self, folder: Path, shape: Shape, api: JobsApi, server: AnyServer, neighbours: set[World]
-    ) -> None:
+        self, folder: Path, shape: Shape, api: JobsApi, server: AnyServer, neighbours: set[World],
+        *, gathers: bool = False,
+    ) -> None:  # fmt: skip
         """Take the server; agents start with `open`. Neighbours are all worlds of this process."""
+        self._gathers = gathers
         self._neighbours = neighbours
         self._slots = shape.slots
         self.folder = folder
@@ -61,7 +63,7 @@ class World:
         """Start the agents."""
         for name, proxy in self.proxies.items():
             await proxy.open()
-            self.agents[name] = Agent(name, self.folder, proxy.url, self._slots)
+            self.agents[name] = Agent(name, self.folder, proxy.url, self._slots, gathers=self._gathers)
             self.journals[name] = Journal(name, self.agents[name].state / "journal")
         await self.mend()
 
@@ -161,6 +163,11 @@ class World:
         await self._tell(journal.read(is_sure=True))
         return journal.has(run_id, is_outcome=True)
 
+    def batches(self) -> tuple[int, int]:
+        """Return how many requests carried several writes: that were answered, and that were harmed."""
+        proxies = self.proxies.values()
+        return sum(one.batches for one in proxies), sum(one.batches_harmed for one in proxies)
+
     # the end
 
     def strays(self) -> list[str]:
@@ -214,11 +221,11 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, shape: Shape, server: AnyServer, neighbours: set[World]
+    folder: Path, shape: Shape, server: AnyServer, neighbours: set[World], *, gathers: bool = False
 ) -> AsyncIterator[World]:
     """Give a world that is up; it is killed at the end, if it has not left by itself."""
     async with open_api(ApiConfig(url=server.url, token=TOKEN)) as api:
-        it = World(folder, shape, api, server, neighbours)
+        it = World(folder, shape, api, server, neighbours, gathers=gathers)
         neighbours.add(it)
         watching = asyncio.create_task(it.watch())
         try:

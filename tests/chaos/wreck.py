@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,11 +25,12 @@ from tests.chaos.world import Shape, World, world
 from tests.integration.ports import free_port
 from worker.api.errors import ApiError
 
-__all__ = ["SHAPES", "Plan", "wreck"]
+__all__ = ["GATHERING_SHAPES", "SHAPES", "Plan", "wreck"]
 
 ROUNDS_A_WORLD: Final = 12  # then the agents drain, and everything that is left is looked for
 TRIES: Final = 5  # of a cell that is missed, before all others come again
 SHAPES: Final = (Shape(2, 1), Shape(1, 2), Shape(2, 2))  # of one world after another
+GATHERING_SHAPES: Final = (Shape(1, 4), Shape(2, 2))  # one slot has never two writes at once
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -39,13 +41,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     is_until_hit: bool = False  # ends as soon as every cell was hit
     is_foreign: bool = False
     has_replicas: bool = False
+    gathers: bool = False  # agents send most of their writes with others
     at_once: int = 1  # worlds beside each other
     shapes: Sequence[Shape] = SHAPES
     say: bool = False
 
     def options(self, shape: Shape) -> str:
         """Return what the command needs to do it again, in a world of one shape."""
-        return f"--shape {shape.agents}x{shape.slots}" + self._server()
+        gathering = " --gathering" if self.gathers else ""
+        return f"--shape {shape.agents}x{shape.slots}{gathering}" + self._server()
 
     def _server(self) -> str:
         if self.is_foreign:
@@ -112,13 +116,16 @@ class Wreck:
         return is_enough or time.monotonic() >= self._until_mono or count >= self._plan.rounds
 
     async def _live(self, folder: Path, shape: Shape, server: AnyServer) -> None:
-        async with world(folder, shape, server, self._worlds) as it:
+        async with world(folder, shape, server, self._worlds, gathers=self._plan.gathers) as it:
             for _ in range(ROUNDS_A_WORLD):
                 await self._play(it, next(self._cells), shape)
                 if self._is_over() or self._is_broken(folder):
                     break
-            for left in await it.leave():
-                self._break(Sort.LEFTOVER, left, folder, shape)
+            left = await it.leave()
+            answered, harmed = it.batches()
+            self._tally.batches += Counter(answered=answered, harmed=harmed)
+            for one in left:
+                self._break(Sort.LEFTOVER, one, folder, shape)
             if code := await asyncio.to_thread(server.stop):
                 self._break(Sort.LEFTOVER, f"the server exits with {code}", folder, shape)
 

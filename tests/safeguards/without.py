@@ -13,6 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct, structs
 
+import server.routes.batch
 import server.store.sql.run_commands
 import server.store.sqlite.migrate
 import server.store.sqlite.store
@@ -27,8 +28,10 @@ from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds
 from worker.agent.turns import Turns
+from worker.api.batches import Batches
+from worker.api.connection import ServerTraits
 from worker.api.reach import Reach
-from worker.api.wire import ErrorKind
+from worker.api.wire import BATCH_MOST, ErrorKind
 from worker.executor.pulse import Pulse
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
@@ -166,6 +169,29 @@ def nobody_comes_back() -> Sequence[Change]:
     return [(Reach, "answered", lambda reach, what: None)]
 
 
+def batches_for_everybody() -> Sequence[Change]:
+    """Send several writes at once whatever the server says."""
+
+    def learn(self: ServerTraits, said: str) -> None:
+        self.batch_most = BATCH_MOST
+
+    return [(ServerTraits, "_learn_batches", learn)]
+
+
+def batches_never_rest() -> Sequence[Change]:
+    """Send several writes at once again after a request of them that failed."""
+    return [(Batches, "_rest", lambda self, error: None)]
+
+
+def one_write_fails_all() -> Sequence[Change]:
+    """Answer the request with the first refusal, whatever was done of it."""
+
+    def refuse(exc: Exception, *of: Any) -> Any:
+        raise exc
+
+    return [(server.routes.batch, "failure_of", refuse)]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -248,5 +274,20 @@ SAFEGUARDS: Final = {
         "a result waits on while the server is back, and its run is given away",
         ("tests/unit/api/test_reach.py",),
         nobody_comes_back,
+    ),
+    "batches are asked for": Safeguard(
+        "a server that knows no batches is sent some",
+        ("tests/unit/api/test_batches.py",),
+        batches_for_everybody,
+    ),
+    "rest of batches": Safeguard(
+        "one that hangs holds up what goes with it, again and again",
+        ("tests/unit/api/test_batches_failing.py",),
+        batches_never_rest,
+    ),
+    "each write by itself": Safeguard(
+        "one that is refused hides what became of the others",
+        ("tests/contract/test_batches.py",),
+        one_write_fails_all,
     ),
 }

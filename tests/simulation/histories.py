@@ -23,10 +23,11 @@ from worker.api.wire import ErrorKind
 
 __all__ = ["Told", "history", "problems_of"]
 
-TASKS: Final = 4
 LIMIT_S: Final = 1800.0  # until all must be done
 DRIFT: Final = 0.02  # of a machine's clock against the server's; what a lease's margin has room for
 FAIL_RATIO: Final = 0.4  # of executions, where tasks are tried again
+BATCH_MOST: Final = 3  # writes that a server takes at once, of every other seed's; more go in two requests
+OLD_RATIO: Final = 0.2  # of requests that another replica answers, which takes no writes together
 HASTE_S: Final = 10.0  # in which no machine asks more often than HASTE times
 HASTE: Final = 300
 
@@ -37,6 +38,7 @@ class Told(Struct, frozen=True):
     problems: list[str]  # what should not be, in words
     digest: str
     requests: int
+    batches: int  # of them those that carried several writes
     virtual_s: float
 
 
@@ -73,6 +75,7 @@ async def live(mix: Mix, seed: int) -> Told:
         problems=verdict(world, mix, machines),
         digest=world.watch.digest,
         requests=world.network.sent.total(),
+        batches=world.network.batches,
         virtual_s=asyncio.get_running_loop().time(),
     )
 
@@ -84,13 +87,15 @@ def world_of(mix: Mix, seed: int) -> World:
         seed,
         mix.ids,
         mix.fault_ratio,
-        TASKS,
+        mix.tasks,
         parameters={"retry": mix.retry} if mix.retry else None,
         lag_s=LAG_S if mix.lags else 0.0,
         server=server,
     )
     world.fail_ratio = FAIL_RATIO if mix.retry else 0.0
     world.server.tells_date = mix.tells_date
+    world.server.batch_most = BATCH_MOST if seed % 2 or mix.has_batches else 0
+    world.network.old_ratio = OLD_RATIO if mix.has_batches and seed % 3 == 0 else 0.0
     world.limit_s = LIMIT_S
     world.network.faults = mix.faults
     world.files = mix.files

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tests.simulation.gathering import Gathering
 from tests.simulation.life import Life, MortalIO, MortalTransport
 from tests.simulation.loop import VirtualClock
 from tests.simulation.stage import BookKeepingExecutor
@@ -21,7 +22,7 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Watch
 from worker.agent.server_kind import ServerKind
 from worker.api.client import JobsApi
-from worker.api.connection import Connection
+from worker.api.connection import Connection, ServerTraits
 from worker.api.over_httpx import OverHttpx
 from worker.api.token import FixedToken
 from worker.api.wire import ErrorKind
@@ -93,7 +94,12 @@ class Machine:
         spool.sweep(journal.entries)
         self.entries = journal.entries
         transport = OverHttpx(MortalTransport(self.network, self.name, self.life))
-        api = JobsApi(Connection(transport, "http://virtual", FixedToken("t")))
+        traits = ServerTraits()
+        batches = Gathering(
+            Connection(transport, "http://virtual", FixedToken("t"), traits=traits), self.world.random
+        )
+        connection = Connection(transport, "http://virtual", FixedToken("t"), traits=traits)
+        api = JobsApi(connection, batches=batches)
 
         def keep(kind: ServerKind) -> None:
             self.kind = kind

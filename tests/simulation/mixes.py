@@ -32,6 +32,8 @@ class Mix(Struct, frozen=True, kw_only=True):
     is_cancelled: bool = False  # the job is cancelled in the middle
     poll_max_s: float = 20.0  # between two polls; less where it matters how soon a task is taken
     run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
+    tasks: int = 4
+    has_batches: bool = False  # the server takes them whatever the seed; without, of every other seed
 
 
 SLOW: Final = {"maxAttempts": 100, "backoff": 40.0, "factor": 1.0}
@@ -120,6 +122,21 @@ MIXES: Final = {
         ends=ALL_ENDS,
         retry=QUICKER,
         tells_date=True,
+    ),
+    "batches, kills, drains and faults": Mix(
+        fault_ratio=0.1, ends=ALL_ENDS, tasks=24, run_max_s=3.0, has_batches=True
+    ),
+    "batches, everything": Mix(
+        fault_ratio=0.05,
+        ends=(*ALL_ENDS, "power"),
+        is_leased=True,
+        is_cut_off=True,
+        is_parted=True,
+        freezes=True,
+        has_odd_clocks=True,
+        tasks=24,
+        run_max_s=20.0,
+        has_batches=True,
     ),
     "overwritten, drains": Mix(ids="overwrite", lags=True, ends=("drain", "hurry")),
     "overwritten, all": Mix(ids="overwrite", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS),

@@ -16,12 +16,15 @@ from urllib.parse import parse_qsl
 import httpx
 import msgspec
 
+from worker.api.wire import BATCH_HEADER
+
 __all__ = ["FAULTS", "LATE_S", "PUNCTUAL", "QUICK", "Carried", "FaultyNetwork", "Link", "Reply"]
 
 PROXY_SAYS: Final = {"502": 502, "404 of an ingress": 404, "a page of a proxy": 200, "408": 408}
 PUNCTUAL: Final = ("lost", "answer lost", *PROXY_SAYS)
 QUICK: Final = (*PUNCTUAL, "late", "twice")  # whoever asks knows soon
 FAULTS: Final = (*QUICK, "answer late")
+BATCH: Final = "/api/batch"
 LATE_S: Final = 20.0  # at most, for a request that comes late or again
 ANSWER_S: Final = 40.0  # at most, for an answer that is late: longer than an agent waits for it
 
@@ -30,6 +33,7 @@ class Server(Protocol):
     """What answers."""
 
     retry_after_s: int
+    batch_most: int
 
     def handle(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> tuple[int, Any]:
         """Answer one request."""
@@ -81,6 +85,8 @@ class FaultyNetwork:
         self.is_down = False  # nothing gets through
         self.links: dict[str, Link] = {}  # of machines that do not reach the server well
         self.sent: Counter[str] = Counter()  # requests by machine
+        self.batches = 0  # of them those that carried several writes, and arrived
+        self.old_ratio = 0.0  # of requests that come to a replica which knows none of these
         self.on_served: Callable[[str, str, int], None] = lambda method, path, status: None
         self._late: set[asyncio.Task[None]] = set()
 
@@ -128,9 +134,31 @@ class FaultyNetwork:
         body = msgspec.json.decode(request.content) if request.content else {}
         url = request.url
         query = dict(parse_qsl(url.query.decode())) if url.query else {}
-        status, value = self.server.handle(request.method, url.path, query, body)
-        self.on_served(request.method, url.path, status)
-        headers = self.server.headers(value)
-        if status == 429:
-            headers = headers | {"retry-after": str(self.server.retry_after_s)}
+        is_old = self.old_ratio > 0.0 and self.random.random() < self.old_ratio
+        if url.path == BATCH and self.server.batch_most and not is_old:
+            return self._bring_all(body["writes"])
+        status, value, headers = self._serve(request.method, url.path, query, body)
+        if is_old:
+            headers.pop(BATCH_HEADER, None)
         return Reply(status, value, headers)
+
+    def _serve(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
+    ) -> tuple[int, Any, dict[str, str]]:
+        status, value = self.server.handle(method, path, query, body)
+        self.on_served(method, path, status)
+        headers = dict(self.server.headers(value))
+        if status == 429:
+            headers["retry-after"] = str(self.server.retry_after_s)
+        return status, value, headers
+
+    def _bring_all(self, writes: list[dict[str, Any]]) -> Reply:
+        """Bring what one request carries, in any order."""
+        self.batches += 1
+        answers: dict[int, Any] = {}
+        for at in self.random.sample(range(len(writes)), len(writes)):
+            write = writes[at]
+            status, value, headers = self._serve(write["method"], write["path"], {}, write["body"])
+            answers[at] = {"status": status, "headers": headers, "body": value}
+        told = {"answers": [answers[at] for at in range(len(writes))]}
+        return Reply(200, told, self.server.headers(told))

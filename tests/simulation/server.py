@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Literal
 
 from tests.simulation.loop import VirtualClock
-from worker.api.wire import format_instant
+from worker.api.wire import BATCH_HEADER, format_instant
 
 Item = dict[str, Any]
 Reply = tuple[int, Any]
@@ -27,6 +27,7 @@ class VirtualServer:
         self.runs: dict[str, Item] = {}
         self.job_state = "active"
         self.retry_after_s = 0  # told with each 429
+        self.batch_most = 0  # writes that it takes in one request
         self.tells_date = False
         self.accepts_stopped = False  # reports on runs that are over, as some servers do
         self.asked: list[str] = []  # method and path of each request that arrived
@@ -51,8 +52,9 @@ class VirtualServer:
         return False
 
     def headers(self, value: Any) -> dict[str, str]:
-        """Return what an answer says beside its body: nothing but the time, where it tells that."""
-        return {"Date": format_datetime(self.clock.now(), usegmt=True)} if self.tells_date else {}
+        """Return what an answer says beside its body: the time, and that it takes batches, where it does."""
+        date = {"Date": format_datetime(self.clock.now(), usegmt=True)} if self.tells_date else {}
+        return date | ({BATCH_HEADER: str(self.batch_most)} if self.batch_most else {})
 
     def handle(self, method: str, path: str, query: dict[str, str], body: Item) -> Reply:
         """Answer one request."""
@@ -60,6 +62,8 @@ class VirtualServer:
         if denied := self.denies.get(f"{method} {path}"):
             return denied
         parts = path.strip("/").split("/")[2:]
+        if path == "/api/batch":
+            return 404, {"error": {"code": "not_found", "message": "none"}}
         if not parts or parts[0] not in ("tasks", "runs"):
             return 200, [{"id": "job", "schedulerState": self.job_state}]
         if parts[0] == "tasks" and len(parts) > 1:

@@ -13,7 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct
 
-from tests.simulation.bugs import claims, leases, outcomes, recovery, retries
+from tests.simulation.bugs import batches, claims, leases, outcomes, recovery, retries
 from tests.simulation.bugs.change import Change
 
 __all__ = ["BUGS", "Bug", "reintroduced"]
@@ -22,6 +22,7 @@ KILLS: Final = "kills and faults"
 AWAY: Final = "server away while runs end"
 PARTED: Final = "leases, machines parted"
 LATE: Final = "leases, answers come late"
+BATCHES: Final = "batches, kills, drains and faults"
 
 
 class Bug(Struct, frozen=True):
@@ -105,4 +106,10 @@ BUGS: Final = {
         "a run is ended that is another's", KILLS, recovery.recovers_what_is_anothers
     ),
     "post intents again": Bug("a claim that arrives late stays live", KILLS, recovery.forgets_intents),
+    "silence is of each": Bug(
+        "a claim that went with others and was taken is forgotten", BATCHES, batches.takes_silence_for_a_no
+    ),
+    "an answer for each": Bug(
+        "a handler starts on a claim that another has", BATCHES, batches.one_answer_for_all
+    ),
 }
