@@ -20,7 +20,7 @@ def test_a_slot_is_free_while_the_outcome_of_its_run_is_synced(places: dict[str,
     world = World(1, "key", 0.0, 5)
     machine = Machine(world, "pod/a", concurrency=1, type_concurrency=places)
     machine.kind = ServerKind.KEY
-    world.run_max_s = 1.0
+    world.run_max_s = 0.1  # so that the next task is at hand, of a fresh list
     begun, gate = asyncio.Event(), asyncio.Event()
 
     async def main() -> tuple[int, int]:
@@ -52,7 +52,7 @@ def test_a_disk_that_does_not_sync_bounds_how_many_claims_are_ahead(slots: int) 
     world = World(1, "key", 0.0, 60)
     machine = Machine(world, "pod/a", concurrency=slots)
     machine.kind = ServerKind.KEY
-    world.run_max_s = 0.5
+    world.run_max_s = 0.1
     begun, gate = asyncio.Event(), asyncio.Event()
 
     async def main() -> tuple[int, int, int]:
