@@ -147,7 +147,8 @@ class Attempts:
         try:
             if not gpus:
                 on_over()
-                await asyncio.sleep(0)  # the next claim is made meanwhile: its intent goes into the same write
+                # The next claim is made meanwhile: its intent goes into the same write.
+                await asyncio.sleep(0)
         finally:  # who is cancelled there has an outcome all the same
             await self._endings.end(claim, outcome, reporter, reporting)
 
