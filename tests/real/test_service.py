@@ -25,6 +25,7 @@ UNIT = f"""
 Type=exec
 Delegate=yes
 MemoryMax=256M
+OOMPolicy=continue
 TasksMax=300
 Environment=LANG=C.UTF-8 XDG_STATE_HOME=/var/lib
 ExecStart={MILLHAND[0]} up --handlers {HERE}/eat.py --concurrency 1
