@@ -196,11 +196,7 @@ async def scenario(kind: Kind, agents: int, tasks: int) -> Figures:
         network.add(f"task-{at}")
         await asyncio.sleep(1.0 / TASKS_A_SECOND)
     await until(lambda: len(network.picked_up_s) == tasks, 600.0)
-    await asyncio.sleep(RUN_MAX_S + 5.0)
-    for life in lives:
-        life.cancel()
-    await asyncio.gather(*lives, return_exceptions=True)
-    network.desk.close()
+    await end_agents(lives, network, world)
     waits = sorted(network.picked_up_s)
     return Figures(
         server=kind,
@@ -217,6 +213,15 @@ async def scenario(kind: Kind, agents: int, tasks: int) -> Figures:
         doubled=len(world.overlaps) + len(world.executions) - len(set(world.executions)),
         wall_s=round(time.monotonic() - began_s, 1),
     )
+
+
+async def end_agents(lives: list[asyncio.Task[Any]], network: FleetNetwork, world: World) -> None:
+    """Let the last runs end, and then all agents."""
+    await asyncio.sleep(world.run_max_s + 5.0)
+    for life in lives:
+        life.cancel()
+    await asyncio.gather(*lives, return_exceptions=True)
+    network.desk.close()
 
 
 def member(world: World, network: FleetNetwork, at: int) -> Machine:

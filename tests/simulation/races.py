@@ -18,7 +18,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from tests.simulation.fleet import FleetNetwork, Kind, member
+from tests.simulation.fleet import FleetNetwork, Kind, end_agents, member
 from tests.simulation.hunt import be_quiet
 from tests.simulation.leases import LeasingServer
 from tests.simulation.loop import run_virtual
@@ -100,11 +100,7 @@ async def race(setting: Setting, seed: int) -> Race:
             await asyncio.sleep(setting.every_s)
     await until(lambda: len(network.picked_up_s) == setting.tasks, LIMIT_S, every_s=0.01)
     took_s, lists = asyncio.get_running_loop().time() - begun_s, network.lists - lists
-    await asyncio.sleep(RUN_MAX_S + 5.0)
-    for life in lives:
-        life.cancel()
-    await asyncio.gather(*lives, return_exceptions=True)
-    network.desk.close()
+    await end_agents(lives, network, world)
     waits = sorted(network.picked_up_s)
     return Race(
         agents=setting.agents,
