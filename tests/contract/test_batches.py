@@ -16,7 +16,9 @@ from server.http.answer import Answer
 from server.http.operation import Call
 from server.routes.batch import KNOWN
 from server.testing import TOKEN, RunningServer, running_server
+from server.tokens import ADMIN, WORK
 from tests.contract.caller import STARTED, STOPPED, Caller
+from tests.contract.conftest import calling
 from tests.contract.reference import RUN, assert_error, assert_shape
 from tests.unit.server.test_observed import entries
 from worker.api.wire import BATCH_MOST
@@ -261,3 +263,15 @@ def test_one_that_the_server_fails_at_fails_alone(ours: Caller, monkeypatch: pyt
     failed, done = batch(ours, end("r"), claim(task))
     assert (failed["status"], failed["body"]["error"]["code"]) == (500, "internal_error")
     assert done["status"] == 200
+
+
+def test_each_write_needs_what_it_needs_alone(
+    our_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scope of batches opens no other; put in, for today all of them need the same one."""
+    monkeypatch.setitem(KNOWN, "PUT", structs.replace(KNOWN["PUT"], scope=ADMIN))
+    token = our_server.new_token("an-organisation", frozenset({WORK}))
+    with calling("ours", our_server.url, token) as worker:
+        refused, beside = batch(worker, end("run"), claim(str(uuid4())))
+    assert (refused["status"], refused["body"]["error"]["code"]) == (403, "forbidden")
+    assert beside["status"] != 403
