@@ -14,6 +14,8 @@ from tests.bench.curves.picture import as_svg, draw, panels_of
 from tests.bench.figure import Figure, Place
 from tests.bench.report import save
 from tests.foreign.http import Request
+from worker.agent.identity import Identities
+from worker.clock import SystemClock
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -107,8 +109,11 @@ def test_polls_among_more_tasks_are_compared_with_those_among_a_thousand(tmp_pat
 
 
 def test_a_claim_that_is_sent_twice_is_one() -> None:
-    """Its second time only shows what sort of server it is; another agent's is another one."""
-    sent = [("a", "1"), ("a", "1"), ("b", "1"), ("b", "2")]
+    """Its second time, as a probe, only shows what sort of server it is; another agent's is another."""
+    identities = Identities("a", SystemClock())
+    probe = identities.probe(identities.next()).pod_id
+    assert probe != "a"
+    sent = [("a", "1"), ("a", "1"), (probe, "1"), ("b", "1"), ("b", "2")]
     requests = [
         Request("POST", "/api/jobs/runs", {}, {}, {"podId": pod, "taskId": task}, 0.0) for pod, task in sent
     ]

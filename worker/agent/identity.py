@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from worker.api.models import Identity, Run
 from worker.api.wire import parse_instant
 from worker.clock import Clock
 from worker.reporting.records import Entry
 
-__all__ = ["Identities", "our_identity"]
+__all__ = ["PROBE", "Identities", "our_identity"]
 
-STEP = timedelta(milliseconds=1)  # the wire's resolution
+PROBE: Final = "/probe"  # the end of the pod id of a claim that is posted once more
+STEP: Final = timedelta(milliseconds=1)  # the wire's resolution
 
 
 class Identities:
@@ -34,7 +36,7 @@ class Identities:
 
     def probe(self, identity: Identity) -> Identity:
         """Return the identity under which a claim is posted once more, to see what the server does."""
-        return Identity(f"{identity.pod_id}/probe", self.next().started_at)
+        return Identity(identity.pod_id + PROBE, self.next().started_at)
 
 
 def our_identity(entry: Entry, run: Run | None) -> Identity | None:

@@ -21,6 +21,7 @@ from tests.bench.figure import Figure, Place
 from tests.bench.world import TOKEN, Agent, BenchError, running_agent, running_server
 from tests.foreign.http import Request
 from tests.foreign.server import foreign_server
+from worker.agent.identity import PROBE
 
 __all__ = ["over_agents"]
 
@@ -140,9 +141,13 @@ def listing_server(folder: Path) -> Iterator[Meeting]:
 
 
 def claims_of(requests: Sequence[Request]) -> set[tuple[str, str]]:
-    """Return who claimed what; what sort of server it is shows an agent only a claim that it sends twice."""
+    """Return who claimed what.
+
+    What sort of server it is shows an agent only a claim that it sends twice: the second time as a probe,
+    which it means to lose.
+    """
     claims = (one.body for one in requests if one.method == "POST" and one.path == "/api/jobs/runs")
-    return {(body["podId"], body["taskId"]) for body in claims}
+    return {(body["podId"].removesuffix(PROBE), body["taskId"]) for body in claims}
 
 
 def waiting_polls(page: str) -> int:
