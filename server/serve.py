@@ -35,6 +35,7 @@ from server.store.refusal import DatabaseError, DatabaseUnreachable, StoreBusy, 
 from server.tls import Certificate, TlsError
 from worker.clock import SystemClock
 from worker.service_manager import ServiceManager
+from worker.signals import Signals, signals_to_the_end
 from worker.stacks import dump_on_signal
 
 __all__ = ["MOST_CONNECTIONS", "ServeConfig", "TokenNeeded", "log_plainly", "run"]
@@ -106,7 +107,7 @@ def run(config: ServeConfig) -> int:
 async def _serve(config: ServeConfig) -> None:
     context = tls.load(config.certificate) if config.certificate else None
     audit = Audit(config.audit_log, SystemClock()) if config.audit_log else None
-    with _listen(config) as listening:
+    with signals_to_the_end() as signals, _listen(config) as listening:
         app = create_app(
             config.db,
             token=config.token,
@@ -137,7 +138,7 @@ async def _serve(config: ServeConfig) -> None:
         server = ApiServer(
             app, limits, tls=context, on_stop=stop, delay_s=config.shutdown_delay_s, on_drain=drain
         )
-        _on_signals(server, config, context, audit)
+        _on_signals(signals, server, config, context, audit)
         async with app.router.lifespan_context(app):
             await _check_tokens(app, listening, config)
             url = url_of(listening, has_tls=context is not None)
@@ -185,12 +186,15 @@ def _drain(app: App, delay_s: float) -> None:
 
 
 def _on_signals(
-    server: ApiServer, config: ServeConfig, context: ssl.SSLContext | None, audit: Audit | None
+    signals: Signals,
+    server: ApiServer,
+    config: ServeConfig,
+    context: ssl.SSLContext | None,
+    audit: Audit | None,
 ) -> None:
     dump_on_signal()
-    loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_, server.stop)
+        signals.take(signal_, server.stop)
 
     def renew() -> None:
         if audit is not None:
@@ -199,7 +203,7 @@ def _on_signals(
             tls.reload(context, config.certificate)
 
     if audit is not None or context is not None:  # else it ends the server, as a terminal that closes does
-        loop.add_signal_handler(signal.SIGHUP, renew)
+        signals.take(signal.SIGHUP, renew)
 
 
 async def _check_tokens(app: App, listening: socket.socket, config: ServeConfig) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -55,6 +56,7 @@ from worker.redaction import OwnSecrets
 from worker.reporting.disk import DiskIO
 from worker.reporting.journal import Journal
 from worker.service_manager import ServiceManager
+from worker.signals import Signals, signals_to_the_end
 from worker.stacks import dump_on_signal, stacks
 from worker.usage.gpu_meter import GpuAccounts
 
@@ -77,12 +79,15 @@ async def run(
     """
     with StateDir.acquire(config.state_dir) as state:
         async with AsyncExitStack() as stack:
-            agent = await build(config, state, stack, secrets or own_secrets(config))
+            signals = stack.enter_context(signals_to_the_end())  # the first: what follows is closed before it
+            agent = await build(config, state, stack, secrets or own_secrets(config), signals)
             on_built()
             return await agent.run()
 
 
-async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets) -> Agent:
+async def build(
+    config: AgentConfig, state: StateDir, stack: AsyncExitStack, secrets: OwnSecrets, signals: Signals
+) -> Agent:
     """Put the real parts together, and listen for signals; `stack` closes what was opened."""
     manager = ServiceManager.take(os.environ)  # before there is a child that could have it
     dump_on_signal()
@@ -181,7 +186,7 @@ async def build(config: AgentConfig, state: StateDir, stack: AsyncExitStack, sec
     await stack.enter_async_context(present(presence))
     await stack.enter_async_context(operators_page(agent.survey, listening))
     await stack.enter_async_context(taking_orders(state.path, orders_of(agent, pause)))
-    listen(agent.drain)  # before it says that it has started: who reads that may stop it at once
+    listen(agent.drain, signals)  # before it says that it has started: who reads that may stop it at once
     await stack.enter_async_context(told_to_the_manager(manager, agent.survey))
     log.info(
         "agent.started", pod_id=pod_id, url=config.api.url, slots=config.concurrency, types=sorted(types)
@@ -301,9 +306,8 @@ def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:
     return configured or kinds.load(config.api.url)
 
 
-def listen(drain: Drain) -> None:
+def listen(drain: Drain, signals: Signals) -> None:
     """Drain on SIGTERM and SIGINT; a second one means now."""
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        message = f"{signal.Signals(number).name} received"
-        loop.add_signal_handler(number, drain.request, ErrorKind.DRAINED, message)
+        message = f"{number.name} received"
+        signals.take(number, partial(drain.request, ErrorKind.DRAINED, message))

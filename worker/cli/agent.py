@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from worker.cli.agent_settings import AGENT_SETTINGS, agent_settings
@@ -55,25 +54,9 @@ def command(
     log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:
         secrets()  # they are known before the first line
-        return asyncio.run(ended(run(config, secrets, settle)))
+        return asyncio.run(run(config, secrets, settle))
     except (OSError, ValueError, StateDirBusy) as exc:
         raise CliError(said(exc), "`millhand doctor` looks closer", code=ExitCode.CONFIGURATION) from exc
-
-
-async def ended(run: Awaitable[int]) -> int:
-    """Return the exit code of a run, and let no signal change it: the process only has to leave now.
-
-    Signals are ignored, since handlers of Python's end before the process does; nothing is started any more
-    that could inherit that.
-    """
-    code = await run
-    signals = (signal.SIGTERM, signal.SIGINT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # without a handler for a moment they would kill
-    for number in signals:
-        asyncio.get_running_loop().remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
-    return code
 
 
 def said(exc: Exception) -> str:
