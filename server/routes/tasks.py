@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 from collections.abc import Coroutine
@@ -132,20 +133,32 @@ def _preferred_wait_s(request: Request) -> int:
 
 
 async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, list[TaskAnswer]]) -> list[TaskAnswer]:
-    """Wait, but stop when the client goes away: its place and its call are of use to others."""
-    tasks = {asyncio.create_task(waiting), asyncio.create_task(_gone(request))}
+    """Wait, but stop when the client goes away: its place and its call are of use to others.
+
+    It waits here and not in a task of its own: then the task that came is on its way to an agent before
+    who gave it is answered.
+    """
+    gone, scope = asyncio.create_task(_gone(request)), asyncio.timeout(None)
+    gone.add_done_callback(lambda _: _end(scope))
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        async with scope:
+            return await waiting
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        return []
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return next((found for task in done if (found := task.result()) is not None), [])
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def _end(scope: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):  # it is over already
+        scope.reschedule(asyncio.get_running_loop().time())
 
 
 async def create_task(call: Call) -> Answer:
