@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -178,11 +179,13 @@ PLAIN: Final = (
     "zone",
 )
 
+plain = itemgetter(*PLAIN)
+
 
 def run_answer(row: Row) -> RunAnswer:
     """Read a row of `select_run`, or the same columns as they were just written."""
     record = RunRecord(
-        **{name: row[name] for name in PLAIN},
+        **dict(zip(PLAIN, plain(row), strict=True)),
         created_at=_instant(row["created_at"]),
         updated_at=_instant(row["updated_at"]),
         started_at=instant_of(row["started_at"]),

@@ -190,7 +190,7 @@ def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str,
     if command.fields.results not in (UNSET, run["results"]):
         _store_results(tx, command.org_id, command.id, command.fields)
         changed["results"] = command.fields.results
-    return {**dict(run), **changed, "machine_told": machine}
+    return {**run, **changed, "machine_told": machine}
 
 
 def _check_identity(command: UpdateRun, run: Row) -> None:
@@ -247,12 +247,15 @@ def _identity(command: UpdateRun) -> dict[str, Any]:
     return {"pod_id": command.agent}
 
 
-COLUMNS: Final = tuple(name for name in RunFields.__struct_fields__ if name != "results")
-NOTHING_TOLD: Final[dict[str, Any]] = dict.fromkeys(COLUMNS)
+NOTHING_TOLD: Final[dict[str, Any]] = {
+    name: None for name in RunFields.__struct_fields__ if name != "results"
+}
 
 
 def _columns(fields: RunFields) -> dict[str, Any]:
-    return {name: value for name in COLUMNS if (value := getattr(fields, name)) is not UNSET}
+    told: dict[str, Any] = msgspec.to_builtins(fields)  # without what is UNSET
+    told.pop("results", None)
+    return told
 
 
 def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:

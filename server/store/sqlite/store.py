@@ -13,7 +13,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Sequence
-from typing import BinaryIO, Final, TypeVar, cast
+from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from msgspec import Struct
 
@@ -38,7 +38,7 @@ from server.store.refusal import DatabaseError
 from server.store.sql import matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
-from server.store.sqlite.database import database_path, lock_file, open_reader, open_writer
+from server.store.sqlite.database import all_rows, database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.writer import Writer
@@ -272,28 +272,28 @@ class SqliteStore:
 
     async def _page(
         self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False
-    ) -> list[sqlite3.Row]:
+    ) -> list[dict[str, Any]]:
         """Read a page here if that is quick, else in a thread, one after another."""
         if not is_long and not reads.may_take_long(query):
             return self._all(*statement)
         return await self._slowly(*statement)
 
-    async def _slowly(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+    async def _slowly(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
         """Read in a thread, one after another."""
         async with self._slow_reads:
             return await asyncio.to_thread(self._read_slowly, sql, values)
 
-    def _read_slowly(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+    def _read_slowly(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
         if self._slow_reader is None:
             return self._all(sql, values)
-        return self._slow_reader.execute(sql, values).fetchall()
+        return all_rows(self._slow_reader.execute(sql, values))
 
-    def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
+    def _one(self, sql: str, *values: object) -> dict[str, Any] | None:
         found = self._all(sql, list(values))
         return found[0] if found else None
 
-    def _all(self, sql: str, values: list[object]) -> list[sqlite3.Row]:
+    def _all(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
         if self._open_reader is None:
             raise DatabaseError("the store is not open")
         with self._read_lock:
-            return self._open_reader.execute(sql, values).fetchall()
+            return all_rows(self._open_reader.execute(sql, values))

@@ -10,6 +10,7 @@ from typing import Final
 from server.ids import IdSource
 from server.store.sql.dialect import Row
 from server.store.sql.transaction import Counting, Transaction, Values
+from server.store.sqlite.database import all_rows
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import newest_version
 
@@ -46,7 +47,7 @@ class SqliteTransaction(Transaction):
 
     def all(self, sql: str, values: Values = ()) -> Sequence[Row]:
         """Return all rows."""
-        return self.db.execute(sql, values).fetchall()
+        return all_rows(self.db.execute(sql, values))
 
     def execute(self, sql: str, values: Values = ()) -> None:
         """Do a statement that returns nothing."""
