@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from server.activity import Durations
@@ -31,6 +32,16 @@ class _TimedStore:
             return await self._store.apply(command)
         finally:
             self._writes.add(time.perf_counter() - begun_s)
+
+    async def apply_each(self, commands: Sequence[Command[AnswerT]]) -> list[AnswerT | Exception]:
+        """Do commands, and count for each how long all of them took."""
+        begun_s = time.perf_counter()
+        try:
+            return await self._store.apply_each(commands)
+        finally:
+            took_s = time.perf_counter() - begun_s
+            for _ in commands:
+                self._writes.add(took_s)
 
 
 def timed(store: Store, writes: Durations) -> Store:

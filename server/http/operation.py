@@ -134,7 +134,7 @@ class Endpoint:
         try:
             answer = await self._answer(request, seen)
         except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
-            answer = failure_of(exc, request, seen)
+            answer = failure_of(exc, scope["method"], scope["path"], seen)
         exchange = exchange_of(scope)
         if exchange is None or not answer.send_whole(exchange, seen):
             await answer.send(send)
@@ -180,18 +180,16 @@ class Endpoint:
             services.load.end()
 
 
-def failure_of(exc: Exception, request: Request, seen: Seen) -> Answer:
+def failure_of(exc: Exception, method: str, path: str, seen: Seen) -> Answer:
     """Return the answer that says what went wrong."""
     if isinstance(exc, ApiError):
         return failure(exc)
     if isinstance(exc, Refused):
         return failure(from_refusal(exc))
-    path, request_id = request.scope["path"], seen.request_id
     if isinstance(exc, StoreBusy | StoreFailed):
-        log.warning("request.not_served", path=path, reason=str(exc), request_id=request_id)
+        log.warning("request.not_served", path=path, reason=str(exc), request_id=seen.request_id)
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         done = "It may be stored" if isinstance(exc, OutcomeUnknown) else "Not done"
         return failure(ApiError(503, "unavailable", f"{done}, try again: {exc}", retry))
-    method = request.scope["method"]
-    log.error("request.failed", method=method, path=path, request_id=request_id, exc_info=exc)
+    log.error("request.failed", method=method, path=path, request_id=seen.request_id, exc_info=exc)
     return failure(ApiError(500, "internal_error", "The server failed; its log says why"))

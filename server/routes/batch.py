@@ -5,9 +5,7 @@ An extension that no client needs: a request costs the server half as much again
 
 from __future__ import annotations
 
-import asyncio
 import time
-from itertools import repeat
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
@@ -20,10 +18,11 @@ from server.http.body import Body, BodyField
 from server.http.failure import ApiError
 from server.http.kinds import Kind
 from server.http.operation import Call, Operation, failure_of, tell_after, tell_before
-from server.http.request import Request
 from server.http.seen import Part, Seen, seen_of
 from server.routes import runs
 from server.routes.shared import ORG_ID
+from server.store.commands import CreateRun, UpdateRun
+from server.store.records import RunAnswer
 from server.tokens import WORK
 from worker.api.wire import AGENT_HEADER, BATCH_HEADER, BATCH_MOST
 
@@ -31,6 +30,8 @@ __all__ = ["OPERATIONS"]
 
 KNOWN: Final = {operation.method: operation for operation in runs.OPERATIONS if operation.body is not None}
 RUNS: Final = "/api/jobs/runs"
+
+Asked = CreateRun | UpdateRun
 
 
 class Write(Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,7 +117,7 @@ async def write_batch(call: Call) -> Answer:
     writes: list[Write] = call.body.values["writes"]
     seen.parts = [_part_of(seen, number, write) for number, write in enumerate(writes, 1)]
     with call.services.load.waiting():  # each of its writes counts, and it does nothing else
-        answers = await asyncio.gather(*map(_answer, repeat(call), writes, seen.parts))
+        answers = await _answers(call, writes, seen.parts)
     encoded = [Encoded(answer.status, answer.headers, Raw(answer.body)) for answer in answers]
     return Answer(b'{"answers":' + msgspec.json.encode(encoded) + b"}")
 
@@ -132,39 +133,59 @@ def _part_of(whole: Seen, number: int, write: Write) -> Part:
     return Part(seen, write.method, number)
 
 
-async def _answer(call: Call, write: Write, part: Part) -> Answer:
-    """Do one write; every failure is its own, with the documented error body."""
-    scope = {**call.request.scope, "method": write.method, "path": unquote(write.path)}
-    part.seen.put_into(scope)
-    request = Request(scope, call.request.receive)
-    begun_s = time.perf_counter()
+async def _answers(call: Call, writes: list[Write], parts: list[Part]) -> list[Answer]:
+    """Do what each write asks for; every failure is its own, with the documented error body."""
+    load, begun_s = call.services.load, time.perf_counter()
+    asked = [_asked(call, write, part) for write, part in zip(writes, parts, strict=True)]
+    commands = [one for one in asked if not isinstance(one, Exception)]
     try:
-        answer = await _do(call, write, request, part)
+        done = iter(await call.services.store.apply_each(commands)) if commands else iter(())
+    finally:
+        for _ in commands:
+            load.end()
+    results = [one if isinstance(one, Exception) else next(done) for one in asked]
+    took_s = time.perf_counter() - begun_s
+    return [
+        _answer(call, write, part, result, took_s)
+        for write, part, result in zip(writes, parts, results, strict=True)
+    ]
+
+
+def _asked(call: Call, write: Write, part: Part) -> Asked | Exception:
+    """Return the command of a write, which counts as load from here on, or why there is none."""
+    try:
+        asked = _command(call, write, part)
+        call.services.load.begin()
     except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
-        answer = failure_of(exc, request, part.seen)
-    part.took_s = time.perf_counter() - begun_s
-    part.seen.status, part.seen.sent_bytes = answer.status, len(answer.body)
-    return answer
+        return exc
+    return asked
 
 
-async def _do(call: Call, write: Write, request: Request, part: Part) -> Answer:
+def _command(call: Call, write: Write, part: Part) -> Asked:
     operation, services, seen = KNOWN[write.method], call.services, part.seen
     assert operation.body is not None
     seen.operation = operation.name
-    seen.ids = _ids_of(write.method, request.scope["path"])
-    request.scope["path_params"] = dict(seen.ids)
+    seen.ids = _ids_of(write.method, unquote(write.path))
     if part.number > 1:  # the first is what the request itself counted as
         services.rates.take(call.principal.token_id)
     check_scope(call.principal, operation.scope)
     fields = operation.body.read(bytes(write.body))
     tell_before(seen, fields)
-    single = msgspec.structs.replace(call, request=request, body=fields, operation=operation)
-    services.load.begin()
+    single = msgspec.structs.replace(call, body=fields, operation=operation)
+    run_id = seen.ids.get("runId")
+    return runs.creation(single, seen) if run_id is None else runs.report(single, run_id)
+
+
+def _answer(call: Call, write: Write, part: Part, result: RunAnswer | Exception, took_s: float) -> Answer:
     try:
-        answer = await operation.handler(single)
-    finally:
-        services.load.end()
-    tell_after(seen, operation, answer)
+        if isinstance(result, Exception):
+            raise result
+        answer = runs.shown(call, result)
+        tell_after(part.seen, KNOWN[write.method], answer)
+    except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
+        answer = failure_of(exc, write.method, write.path, part.seen)
+    part.took_s = took_s
+    part.seen.status, part.seen.sent_bytes = answer.status, len(answer.body)
     return answer
 
 

@@ -12,7 +12,7 @@ from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, NUMBER, OBJECT_OR_TEXT, PROGRESS, TEXT
 from server.http.operation import Call, Operation
 from server.http.query import page_of, paging, several
-from server.http.seen import seen_of
+from server.http.seen import Seen, seen_of
 from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.queries import RUN_SORTS, RunQuery
@@ -20,7 +20,7 @@ from server.store.records import RunAnswer, RunRecord
 from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "creation", "report", "shown"]
 
 # What both a new run and a report may say.
 SAID_BY_BOTH: Final = (
@@ -101,16 +101,21 @@ def _lease_ms(call: Call) -> int | None:
     return int(lease_s * 1000) if lease_s and AGENT_HEADER in call.request.headers else None
 
 
-def _shown(call: Call, run: RunAnswer) -> Answer:
+def shown(call: Call, run: RunAnswer) -> Answer:
+    """Answer with a run."""
     return run_shown(run, call.services.lease_s)
 
 
-async def create_run(call: Call) -> Answer:
-    """Claim a task, requeue it, or add a run that has stopped."""
+def creation(call: Call, seen: Seen) -> CreateRun:
+    """Return what a body asks for: to claim a task, to requeue it, or to add a run that has stopped.
+
+    Raises:
+        ApiError: 403, it is of another organisation.
+    """
     check_org(call)
     values = call.body.values
-    seen_of(call.request.scope).is_claim = "started_at" in values and "stopped_at" not in values
-    command = CreateRun(
+    seen.is_claim = "started_at" in values and "stopped_at" not in values
+    return CreateRun(
         org_id=call.org_id,
         created_by=creator(call),
         task_id=values["task_id"],
@@ -119,7 +124,12 @@ async def create_run(call: Call) -> Answer:
         lease_ms=_lease_ms(call),
         fields=_run_fields(values),
     )
-    return _shown(call, await call.services.store.apply(command))
+
+
+async def create_run(call: Call) -> Answer:
+    """Claim a task, requeue it, or add a run that has stopped."""
+    command = creation(call, seen_of(call.request.scope))
+    return shown(call, await call.services.store.apply(command))
 
 
 async def get_run(call: Call) -> Answer:
@@ -128,18 +138,26 @@ async def get_run(call: Call) -> Answer:
     run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, run_id)
     if run is None:
         raise not_found(run_id)
-    return _shown(call, run)
+    return shown(call, run)
 
 
-async def update_run(call: Call) -> Answer:
-    """Take a report on a run."""
-    run_id = call.request.path_params["runId"]
+def report(call: Call, run_id: str) -> UpdateRun:
+    """Return what a body tells of a run.
+
+    Raises:
+        ApiError: 404, it is of another organisation.
+    """
     if call.narrows_to_nothing:
         raise not_found(run_id)
     agent = call.request.headers.get(AGENT_HEADER)
     fields = _run_fields(call.body.values)
-    command = UpdateRun(org_id=call.org_id, id=run_id, agent=agent, lease_ms=_lease_ms(call), fields=fields)
-    return _shown(call, await call.services.store.apply(command))
+    return UpdateRun(org_id=call.org_id, id=run_id, agent=agent, lease_ms=_lease_ms(call), fields=fields)
+
+
+async def update_run(call: Call) -> Answer:
+    """Take a report on a run."""
+    command = report(call, call.request.path_params["runId"])
+    return shown(call, await call.services.store.apply(command))
 
 
 OPERATIONS: Final = (

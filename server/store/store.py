@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from server.store.changes import Listener, TasksPending
@@ -57,6 +58,10 @@ class Store(Protocol):
             StoreFailed: the database failed; nothing changed.
             OutcomeUnknown: the database went away in the middle of the commit.
         """
+        ...
+
+    async def apply_each(self, commands: Sequence[Command[AnswerT]]) -> list[AnswerT | Exception]:
+        """Do commands beside each other; return for each its answer, or what `apply` would raise."""
         ...
 
     def pass_on(self, pending: TasksPending) -> None:

@@ -14,7 +14,10 @@ from msgspec import structs
 from server.audit import Audit
 from server.http.answer import Answer
 from server.http.operation import Call
+from server.routes import runs
 from server.routes.batch import KNOWN
+from server.store.commands import UpdateRun
+from server.store.records import RunAnswer
 from server.testing import TOKEN, RunningServer, running_server
 from server.tokens import ADMIN, WORK
 from tests.contract.caller import STARTED, STOPPED, Caller
@@ -253,16 +256,31 @@ def test_a_path_is_read_as_that_of_a_request(ours: Caller) -> None:
 
 def test_one_that_the_server_fails_at_fails_alone(ours: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """500 and a line in the log for it; the fault is put in, for none is known."""
-    real = KNOWN["PUT"]
 
-    async def broken(call: Call) -> Answer:
+    def broken(call: Call, run_id: str) -> UpdateRun:
         raise ZeroDivisionError
 
     task = ours.task()["id"]
-    monkeypatch.setitem(KNOWN, "PUT", structs.replace(real, handler=broken))
+    monkeypatch.setattr(runs, "report", broken)
     failed, done = batch(ours, end("r"), claim(task))
     assert (failed["status"], failed["body"]["error"]["code"]) == (500, "internal_error")
     assert done["status"] == 200
+
+
+def test_one_whose_answer_cannot_be_shown_fails_alone(ours: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done of it is done; the others are answered. The fault is put in."""
+    real, shown = runs.shown, list[RunAnswer]()
+
+    def broken(call: Call, run: RunAnswer) -> Answer:
+        shown.append(run)
+        if len(shown) == 1:
+            raise ZeroDivisionError
+        return real(call, run)
+
+    first, second = (ours.task()["id"] for _ in range(2))
+    monkeypatch.setattr(runs, "shown", broken)
+    failed, done = batch(ours, claim(first), claim(second))
+    assert (failed["status"], done["status"]) == (500, 200)
 
 
 def test_each_write_needs_what_it_needs_alone(

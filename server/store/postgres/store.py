@@ -125,6 +125,11 @@ class PostgresStore:
             self._tokens.clear()
         return cast(AnswerT, answer)
 
+    async def apply_each(self, commands: Sequence[Command[AnswerT]]) -> list[AnswerT | Exception]:
+        """Do commands beside each other, each in a transaction of its own."""
+        results = await asyncio.gather(*map(self.apply, commands), return_exceptions=True)
+        return cast(list[AnswerT | Exception], results)
+
     def _tell(self, result: tuple[Any, Sequence[Change]]) -> None:
         for change in result[1]:
             if isinstance(change, JobLags):

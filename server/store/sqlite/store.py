@@ -13,7 +13,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Final, TypeVar, cast
+from typing import Any, BinaryIO, Final, TypeVar
 
 from msgspec import Struct
 
@@ -55,6 +55,7 @@ AnswerT = TypeVar("AnswerT")
 # (a token created or deleted on the command line) is seen after this time.
 TOKEN_KNOWN_MS: Final = 5_000
 MOST_TOKENS_KNOWN: Final = 1_000
+CHANGING_TOKENS: Final = frozenset({CreateToken, DeleteToken})
 NEVER: Final = 2**63
 
 
@@ -135,12 +136,19 @@ class SqliteStore:
 
     async def apply(self, command: Command[AnswerT]) -> AnswerT:
         """Do a command and return its answer, durable."""
+        (result,) = await self.apply_each([command])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def apply_each(self, commands: Sequence[Command[AnswerT]]) -> list[AnswerT | Exception]:
+        """Do commands in one transaction; each stands alone."""
         if self._open_writer is None:
             raise DatabaseError("the store was not started")
-        answer = await self._open_writer.submit(command)
-        if isinstance(command, CreateToken | DeleteToken):
+        results = await self._open_writer.submit(commands)
+        if not CHANGING_TOKENS.isdisjoint(map(type, commands)):
             self._tokens.clear()
-        return cast(AnswerT, answer)
+        return results
 
     def pass_on(self, pending: TasksPending) -> None:
         """There are no others."""

@@ -11,7 +11,8 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any, Final
 
 import structlog
@@ -30,7 +31,7 @@ from worker.clock import Clock
 __all__ = ["Writer", "apply_all"]
 
 MOST_WAITING: Final = 4096  # commands; beyond that callers are told to come back
-MOST_IN_GROUP: Final = 256  # commands; bounds how long one caller waits for the others
+MOST_IN_GROUP: Final = 256  # commands, when more are added; bounds how long one caller waits for others
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +39,10 @@ Result = Any  # an answer, or the exception that the caller gets
 
 
 class Waiting(Struct, frozen=True):
-    """A command and who waits for its answer."""
+    """Commands that were asked for together, and who waits for their answers."""
 
-    command: Command[Any]
-    future: asyncio.Future[Any]
+    commands: Sequence[Command[Any]]
+    future: asyncio.Future[list[Result]]
 
 
 class Writer:
@@ -58,12 +59,14 @@ class Writer:
         self._listener = listener
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._waiting = 0  # only touched on the event loop
+        self._is_running = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Start the thread; answers go to the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self._is_running = True
         self._thread.start()
 
     async def stop(self) -> None:
@@ -71,22 +74,28 @@ class Writer:
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
-    async def submit(self, command: Command[Any]) -> Any:
-        """Wait until the command is durable and return its answer; see `Store.apply`."""
-        if self._loop is None or not self._thread.is_alive():
-            raise StoreFailed("The store is closed")
+    async def submit(self, commands: Sequence[Command[Any]]) -> list[Result]:
+        """Wait until the commands are durable; return for each its answer, or the exception of who asked."""
+        if self._loop is None or not self._is_running:
+            return [StoreFailed("The store is closed")] * len(commands)
         if self._waiting >= MOST_WAITING:
-            raise StoreBusy(f"{self._waiting} writes wait already")
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting += 1
-        self._queue.put(Waiting(command, future))
-        # A caller that goes away does not take its command back: it may be in a commit already.
+            return [StoreBusy(f"{self._waiting} writes wait already")] * len(commands)
+        future: asyncio.Future[list[Result]] = self._loop.create_future()
+        self._waiting += len(commands)
+        self._queue.put(Waiting(commands, future))
+        # A caller that goes away does not take its commands back: they may be in a commit already.
         return await future
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._is_running = False
+
+    def _work(self) -> None:
         while (first := self._queue.get()) is not None:
             group, is_last = self._take_waiting(first)
-            results, changes = self._write([waiting.command for waiting in group])
+            results, changes = self._write([command for waiting in group for command in waiting.commands])
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._deliver, group, results, changes)
@@ -94,12 +103,12 @@ class Writer:
                 return
 
     def _take_waiting(self, first: Waiting) -> tuple[list[Waiting], bool]:
-        group = [first]
-        with contextlib.suppress(Empty):
-            while len(group) < MOST_IN_GROUP:
-                if (waiting := self._queue.get_nowait()) is None:
-                    return group, True
-                group.append(waiting)
+        group, commands = [first], len(first.commands)
+        while commands < MOST_IN_GROUP and not self._queue.empty():  # nobody else takes from it
+            if (waiting := self._queue.get_nowait()) is None:
+                return group, True
+            group.append(waiting)
+            commands += len(waiting.commands)
         return group, False
 
     def _write(self, commands: Sequence[Command[Any]]) -> tuple[list[Result], list[Change]]:
@@ -111,16 +120,14 @@ class Writer:
             return [_failed(exc)] * len(commands), []
 
     def _deliver(self, group: list[Waiting], results: list[Result], changes: list[Change]) -> None:
-        self._waiting -= len(group)
+        self._waiting -= len(results)
         if changes:
             self._listener(changes)
-        for waiting, result in zip(group, results, strict=True):
-            if waiting.future.done():
-                continue
-            if isinstance(result, Exception):
-                waiting.future.set_exception(result)
-            else:
-                waiting.future.set_result(result)
+        left = iter(results)
+        for waiting in group:
+            own = list(islice(left, len(waiting.commands)))
+            if not waiting.future.done():
+                waiting.future.set_result(own)
 
 
 def apply_all(
