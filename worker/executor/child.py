@@ -70,8 +70,8 @@ class Child:
         self._listening.start()
         while (assign := self._listening.next_run()) is not None:
             ended = self._run(assign, loaded)
-            is_empty = clean_up(assign.workdir)
-            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore(), is_folder_empty=is_empty)
+            clean_up()
+            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore())
             try:
                 self._channel.send(receipt)
             except OSError:

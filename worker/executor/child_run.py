@@ -146,11 +146,8 @@ def account_of(exc: BaseException) -> tuple[str, str, str | None]:
     return "raised", f"{type(exc).__name__}: {text}" if text else type(exc).__name__, author_traceback(exc)
 
 
-def clean_up(workdir: str) -> bool:
-    """Leave nothing of a run behind in this process: text that was not written, its folder, zombies.
-
-    Returns whether its folder is empty.
-    """
+def clean_up() -> None:
+    """Leave nothing of a run behind in this process: text that was not written, its folder, zombies."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # the handler closed it
             stream.flush()
@@ -159,13 +156,3 @@ def clean_up(workdir: str) -> bool:
     with contextlib.suppress(ChildProcessError):  # there are none
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    return is_empty(workdir)
-
-
-def is_empty(folder: str) -> bool:
-    """Tell whether nothing is in a folder; one that is gone may as well be another thing by now."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is None
-    except OSError:
-        return False

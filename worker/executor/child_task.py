@@ -99,11 +99,6 @@ class ChildTask:
         return self._assign.assignment
 
     @property
-    def is_folder_empty(self) -> bool:
-        """Tell whether the child says that nothing is in the run's folder any more."""
-        return self._ended is not None and self._ended.is_folder_empty
-
-    @property
     def told_bytes(self) -> int:
         """How much the result and the checkpoint are."""
         result_bytes = 0 if self._ended is None else memoryview(self._ended.value).nbytes

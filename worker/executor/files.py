@@ -26,15 +26,17 @@ def handed_over(told: Sequence[ToldArtifact]) -> tuple[MadeFile, ...]:
 
 
 async def take_files(
-    spool: Spool, end: End, made: Sequence[MadeFile], run_id: str, workdir: Path
+    spool: Spool, end: End, made: Sequence[MadeFile], run_id: str, workdir: str
 ) -> tuple[tuple[SpooledFile, ...], End]:
     """Take a run's files into the spool; a success whose files cannot be kept is none.
 
     Where the handler's files cannot be taken, those of the agent (the output) still are; where those
     cannot, output is lost, not the run.
     """
+    if not made:
+        return (), end
     try:
-        return await spool.take(run_id, made, workdir), end
+        return await spool.take(run_id, made, Path(workdir)), end
     except SpoolError as exc:
         if end.error is None and not all(one.is_ours for one in made):
             is_refused = isinstance(exc, FilesRefused)
@@ -44,4 +46,4 @@ async def take_files(
         else:
             log.warning("files.not_kept", run_id=run_id, error=str(exc))
     ours = [one for one in made if one.is_ours]
-    return await take_files(spool, end, ours, run_id, workdir) if 0 < len(ours) < len(made) else ((), end)
+    return await take_files(spool, end, ours, run_id, workdir) if len(ours) < len(made) else ((), end)

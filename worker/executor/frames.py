@@ -149,7 +149,6 @@ class Ended(Struct, frozen=True, tag_field="frame", tag="ended"):
     types: tuple[str, ...] = ()  # of what it raised: its class and those that is derived from, with modules
     is_stop_seen: bool = False  # the handler was asked to stop before it ended
     unclean: str | None = None  # why this child must not serve again
-    is_folder_empty: bool = False  # the run's folder, as the child sees it
 
 
 class TearDownFailed(Struct, frozen=True, tag_field="frame", tag="teardown_failed"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -56,14 +55,13 @@ class Ran(NamedTuple):
 
     outcome: Outcome
     fate: Fate  # of its child; ended already where it is END
-    is_folder_empty: bool  # as the child says, which lives on
 
 
 class OneRun:
     """One run, whose child is there."""
 
     def __init__(
-        self, link: ChildLink, assign: Assign, steering: Steering, workdir: Path, parts: RunParts
+        self, link: ChildLink, assign: Assign, steering: Steering, workdir: str, parts: RunParts
     ) -> None:
         """Take the child, what it is to run, and the run's folder."""
         self._link = link
@@ -120,7 +118,7 @@ class OneRun:
         seen = task.evidence()
         if seen.ended is None:  # a receipt says more than what was killed around it
             seen = replace(seen, pool_oom_kills=increase(kills_before, self._parts.oom_kills()))
-        return Ran(await self._outcome(seen, usage), fate, task.is_folder_empty)
+        return Ran(await self._outcome(seen, usage), fate)
 
     async def _usage(self) -> Usage:
         ended = self._link.exit

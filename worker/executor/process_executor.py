@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -162,12 +161,12 @@ class ProcessExecutor:
         except OSError as exc:
             return failed(ErrorKind.INTERNAL, f"the run's folder could not be made: {exc}")
         error: RunError | None = None
-        is_empty = False
+        is_clean = False
         bill = LastBill(on_event)
         try:
-            assign = Assign(assignment, str(workdir), wished, self._limits, secrets)
+            assign = Assign(assignment, workdir, wished, self._limits, secrets)
             steering = Steering(stop, bill, lease or Lease())
-            outcome, is_empty = await self._run_in(key, assign, steering, workdir)
+            outcome, is_clean = await self._run_in(key, assign, steering, workdir)
             error = outcome.error
             return outcome
         except ChannelError as exc:
@@ -177,7 +176,7 @@ class ProcessExecutor:
             text = self._redactor().text(f"the executor failed: {type(exc).__name__}: {exc}")
             return replace(failed(ErrorKind.INTERNAL, text), usage=bill.after_fault(text))
         finally:
-            await self._workdirs.leave(workdir, assignment, error, is_empty=is_empty)
+            await self._workdirs.leave(workdir, assignment, error, is_clean=is_clean)
 
     def let_idle_go(self) -> None:
         """Let the children go that have no run; others have the memory that they hold."""
@@ -195,9 +194,9 @@ class ProcessExecutor:
         await self._workdirs.aclose()
 
     async def _run_in(
-        self, key: ChildKey, assign: Assign, steering: Steering, workdir: Path
+        self, key: ChildKey, assign: Assign, steering: Steering, workdir: str
     ) -> tuple[Outcome, bool]:
-        """Run on a child; return the outcome, and whether the folder is empty, says a child that is kept."""
+        """Run on a child; return the outcome, and whether the child is kept: the run left nothing behind."""
         try:
             link = await self._children.get(key, assign)
         except OSError as exc:
@@ -209,4 +208,4 @@ class ProcessExecutor:
             await to_the_end(link.end())
             raise
         self._children.settle(key, link, ran.fate)
-        return ran.outcome, ran.is_folder_empty and ran.fate is Fate.KEEP
+        return ran.outcome, ran.fate is Fate.KEEP

@@ -21,11 +21,11 @@ def failed_run(state: Path, run_id: str, **settings: Any) -> list[str]:
     async def scenario() -> None:
         async with asyncio.timeout(30.0):
             workdirs = await open_workdirs(config, SystemClock(), None)
-            workdir = workdirs.make(run_id)
+            workdir = Path(workdirs.make(run_id))
             (workdir / "file").write_text("x")
-            assert (workdirs.watch(workdir) is not None) == (config.workdir_bytes is not None)
+            assert (workdirs.watch(str(workdir)) is not None) == (config.workdir_bytes is not None)
             error = RunError(kind=ErrorKind.HANDLER_ERROR, message="it broke")
-            await workdirs.leave(workdir, Assignment(run_id=run_id, task_id="t", type="noop"), error)
+            await workdirs.leave(str(workdir), Assignment(run_id=run_id, task_id="t", type="noop"), error)
             await workdirs.aclose()
 
     asyncio.run(scenario())

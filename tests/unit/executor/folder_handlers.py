@@ -32,6 +32,12 @@ def writes(ctx: Context) -> str:
 
 
 @handler()
+def looks(ctx: Context) -> list[object]:
+    """Leave the folder as it is; tell which one it is, and what is in it."""
+    return [ctx.workdir.name, ctx.workdir.stat().st_ino, os.listdir()]  # noqa: PTH208 - names
+
+
+@handler()
 def breaks(ctx: Context, *, locks: bool = False) -> None:
     """Fail with something in the folder."""
     Path("cause.txt").write_text("look at me")

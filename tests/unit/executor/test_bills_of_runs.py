@@ -41,7 +41,7 @@ def used():
 
 @handler("burn")
 def burning(ctx: Context, *, seconds: float, mib: int = 0, tell: str = "", then: str = "return") -> dict:
-    """Burn, half of it in short children; hold; then return or die."""
+    """Burn, half of it in short children; hold; then return, with a file perhaps, or die."""
     before = used()
     held = bytearray(os.urandom(1 << 20)) * mib if mib else b""
     burn(seconds / 2)
@@ -55,6 +55,8 @@ def burning(ctx: Context, *, seconds: float, mib: int = 0, tell: str = "", then:
         Path(tell).write_text(str(burnt_s))
     if then == "die":
         os.kill(os.getpid(), 9)
+    if then == "hand over":
+        ctx.artifact(__file__)
     return {"burnt_s": burnt_s, "held": len(held)}
 
 @handler("leave-behind")
@@ -150,7 +152,7 @@ def test_a_fault_after_the_run_leaves_its_bill(tmp_path: Path) -> None:
     async def scenario() -> None:
         spool = BrokenSpool(tmp_path / "spool", 1 << 40)
         async with bench(tmp_path, handlers=written(tmp_path), spool=spool) as it:
-            failed = await it.run("burn", seconds=0.3)
+            failed = await it.run("burn", seconds=0.3, then="hand over")
             usage = failed.usage
             assert failed.error is not None
             assert failed.error.kind is ErrorKind.INTERNAL

@@ -6,6 +6,8 @@ from typing import Any
 from tests.unit.executor.bench import bench, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.clock import SystemClock
+from worker.executor.assignment import Assignment
+from worker.executor.executor import StopRequest
 from worker.executor.kept import Keeping, KeptWorkdirs
 from worker.executor.workdir import Workdirs
 
@@ -56,6 +58,22 @@ def test_a_run_below_its_limit_is_left_alone(tmp_path: Path) -> None:
                 assert (await made.run("writes")).code is ResultCode.SUCCESS
             assert len(made.spawner.pids) == 1
             assert made.is_tidy
+
+    within_limit(scenario())
+
+
+def test_runs_that_leave_their_folder_as_it_was_have_one_after_the_other(tmp_path: Path) -> None:
+    """Each by its own name."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=HANDLERS) as made:
+            tasks = [Assignment(run_id=f"run-{number}", task_id="t", type="looks") for number in range(3)]
+            ran = [await made.executor.execute(one, StopRequest(), lambda _: None) for one in tasks]
+        names, inodes, contents = zip(*(outcome.value["value"] for outcome in ran), strict=True)
+        assert names == ("run-0", "run-1", "run-2")
+        assert len(set(inodes)) == 1
+        assert contents == ([], [], [])
+        assert made.is_tidy
 
     within_limit(scenario())
 

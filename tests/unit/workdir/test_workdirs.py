@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import pytest
 from structlog.typing import EventDict
 
 from tests.unit.workdir import hostile
+from tests.unit.workdir.scenes import LIMIT_S, assigned, made, run, there
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
 from worker.executor import workdir as workdir_module
-from worker.executor.assignment import Assignment
 from worker.executor.clearing import Clearing
 from worker.executor.kept import Keeping, KeptNote, KeptWorkdirs, read_notes, surplus
 from worker.executor.outcome import RunError
@@ -25,22 +25,6 @@ from worker.executor.workdir import RESISTING, Workdirs
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 FAILED = RunError(kind=ErrorKind.HANDLER_ERROR, message="it broke")
-LIMIT_S = 30.0
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a scenario within a limit."""
-
-    async def limited() -> None:
-        async with asyncio.timeout(LIMIT_S):
-            await scenario
-
-    asyncio.run(limited())
-
-
-def assigned(run_id: str) -> Assignment:
-    """Return what a run is."""
-    return Assignment(run_id=run_id, task_id="task-1", type="noop")
 
 
 def keeping(workdirs: Workdirs, folder: Path, **limits: Any) -> KeptWorkdirs:
@@ -51,22 +35,17 @@ def keeping(workdirs: Workdirs, folder: Path, **limits: Any) -> KeptWorkdirs:
     return kept
 
 
-def there(folder: Path) -> list[str]:
-    """Return what is in a folder."""
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
 @pytest.mark.parametrize("fill", hostile.EVERY)
 def test_a_run_leaves_no_folder(tmp_path: Path, fill: Callable[[Path], None]) -> None:
     """It is made empty, for its owner only, and removed whatever happened in it."""
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         assert there(workdir) == []
         assert workdir.stat().st_mode & 0o777 == 0o700
         fill(workdir)
-        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.leave(str(workdir), assigned("run-1"), FAILED)
         await workdirs.aclose()
         assert there(tmp_path / "runs") == []
 
@@ -78,9 +57,9 @@ def test_a_folder_is_made_empty_where_another_one_stands(tmp_path: Path) -> None
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        (workdirs.make("run-1") / "old").touch()
-        assert there(workdirs.make("run-1")) == []
-        (workdirs.make("run-1") / "new").touch()
+        (made(workdirs, "run-1") / "old").touch()
+        assert there(made(workdirs, "run-1")) == []
+        (made(workdirs, "run-1") / "new").touch()
         await Workdirs(tmp_path / "runs").recover()
         again = Workdirs(tmp_path / "runs")
         await again.recover()
@@ -95,9 +74,9 @@ def test_who_is_cancelled_while_a_folder_goes_leaves_none(tmp_path: Path) -> Non
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "left.txt").write_text("left")
-        leaving = asyncio.create_task(workdirs.leave(workdir, assigned("run-1"), None))
+        leaving = asyncio.create_task(workdirs.leave(str(workdir), assigned("run-1"), None))
         await asyncio.sleep(0)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -108,21 +87,21 @@ def test_who_is_cancelled_while_a_folder_goes_leaves_none(tmp_path: Path) -> Non
     run(scenario())
 
 
-def test_empty_folders_go_together_a_moment_later(tmp_path: Path) -> None:
-    """By themselves, or with the end of the agent; one that was never empty, or is not any more, goes too."""
+def test_folders_that_no_run_gets_go_together_a_moment_later(tmp_path: Path) -> None:
+    """By themselves, or with the end of the agent; one that is not as it was any more goes too."""
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        made = [workdirs.make(f"run-{number}") for number in range(4)]
-        (made[1] / "late.txt").write_text("a thread of the handler went on")
-        made[2].rmdir()
-        made[3].rmdir()
-        made[3].symlink_to(tmp_path)  # which stays
-        for folder in made:
-            await workdirs.leave(folder, assigned(folder.name), None, is_empty=True)
+        every = [made(workdirs, f"run-{number}") for number in range(4)]
+        for folder in every:
+            await workdirs.leave(str(folder), assigned(folder.name), None, is_clean=True)
+        (every[1] / "late.txt").write_text("a thread of the handler went on")
+        every[2].rmdir()
+        every[3].rmdir()
+        every[3].symlink_to(tmp_path)  # which stays
         while there(tmp_path / "runs"):  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.001)
-        await workdirs.leave(workdirs.make("run-5"), assigned("run-5"), None, is_empty=True)
+        await workdirs.leave(workdirs.make("run-5"), assigned("run-5"), None, is_clean=True)
         await workdirs.aclose()
         assert there(tmp_path / "runs") == []
 
@@ -135,29 +114,35 @@ def test_a_run_whose_folder_is_on_its_way_out_gets_another_one(tmp_path: Path) -
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_empty=True)
-        again = workdirs.make("run-1")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_clean=True)
+        sweeping = asyncio.create_task(workdirs.sweep())
+        await asyncio.sleep(0)  # the thread is at it
+        again = made(workdirs, "run-1")
+        for folder in [workdirs.make(f"run-{number}") for number in (2, 3)]:
+            await workdirs.leave(folder, assigned(Path(folder).name), None, is_clean=True)
+        third = made(workdirs, "run-2")  # while a folder of that name waits for another run
+        await sweeping
         await workdirs.sweep()
-        assert there(tmp_path / "runs") == [again.name]
-        assert there(again) == []
-        await workdirs.leave(again, assigned("run-1"), None)
+        assert there(tmp_path / "runs") == sorted((again.name, third.name))
+        assert there(again) == there(third) == []
+        for path in (again, third):
+            await workdirs.leave(str(path), assigned(path.name), None)
         await workdirs.aclose()
         assert there(tmp_path / "runs") == []
 
     run(scenario())
 
 
-def test_more_empty_folders_than_the_bound_are_removed_at_once(
+def test_more_folders_than_the_bound_are_removed_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that hangs is waited for, instead of remembering more and more."""
-    monkeypatch.setattr(workdir_module, "TOGETHER_MAX", 2)  # as good as 256
+    monkeypatch.setattr(workdir_module, "SPARE_MOST", 2)  # as good as 256
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
-        for number in range(4):
-            folder = workdirs.make(f"run-{number}")
-            await workdirs.leave(folder, assigned(folder.name), None, is_empty=True)
+        for folder in [workdirs.make(f"run-{number}") for number in range(4)]:
+            await workdirs.leave(folder, assigned(Path(folder).name), None, is_clean=True)
         assert there(tmp_path / "runs") == ["run-0", "run-1"]
         await workdirs.aclose()
         assert there(tmp_path / "runs") == []
@@ -205,7 +190,7 @@ def test_a_removal_that_takes_too_long_is_left_to_the_next_start(
         with pytest.MonkeyPatch.context() as patch:  # a folder without end
             patch.setattr("worker.executor.clearing.Removal", Endless)
             workdirs = Workdirs(tmp_path / "runs", close_s=0.01)
-            (workdirs.make("run-1") / "file").touch()
+            (made(workdirs, "run-1") / "file").touch()
             await workdirs.clearing.clear(tmp_path / "runs" / "run-1", patience_s=0.01)
             await workdirs.aclose()
         assert there(tmp_path / "runs") == ["run-1"]
@@ -272,11 +257,11 @@ def test_what_resists_is_put_aside_told_once_and_tried_again(tmp_path: Path, sai
 
     async def first() -> None:
         workdirs = Workdirs(runs)
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "stone").touch()
         if not hostile.immutable(workdir / "stone", is_on=True):
             pytest.skip("files cannot be made immutable here")
-        await workdirs.leave(workdir, assigned("run-1"), None)
+        await workdirs.leave(str(workdir), assigned("run-1"), None)
         await workdirs.aclose()
 
     async def following() -> None:
@@ -308,10 +293,10 @@ def test_the_folder_of_a_failed_run_is_kept_with_a_note(tmp_path: Path, said: li
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
         keeping(workdirs, tmp_path / "kept")
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "input.txt").write_text("the cause")
         workdir.chmod(0)
-        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.leave(str(workdir), assigned("run-1"), FAILED)
         await workdirs.aclose()
 
     run(scenario())
@@ -334,13 +319,13 @@ def test_a_folder_whose_secrets_cannot_be_removed_is_not_kept(tmp_path: Path, sa
     async def scenario(run_id: str) -> None:
         workdirs = Workdirs(tmp_path / "runs")
         keeping(workdirs, tmp_path / "kept")
-        workdir = workdirs.make(run_id)
+        workdir = made(workdirs, run_id)
         (workdir / ".secrets").mkdir()
         (workdir / ".secrets" / ("stone" if run_id == "run-1" else "key")).write_text("s3cret")
         if run_id == "run-1" and not hostile.immutable(stone, is_on=True):
             pytest.skip("files cannot be made immutable here")
         workdir.chmod(0)
-        await workdirs.leave(workdir, assigned(run_id), FAILED)
+        await workdirs.leave(str(workdir), assigned(run_id), FAILED)
         await workdirs.aclose()
 
     try:
@@ -365,9 +350,9 @@ def test_only_failures_are_kept(tmp_path: Path, error: RunError | None) -> None:
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
         keeping(workdirs, tmp_path / "kept")
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "file").touch()
-        await workdirs.leave(workdir, assigned("run-1"), error)
+        await workdirs.leave(str(workdir), assigned("run-1"), error)
         await workdirs.aclose()
         assert there(tmp_path / "kept") == there(tmp_path / "runs") == []
 
@@ -382,9 +367,9 @@ def test_what_is_too_large_or_cannot_be_moved_is_removed_and_told(
     async def scenario(place: Path, **limits: Any) -> None:
         workdirs = Workdirs(tmp_path / "runs")
         keeping(workdirs, place, **limits)
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "file").write_bytes(b"x" * 100_000)
-        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.leave(str(workdir), assigned("run-1"), FAILED)
         await workdirs.aclose()
         assert there(tmp_path / "runs") == []
 
@@ -402,9 +387,9 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
         workdirs = Workdirs(tmp_path / "runs")
         keeping(workdirs, tmp_path / "kept", count=2)
         for number in range(4):
-            workdir = workdirs.make(f"run-{number}")
+            workdir = made(workdirs, f"run-{number}")
             (workdir / "file").touch()
-            await workdirs.leave(workdir, assigned(f"run-{number}"), FAILED)
+            await workdirs.leave(str(workdir), assigned(f"run-{number}"), FAILED)
         await workdirs.aclose()
 
     run(scenario())
@@ -417,9 +402,9 @@ def test_halves_of_kept_folders_go(tmp_path: Path) -> None:
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
         kept = keeping(workdirs, tmp_path / "kept")
-        workdir = workdirs.make("run-1")
+        workdir = made(workdirs, "run-1")
         (workdir / "file").touch()
-        await workdirs.leave(workdir, assigned("run-1"), FAILED)
+        await workdirs.leave(str(workdir), assigned("run-1"), FAILED)
         (tmp_path / "kept" / "half").mkdir()
         (tmp_path / "kept" / "broken.json").write_text("{")
         note = (tmp_path / "kept" / "run-1.json").read_text()

@@ -1,0 +1,128 @@
+"""Folders that go from run to run as they were made, and those that must not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.unit.workdir.scenes import assigned, made, run, there
+from worker.executor.spare_folders import Made
+from worker.executor.workdir import Workdirs
+
+
+def test_the_next_run_gets_a_folder_that_was_left_as_it_was_made(tmp_path: Path) -> None:
+    """Under its own name, empty; nothing is at the old one."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        first = made(workdirs, "run-1")
+        inode = first.stat().st_ino
+        await workdirs.leave(str(first), assigned("run-1"), None, is_clean=True)
+        second = made(workdirs, "run-2")
+        assert second.stat().st_ino == inode
+        assert there(tmp_path / "runs") == ["run-2"]
+        await workdirs.leave(str(second), assigned("run-2"), None, is_clean=True)
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run(scenario())
+
+
+def opened_to_all(folder: Path) -> None:
+    """Change a mode."""
+    folder.chmod(0o777)
+
+
+def used_and_cleaned(folder: Path) -> None:
+    """Leave nothing but the time of a change, which some kernels count in steps of milliseconds."""
+    before_ns = folder.stat().st_ctime_ns
+    while folder.stat().st_ctime_ns == before_ns:
+        (folder / "file").touch()
+        (folder / "file").unlink()
+
+
+def left_a_file(folder: Path) -> None:
+    """Leave something."""
+    (folder / "file").touch()
+
+
+def put_another_there(folder: Path) -> None:
+    """Replace the folder itself."""
+    folder.rename(folder.with_name("moved"))
+    folder.mkdir(mode=0o700)
+
+
+CHANGES = (opened_to_all, used_and_cleaned, left_a_file, put_another_there)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_folder_that_was_changed_is_no_other_runs(
+    tmp_path: Path, change: Callable[[Path], None], is_late: bool
+) -> None:
+    """Neither what the run itself changed in it, nor what somebody changed after it had ended."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        first = made(workdirs, "run-1")
+        if not is_late:
+            change(first)
+        await workdirs.leave(str(first), assigned("run-1"), None, is_clean=True)
+        assert first.exists() is is_late
+        if is_late:
+            change(first)
+        second = made(workdirs, "run-2")
+        assert there(second) == []
+        assert second.stat().st_mode & 0o777 == 0o700
+        assert not is_late or "run-1" in there(tmp_path / "runs")
+        await workdirs.leave(str(second), assigned("run-2"), None, is_clean=True)
+        await workdirs.aclose()
+        assert [name for name in there(tmp_path / "runs") if name != "moved"] == []
+
+    run(scenario())
+
+
+def test_a_folder_is_looked_into_where_the_clock_tells_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what happens within one step of it."""
+    real = Made.seen
+    monkeypatch.setattr(Made, "seen", lambda path: real(path)._replace(changed_ns=0))  # a coarse clock
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        first = workdirs.make("run-1")
+        left_a_file(Path(first))
+        await workdirs.leave(first, assigned("run-1"), None, is_clean=True)
+        assert there(made(workdirs, "run-2")) == []
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == ["run-2"]
+
+    run(scenario())
+
+
+def test_a_folder_of_a_run_that_left_something_behind_is_no_other_runs(tmp_path: Path) -> None:
+    """Who knows what still holds it."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None)
+        assert there(tmp_path / "runs") == []
+        await workdirs.aclose()
+
+    run(scenario())
+
+
+def test_what_stands_in_the_place_of_a_folder_is_kept_out_of_it(tmp_path: Path) -> None:
+    """Also where an empty one is there to be renamed."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_clean=True)
+        (tmp_path / "runs" / "run-2").mkdir()
+        (tmp_path / "runs" / "run-2" / "old").touch()
+        assert there(made(workdirs, "run-2")) == []
+        await workdirs.aclose()
+        assert not (tmp_path / "runs" / "run-1").exists()
+
+    run(scenario())
