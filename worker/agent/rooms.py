@@ -29,6 +29,11 @@ class Rooms:
         limit = self._limits.get(type_)
         return limit is None or self._busy[type_] < limit
 
+    @property
+    def has_any(self) -> bool:
+        """Tell whether one more run of some type may begin."""
+        return len(self._limits) < len(self._types) or any(map(self.has_room, self._types))
+
     def open(self) -> list[str]:
         """Return the types of which one more run may begin."""
         return [type_ for type_ in self._types if self.has_room(type_)]

@@ -172,7 +172,7 @@ class Supervisor:
         log.info("journal.accepts", hint="tasks are claimed again")
 
     def _is_full(self) -> bool:
-        is_busy = self.busy >= self._slots or not self._poller.rooms.open()
+        is_busy = self.busy >= self._slots or not self._poller.rooms.has_any
         return is_busy or self._outbox.is_full or self._storing.is_full or self._is_held()
 
     def _is_held(self) -> bool:
@@ -203,8 +203,10 @@ class Supervisor:
         log.error("journal.refused", error=str(error), hint=hint)
 
     def _tell_change(self) -> None:
+        """Have the work go on, where a slot is free; while none is, it would look in vain."""
         self._poller.rouse()
-        self._changed.set()
+        if self.busy < self._slots:
+            self._changed.set()
 
     async def _finish(self) -> None:
         """Let attempts and deliveries end within what is left of the drain; the journal keeps the rest."""

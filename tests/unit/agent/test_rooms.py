@@ -22,6 +22,7 @@ def test_a_type_is_full_with_as_many_runs_as_it_may_have() -> None:
     rooms = Rooms(["narrow", "wide"], {"narrow": 2})
     for _ in range(2):
         assert rooms.open() == ["narrow", "wide"]
+        assert rooms.has_any
         rooms.take("narrow")
         rooms.take("wide")
     assert rooms.open() == ["wide"]
@@ -31,6 +32,17 @@ def test_a_type_is_full_with_as_many_runs_as_it_may_have() -> None:
     rooms.give_back("narrow")
     assert rooms.open() == ["narrow", "wide"]
     assert rooms.unmet("narrow") == ()
+
+
+def test_there_is_room_until_every_type_has_as_many_runs_as_it_may() -> None:
+    """Types that have no handler here count for nothing."""
+    rooms = Rooms(["one", "two"], {"one": 1, "two": 1, "elsewhere": 1})
+    rooms.take("one")
+    assert rooms.has_any
+    rooms.take("two")
+    assert not rooms.has_any
+    rooms.give_back("one")
+    assert rooms.has_any
 
 
 def test_the_operator_wins_over_the_handler() -> None:

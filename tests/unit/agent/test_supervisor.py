@@ -275,3 +275,25 @@ def test_while_the_state_directory_cannot_be_written_nothing_is_claimed() -> Non
     told = [one["event"] for one in logs if one["event"].startswith("journal.")]
     assert told.count("journal.refused") <= 2  # the claim that met it, and the wait that it began
     assert told.count("journal.accepts") == 1
+
+
+def test_the_loop_that_takes_tasks_looks_for_a_slot_only_while_one_is_free() -> None:
+    """Not at each end of a run and at each answer to its report: a busy slot stays busy meanwhile."""
+    world = World(1, "key", 0.0, 40)
+    world.run_max_s = 0.1
+    looks = 0
+
+    async def main(agent: Agent, life: asyncio.Task[int]) -> None:
+        nonlocal looks
+        is_full = agent.supervisor._is_full
+
+        def counted() -> bool:
+            nonlocal looks
+            looks += 1
+            return is_full()
+
+        agent.supervisor._is_full = counted  # type: ignore[method-assign]  # how often, nobody else tells
+        await until(lambda: len(world.successes()) == 40, 600.0)
+
+    alive(world, main, concurrency=1)
+    assert looks <= 3 * 40

@@ -107,7 +107,7 @@ class Survey(Struct, frozen=True, kw_only=True):
             yield Hold("recovery", "what an earlier life left is brought to its end first")
         if self.supervisor.busy >= self.slots:
             yield Hold("slots", f"no slot is free, of {self.slots}")
-        elif not self.poller.rooms.open():
+        elif not self.poller.rooms.has_any:
             yield Hold("types", f"of every type as many runs go on as may ({self.poller.rooms.told()})")
         if self.outbox.is_full:
             yield Hold("outbox", f"{len(self.outbox)} outcomes are on their way to the server")
