@@ -68,11 +68,12 @@ def configure(
         structlog.processors.StackInfoRenderer(),
     ]
     clean = CleanEvents(redactor or fixed(secrets))
+    writer = structlog.WriteLogger(stream)  # one for all: structlog's factory makes one for each line
     after = [*rendered_exceptions(is_text), clean, stamped, renderer(is_text, color)]
     structlog.configure(
         processors=[*before, *after],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,  # a cached one would outlive its stream
     )
     adopt_logging([*before, *after], stream, max(number, logging.WARNING))

@@ -30,6 +30,8 @@ def unmet(
         labels: the labels of the agent.
         free_gpus: how many GPUs no other run holds; None leaves that out (can the machine ever?).
     """
+    if requires is None:
+        return ()  # as most tasks
     wanted, problems = read_requirements(requires)
     if problems:
         return problems
@@ -52,6 +54,8 @@ def with_gpus(requires: object, gpus: int | None) -> object:
 
 def gpu_count(requires: object) -> int:
     """Return how many GPUs a task needs; 0 where it needs none, or where `requires` cannot be read."""
+    if requires is None:
+        return 0
     wanted, problems = read_requirements(requires)
     return 0 if problems else wanted.gpu_count
 

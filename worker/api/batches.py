@@ -8,7 +8,7 @@ they are written down and when they are repeated is decided where they are made,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from worker.api import wire
 from worker.api.body import decode, read_bytes
-from worker.api.connection import Answered, Connection, error_of, object_of
+from worker.api.connection import Answered, Connection, error_of
 from worker.api.errors import ApiError, RateLimited, Rejected, TransportError
 
 __all__ = ["Batches"]
@@ -158,20 +158,24 @@ class Batches:
             own = type(error)(
                 str(error), status=error.status, code=error.code, retry_after_s=error.retry_after_s
             )
-            self._failed(write, self._connection.name_of(write.method, write.path), own)
+            self._failed(write, self._name_of(write), own)
 
     def _settle(self, write: Waiting, raw: Any, headers: Mapping[str, str]) -> None:
         """Give a write its own answer, as a request of its own would have brought it."""
-        what, reach = self._connection.name_of(write.method, write.path), self._connection.traits.reach
+        reach = self._connection.traits.reach
         try:
-            answer = understood(what, wire.as_mapping(raw), headers)
+            answer = understood(lambda: self._name_of(write), wire.as_mapping(raw), headers)
         except ApiError as error:
-            self._failed(write, what, error)
+            self._failed(write, self._name_of(write), error)
             return
         if reach.is_failing:
-            reach.answered(what)
+            reach.answered(self._name_of(write))
         if not write.answer.done():
             write.answer.set_result(answer)
+
+    def _name_of(self, write: Waiting) -> str:
+        """Return how a person is told of a write; most are never named."""
+        return self._connection.name_of(write.method, write.path)
 
     def _failed(self, write: Waiting, what: str, error: ApiError) -> None:
         self._connection.traits.reach.failed(what, error)
@@ -208,15 +212,17 @@ def leave_alone(writes: Iterable[Waiting]) -> None:
             write.answer.set_result(None)
 
 
-def understood(what: str, raw: Mapping[str, Any], headers: Mapping[str, str]) -> Answered:
-    """Return the object of an answer, and its headers.
+def understood(name: Callable[[], str], raw: Mapping[str, Any], headers: Mapping[str, str]) -> Answered:
+    """Return the object of an answer, and its headers; `name` gives the write's, for an error.
 
     Raises: the errors of `worker.api.errors`.
     """
     status, own = wire.as_int(raw.get("status")), wire.as_mapping(raw.get("headers"))
     if status is None:
-        raise TransportError(f"{what} has no status in its batch")
-    headers = {**headers, **{name.lower(): str(value) for name, value in own.items()}}
+        raise TransportError(f"{name()} has no status in its batch")
+    headers = {**headers, **{header.lower(): str(value) for header, value in own.items()}}
     if not 200 <= status < 300:
-        raise error_of(what, status, raw.get("body"), headers)
-    return object_of(what, raw.get("body")), headers
+        raise error_of(name(), status, raw.get("body"), headers)
+    if (answer := wire.one_of(raw.get("body"))) is None:
+        raise TransportError(f"{name()} answered no object")
+    return answer, headers

@@ -20,7 +20,7 @@ from worker.api.request import Headers, Origin, Request
 from worker.api.token import TokenSource
 from worker.api.transport import FAULTS, Answer, Transport, reason_of
 
-__all__ = ["Answered", "Connection", "ServerTraits", "error_of", "object_of"]
+__all__ = ["Answered", "Connection", "ServerTraits", "error_of"]
 
 ERROR_BYTES_MAX: Final = 64 * 1024
 RETRY_AFTER_MAX_S: Final = 3600.0  # a server that asks for more is taken as asking for this
@@ -141,7 +141,9 @@ class Connection:
         """
         request = self.request(method, path, body=body)
         content, headers = await self.exchange(request, read_bytes, self.limit_s)
-        return object_of(request.what, decode(content)), headers
+        if (raw := wire.one_of(decode(content))) is None:
+            raise TransportError(f"{request.what} answered no object")
+        return raw, headers
 
     async def exchange(
         self, request: Request, read: Callable[[Body], Awaitable[T]], limit_s: float
@@ -190,16 +192,6 @@ class Connection:
         except (TransportError, *FAULTS):  # the status was told, whatever becomes of the body
             body = None
         return error_of(what, answer.status, body, answer.headers)
-
-
-def object_of(what: str, decoded: Any) -> dict[str, Any]:
-    """Return the one object in an answer.
-
-    Raises: TransportError where there is none.
-    """
-    if (raw := wire.one_of(decoded)) is None:
-        raise TransportError(f"{what} answered no object")
-    return raw
 
 
 def error_of(what: str, status: int, body: Any, headers: Mapping[str, str]) -> ApiError:

@@ -20,6 +20,8 @@ __all__ = ["Identity", "Job", "Run", "Task", "most_recent", "recency"]
 
 LEASE: Final = wire.LEASE_HEADER.lower()  # as answers' headers are read
 SCHEDULER_STATE: Final = wire.SCHEDULER_STATE_HEADER.lower()
+TASK_TEXTS: Final = ("id", "jobId", "type", "title", "orgId", "runStatus", "runResult")
+RUN_TEXTS: Final = ("id", "taskId", "jobId", "podId", "resultCode", "error")
 
 
 class Identity(Struct, frozen=True):
@@ -105,17 +107,18 @@ class Task(Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Self | None:
         """Read a task; None where the object has no id."""
-        if (id_ := wire.as_text(raw.get("id"))) is None:
+        id_, job_id, type_, title, org_id, run_status, run_result = wire.as_texts(raw, TASK_TEXTS)
+        if id_ is None:
             return None
         return cls(
             id=id_,
-            job_id=wire.as_text(raw.get("jobId")),
-            type=wire.as_text(raw.get("type")),
-            title=wire.as_text(raw.get("title")),
-            org_id=wire.as_text(raw.get("orgId")),
+            job_id=job_id,
+            type=type_,
+            title=title,
+            org_id=org_id,
             priority=wire.as_int(raw.get("priority")),
-            run_status=wire.as_text(raw.get("runStatus")),
-            run_result=wire.as_text(raw.get("runResult")),
+            run_status=run_status,
+            run_result=run_result,
             run_progress=wire.as_float(raw.get("runProgress")),
             created_at=wire.parse_instant(raw.get("createdAt")),
             parameters=wire.as_mapping(raw.get("parameters")),
@@ -145,18 +148,19 @@ class Run(Struct, frozen=True, kw_only=True):
     def read(cls, raw: dict[str, Any], headers: Mapping[str, str] | None = None) -> Self | None:
         """Read a run, and what the answer's headers tell of it; None where the object has no id."""
         headers = headers or {}
-        if (id_ := wire.as_text(raw.get("id"))) is None:
+        id_, task_id, job_id, pod_id, result_code, error = wire.as_texts(raw, RUN_TEXTS)
+        if id_ is None:
             return None
         return cls(
             id=id_,
-            task_id=wire.as_text(raw.get("taskId")),
-            job_id=wire.as_text(raw.get("jobId")),
-            pod_id=wire.as_text(raw.get("podId")),
+            task_id=task_id,
+            job_id=job_id,
+            pod_id=pod_id,
             created_at=wire.parse_instant(raw.get("createdAt")),
             started_at=wire.parse_instant(raw.get("startedAt")),
             stopped_at=wire.parse_instant(raw.get("stoppedAt")),
-            result_code=wire.as_text(raw.get("resultCode")),
-            error=wire.as_text(raw.get("error")),
+            result_code=result_code,
+            error=error,
             progress=wire.as_float(raw.get("progress")),
             results=wire.as_mapping(raw.get("results")),
             raw=raw,

@@ -5,7 +5,7 @@ Nothing here imports more than the standard library, so that the server shares i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -25,6 +25,7 @@ __all__ = [
     "as_int",
     "as_mapping",
     "as_text",
+    "as_texts",
     "format_error",
     "format_instant",
     "one_of",
@@ -108,6 +109,14 @@ def as_text(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return None
+
+
+def as_texts(raw: Mapping[str, Any], names: Iterable[str]) -> list[str | None]:
+    """Return the fields of an object as `as_text` reads each, most of which are texts or nothing."""
+    return [
+        value if value is None or (type(value) is str and value) else as_text(value)
+        for value in map(raw.get, names)
+    ]
 
 
 def as_float(value: object) -> float | None:
