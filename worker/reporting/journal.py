@@ -54,6 +54,7 @@ class Journal:
         self._clock = clock
         self._limits = limits
         self._entries: dict[str, Entry] = {}
+        self.entries: Final[Mapping[str, Entry]] = MappingProxyType(self._entries)  # that are open, by run id
         self._queue: list[Write] = []  # as many as callers wait, and the closings of a moment
         self._patience: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
@@ -75,15 +76,10 @@ class Journal:
             found = await recover(io)
         writer = SegmentWriter(io, found, limits.io_timeout_s)
         journal = cls(writer, io, clock or SystemClock(), limits)
-        journal._entries = found.entries
+        journal._entries.update(found.entries)
         journal.is_damaged = bool(found.damaged)
         await journal._restart([])
         return journal
-
-    @property
-    def entries(self) -> Mapping[str, Entry]:
-        """The open entries by run id: a live, read-only view."""
-        return MappingProxyType(self._entries)
 
     @property
     def is_healthy(self) -> bool:
@@ -105,12 +101,12 @@ class Journal:
                 " `millhand journal` shows what is not delivered, and why"
             )
         block = encode_bounded(entry, self._limits.intent_bytes)
-        await self._submit(EntryRecord(entry), block)
+        await self._enqueue(EntryRecord(entry), block).done
 
     async def checkpoint(self, run_id: str, usage: Usage | None = None, child: Child | None = None) -> None:
         """Write down what a run consumed so far, or its child. Not synced; skipped on a full disk."""
         record = UsageRecord(run_id, usage, child)
-        await self._submit(record, encode(record))
+        await self._enqueue(record, encode(record)).done
 
     def must_fit(self, run_id: str, report: dict[str, Any], *, spare_bytes: int = 0) -> None:
         """See that a report will find room, with so much to spare; changes nothing.
@@ -137,7 +133,7 @@ class Journal:
         """
         entry = msgspec.structs.replace(self._entries[run_id], ended=report, files=files, requeue=requeue)
         block = encode_bounded(entry, self._limits.reserve_bytes)
-        await self._submit(EntryRecord(entry), block, is_durable=True)
+        await self._enqueue(EntryRecord(entry), block, is_durable=True).done
 
     async def terminal(
         self,
@@ -160,12 +156,12 @@ class Journal:
             self._entries[run_id], terminal=report, ended=None, files=unstored, requeue=requeue
         )
         block = encode_bounded(entry, self._limits.reserve_bytes)
-        await self._submit(EntryRecord(entry), block, is_durable=True)
+        await self._enqueue(EntryRecord(entry), block, is_durable=True).done
 
     async def mark(self, run_id: str, mark: str) -> None:
         """Note a word about an entry, once. Not synced."""
         record = MarkRecord(run_id, mark)
-        await self._submit(record, encode(record))
+        await self._enqueue(record, encode(record)).done
 
     async def unmark(self, run_id: str, marks: Collection[str]) -> None:
         """Take words about an entry back; on stable storage when this returns.
@@ -176,9 +172,8 @@ class Journal:
         entry = self._entries[run_id]
         left = tuple(mark for mark in entry.marks if mark not in marks)
         entry = msgspec.structs.replace(entry, marks=left)
-        await self._submit(
-            EntryRecord(entry), encode_bounded(entry, self._limits.reserve_bytes), is_durable=True
-        )
+        block = encode_bounded(entry, self._limits.reserve_bytes)
+        await self._enqueue(EntryRecord(entry), block, is_durable=True).done
 
     async def close_entry(self, run_id: str) -> None:
         """Be done with an entry. Not synced, and written within a moment.
@@ -194,7 +189,7 @@ class Journal:
         Raises:
             JournalError: the disk still refuses.
         """
-        await self._submit(None, b"", is_durable=True)
+        await self._enqueue(None, b"", is_durable=True).done
 
     async def flush(self, limit_s: float | None = None) -> None:
         """Write what is queued, closings too, and wait for that, so long at most; never raises."""
@@ -210,19 +205,15 @@ class Journal:
             async with asyncio.timeout(self._limits.io_timeout_s):
                 await self._io.aclose()
 
-    async def _submit(self, change: Change | None, block: bytes, is_durable: bool = False) -> None:
-        """Change the memory at once, queue the block, and wait until it is written."""
-        await self._enqueue(change, block, is_durable=is_durable).done
-
     def _enqueue(
         self, change: Change | None, block: bytes, *, is_durable: bool = False, is_patient: bool = False
     ) -> Write:
-        """Change the memory at once and queue the block."""
+        """Change the memory at once and queue the block; its `done` is for who waits until it is written."""
         if self._is_closed:
             raise JournalError("the journal is closed")
         loop = asyncio.get_running_loop()
-        write = Write(change, block, is_durable, loop.create_future(), is_patient=is_patient)
-        write.replaced = self._entries.get(write.run_id)
+        replaced = self._entries.get(change.entry.run_id) if isinstance(change, EntryRecord) else None
+        write = Write(change, block, is_durable, loop.create_future(), replaced, is_patient=is_patient)
         if change is not None:
             apply(self._entries, change)
         self._queue.append(write)

@@ -227,23 +227,20 @@ class SegmentWriter:
         name, self._number = f"{self._number:08d}{SUFFIX}", self._number + 1
         allocated_bytes = await self._create(name, size_bytes + room_bytes)
         self._names.add(name)
-        with self._given_up_on_failure():
-            await self._write(name, chunks)
+        await self._trusted(self._write(name, chunks))
         self._name, self._allocated_bytes = name, allocated_bytes
         self.size_bytes = self.base_bytes = size_bytes
         await self._sweep()
 
     async def append(self, block: bytes) -> None:
         """Write at the end, unsynced: it outlives the process, not the machine's power."""
-        with self._given_up_on_failure():
-            await self._limited(self._io.append(self._current(), self.size_bytes, block))
+        await self._trusted(self._limited(self._io.append(self._current(), self.size_bytes, block)))
         self.size_bytes += len(block)
 
     async def append_durably(self, block: bytes, on_written: Callable[[], None]) -> None:
         """Write at the end, tell when that is done, and have it all durable on return."""
-        with self._given_up_on_failure():
-            written = self._io.append_durably(self._current(), self.size_bytes, block, on_written)
-            await self._limited(written)
+        written = self._io.append_durably(self._current(), self.size_bytes, block, on_written)
+        await self._trusted(self._limited(written))
         self.size_bytes += len(block)
 
     async def reserve(self, room_bytes: int) -> None:
@@ -254,10 +251,10 @@ class SegmentWriter:
             await self._limited(self._io.allocate(self._current(), needed_bytes))
             self._allocated_bytes = needed_bytes
 
-    @contextlib.contextmanager
-    def _given_up_on_failure(self) -> Iterator[None]:
+    async def _trusted(self, write: Awaitable[None]) -> None:
+        """Write; where that fails, or nobody waits for it any more, the current segment is given up."""
         try:
-            yield
+            await write
         except BaseException:
             self._name = None
             raise
