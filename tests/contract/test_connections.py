@@ -7,7 +7,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
 from tests.contract.misbehaving import (
@@ -21,6 +20,7 @@ from tests.contract.misbehaving import (
     send,
 )
 from worker.api import http_transport
+from worker.api.faults import Cut, Fault, NotConnected, NotHttp, Unsendable
 from worker.api.http_connection import HELD_BYTES
 from worker.api.http_transport import HttpTransport
 from worker.api.request import Headers, Origin, Request
@@ -148,7 +148,7 @@ def test_a_claim_is_never_sent_twice_by_itself() -> None:
         seen, act = closing_once(OK)
         async with misbehaving(act) as server, opened(server) as transport:  # type: ignore[arg-type]
             await body_of(transport, request_to(server, "POST"))
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises(Fault):
                 await body_of(transport, request_to(server, "POST"))
             assert seen == ["POST"] * 2
 
@@ -245,7 +245,7 @@ def test_no_header_can_begin_another_or_be_read_otherwise(value: str) -> None:
 
     async def main() -> None:
         async with misbehaving(send(OK)) as server, opened(server) as transport:
-            with pytest.raises(httpx.LocalProtocolError):
+            with pytest.raises(Unsendable):
                 await body_of(transport, request_to(server, x=value))
             assert server.connections == 0
 
@@ -260,7 +260,7 @@ def test_a_change_of_protocol_is_an_answer_that_cannot_be_read() -> None:
         told: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         async with misbehaving(act) as server, opened(server) as transport:
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(NotHttp):
                 await body_of(transport, request_to(server))
         assert not told
 
@@ -280,7 +280,7 @@ def test_what_is_no_body_is_bounded_after_the_head_too(start: bytes) -> None:
 
     async def main() -> None:
         async with misbehaving(pour) as server, opened(server) as transport:
-            with pytest.raises(httpx.ReadError):
+            with pytest.raises(Cut):
                 await body_of(transport, request_to(server))
 
     asyncio.run(main())
@@ -288,15 +288,28 @@ def test_what_is_no_body_is_bounded_after_the_head_too(start: bytes) -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("host", ["a..example", "a" * 64 + ".example"])
-def test_a_name_that_no_host_has_is_a_fault_of_httpx(scheme: str, host: str) -> None:
+def test_a_name_that_no_host_has_is_a_fault_of_ours(scheme: str, host: str) -> None:
     """What Python says of it is no error of a connection, and would end who asks."""
 
     async def main() -> None:
         server = MisbehavingServer(hang)
         server.url = f"{scheme}://{host}"
         async with opened(server) as transport:
-            with pytest.raises(httpx.ConnectError, match="name of a host"):
+            with pytest.raises(NotConnected, match="name of a host"):
                 await body_of(transport, request_to(server))
+
+    asyncio.run(main())
+
+
+def test_a_token_is_never_sent_without_the_tls_that_was_asked_for() -> None:
+    """A transport that has no settings of TLS refuses https, and does not fall back to plain HTTP."""
+
+    async def main() -> None:
+        async with misbehaving(hang) as server, HttpTransport(None, most=1) as transport:
+            server.url = server.url.replace("http://", "https://")
+            with pytest.raises(Unsendable, match="TLS"):
+                await body_of(transport, request_to(server))
+            assert server.connections == 0
 
     asyncio.run(main())
 
@@ -336,9 +349,9 @@ def test_who_waits_is_told_when_the_connections_are_closed() -> None:
             waiting = asyncio.create_task(body_of(transport, request_to(server)))
             await server.until(lambda: server.asked)
             await transport.aclose()
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises(Fault):
                 await waiting
-            with pytest.raises(httpx.TransportError):
+            with pytest.raises(Fault):
                 await body_of(transport, request_to(server))
 
     asyncio.run(main())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote, urlencode
@@ -202,7 +201,7 @@ def error_of(what: str, status: int, body: Any, headers: Mapping[str, str]) -> A
         status,
         code=wire.as_text(error.get("code")),
         message=wire.as_text(error.get("message")),
-        retry_after_s=retry_after(headers.get("retry-after"), http_date(headers.get("date"))),
+        retry_after_s=retry_after(headers.get("retry-after"), headers.get("date")),
     )
 
 
@@ -215,6 +214,8 @@ def body_of(answer: Answer) -> Body:
 
 def http_date(value: str | None) -> datetime | None:
     """Read a date of HTTP; None where it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few answers have one that is looked at
+
     try:
         at = parsedate_to_datetime(value) if value else None
     except (TypeError, ValueError, OverflowError):
@@ -222,11 +223,11 @@ def http_date(value: str | None) -> datetime | None:
     return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def retry_after(value: str | None, now: datetime | None) -> float | None:
+def retry_after(value: str | None, date: str | None) -> float | None:
     """Read `Retry-After` in seconds: a number, or a date against the server's clock in the same answer."""
     if not value:
         return None
     seconds = wire.as_float(value)
-    if seconds is None and (at := http_date(value)) and now:
+    if seconds is None and (at := http_date(value)) and (now := http_date(date)):
         seconds = (at - now).total_seconds()
     return None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_MAX_S)

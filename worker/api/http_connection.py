@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Final
 
 import httptools
-import httpx
+
+from worker.api.faults import Cut, NotHttp
 
 __all__ = ["NOT_HTTP", "Answer", "HttpConnection", "NoAnswer"]
 
@@ -22,7 +23,7 @@ NAMES_KEPT: Final = 256  # of headers; an answer has a dozen, and always the sam
 NOT_HTTP: Final = "what answered does not speak HTTP"
 
 
-class NoAnswer(httpx.RemoteProtocolError):
+class NoAnswer(NotHttp):
     """The connection ended before a byte of an answer; on a kept one the request may not have been seen."""
 
 
@@ -57,7 +58,7 @@ class Answer:
     async def head(self) -> None:
         """Wait for status and headers.
 
-        Raises: httpx.TransportError where none come; TimeoutError.
+        Raises: `worker.api.faults.NotHttp` where none come; TimeoutError.
         """
         while not self.has_head:
             await self._more()
@@ -65,7 +66,7 @@ class Answer:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the body.
 
-        Raises: httpx.ReadError where it is cut, or not as the head says; TimeoutError.
+        Raises: `worker.api.faults.Cut` where it is cut, or not as the head says; TimeoutError.
         """
         while True:
             while self._pieces:
@@ -209,8 +210,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _unreadable(self, answer: Answer) -> Exception:
         if answer.has_head:
-            return httpx.ReadError("the answer is not as its head says")
-        return httpx.RemoteProtocolError(NOT_HTTP)
+            return Cut("the answer is not as its head says")
+        return NotHttp(NOT_HTTP)
 
     def eof_received(self) -> None:
         """Know that nothing more comes, though a part of the request may be unsent: nobody reads it."""
@@ -279,7 +280,7 @@ def name_of(name: bytes) -> str:
 def lost(answer: Answer, exc: Exception | None) -> Exception:
     """Return what the end of a connection means for who waits."""
     if answer.has_head:
-        return httpx.ReadError("the answer was cut")
+        return Cut("the answer was cut")
     if answer.has_begun:
-        return httpx.RemoteProtocolError(NOT_HTTP)
+        return NotHttp(NOT_HTTP)
     return NoAnswer("the server closed the connection" if exc is None else str(exc) or type(exc).__name__)

@@ -10,8 +10,7 @@ import asyncio
 import ssl
 from typing import Final, Self
 
-import httpx
-
+from worker.api.faults import NotConnected, Unsendable
 from worker.api.http_connection import Answer, HttpConnection, NoAnswer
 from worker.api.request import Origin, Request
 
@@ -26,8 +25,8 @@ REPEATABLE: Final = frozenset({"GET", "PUT", "DELETE"})  # twice is the same as 
 class HttpTransport:
     """Send requests to servers, without a proxy; any but HEAD. Use it on one event loop."""
 
-    def __init__(self, tls: ssl.SSLContext, *, most: int) -> None:
-        """`tls` is for https; `most` bounds the requests that are under way, more wait for their turn."""
+    def __init__(self, tls: ssl.SSLContext | None, *, most: int) -> None:
+        """`tls` is for https, which is refused without; `most` bounds the requests under way, more wait."""
         self._tls = tls
         self._turns = asyncio.Semaphore(most)
         self._idle: dict[tuple[str, str], list[HttpConnection]] = {}
@@ -72,10 +71,12 @@ class HttpTransport:
 
     async def _connect(self, origin: Origin, until: float) -> HttpConnection:
         if origin.scheme not in ("http", "https") or not origin.host:
-            raise httpx.UnsupportedProtocol(f"{origin.scheme or 'no'} URL: http or https is possible")
+            raise Unsendable(f"{origin.scheme or 'no'} URL: http or https is possible")
         if self._is_closed:
-            raise httpx.ConnectError("the connections are closed")
+            raise NotConnected("the connections are closed")
         is_tls, limit_s = origin.scheme == "https", min(CONNECT_S, until - now())
+        if is_tls and self._tls is None:
+            raise Unsendable("there are no settings of TLS for https")
         try:
             async with asyncio.timeout(limit_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
@@ -87,12 +88,12 @@ class HttpTransport:
                     happy_eyeballs_delay=EYEBALLS_S,
                 )
         except TimeoutError as exc:
-            raise httpx.ConnectTimeout(f"no connection within {limit_s:g} s") from exc
+            raise NotConnected(f"no connection within {limit_s:g} s") from exc
         except UnicodeError as exc:  # Python's own, for names with an empty or too long part
-            raise httpx.ConnectError(f"{origin.host} cannot be the name of a host") from exc
+            raise NotConnected(f"{origin.host} cannot be the name of a host") from exc
         if self._is_closed:  # meanwhile
             connection.close()
-            raise httpx.ConnectError("the connections are closed")
+            raise NotConnected("the connections are closed")
         connection.origin = origin.key
         self._all.add(connection)
         return connection

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Final, Self
 
 import httpx
 
+from worker.api.faults import Cut, Fault, NotConnected, NotHttp, Unsendable
 from worker.api.http_transport import CONNECT_S
 from worker.api.request import Request
 
 __all__ = ["OverHttpx"]
 
 URLS_KEPT: Final = 1024  # polls, and the runs that report; each is asked again and again
+KINDS: Final[tuple[tuple[type[Exception], type[Fault]], ...]] = (
+    (httpx.ReadError, Cut),
+    (httpx.ConnectError, NotConnected),
+    (httpx.ConnectTimeout, NotConnected),
+    (httpx.RemoteProtocolError, NotHttp),
+    (httpx.UnsupportedProtocol, Unsendable),
+    (httpx.LocalProtocolError, Unsendable),
+)
 CONNECT: Final = {"timeout": {"connect": CONNECT_S}}
 
 
@@ -28,8 +38,9 @@ class OverHttpx:
     async def ask(self, request: Request, limit_s: float) -> HttpxAnswer:
         """Return the head of the answer, which must be closed, read or not."""
         until = asyncio.get_running_loop().time() + limit_s
-        async with asyncio.timeout_at(until):
-            return HttpxAnswer(await self._inner.handle_async_request(of_httpx(request)), until)
+        with translated():
+            async with asyncio.timeout_at(until):
+                return HttpxAnswer(await self._inner.handle_async_request(of_httpx(request)), until)
 
     async def __aenter__(self) -> Self:
         """Open it."""
@@ -64,8 +75,9 @@ class HttpxAnswer:
         pieces = aiter(self._stream)
         while True:
             try:
-                async with asyncio.timeout_at(self._until):
-                    piece = await anext(pieces)
+                with translated():
+                    async with asyncio.timeout_at(self._until):
+                        piece = await anext(pieces)
             except StopAsyncIteration:
                 return
             yield piece
@@ -73,6 +85,19 @@ class HttpxAnswer:
     async def aclose(self) -> None:
         """Read no more."""
         await self._response.aclose()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise faults of httpx as ours.
+
+    Raises: the faults of `worker.api.faults`.
+    """
+    try:
+        yield
+    except (httpx.HTTPError, httpx.StreamError) as exc:
+        kind = next((ours for theirs, ours in KINDS if isinstance(exc, theirs)), Fault)
+        raise kind(str(exc) or type(exc).__name__) from exc
 
 
 url_of = lru_cache(URLS_KEPT)(httpx.URL)  # to read one costs a fifth of a request

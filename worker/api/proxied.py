@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import AsyncIterator
 from typing import Final
@@ -12,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from worker.api.http_connection import NOT_HTTP
 
-__all__ = ["ProxiedTransport"]
+__all__ = ["ProxiedTransport", "proxy_of"]
 
 KEPT_S: Final = 30.0
 
@@ -20,10 +21,10 @@ KEPT_S: Final = 30.0
 class ProxiedTransport(httpx.AsyncBaseTransport):
     """Send requests by a proxy; its faults are those of httpx."""
 
-    def __init__(self, tls: ssl.SSLContext, proxy: httpx.Proxy, *, most: int) -> None:
-        """`tls` is for https behind the proxy; `most` bounds the connections."""
+    def __init__(self, tls: ssl.SSLContext | None, proxy: httpx.Proxy, *, most: int) -> None:
+        """`tls` is for https behind the proxy, trusting nobody without; `most` bounds the connections."""
         self._inner = AiohttpTransport(
-            verify=tls,
+            verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             trust_env=False,
             limits=httpx.Limits(max_connections=most, keepalive_expiry=KEPT_S),
             proxy=proxy,
@@ -74,3 +75,18 @@ def of_httpx(exc: Exception) -> Exception:
     if isinstance(exc, ClientResponseError | UnicodeError):
         return httpx.RemoteProtocolError(NOT_HTTP)
     return httpx.ConnectError(str(exc) or type(exc).__name__)
+
+
+def proxy_of(url: str) -> httpx.Proxy:
+    """Return a proxy; its credentials go as a header, the form that aiohttp keeps.
+
+    Raises: ValueError where the URL cannot be used.
+    """
+    try:
+        given = httpx.Proxy(url)
+    except (ValueError, httpx.InvalidURL) as exc:
+        raise ValueError(f"the proxy's URL cannot be used: {exc}") from exc
+    if given.raw_auth is None:
+        return given
+    credentials = base64.b64encode(b":".join(given.raw_auth)).decode("ascii")
+    return httpx.Proxy(given.url, headers={"Proxy-Authorization": f"Basic {credentials}"})

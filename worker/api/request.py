@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Self
 from urllib.parse import unquote
 
-import httpx
 from msgspec import Struct
+
+from worker.api.faults import Unsendable
 
 __all__ = ["Headers", "Origin", "Request"]
 
 JSON: Final = "application/json"
+# A URL that means what it says: no IPv6, user, escapes, dots to resolve, or letters to translate.
+PLAIN: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9]+(?:[.-]+[a-z0-9]+)*)(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/)"
+)
+PORTS: Final = {"http": 80, "https": 443}
 WRITES: Final = frozenset({"POST", "PUT", "PATCH"})  # of which a server may want a length, be it 0
 
 
@@ -26,11 +34,24 @@ class Origin(Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Read a URL.
+        """Read a URL; one that is not plain by httpx, which an agent need not load for most.
 
         Raises: httpx.InvalidURL
         """
-        read = httpx.URL(url.rstrip("/") + "/")
+        slashed = url.rstrip("/") + "/"
+        if (plain := PLAIN.fullmatch(slashed)) is None:
+            return cls.of_any(slashed)
+        scheme, host, port, path = plain["scheme"], plain["host"], int(plain["port"] or 0), plain["path"]
+        if port in (0, PORTS[scheme]):  # the scheme's own goes unsaid
+            return cls(scheme, host, None, host, path)
+        return cls(scheme, host, port, f"{host}:{port}", path)
+
+    @classmethod
+    def of_any(cls, url: str) -> Self:
+        """Read a URL with all that one may hold."""
+        import httpx  # noqa: PLC0415 - 3 MiB
+
+        read = httpx.URL(url)
         path = read.raw_path.decode("ascii")
         return cls(read.scheme, read.raw_host.decode("ascii"), read.port, read.netloc.decode("ascii"), path)
 
@@ -50,11 +71,11 @@ class Headers(Struct, frozen=True):
     def of(cls, fields: Mapping[str, str]) -> Self:
         """Encode headers.
 
-        Raises: httpx.LocalProtocolError where one would end its line, or be read as another text.
+        Raises: `worker.api.faults.Unsendable` where one would end its line, or be read as another text.
         """
         lines = [f"{name}: {value}" for name, value in fields.items()]
         if not all(line.isascii() and line.isprintable() for line in lines):
-            raise httpx.LocalProtocolError("a header of the request holds more than printable ASCII")
+            raise Unsendable("a header of the request holds more than printable ASCII")
         return cls(tuple(fields.items()), b"".join(f"{line}\r\n".encode("ascii") for line in lines))
 
 

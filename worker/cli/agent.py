@@ -38,7 +38,7 @@ def command(
     SIGTERM or Ctrl-C drains: nothing new is claimed, what runs may finish, everything is reported. A second
     one means now.
     """
-    load_lean()
+    load_lean(*(("httpx",) if api.proxy else ()))
     from worker import log
     from worker.agent.main import own_secrets, run
     from worker.agent.statedir import StateDirBusy

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +43,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def parse(path: Path) -> dict[str, Any]:
     """Return what the TOML file holds."""
+    import tomllib
+
     try:
         with path.open("rb") as file:
             content = file.read(CONFIG_BYTES_MAX + 1)
@@ -63,6 +63,8 @@ def parse(path: Path) -> dict[str, Any]:
 def shaped(known: dict[str, Setting], key: str, value: Any, path: Path) -> Any:
     """Return one value as its option takes it."""
     if (setting := known.get(key)) is None:
+        from difflib import get_close_matches
+
         near = get_close_matches(key, known, n=1, cutoff=0.5)
         todo = f"did you mean {near[0]!r}?" if near else "`millhand agent --help` lists the settings"
         raise broken(path, f"has {key!r}, which is no setting", todo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from importlib import import_module
 from typing import Final
 
 __all__ = ["load_lean", "settle"]
@@ -11,24 +12,24 @@ __all__ = ["load_lean", "settle"]
 DRAWING: Final = ("pygments", "rich")
 
 
-def load_lean() -> None:
-    """Import structlog and httpx as if rich and pygments were not installed.
+def load_lean(*also: str) -> None:
+    """Import structlog, and what else is named, as if rich and pygments were not installed.
 
-    structlog imports them for tracebacks, of which ours are plain, and httpx for a command of its own. They
-    take a tenth of an agent's start and 5 MiB of its memory. Whoever imports them afterwards gets them.
+    structlog imports them for tracebacks, of which ours are plain, httpx for a command of its own. They take
+    a tenth of an agent's start and 5 MiB of its memory. Whoever imports them afterwards gets them.
     Where one is loaded already, nothing is gained, and nothing done.
 
     The garbage collector rests from here on until `settle`: it would look through all that is loaded, which
     stays, again and again.
     """
-    if any(name in sys.modules for name in (*DRAWING, "structlog", "httpx")):
+    if any(name in sys.modules for name in (*DRAWING, "structlog", *also)):
         return
     gc.disable()
     absent = dict.fromkeys(DRAWING)
     sys.modules.update(absent)  # type: ignore[arg-type]  # None: an import says that there is no such module
     try:
-        import httpx  # noqa: F401
-        import structlog  # noqa: F401
+        for name in ("structlog", *also):
+            import_module(name)
     finally:
         for name in DRAWING:
             del sys.modules[name]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
 from worker.machine.cgroup import Limit, cpu_quota, cpuset_size
 from worker.machine.facts import Fact
 
-__all__ = ["cpu_facts"]
+__all__ = ["cpu_facts", "node_cpus"]
+
+
+def node_cpus() -> int | None:
+    """Return how many CPUs the machine has on line; None where the system does not tell."""
+    try:
+        count = os.sysconf("SC_NPROCESSORS_ONLN")
+    except (AttributeError, OSError, ValueError):
+        return None
+    return count if count > 0 else None
 
 
 def cpu_facts(root: Path, *, affinity: int | None, logical: int | None) -> dict[str, Fact]:
@@ -17,13 +27,13 @@ def cpu_facts(root: Path, *, affinity: int | None, logical: int | None) -> dict[
     Args:
         root: stands for `/`.
         affinity: on how many CPUs this process may run (sched_getaffinity); None where nobody can tell.
-        logical: how many CPUs the machine has (psutil).
+        logical: how many CPUs the machine has (`node_cpus`).
     """
     return {
         "limitCPUs": limit_cpus(cpu_quota(root), cpuset_size(root), affinity, logical),
-        "nodeCPUs": Fact.unknown("psutil could not count the CPUs")
+        "nodeCPUs": Fact.unknown("the system does not tell how many CPUs are on line")
         if logical is None
-        else Fact.measured(logical, "psutil"),
+        else Fact.measured(logical, "sysconf"),
         "cpuPlatform": cpu_platform(root),
     }
 

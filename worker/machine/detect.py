@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 
 from worker.config import AgentConfig
 from worker.machine.chosen_gpus import with_chosen
 from worker.machine.cloud import CLOUD_FACTS
-from worker.machine.cpu import cpu_facts
+from worker.machine.cpu import cpu_facts, node_cpus
 from worker.machine.facts import Fact, Facts
 from worker.machine.gpu import GPU_FACTS, PROBE, gpu_facts
 from worker.machine.in_cloud import Clouds
 from worker.machine.kubernetes import kubernetes_facts
-from worker.machine.memory import memory_facts
+from worker.machine.memory import memory_facts, node_memory
 from worker.machine.place import place_facts, with_cloud
 
 __all__ = ["as_machine", "clouds_of", "detect", "detect_configured"]
@@ -63,9 +62,9 @@ async def detect(
     """
     hostname = socket.gethostname()
     detectors: list[tuple[Detector, tuple[str, ...]]] = [
-        (lambda: cpu_facts(root, affinity=affinity(), logical=psutil.cpu_count()),
+        (lambda: cpu_facts(root, affinity=affinity(), logical=node_cpus()),
          ("limitCPUs", "nodeCPUs", "cpuPlatform")),
-        (lambda: memory_facts(root, total_bytes=psutil.virtual_memory().total), ("limitRAM", "nodeRAM")),
+        (lambda: all_memory_facts(root), ("limitRAM", "nodeRAM")),
         (lambda: place_facts(
             root, hostname=hostname, zone=zone, kind=machine_type, preemptible=preemptible
          ), ("machineType", "instanceID", "zone", "preemptible", "hostname", "os")),
@@ -95,6 +94,12 @@ async def within(
         return dict.fromkeys(names, Fact.unknown(f"not found out within {limit_s:g} s"))
     except Exception as exc:  # noqa: BLE001 - a strange machine must not keep an agent from its work
         return dict.fromkeys(names, Fact.unknown(f"{type(exc).__name__}: {exc}"))
+
+
+def all_memory_facts(root: Path) -> dict[str, Fact]:
+    """Return the facts of memory on this machine."""
+    total_bytes, source = node_memory(root)
+    return memory_facts(root, total_bytes=total_bytes, source=source)
 
 
 def affinity() -> int | None:

@@ -11,12 +11,13 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.message import Message
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException, parse_headers
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 __all__ = ["ADDRESS", "MAX_BYTES", "Answer", "ask"]
 
@@ -80,7 +81,7 @@ async def ask(
         return Answer(problem="did not answer in time", is_late=True)
     except TooMuchError:
         return Answer(problem=f"answered with more than {MAX_BYTES // 1024} KiB")
-    except (NoHttpError, HTTPException, ValueError):
+    except (NoHttpError, ValueError):
         return Answer(problem="answered something that is no HTTP")
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
@@ -113,7 +114,7 @@ async def received(reader: asyncio.StreamReader) -> Answer:
 
     Raises:
         TooMuchError: it has more than `MAX_BYTES`.
-        NoHttpError, HTTPException, ValueError: it is none, or was cut.
+        NoHttpError, ValueError: it is none, or was cut.
     """
     left_bytes = MAX_BYTES
     while True:
@@ -135,6 +136,8 @@ async def received(reader: asyncio.StreamReader) -> Answer:
 
 async def head_of(reader: asyncio.StreamReader) -> tuple[int, Message, int]:
     """Return status, headers and size of a head."""
+    from http.client import HTTPException, parse_headers  # noqa: PLC0415 - most machines are asked nothing
+
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as exc:
@@ -144,7 +147,10 @@ async def head_of(reader: asyncio.StreamReader) -> tuple[int, Message, int]:
     match = STATUS_LINE.match(head)
     if match is None:
         raise NoHttpError
-    return int(match[1]), parse_headers(BytesIO(head[match.end() :])), len(head)
+    try:
+        return int(match[1]), parse_headers(BytesIO(head[match.end() :])), len(head)
+    except HTTPException as exc:
+        raise NoHttpError from exc
 
 
 async def body_of(reader: asyncio.StreamReader, headers: Message, left_bytes: int) -> bytes:
@@ -195,6 +201,8 @@ async def exactly(reader: asyncio.StreamReader, size: int, left_bytes: int) -> b
 
 def sent_at(text: str) -> datetime | None:
     """Return the time that a header Date tells, None where it tells none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - see `head_of`
+
     try:
         at = parsedate_to_datetime(text)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

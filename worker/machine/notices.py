@@ -13,7 +13,6 @@ Sources:
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 import msgspec
@@ -191,6 +190,8 @@ def azure_notices(event: AzureEvent, answer: Answer, now: datetime) -> list[Noti
         return []
     if not event.not_before:  # it has started
         return [Notice("end", f"Azure takes this machine now ({event.event_type})", LEAST_S)]
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - few machines have such a notice
+
     at = parsedate_to_datetime(event.not_before)
     reason = f"Azure takes this machine at {shown(at)} ({event.event_type})"
     return [Notice("end", reason, min(left(at, answer, now), AZURE_S), is_timed=True)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
-
-import psutil
+from typing import TYPE_CHECKING, NamedTuple
 
 from worker.usage.process import Key, ProcessReading, read_tree, reset_peak
 from worker.usage.process_files import ProcessFiles
+
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["Source", "source_of", "source_of_this_system"]
 
@@ -46,6 +47,8 @@ def read_tree_with_psutil(
     pid: int, known: Iterable[Key] = (), is_full: bool = True
 ) -> dict[Key, ProcessReading]:
     """Read a tree on systems without /proc: slower, in coarser steps, and blind to orphans."""
+    import psutil  # noqa: PLC0415 - Linux does without; it takes 1 MiB
+
     readings: dict[Key, ProcessReading] = {}
     try:
         root = psutil.Process(pid)
