@@ -170,7 +170,6 @@ class Attempts:
             return stopped_before_start(stop)
         started_mono = self._clock.mono()
         checkpoint_at_mono = started_mono + FIRST_CHECKPOINT_S
-        notes: set[asyncio.Task[None]] = set()
 
         def on_event(event: Event) -> None:
             nonlocal checkpoint_at_mono
@@ -178,9 +177,7 @@ class Attempts:
             now = self._clock.mono()
             if isinstance(event, UsageEvent) and now >= checkpoint_at_mono:
                 checkpoint_at_mono = now + min(now - started_mono, CHECKPOINT_S)
-                note = asyncio.create_task(self._journal.checkpoint(assignment.run_id, usage=event.usage))
-                notes.add(note)
-                note.add_done_callback(notes.discard)
+                self._journal.checkpoint(assignment.run_id, usage=event.usage)
 
         bill = LastBill(on_event)
         try:
@@ -190,9 +187,6 @@ class Attempts:
             message = f"the agent failed to run it: {type(error).__name__}: {error}"
             fault = RunError(kind=ErrorKind.INTERNAL, message=message)
             return Outcome(code=ResultCode.FAILED, error=fault, usage=bill.after_fault(message))
-        finally:
-            if notes:
-                await asyncio.gather(*notes, return_exceptions=True)
 
 
 def assignment_of(claim: Claim, gpus: tuple[str, ...]) -> Assignment:

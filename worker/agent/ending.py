@@ -75,8 +75,6 @@ class Endings:
     async def _end(self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> bool:
         """Return whether the run is held."""
         run_id = claim.run.id
-        if not outcome.files:
-            await reporting.end()  # nothing comes after the report
         if outcome.code is ResultCode.SUCCESS:
             reporter.state.progress = 1.0
         elif reporter.is_lost:
@@ -136,8 +134,7 @@ class Endings:
         whole = with_files(report, self._uploads.whole(run_id, outcome.files))
         spare_bytes = ERROR_BYTES + FILE_BYTES * len(outcome.files)
         self._journal.must_fit(run_id, whole, spare_bytes=spare_bytes)
-        await self._journal.checkpoint(run_id, usage=outcome.usage)
-        await self._journal.ended(run_id, report, outcome.files, requeue=requeue)
+        await self._journal.ended(run_id, report, outcome.files, outcome.usage, requeue)
 
     async def _write_cut(
         self, run_id: str, report: dict[str, Any], files: tuple[SpooledFile, ...], error: EntryTooLarge

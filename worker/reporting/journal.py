@@ -103,10 +103,13 @@ class Journal:
         block = encode_bounded(entry, self._limits.intent_bytes)
         await self._enqueue(EntryRecord(entry), block).done
 
-    async def checkpoint(self, run_id: str, usage: Usage | None = None, child: Child | None = None) -> None:
-        """Write down what a run consumed so far, or its child. Not synced; skipped on a full disk."""
+    def checkpoint(self, run_id: str, usage: Usage | None = None, child: Child | None = None) -> None:
+        """Write down what a run consumed so far, or its child.
+
+        Not synced, and written within a moment; skipped on a full disk.
+        """
         record = UsageRecord(run_id, usage, child)
-        await self._enqueue(record, encode(record)).done
+        self._enqueue(record, encode(record), is_patient=True)
 
     def must_fit(self, run_id: str, report: dict[str, Any], *, spare_bytes: int = 0) -> None:
         """See that a report will find room, with so much to spare; changes nothing.
@@ -118,7 +121,12 @@ class Journal:
         encode_bounded(entry, self._limits.reserve_bytes - spare_bytes)
 
     async def ended(
-        self, run_id: str, report: dict[str, Any], files: tuple[SpooledFile, ...], requeue: bool = False
+        self,
+        run_id: str,
+        report: dict[str, Any],
+        files: tuple[SpooledFile, ...],
+        usage: Usage | None = None,
+        requeue: bool = False,
     ) -> None:
         """Write down how a run ended whose files are in the spool; on stable storage when this returns.
 
@@ -126,12 +134,16 @@ class Journal:
             run_id: the run.
             report: the terminal report but for `results.files`.
             files: what is to be stored before the report is whole; their bytes are durable.
+            usage: what the run consumed, for reports until then; None: as was known.
             requeue: a requeue follows the terminal report.
 
         Raises:
             JournalError, EntryTooLarge, KeyError: as `terminal`.
         """
-        entry = msgspec.structs.replace(self._entries[run_id], ended=report, files=files, requeue=requeue)
+        entry = self._entries[run_id]
+        entry = msgspec.structs.replace(
+            entry, ended=report, files=files, usage=usage or entry.usage, requeue=requeue
+        )
         block = encode_bounded(entry, self._limits.reserve_bytes)
         await self._enqueue(EntryRecord(entry), block, is_durable=True).done
 

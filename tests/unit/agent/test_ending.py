@@ -54,9 +54,13 @@ def ended(
     files: int = 0,
     answer: dict[str, Any] = LIVE,
     before: Callable[[Desk], None] = lambda desk: None,
+    cancel_after: int | None = None,
 ) -> Desk:
-    """Write an outcome down; the server answers every report so."""
-    return run_virtual(end(make, files, answer, before))
+    """Write an outcome down; the server answers every report so.
+
+    `cancel_after` is how many rounds the loop makes before whoever writes it is cancelled.
+    """
+    return run_virtual(end(make, files, answer, before, cancel_after))
 
 
 async def end(
@@ -64,6 +68,7 @@ async def end(
     files: int,
     answer: dict[str, Any],
     before: Callable[[Desk], None],
+    cancel_after: int | None,
 ) -> Desk:
     """Do it."""
     desk, stub, clock = Desk(), StubApi(lambda _: (200, answer)), VirtualClock()
@@ -88,7 +93,15 @@ async def end(
     await asyncio.sleep(10.0)
     before(desk)
     claim = Claim(task=task(), run=run("r"), identity=identity, attempt=1, resume=None, known=())
-    await endings.end(claim, outcome, reporter, reporting)
+    ending = asyncio.create_task(endings.end(claim, outcome, reporter, reporting))
+    if cancel_after is not None:
+        for _ in range(cancel_after):
+            await asyncio.sleep(0)
+        ending.cancel()
+    await asyncio.wait({ending})
+    if not ending.cancelled():
+        ending.result()
+    await journal.flush()
     desk.entries = dict(journal.entries)
     desk.is_reporting = not reporting.begin().done()
     await reporting.end()
@@ -193,6 +206,17 @@ def test_a_disk_that_refuses_the_end_does_not_lose_it() -> None:
     desk = ended(success, files=1, before=fail)
     assert len(desk.held) == 1
     assert desk.entries["r"].ended is not None
+
+
+@pytest.mark.parametrize("files", [0, 1])
+@pytest.mark.parametrize("rounds", range(1, 9))
+def test_an_end_that_is_cancelled_is_written_all_the_same(rounds: int, files: int) -> None:
+    """The time of a drain is over, and live reports are just being ended: else the task would run again."""
+    desk = ended(success, files=files, cancel_after=rounds)
+    entry = desk.entries["r"]
+    report = entry.ended if files else entry.terminal
+    assert report is not None
+    assert report["resultCode"] == "Success"
 
 
 def test_the_spool_of_these_tests_is_no_real_one() -> None:

@@ -25,8 +25,8 @@ def test_an_entry_survives_with_everything_that_was_said_about_it() -> None:
         disk = MemoryDisk()
         journal = await reopened(disk)
         await journal.intent(entry())
-        await journal.checkpoint("run-1", child=Child(77, 12345, "boot"))
-        await journal.checkpoint("run-1", usage=Usage(cpu_user_s=1.5, methods={"cpu_user_s": "wait4"}))
+        journal.checkpoint("run-1", child=Child(77, 12345, "boot"))
+        journal.checkpoint("run-1", usage=Usage(cpu_user_s=1.5, methods={"cpu_user_s": "wait4"}))
         await journal.mark("run-1", "fenced")
         await journal.mark("run-1", "fenced")
         await journal.terminal("run-1", REPORT, requeue=True)
@@ -126,7 +126,7 @@ def test_a_report_is_synced_before_its_call_returns_and_an_intent_is_not_synced(
         journal = await Journal.open(io, limits=SMALL)
         syncs = io.calls["fdatasync"]
         await journal.intent(entry("run-1"))
-        await journal.checkpoint("run-1", usage=Usage(wall_s=1.0))
+        journal.checkpoint("run-1", usage=Usage(wall_s=1.0))
         assert io.calls["fdatasync"] == syncs
         await journal.terminal("run-1", REPORT)
         assert io.calls["fdatasync"] == syncs + 1

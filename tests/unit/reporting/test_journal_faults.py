@@ -106,7 +106,7 @@ def test_what_happened_while_the_disk_was_dead_is_written_when_it_is_back() -> N
         await journal.intent(entry("run-2"))
         io.fail = lambda call, name: OSError(errno.EIO, "dead")
         await journal.mark("run-1", "fenced")
-        await journal.checkpoint("run-1", usage=Usage(wall_s=2.0))
+        journal.checkpoint("run-1", usage=Usage(wall_s=2.0))
         await journal.close_entry("run-2")
         creates = io.calls["create"]
         await journal.mark("run-1", "again")
@@ -134,7 +134,7 @@ def test_an_intent_without_room_for_its_report_is_refused() -> None:
         assert 1 < accepted < 100
         assert f"run-{accepted}" not in journal.entries
         for number in range(accepted):
-            await journal.checkpoint(f"run-{number}", usage=Usage(wall_s=1.0))
+            journal.checkpoint(f"run-{number}", usage=Usage(wall_s=1.0))
             await journal.terminal(f"run-{number}", REPORT | {"results": "x" * 3000})
             await journal.close_entry(f"run-{number}")
         assert len(io.disk.last()) == size, "the reports took no byte that was not reserved"
