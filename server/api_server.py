@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -18,7 +17,6 @@ __all__ = ["BACKLOG", "ApiServer"]
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 75  # longer than agents pause between polls, so that connections are reused
-DATE_HEADER_S: Final = 1.0  # its resolution
 SHUTDOWN_S: Final = 5  # requests still running after this are cut off
 HANDSHAKE_S: Final = 10.0  # of TLS
 
@@ -107,11 +105,9 @@ class ApiServer(uvicorn.Server):
         self.started = True
 
     async def main_loop(self) -> None:
-        """Refresh the Date header once a second until told to stop."""
+        """Wait until told to stop. Nothing ticks: each answer is dated when it is sent."""
         self._on_ready()
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_stop.wait(), DATE_HEADER_S)
+        await self._told_to_stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Send waiters away, then finish what runs."""

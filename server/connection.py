@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from server.activity import Activity
 from server.http.answer import Answer, failure
+from server.http.date import date_now
 from server.http.exchange import offer
 from server.http.failure import ApiError
 from server.http.load import RETRY_AFTER_S
@@ -108,6 +109,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer."""
         self._is_in_head = False
+        self.server_state.default_headers = [(b"date", date_now())]  # of what goes out as messages
         super().on_headers_complete()
         joined = JoinedWrites(self.transport, self.loop)
         self.cycle.transport = joined  # type: ignore[assignment]

@@ -7,6 +7,8 @@ import asyncio
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from server.http.date import date_now
+
 __all__ = ["JoinedWrites", "WholeExchange"]
 
 
@@ -80,10 +82,10 @@ class WholeExchange:
             return False
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        lines = b"".join(b"%b: %b\r\n" % header for header in cycle.default_headers)
+        date = b"date: %b\r\n" % date_now()
         end = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         content = b"" if cycle.scope["method"] == "HEAD" else body
-        self._joined.write_whole(b"".join((STATUS_LINE[status], lines, head, end, content)))
+        self._joined.write_whole(b"".join((STATUS_LINE[status], date, head, end, content)))
         cycle.message_event.set()
         if not cycle.keep_alive:
             self._joined.close()

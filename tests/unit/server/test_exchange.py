@@ -6,11 +6,14 @@ import asyncio
 import gc
 import logging
 import socket
+from email.utils import formatdate
+from types import SimpleNamespace
 
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from server.http import date
 from server.http.request import Headers
 from server.joined import JoinedWrites, WholeExchange
 from server.testing import TOKEN, RunningServer, running_server
@@ -18,6 +21,7 @@ from tests.unit.server.test_joined import Recording, run
 from tests.unit.server.world import LIMIT_S
 
 BODY = b'{"type":"x"}'
+NOON_S = 1_584_532_800.0  # of 18 March 2020
 HEAD = f"Host: x\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 
 
@@ -127,6 +131,19 @@ def test_a_request_that_is_over_leaves_nothing_to_the_collector() -> None:
     assert left < 20 * len(asked)
 
 
+@pytest.mark.parametrize("path", ["/api/jobs/tasks", "/nothing"])
+def test_an_answer_is_dated_when_somebody_asks(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers, and however the clock went meanwhile: no date is kept up to date for nobody."""
+    dates = []
+    with running_server() as server:
+        for at_s in (NOON_S, NOON_S + 86_400.0):
+            with monkeypatch.context() as patch:
+                patch.setattr(date, "time", SimpleNamespace(time=lambda at_s=at_s: at_s))
+                (answer,) = sent_and_received(server, request("GET", path, "Connection: close"))
+            dates += [line for line in answer[1] if line.startswith(b"date: ")]
+    assert dates == [b"date: Wed, 18 Mar 2020 12:00:00 GMT", b"date: Thu, 19 Mar 2020 12:00:00 GMT"]
+
+
 @pytest.mark.parametrize("state", ["started", "gone", "paused"])
 def test_what_cannot_be_sent_at_once_is_left_to_messages(state: str) -> None:
     """An answer that has begun, a client that went away, one that does not read."""
@@ -147,15 +164,20 @@ def test_what_cannot_be_sent_at_once_is_left_to_messages(state: str) -> None:
     run(scenario())
 
 
-def test_what_is_held_of_an_earlier_write_comes_before_the_answer() -> None:
-    """As 100 Continue, which uvicorn writes when somebody begins to read the body."""
+def test_what_is_held_of_an_earlier_write_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 100 Continue, which uvicorn writes when somebody begins to read the body.
+
+    The answer is dated when it goes out: its request may have waited for a task since.
+    """
 
     async def scenario() -> None:
         cycle, flow, transport = cycle_of()
+        monkeypatch.setattr(date, "time", SimpleNamespace(time=lambda: NOON_S))
         joined = transport_of(transport)
         joined.write(b"first ")
         assert WholeExchange(cycle, flow, joined).answer(200, b"a: b\r\n", b"body")
-        assert b"".join(transport.writes) == b"first HTTP/1.1 200 OK\r\na: b\r\n\r\nbody"
+        dated = b"date: " + formatdate(NOON_S, usegmt=True).encode()
+        assert b"".join(transport.writes) == b"first HTTP/1.1 200 OK\r\n" + dated + b"\r\na: b\r\n\r\nbody"
         assert cycle.response_complete
 
     run(scenario())
