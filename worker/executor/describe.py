@@ -1,7 +1,7 @@
-"""A short-lived child that says what handlers a module or file has: JSON on its stdout.
+"""A short-lived child that says what handlers modules or files have: JSON on its stdout, by target.
 
-``python -P -m worker.executor.describe WHERE [ATTRIBUTE]``. What the author's code prints while it
-is imported goes to stderr.
+``python -P -m worker.executor.describe TARGET…``. Of several each is imported in a fork of its own; one that
+crashes there is missing in the answer. What an author's code prints while it is imported goes to stderr.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import sys
 import msgspec
 
 from worker.executor.description import Described, Description
+from worker.executor.forks import in_forks
 from worker.executor.handler_state import takes_context
-from worker.executor.loading import LoadError, handlers_of, load_handler, load_module
+from worker.executor.loading import LoadError, handlers_of, load_handler, load_module, split_target
 from worker.executor.sources import handler_sources
 from worker.sdk.handler import HandlerSpec
 from worker.sdk.parameters import read_signature
 
 __all__ = ["describe", "main"]
+
+TOGETHER_S = 20.0  # of several at once; who asks goes on to ask those that gave no answer one by one
 
 
 def describe(where: str, attribute: str | None) -> Description:
@@ -66,11 +69,20 @@ def described(spec: HandlerSpec, target: str) -> Described:
     )
 
 
-def main(where: str, attribute: str | None = None) -> None:
-    """Write the description."""
+def encoded(target: str) -> bytes:
+    """Describe a target, as JSON."""
+    return msgspec.json.encode(describe(*split_target(target)))
+
+
+def main(*targets: str) -> None:
+    """Write the descriptions."""
     answer = os.dup(1)
     os.dup2(2, 1)  # whatever an import prints must not mix with the answer
-    os.write(answer, msgspec.json.encode(describe(where, attribute)))
+    found = (
+        in_forks(encoded, targets, TOGETHER_S) if len(targets) > 1 else {one: encoded(one) for one in targets}
+    )
+    with os.fdopen(answer, "wb") as out:
+        out.write(msgspec.json.encode({target: msgspec.Raw(one) for target, one in found.items()}))
 
 
 if __name__ == "__main__":

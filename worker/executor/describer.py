@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import msgspec
 
-from worker.executor.asking import NoAnswer, ask
+from worker.executor.asking import Answer, NoAnswer, ask
 from worker.executor.description import Description
 from worker.executor.loading import split_target
 from worker.executor.sources import has_changed
@@ -38,8 +38,9 @@ class Remembered(msgspec.Struct, frozen=True):
 class Describer:
     """Describe targets in children of their own, so that no handler's code runs in the agent.
 
-    One that hangs, crashes or cannot be imported spoils only its own answer. Answers are kept in a
-    file, as long as the described file has the same path, time and size.
+    One that hangs, crashes or cannot be imported spoils only its own answer: several are asked by forks of
+    one child (half of what children of their own take), and those who give no answer there alone.
+    Answers are kept in a file, as long as the described file has the same path, time and size.
     """
 
     def __init__(
@@ -62,47 +63,69 @@ class Describer:
     async def describe(self, targets: list[str]) -> dict[str, Description]:
         """Return the description of each target: ``module``, ``file.py``, or one with ``:attribute``."""
         known = await asyncio.to_thread(self._recall)
-        turn = asyncio.Semaphore(CONCURRENT)
-        try:
-            answers = await asyncio.gather(*(self._one(target, known, turn) for target in targets))
-        finally:
-            await end_marked(self._mark)  # what an import started, and left running
-        await asyncio.to_thread(self._remember, known)
-        return dict(zip(targets, answers, strict=True))
+        stamps = {target: stamp_of(target, self._python) for target in targets}
+        answers = {
+            target: old.description
+            for target, stamp in stamps.items()
+            if (old := known.get(target)) is not None and is_current(old, stamp)
+        }
+        asked = await self._asked([target for target in stamps if target not in answers])
+        for target, description in asked.items():
+            stamp = stamps[target]
+            if stamp is not None and description.error is None:  # what is missing may be installed later
+                known[target] = Remembered(stamp, description)
+        if asked:
+            await asyncio.to_thread(self._remember, known)
+        return answers | asked
 
-    async def _one(self, target: str, known: dict[str, Remembered], turn: asyncio.Semaphore) -> Description:
-        stamp = stamp_of(target, self._python)
-        old = known.get(target)
-        if old is not None and old.stamp == stamp and not has_changed(old.description.sources):
-            return old.description
-        async with turn:
-            description = await asyncio.to_thread(self._ask, target)
-        if stamp is not None and description.error is None:  # what is missing may be installed later
-            known[target] = Remembered(stamp, description)
-        return description
+    async def _asked(self, targets: list[str]) -> dict[str, Description]:
+        """Ask about several at once, and one by one about those that gave no answer so."""
+        turn = asyncio.Semaphore(CONCURRENT)
+
+        async def alone(target: str) -> Description:
+            async with turn:
+                return await asyncio.to_thread(self._ask, target)
+
+        try:
+            together = await asyncio.to_thread(self._ask_together, targets) if len(targets) > 1 else {}
+            left = [target for target in targets if target not in together]
+            answers = await asyncio.gather(*(alone(target) for target in left))
+        finally:
+            if targets:
+                await end_marked(self._mark)  # what an import started, and left running
+        return together | dict(zip(left, answers, strict=True))
+
+    def _ask_together(self, targets: list[str]) -> dict[str, Description]:
+        """Ask one child about several; blocks; those that it does not answer are missing."""
+        try:
+            return decoded(self._answer(targets).out)
+        except (NoAnswer, msgspec.DecodeError):
+            return {}
 
     def _ask(self, target: str) -> Description:
-        """Ask a child; blocks until it answered or its time is up."""
-        where, attribute = split_target(target)
+        """Ask a child about one; blocks until it answered or its time is up."""
         try:
-            answer = ask(
-                "worker.executor.describe",
-                [where] if attribute is None else [where, attribute],
-                mark=self._mark,
-                timeout_s=self._timeout_s,
-                environment=self._environment,
-                python=self._python,
-                wish=self._wish,
-            )
+            answer = self._answer([target])
         except NoAnswer as exc:
             return Description(error=f"{target}: {exc}")
         try:
-            return msgspec.json.decode(answer.out, type=Description)
-        except msgspec.DecodeError:
+            return decoded(answer.out)[target]
+        except (msgspec.DecodeError, KeyError):
             return Description(
                 error=f"{target}: the process that imported it ended with {answer.code}",
                 traceback=answer.err.decode("utf-8", "replace")[-MAX_SHOWN_CHARS:],
             )
+
+    def _answer(self, targets: list[str]) -> Answer:
+        return ask(
+            "worker.executor.describe",
+            targets,
+            mark=self._mark,
+            timeout_s=self._timeout_s,
+            environment=self._environment,
+            python=self._python,
+            wish=self._wish,
+        )
 
     def _recall(self) -> dict[str, Remembered]:
         if self._cache is None:
@@ -120,6 +143,19 @@ class Describer:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(msgspec.json.encode(known))
             part.replace(self._cache)
+
+
+def decoded(out: bytes) -> dict[str, Description]:
+    """Read what a child wrote.
+
+    Raises: msgspec.DecodeError where it is no such thing.
+    """
+    return msgspec.json.decode(out, type=dict[str, Description])
+
+
+def is_current(old: Remembered, stamp: tuple[str, ...] | None) -> bool:
+    """Tell whether a description is of what is there now."""
+    return old.stamp == stamp and not has_changed(old.description.sources)
 
 
 def stamp_of(target: str, python: str) -> tuple[str, ...] | None:

@@ -9,9 +9,9 @@ import pytest
 from tests.unit.executor.bench import bench, is_running, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor import describer as describer_module
+from worker.executor.asking import Answer
 from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
 from worker.executor.describer import Describer
-from worker.executor.description import Description
 from worker.executor.executor import ProgressEvent
 from worker.executor.installed import installed_handlers
 from worker.executor.local import NoSuchHandler, run_local
@@ -141,13 +141,13 @@ def test_answers_are_remembered_until_the_file_changes(
 ) -> None:
     """A second start asks no child; an edit does; a broken answer is never kept."""
     asked: list[str] = []
-    ask = Describer._ask
+    answer = Describer._answer
 
-    def counting(self: Describer, target: str) -> Description:
-        asked.append(Path(target).name)
-        return ask(self, target)
+    def counting(self: Describer, targets: list[str]) -> Answer:
+        asked.extend(Path(target).name for target in targets)
+        return answer(self, targets)
 
-    monkeypatch.setattr(describer_module.Describer, "_ask", counting)  # counts children, which no part tells
+    monkeypatch.setattr(describer_module.Describer, "_answer", counting)  # who is asked, which no part tells
     path, broken = tmp_path / "two.py", tmp_path / "broken.py"
     path.write_text(TWO)
     broken.write_text("raise RuntimeError\n")
@@ -159,6 +159,29 @@ def test_answers_are_remembered_until_the_file_changes(
     assert opened(path, cache=tmp_path / "cache").types == ("renamed", "second-type")
     (tmp_path / "cache" / "handlers.json").write_text("garbage")
     assert opened(path, cache=tmp_path / "cache").types == ("renamed", "second-type")
+
+
+def test_several_are_asked_by_one_child_and_none_spoils_the_answer_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by what it leaves in its process, nor by crashing; who gave no answer is asked alone then."""
+    asked: list[list[str]] = []
+    answer = Describer._answer
+
+    def noting(self: Describer, targets: list[str]) -> Answer:
+        asked.append([Path(target).name for target in targets])
+        return answer(self, targets)
+
+    monkeypatch.setattr(describer_module.Describer, "_answer", noting)  # who is asked, which no part tells
+    (tmp_path / "crash.py").write_text("import os\nos._exit(7)\n")
+    (tmp_path / "first.py").write_text("import worker\nworker.handler = worker.Context = None\n")
+    (tmp_path / "second.py").write_text(TWO)
+    catalogue = opened(tmp_path)
+    assert catalogue.types == ("first", "second-type")
+    crashed, empty = catalogue.problems
+    assert "ended with 7" in crashed.message
+    assert "has no handler" in empty.message
+    assert asked == [["crash.py", "first.py", "second.py"], ["crash.py"]]
 
 
 def test_an_import_that_hangs_is_a_problem_of_its_source(tmp_path: Path) -> None:
