@@ -114,7 +114,8 @@ class Children:
     def _is_alone(self, link: ChildLink, left: Left | None) -> bool:
         try:
             kept = () if link.ready is None else link.ready.processes
-            is_alone = has_just(link.pid, kept) if left is None else left.child_pids == frozenset(kept)
+            listed = None if left is None else left.child_pids
+            is_alone = has_just(link.pid, kept) if listed is None else listed == frozenset(kept)
             return is_alone and not self._spawner.has_strangers()
         except OSError:  # it cannot be looked at now
             return False

@@ -233,7 +233,7 @@ class Meter:
             readings = self._source.read_tree(self._pid, known, is_full)
         except (OSError, ValueError, IndexError) as exc:
             return {}, f"process {self._pid} could not be read: {exc}"
-        self._left = left_in(readings, self._pid)
+        self._left = left_in(readings, self._pid, self._source.listed())
         if self._left_out is not None and (left_out := keys_below(self._left_out, readings)):
             readings = {key: reading for key, reading in readings.items() if key not in left_out}
             if self._ledger is not None:

@@ -10,6 +10,7 @@ from worker.usage.process import ProcessReading, child_pids, read_list, reading_
 
 __all__ = ["ProcessFiles"]
 
+NOBODY: Final = frozenset[int]()
 SET_BACK: Final = b"5"  # VmHWM to the present RSS; see proc_pid_clear_refs(5)
 
 
@@ -27,6 +28,7 @@ class ProcessFiles:
         self._io = KeptFile(f"/proc/{pid}/io")
         self._peak = KeptFile(f"/proc/{pid}/clear_refs", os.O_WRONLY)
         self._children = KeptFile(f"/proc/{pid}/task/{pid}/children")
+        self.listed: frozenset[int] | None = None  # its children by the last look; None: nobody can tell
 
     def read(self, *, is_full: bool) -> ProcessReading | None:
         """Return what it has consumed; None where it is gone."""
@@ -38,17 +40,21 @@ class ProcessFiles:
 
     def child_pids(self, threads: int) -> list[int]:
         """Return its children, of all its threads; mostly there are none."""
-        if self._children.read() == "" and (threads == 1 or not any(map(read_list, self._other_lists()))):
-            return []
-        return child_pids(self.pid, threads)
+        lists = [self._children.read()]
+        if threads > 1:
+            lists += self._other_lists()
+        texts = [text for text in lists if text is not None]
+        self.listed = frozenset(map(int, " ".join(texts).split())) if len(texts) == len(lists) else None
+        return [] if self.listed == NOBODY else child_pids(self.pid, threads)
 
-    def _other_lists(self) -> list[str]:
-        """Return where the children of its other threads stand; those come and go."""
+    def _other_lists(self) -> list[str | None]:
+        """Return the children of its other threads; those come and go."""
         tasks = f"/proc/{self.pid}/task"
         try:
-            return [f"{tasks}/{tid}/children" for tid in os.listdir(tasks) if tid != str(self.pid)]  # noqa: PTH208
+            tids = os.listdir(tasks)  # noqa: PTH208 - names only
         except OSError:
-            return []
+            return [None]
+        return [read_list(f"{tasks}/{tid}/children") for tid in tids if tid != str(self.pid)]
 
     def reset_peak(self) -> str:
         """Set its highest RSS back to the present one; return "" or why that was not possible."""

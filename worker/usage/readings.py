@@ -10,13 +10,11 @@ from worker.usage.rusage import Rusage
 
 __all__ = ["Left", "keys_below", "left_in", "root_of", "settled"]
 
-NOBODY: frozenset[int] = frozenset()
-
 
 class Left(NamedTuple):
     """What a run leaves in its process."""
 
-    child_pids: frozenset[int]  # dead ones too, which nobody has waited for
+    child_pids: frozenset[int] | None  # dead ones too, which nobody has waited for; None: nobody can tell
     anonymous_bytes: int | None  # its memory, without files and shared memory
 
 
@@ -28,12 +26,13 @@ def root_of(readings: Mapping[Key, ProcessReading], pid: int) -> ProcessReading 
     return None
 
 
-def left_in(readings: Mapping[Key, ProcessReading], pid: int) -> Left | None:
-    """Return who is below a process, and what it holds; None where it is not among the readings."""
-    if (root := root_of(readings, pid)) is None:
-        return None
-    children = (key.pid for key, one in readings.items() if one.parent_pid == pid)
-    return Left(frozenset(children) if len(readings) > 1 else NOBODY, root.anonymous_bytes)
+def left_in(readings: Mapping[Key, ProcessReading], pid: int, listed: frozenset[int] | None) -> Left | None:
+    """Return what a process holds, and who is below it as the kernel listed them; None where it was not read.
+
+    Who was read would be too few: one of them may be there and not be readable just then.
+    """
+    root = root_of(readings, pid)
+    return None if root is None else Left(listed, root.anonymous_bytes)
 
 
 def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:

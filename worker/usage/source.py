@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Source", "source_of", "source_of_this_system"]
 
 
+def unlisted() -> None:
+    """Tell that nobody knows a root's children but who reads them."""
+
+
 class Source(NamedTuple):
     """A way to read a tree of processes: the root first, empty where the root is gone."""
 
@@ -25,6 +29,9 @@ class Source(NamedTuple):
     cpu_method: str  # with a CPU clock
     coarse_cpu_method: str  # without
     reset_peak: Callable[[int], str] = reset_peak  # sets a peak of RAM back; returns "" or why it cannot be
+    listed: Callable[[], frozenset[int] | None] = (
+        unlisted  # the children of the root, as the kernel named them last
+    )
 
 
 @cache
@@ -40,7 +47,11 @@ def source_of(files: ProcessFiles) -> Source:
     source = source_of_this_system()
     if source.read_tree is not read_tree:
         return source
-    return source._replace(read_tree=partial(read_tree, root=files), reset_peak=lambda _: files.reset_peak())
+    return source._replace(
+        read_tree=partial(read_tree, root=files),
+        reset_peak=lambda _: files.reset_peak(),
+        listed=lambda: files.listed,
+    )
 
 
 def read_tree_with_psutil(

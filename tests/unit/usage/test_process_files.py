@@ -9,6 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.usage.burner import Burner
+from worker.clock import SystemClock
+from worker.usage import process
+from worker.usage.meter import Meter
 from worker.usage.process import Key, read_process, read_tree
 from worker.usage.process_files import ProcessFiles
 from worker.usage.source import Source, source_of, source_of_this_system
@@ -53,6 +56,37 @@ def test_children_of_each_of_its_threads_are_found(burner: Burner, files: Proces
         assert {key.pid for key in tree} == {burner.pid, pid}
         assert tree.keys() == read_tree(burner.pid).keys()
         burner.order(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+
+
+def test_a_child_that_cannot_be_read_is_left_all_the_same(
+    burner: Burner, files: ProcessFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is unknown is not clean: the kernel lists it, though no file of it can be opened just then."""
+    pid = int(burner.order("nursery(0)"))
+    # Patched: no test can have the kernel refuse one process's files alone.
+    monkeypatch.setattr(
+        process,
+        "read_process",
+        lambda at, *, is_full: None if at == pid else read_process(at, is_full=is_full),
+    )
+    meter = Meter(burner.pid, SystemClock(), source=source_of(files))
+    meter.start()
+    left = meter.look_last()
+    assert left is not None
+    assert left.child_pids == frozenset({pid})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_children_that_cannot_be_listed_are_unknown(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first thread or of another: who judges by them must look for himself."""
+    files = ProcessFiles(os.getpid())
+    if threads == 1:
+        files.close()
+    # Patched: a thread that ends between the list of threads and its own list.
+    monkeypatch.setattr(ProcessFiles, "_other_lists", lambda _: [None])
+    files.child_pids(threads)
+    files.close()
+    assert files.listed is None
 
 
 def test_another_process_under_its_pid_is_not_read(burner: Burner, files: ProcessFiles) -> None:

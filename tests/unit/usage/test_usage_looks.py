@@ -17,8 +17,9 @@ from worker.minder.cpu_group import CpuGroup
 from worker.minder.memory_group import MemoryGroup
 from worker.usage.meter import Meter
 from worker.usage.process import Key, ProcessReading, read_tree
+from worker.usage.process_files import ProcessFiles
 from worker.usage.run_group import RunGroup
-from worker.usage.source import Source
+from worker.usage.source import Source, source_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -205,18 +206,20 @@ def test_the_last_look_is_what_the_end_of_a_living_process_is_told_from() -> Non
 
     def counting(pid: int, known: Iterable[Key], is_full: bool) -> dict[Key, ProcessReading]:
         looks.append(is_full)
-        return read_tree(pid, known, is_full)
+        return read_tree(pid, known, is_full, files)
 
     with Burner() as burner:
+        files = ProcessFiles(burner.pid)
         child = int(burner.order("nursery(0)"))
-        meter = Meter(burner.pid, clock, source=Source(counting, "process_clock", "proc_stat"))
+        meter = Meter(burner.pid, clock, source=source_of(files)._replace(read_tree=counting))
         meter.start()
         left = meter.look_last()
+        files.close()
         clock.mono_s = 103.0
         usage = meter.finish()
         burner.order(f"os.kill({child}, 9) or os.waitpid({child}, 0)")
     assert left is not None
-    assert left.child_pids == {child}
+    assert left.child_pids == frozenset({child})
     assert 0 < (left.anonymous_bytes or 0) < 100 * MIB
     assert looks == [True, True]
     assert (usage.complete, usage.wall_s, usage.coverage["cpu_user_s"]) == (True, 3.0, 1.0)
