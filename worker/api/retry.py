@@ -112,7 +112,9 @@ class Retrier:
         """Go on after a first try that failed; most requests never come here."""
         backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         asked_s = 0.0  # how long the server wants to be left alone
-        returns = self._reach.returns  # before the try
+        # A return during the first try is not known here. It would change nothing: a first wait is over before
+        # a return could end it, which is no sooner than APART_S. `call` asks nothing more of requests that hold.
+        returns = self._reach.returns
 
         def wait(state: RetryCallState) -> float:
             nonlocal asked_s

@@ -16,7 +16,17 @@ from worker.api.connection import Connection
 from worker.api.errors import ApiError, NotFound, RateLimited, ServerError, TransportError
 from worker.api.over_httpx import OverHttpx
 from worker.api.reach import Reach
-from worker.api.retry import APART_S, DELIVER, RETURN_S, SCOUT_S, Retrier
+from worker.api.retry import (
+    APART_S,
+    DELIVER,
+    INTERACTIVE,
+    PATIENT,
+    READ,
+    RETURN_S,
+    SCOUT_S,
+    Policy,
+    Retrier,
+)
 from worker.api.token import FixedToken
 
 AWAY_S = 900.0  # long enough for the longest waits
@@ -86,6 +96,12 @@ def test_a_try_that_was_under_way_when_the_server_came_back_is_made_again_soon(s
         return asyncio.get_running_loop().time() - AWAY_S
 
     assert run_virtual(main()) <= 30.0 + APART_S + RETURN_S
+
+
+@pytest.mark.parametrize("policy", [INTERACTIVE, READ, PATIENT, DELIVER])
+def test_a_return_during_the_first_try_is_not_missed(policy: Policy) -> None:
+    """Nobody looks whether there was one: the wait after that try ends before a return could end it."""
+    assert policy.base_s < APART_S
 
 
 def test_an_agent_that_does_nothing_else_asks_often_enough_to_learn_of_the_return() -> None:
