@@ -112,8 +112,8 @@ class Retrier:
         """Go on after a first try that failed; most requests never come here."""
         backoff = Backoff(self._random, policy.base_s, policy.cap_s)
         asked_s = 0.0  # how long the server wants to be left alone
-        # A return during the first try is not known here. It would change nothing: a first wait is over before
-        # a return could end it, which is no sooner than APART_S. `call` asks nothing more of requests that hold.
+        # A return during the first try is not seen, and would change nothing: the first wait, of `base_s` at
+        # most beyond what the server asked for, is over before a return could end it (APART_S).
         returns = self._reach.returns
 
         def wait(state: RetryCallState) -> float:
