@@ -158,3 +158,20 @@ def test_every_setting_that_it_names_exists(tools: Tools) -> None:
         for line in tools.rendered("--values", str(values)).splitlines():
             if "name: MILLHAND_" in line:
                 assert f"`{line.partition('name: ')[2].strip()}`" in known, line
+
+
+@pytest.mark.parametrize("values", EXAMPLES, ids=lambda path: path.stem)
+def test_a_hook_takes_nothing_from_the_drain(tools: Tools, values: Path) -> None:
+    """What it may take is added to the grace of each pod: of agents, of jobs, of the server."""
+    shown = ("--values", str(values))
+    before = dict(pods(tools.objects(*shown)))
+    wanted = ("{}.preStop.seconds=7", "{}.preStop.hook.exec.command={{sign-off,now}}")
+    given = ",".join(one.format(whose) for whose in ("server", "poolDefaults") for one in wanted)
+    after = dict(pods(tools.objects(*shown, "--set", given)))
+    assert "millhand-server" in after
+    assert len(after) >= 2
+    for name, pod in after.items():
+        spec, plain = pod["spec"], before[name]["spec"]
+        assert spec["terminationGracePeriodSeconds"] == plain["terminationGracePeriodSeconds"] + 7
+        assert spec["containers"][0]["lifecycle"] == {"preStop": {"exec": {"command": ["sign-off", "now"]}}}
+        assert "lifecycle" not in plain["containers"][0]

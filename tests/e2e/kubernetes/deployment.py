@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx
 
-__all__ = ["AGENTS", "NAMESPACE", "Deployment", "is_ready", "run"]
+__all__ = ["AGENTS", "DRAIN_S", "NAMESPACE", "Deployment", "is_ready", "run"]
 
 HOME: Final = Path(__file__).resolve().parents[3]
 CHART: Final = HOME / "deploy" / "kubernetes" / "chart"
@@ -20,6 +20,7 @@ AGENTS: Final = "statefulset/millhand-agent-cpu"
 LIMIT_S: Final = 180.0  # a bound for a hang, not a measure
 # What 1.20 does not have yet; `make check-chart` holds the chart to the schemas of 1.25 and newer.
 OLDER: Final = {"apiVersion: policy/v1\n": "apiVersion: policy/v1beta1\n"}
+DRAIN_S: Final = 20
 SMALL: Final = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}}
 HANDLERS: Final = {
     "MILLHAND_HANDLERS": "/opt/handlers/own.py", "MILLHAND_CLOUD": "none", "MILLHAND_REPORT_INTERVAL": 0.2,
@@ -31,7 +32,7 @@ VALUES: Final = {
     "image": {"pullPolicy": "Never"},
     "server": {"env": {"MILLHAND_SERVER_LEASE": 60}, "resources": SMALL, "shutdownDelaySeconds": 2},
     "poolDefaults": {
-        "concurrency": 2, "drainSeconds": 20, "spot": True, "resources": SMALL, "env": HANDLERS,
+        "concurrency": 2, "drainSeconds": DRAIN_S, "spot": True, "resources": SMALL, "env": HANDLERS,
         # As a policy writes it when a pod is bound; and a label that this node does not have.
         "podAnnotations": {"node/type": "g2-standard-8"},
         "nodeFacts": {"machineType": "metadata.annotations['node/type']", "zone": "metadata.labels['zone']"},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -17,11 +18,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.kubernetes.deployment import AGENTS, NAMESPACE, Deployment, is_ready, run
+from tests.e2e.kubernetes.deployment import AGENTS, DRAIN_S, NAMESPACE, Deployment, is_ready, run
 from tests.e2e.kubernetes.work import Signs, Work
 from tests.real.engine import missing
 
 SERVER = "statefulset/millhand-server"
+HOOK_S = 5
+HOOK = (
+    f"poolDefaults.preStop.seconds={HOOK_S},"
+    "poolDefaults.preStop.hook.exec.command="
+    f"{{/opt/millhand/bin/python,-c,import time; time.sleep({HOOK_S})}}"
+)
 JOBS = "pools[0].name=jobs,pools[0].imageTag=,pools[0].types={patient}"
 
 
@@ -160,6 +167,23 @@ def test_a_rolling_update_of_agents_and_server_under_load(site: Site) -> None:
         images = {pod["spec"]["containers"][0]["image"] for pod in site.it.agents().values()}
         assert images == {f"millhand:{tag}"}
     site.work.holds()
+
+
+def test_a_hook_runs_before_the_drain(site: Site) -> None:
+    """The agent works on while it runs; then there is all of the drain's time."""
+    site.it.apply("--set", HOOK)
+    (task,) = site.work.add("patient", 1, seconds=30)
+    pod = site.it.busy()
+    site.it.kubectl("delete", "pod", pod, "--wait=false")
+    told_mono = time.monotonic()
+    drain = site.it.wait(lambda: site.it.status(pod)["drain"], "the drain after the hook")
+    assert time.monotonic() - told_mono > HOOK_S - 1  # 1: the kubelet heard of it before we did
+    assert drain["leftS"] > DRAIN_S - 4, drain
+    site.work.holds()
+    ends = [(one["error"] or "").partition(":")[0] for one in site.work.runs(task)]
+    assert set(ends) == {"drained", "requeued", ""}, ends
+    site.it.rolled_out(AGENTS)
+    site.it.apply()
 
 
 def test_jobs_end_with_the_work(site: Site) -> None:

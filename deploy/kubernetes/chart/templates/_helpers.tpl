@@ -107,8 +107,8 @@ spec:
   {{- if .once }}
   restartPolicy: Never
   {{- end }}
-  # The drain with its last reports, and a margin. SIGTERM begins it, so there is nothing for a preStop hook to do.
-  terminationGracePeriodSeconds: {{ add $pool.drainSeconds 15 }}
+  # The drain with its last reports, and a margin. SIGTERM begins it; a hook before that has its own time.
+  terminationGracePeriodSeconds: {{ add $pool.preStop.seconds $pool.drainSeconds 15 }}
   securityContext:
     {{- include "millhand.podSecurity" $root | nindent 4 }}
   {{- with $root.Values.image.pullSecrets }}
@@ -204,6 +204,9 @@ spec:
         - name: {{ $name }}
           value: {{ $value | quote }}
         {{- end }}
+      {{- with include "millhand.preStop" (dict "where" (printf "pools[%s]" $pool.name) "preStop" $pool.preStop) | trim }}
+      {{- . | nindent 6 }}
+      {{- end }}
       ports:
         - name: http
           containerPort: {{ $root.Values.agent.httpPort }}
@@ -269,6 +272,18 @@ spec:
     {{- with include "millhand.storeVolume" $root | trim }}
     {{- . | nindent 4 }}
     {{- end }}
+{{- end }}
+
+{{- /* A hook before SIGTERM, with its time: dict "where" (whose) "preStop". Nothing where there is none. */ -}}
+{{- define "millhand.preStop" -}}
+{{- if and .preStop.hook (not .preStop.seconds) }}
+{{- fail (printf "%s: preStop.seconds must say how long the hook may take; the grace is longer by it" .where) }}
+{{- end }}
+{{- with .preStop.hook -}}
+lifecycle:
+  preStop:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
 {{- end }}
 
 {{- /* The folder of files, as agents and server see it: all at one path. */ -}}
