@@ -73,6 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     lacks: Callable[[str], tuple[str, ...]] = lambda _: ()  # what a type's handler asks for and is not here
     watches: Sequence[Watch] = ()  # what else is watched while it works
     standing: Mapping[str, Callable[[], bool]] = field(default_factory=dict)  # what may be stuck beside it
+    not_ending: Callable[[], int] = lambda: 0  # trees of processes that were killed, and are still there
 
 
 class Agent(Struct, frozen=True):
@@ -194,6 +195,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         drain=drain,
         gpus=parts.gpus,
         turns=turns,
+        not_ending=parts.not_ending,
     )
     return Agent(supervisor, recovery, drain, survey)
 

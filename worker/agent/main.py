@@ -172,6 +172,7 @@ async def build(
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),
         standing={"minder": spawner.is_silent},
+        not_ending=spawner.not_ending,
     )
     agent = assemble(parts, config)
     pause = Pause(agent.survey.holds, state.path, clock)

@@ -34,6 +34,7 @@ class Life:
         self.group = RunGroup()
         self.minder_pid = minder_pid  # the child's parent
         self._order = order
+        self._end_ordered: float | None = None  # when, by the loop's clock
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[int] = loop.create_future()
         self.ended: asyncio.Future[Exit] = loop.create_future()
@@ -64,10 +65,20 @@ class Life:
             "freeze_s": freeze_s,
         })  # fmt: skip
 
+    @property
+    def does_not_end(self) -> bool:
+        """Tell whether its tree was to be killed long ago, and something of it is still there."""
+        ordered = self._end_ordered
+        if ordered is None or self.ended.done():
+            return False
+        return asyncio.get_running_loop().time() - ordered >= SLOW_S
+
     async def end(self) -> Exit:
         """Have the tree killed and the child reaped; returns when nothing of it is left."""
         if not self.ended.done():
             self._order({"do": "end", "id": self.id})
+        if self._end_ordered is None:
+            self._end_ordered = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(SLOW_S):
                 return await asyncio.shield(self.ended)

@@ -84,6 +84,10 @@ class Minder:
             return [int(pid) for pid in told.split()]
         return child_pids(self.pid) or [] if self.pid else []
 
+    def not_ending(self) -> int:
+        """Return how many trees were to be killed long ago, and are still there."""
+        return sum(life.does_not_end for life in self._lives.values())
+
     def is_silent(self) -> bool:
         """Tell whether the minder does not answer: then no limit is held, and no child can be ended.
 

@@ -118,6 +118,10 @@ class ProcessSpawner:
         """Tell whether the minder has children that nobody knows; see `Spawner`."""
         return self.minder.has_strangers()
 
+    def not_ending(self) -> int:
+        """Return how many trees were to be killed long ago, and are still there."""
+        return self.minder.not_ending()
+
     def is_silent(self) -> bool:
         """Tell whether the minder, which holds the limits, does not answer any more."""
         return self.minder.is_silent()

@@ -102,6 +102,7 @@ def gauges(status: Status) -> Iterator[Metric]:
         ("slots", "How many runs may go on at once", status.slots.total),
         ("slots_busy", "Slots with a run, or a claim that is under way", status.slots.busy),
         ("runs_storing", "Runs that ended and whose files are not stored yet", status.storing),
+        ("trees_not_ending", "Trees of processes that were killed and are still there", status.not_ending),
         ("journal_entries", "Runs that are open in the journal", journal.entries),
         ("journal_healthy", "1 while the journal can be written", journal.is_healthy),
         ("outcomes_undelivered", "Outcomes that the server does not have yet", journal.undelivered),

@@ -128,4 +128,5 @@ class Status(Struct, frozen=True, kw_only=True, rename="camel"):
     gpus_unknown: str | None  # why
     journal: JournalStatus
     server: ServerStatus
+    not_ending: int = 0  # trees of processes that were killed more than ten seconds ago, and are still there
     stuck: tuple[str, ...] = ()  # loops of the agent that do not come round; its watchdog hears nothing then

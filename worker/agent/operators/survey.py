@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import lru_cache
 from importlib.metadata import version
@@ -59,6 +59,7 @@ class Survey(Struct, frozen=True, kw_only=True):
     drain: Drain
     gpus: Gpus
     turns: Turns
+    not_ending: Callable[[], int]
 
     @property
     def is_ready(self) -> bool:
@@ -88,6 +89,7 @@ class Survey(Struct, frozen=True, kw_only=True):
             slots=SlotStatus(total=self.slots, busy=busy, free=max(0, self.slots - busy)),
             runs=self._runs(),
             storing=len(self.storing),
+            not_ending=self.not_ending(),
             gpus=None if facts.state == "unknown" else self._gpus(),
             gpus_unknown=facts.reason if facts.state == "unknown" else None,
             journal=self._journal(),

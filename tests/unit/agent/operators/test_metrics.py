@@ -124,6 +124,16 @@ def test_each_part_that_may_stand_still_is_a_sample_at_any_time() -> None:
     still(look)
 
 
+def test_trees_that_outlive_their_kill_are_a_sample_at_any_time() -> None:
+    """An alert waits for it; whoever minds the processes counts them."""
+
+    def look(survey: Survey) -> None:
+        assert one(read(survey), "trees_not_ending") == 0
+        assert one(read(structs.replace(survey, not_ending=lambda: 2)), "trees_not_ending") == 2
+
+    still(look)
+
+
 def test_each_reason_that_holds_claims_is_a_sample_at_any_time() -> None:
     """So that an alert sees it come and go; one that no document names would be missed."""
 
