@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import subprocess
 import sys
+
+import pytest
 
 HEAVY = {
     "aiohttp", "httpx", "numpy", "obstore", "prometheus_client", "psutil", "pynvml", "rich", "starlette",
@@ -23,6 +27,23 @@ ring.ring, gone = ring, weakref.ref(ring)
 del ring
 gc.collect()
 print(gone() is None)
+"""
+HEAPS = """
+import sys, threading
+from worker.cli.lean import share_one_heap
+if sys.argv[1:]:
+    share_one_heap()
+begun, done = threading.Barrier(5), threading.Event()
+def hold():
+    held = bytearray(10_000)
+    begun.wait()
+    done.wait()
+threads = [threading.Thread(target=hold) for _ in range(4)]
+for thread in threads: thread.start()
+begun.wait()
+closed = [line.split()[0].split("-") for line in open("/proc/self/maps") if " ---p " in line]
+print(sum(int(end, 16) - int(start, 16) > 32 * 1024**2 for start, end in closed))
+done.set()
 """
 LIST_MODULES = "import sys, json; print(json.dumps(sorted(sys.modules)))"
 
@@ -52,8 +73,14 @@ def test_command_line_that_starts_loads_no_http_stack() -> None:
 
 def test_child_that_starts_holds_no_part_of_the_agent() -> None:
     """A child has neither the API's client nor the agent's libraries in its memory, nor an event loop."""
-    loaded = modules_after("import worker.executor.child")
-    assert not loaded & (HEAVY | {"asyncio"})
+    loaded = modules_after(
+        "import sys, worker.executor.child_start as start\n"
+        "sys.argv = ['', '999']\n"
+        "try: start.main()\n"
+        "except OSError: pass\n"
+    )
+    assert "worker.executor.child" in loaded
+    assert not loaded & (HEAVY | {"asyncio", "typing_extensions"})
     reached = tuple(f"worker.{part}" for part in ("agent", "api.client", "api.token", "cli", "reporting"))
     assert not {name for name in loaded if name.startswith(reached)}
 
@@ -73,12 +100,14 @@ def test_agent_without_a_page_loads_nothing_for_it() -> None:
 def test_agent_that_waits_holds_no_library_that_it_does_not_use() -> None:
     """A direct way to a plain URL, on Linux, without a cloud: 5 MiB, and a tenth of the CPU of its start."""
     loaded = modules_after(
-        "import worker.cli.main, worker.cli.agent\n"
+        "from worker.cli import main\n"
+        "main.group.get_command(None, 'agent')\n"
         "from worker.cli.lean import load_lean\n"
         "load_lean()\n"
         "import worker.agent.main"
     )
     assert not loaded & {"difflib", "http", "http.client", "httpx", "psutil", "tomllib", "urllib.request"}
+    assert "typing_extensions" not in loaded
 
 
 def test_agent_that_starts_loads_nothing_to_draw_with() -> None:
@@ -106,3 +135,18 @@ def test_what_is_loaded_already_stays_as_it_is() -> None:
     loaded = modules_after("import rich.table; from worker.cli.lean import load_lean; load_lean()")
     assert "rich.table" in loaded
     assert "structlog" not in loaded
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_the_threads_of_an_agent_share_one_heap() -> None:
+    """A heap is told by what glibc reserves for it: some 64 MiB without access."""
+
+    def heaps(*arguments: str) -> int:
+        answer = subprocess.run(
+            [sys.executable, "-c", HEAPS, *arguments], capture_output=True, text=True, timeout=60, check=True,
+            env={name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"},
+        )  # fmt: skip
+        return int(answer.stdout)
+
+    assert heaps() > 0
+    assert heaps("shared") == 0

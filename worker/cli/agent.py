@@ -10,7 +10,7 @@ from worker.cli.agent_settings import AGENT_SETTINGS, agent_settings
 from worker.cli.api_settings import API_SETTINGS, api_settings
 from worker.cli.command import command as make_command
 from worker.cli.exits import CliError, ExitCode
-from worker.cli.lean import load_lean, settle
+from worker.cli.lean import load_lean, settle, share_one_heap
 from worker.cli.needs_linux import require_linux
 from worker.config import AgentConfig, ApiConfig
 
@@ -38,6 +38,7 @@ def command(
     SIGTERM or Ctrl-C drains: nothing new is claimed, what runs may finish, everything is reported. A second
     one means now.
     """
+    share_one_heap()
     load_lean(*(("httpx",) if api.proxy else ()))
     from worker import log
     from worker.agent.main import own_secrets, run
