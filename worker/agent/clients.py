@@ -25,10 +25,13 @@ class Clients(Struct, frozen=True, kw_only=True):
 
 
 async def open_clients(stack: AsyncExitStack, config: AgentConfig, pod_id: str) -> Clients:
-    """Open them; they are closed with the stack, and share what they learn of the server."""
+    """Open them; they are closed with the stack, and share what they learn of the server.
+
+    With one slot writes seldom meet: each would wait a round of the loop for others that do not come.
+    """
     traits = ServerTraits()
     batches = None
-    if config.batches == "auto":
+    if config.batches == "auto" and config.concurrency > 1:
         batches = await stack.enter_async_context(open_batches(config.api, agent=pod_id, traits=traits))
 
     async def client(batches: Batches | None = None) -> JobsApi:

@@ -91,7 +91,8 @@ AGENT_SETTINGS: Final = (
     Setting(name="long_poll", type=DURATION, default=AGENT["long_poll_s"], metavar="TIME",
             help="How long a server that knows how may hold a poll; 0: never asked for."),
     Setting(name="batches", type=click.Choice(["auto", "off"]), default=AGENT["batches"],
-            help="Whether claims and reports of one moment go in one request, where the server takes that."),
+            help="Whether claims and reports of one moment go in one request, where there are several slots"
+                 " and the server takes that."),
     Setting(name="report_interval", type=DURATION, default=AGENT["report_interval_s"], metavar="TIME",
             help="At most one report of progress per run in this time."),
     Setting(name="heartbeat", type=DURATION, default=AGENT["heartbeat_s"], metavar="TIME",
