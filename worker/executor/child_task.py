@@ -84,7 +84,7 @@ class ChildTask:
         self._watch = watch
         self._pilot = Pilot(link, run_id, limits, steering.lease, clock)
         self.heard = Hearing(
-            link, run_id, steering.on_event, clock=clock, redactor=redactor, output=output, rules=rules
+            link, run_id, steering.bill, clock=clock, redactor=redactor, output=output, rules=rules
         )
         self._alarm = Alarm()
         self._ended: Ended | None = None

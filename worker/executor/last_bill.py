@@ -24,6 +24,10 @@ class LastBill:
             self._usage = event.usage
         self._on_event(event)
 
+    def keep(self, usage: Usage) -> None:
+        """Keep the usage of a run that is about to be told as a whole."""
+        self._usage = usage
+
     def after_fault(self, reason: str) -> Usage:
         """Return what is known of a run that a fault of ours ended, with the fault beside every figure."""
         if self._usage is None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-__all__ = ["Limits", "effective_limits"]
+__all__ = ["Limits", "effective", "effective_limits"]
 
 N = TypeVar("N", int, float)
 

@@ -67,6 +67,7 @@ class OneRun:
         self._link = link
         self._workdir = workdir
         self._parts = parts
+        self._bill = steering.bill
         self._meter = self._meters(assign.assignment.gpus)
         for secret in assign.secrets.values():
             link.keep_secret(secret)  # for later runs of the process too, where there is room
@@ -87,7 +88,7 @@ class OneRun:
         """Run to the end; `judge` says what becomes of the child."""
         heard = self._task.heard
         try:
-            heard.emit(UsageEvent(await self._meter.start()))
+            await self._meter.start()
             return await self._run(judge)
         finally:
             self._meter.close()
@@ -98,7 +99,10 @@ class OneRun:
         """Return what measures the run."""
         link, accounts = self._link, self._parts.gpus
         count = len(gpus) if accounts is None else accounts.count(gpus)
-        meter = Meter(link.pid, self._parts.clock, gpus=count, source=link.source, group=link.life.group)
+        before, link.baseline = link.baseline, None
+        meter = Meter(
+            link.pid, self._parts.clock, gpus=count, source=link.source, group=link.life.group, before=before
+        )
         return RunMeters(meter, None if accounts is None else accounts.meter(link.pid, gpus))
 
     async def _run(self, judge: JudgeChild) -> Ran:
@@ -109,12 +113,13 @@ class OneRun:
         # The last sight of the peak of RAM, and of what the handler left behind.
         left = self._meter.look_last() if link.exit is None else None
         fate = judge(evidence, left)
+        if fate is Fate.KEEP:
+            link.baseline = self._meter.baseline()
         if fate is Fate.END and link.exit is None:
             await link.end()
         task.finish_output()
         usage = await self._usage()
-        # Should the rest fail: it is not written down, so not complete yet.
-        task.heard.emit(UsageEvent(replace(usage, complete=False)))
+        self._bill.keep(usage)  # should the rest fail
         seen = task.evidence()
         if seen.ended is None:  # a receipt says more than what was killed around it
             seen = replace(seen, pool_oom_kills=increase(kills_before, self._parts.oom_kills()))
@@ -133,6 +138,8 @@ class OneRun:
         heard = self._task.heard
         end = classify(seen)
         made = handed_over(heard.artifacts) if seen.ended is not None else ()
+        if made or heard.output.has_files:  # which may take long; it is not written down, so not complete yet
+            heard.emit(UsageEvent(replace(usage, complete=False)))
         printed = await heard.output.close(is_success=end.code is ResultCode.SUCCESS)
         run_id = self._task.assignment.run_id
         files, end = await take_files(self._parts.spool, end, [*made, *printed], run_id, self._workdir)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from worker.executor.evidence import Evidence
 from worker.executor.growth import private_bytes
-from worker.executor.limits import Limits, effective_limits
+from worker.executor.limits import Limits, effective
 from worker.executor.link import ChildLink
 from worker.usage.readings import Left
 
@@ -75,6 +75,6 @@ def has_room(link: ChildLink, task: Limits, agent: Limits) -> bool:
     """Tell whether a run may begin in a warm child: what others left there is not above its own limit."""
     if link.ready is None:
         return True
-    limit_bytes = effective_limits(task, link.ready.limits, agent).memory_bytes
+    limit_bytes = effective(task.memory_bytes, link.ready.limits.memory_bytes, agent.memory_bytes)
     own_bytes = None if limit_bytes is None else private_bytes(link.pid)
     return limit_bytes is None or own_bytes is None or own_bytes < limit_bytes

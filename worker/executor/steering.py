@@ -12,8 +12,9 @@ from worker.api.wire import ErrorKind
 from worker.clock import Clock
 from worker.executor.deadlines import LIMIT_GRACE_S, RunLimits, StopPlan
 from worker.executor.evidence import StopReason
-from worker.executor.executor import EventSink, StopRequest
+from worker.executor.executor import StopRequest
 from worker.executor.frames import Stop
+from worker.executor.last_bill import LastBill
 from worker.executor.lease import Lease
 from worker.executor.link import ChildLink
 
@@ -30,7 +31,7 @@ class Steering(NamedTuple):
     """How the agent steers a run, and what hears of it."""
 
     stop: StopRequest
-    on_event: EventSink
+    bill: LastBill  # hears all events
     lease: Lease
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from worker.minder.files import flat_number
+from worker.minder.files import flat_numbers
 from worker.minder.kept_file import KeptFile
 
 __all__ = ["CpuGroup"]
@@ -40,14 +40,11 @@ class CpuGroup:
 
     def _used_v1_s(self) -> tuple[float, float] | None:
         total_ns = (self._usage.read() or "").strip()
-        ticks = flat_number(self._stat.read(), "system")
+        ticks = flat_numbers(self._stat.read(), "system")
         if not total_ns.isdecimal() or ticks is None:
             return None
-        return int(total_ns) / 1e9, ticks / os.sysconf("SC_CLK_TCK")
+        return int(total_ns) / 1e9, ticks[0] / os.sysconf("SC_CLK_TCK")
 
     def _used_v2_s(self) -> tuple[float, float] | None:
-        text = self._stat.read()
-        total_us, system_us = flat_number(text, "usage_usec"), flat_number(text, "system_usec")
-        if total_us is None or system_us is None:
-            return None
-        return total_us / 1e6, system_us / 1e6
+        used_us = flat_numbers(self._stat.read(), "usage_usec", "system_usec")
+        return None if used_us is None else (used_us[0] / 1e6, used_us[1] / 1e6)

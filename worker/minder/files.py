@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["flat_number", "numbers", "read_once", "read_text", "whole", "words", "write_text"]
+__all__ = ["flat_numbers", "numbers", "read_once", "read_text", "whole", "words", "write_text"]
 
 ONCE_BYTES = 16 * 1024  # memory.stat, the longest of the counters, has about 3 KiB; room for 128 takes 10 µs
 READ_BYTES = 1024 * 1024  # /proc/self/mountinfo of a full node has some hundred kilobytes
@@ -88,14 +88,12 @@ def numbers(path: str) -> list[int]:
     return [int(line) for line in (read_text(path) or "").split() if line.isdecimal()]
 
 
-def flat_number(text: str | None, *names: str) -> int | None:
-    """Add up values of a file of lines "name value"; None where one of them is not there."""
-    lines, total = f"\n{text or ''}\n", 0
+def flat_numbers(text: str | None, *names: str) -> tuple[int, ...] | None:
+    """Return values of a file of lines "name value"; None where one of them is not there."""
+    lines, found = f"\n{text or ''}", []
     for name in names:
-        found = lines.find(f"\n{name} ")
-        start = found + len(name) + 2
-        value = lines[start : lines.find("\n", start)].strip() if found >= 0 else ""
-        if not value.isdecimal():
+        try:
+            found.append(int(lines.partition(f"\n{name} ")[2].partition("\n")[0]))
+        except ValueError:  # it is not there, or no number
             return None
-        total += int(value)
-    return total
+    return tuple(found)

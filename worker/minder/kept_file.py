@@ -33,14 +33,12 @@ class KeptFile:
     def read(self) -> str | None:
         """Return its text; None where it is not there, not ours, closed, or vanished."""
         descriptor = self._descriptor
+        if descriptor is None:
+            return self._read_first()
         try:
-            if descriptor is None:
-                descriptor = self._opened()
             return whole(descriptor)
         except OSError:
             return None
-        finally:
-            self._let_go(descriptor)
 
     def write(self, data: bytes) -> None:
         """Write to it.
@@ -63,6 +61,16 @@ class KeptFile:
             os.close(self._descriptor)
             self._descriptor = None
             KeptFile.kept -= 1
+
+    def _read_first(self) -> str | None:
+        descriptor = None
+        try:
+            descriptor = self._opened()
+            return whole(descriptor)
+        except OSError:
+            return None
+        finally:
+            self._let_go(descriptor)
 
     def _opened(self) -> int:
         if self._is_closed:

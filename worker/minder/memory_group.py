@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 
-from worker.minder.files import flat_number, read_once, write_text
+from worker.minder.files import flat_numbers, read_once, write_text
 from worker.minder.kept_file import KeptFile
 
 __all__ = ["MemoryGroup"]
 
 # v1 says "no limit" with LONG_MAX rounded down to a page; 64 KiB is the largest page of any machine.
 V1_NO_LIMIT_BYTES = (1 << 63) - (1 << 16)
+V1_USED = ("total_rss", "total_shmem")
+V2_USED = ("anon", "shmem")
 
 
 class MemoryGroup:
@@ -32,9 +34,9 @@ class MemoryGroup:
 
     def used_bytes(self) -> int | None:
         """Return anonymous and shared memory of the group and those below; None where it is not told."""
-        text = self._stat.read()
-        names = ("total_rss", "total_shmem") if self.version == 1 else ("anon", "shmem")
-        return flat_number(text, *names)
+        names = V1_USED if self.version == 1 else V2_USED
+        used_bytes = flat_numbers(self._stat.read(), *names)
+        return None if used_bytes is None else sum(used_bytes)
 
     def limit_bytes(self) -> int | None:
         """Return the group's own limit; None where it has none.
@@ -43,8 +45,8 @@ class MemoryGroup:
         """
         if self.version == 2:
             return number(read_once(f"{self.folder}/memory.max"))
-        above = flat_number(self._stat.read(), "hierarchical_memory_limit")
-        limits = [number(read_once(f"{self.folder}/memory.limit_in_bytes")), above]
+        above = flat_numbers(self._stat.read(), "hierarchical_memory_limit") or (None,)
+        limits = [number(read_once(f"{self.folder}/memory.limit_in_bytes")), *above]
         return min(
             (limit for limit in limits if limit is not None and limit < V1_NO_LIMIT_BYTES), default=None
         )
@@ -54,7 +56,8 @@ class MemoryGroup:
 
         Where it kills a group as a whole it may count one of them twice: whether it is 0 is certain.
         """
-        return flat_number(self._events.read(), "oom_kill")
+        kills = flat_numbers(self._events.read(), "oom_kill")
+        return None if kills is None else kills[0]
 
     def peak_bytes(self) -> int | None:
         """Return the most that the group has had, page cache included; None where it is not told."""

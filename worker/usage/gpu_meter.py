@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from worker.clock import Clock
 from worker.machine.gpu_look import Look
+from worker.usage.baseline import Baseline
 from worker.usage.gpu import Owner
 from worker.usage.gpu_bill import GpuFigures, GpuLedger
 from worker.usage.meter import Meter
@@ -111,8 +112,8 @@ class RunMeters:
         if told.pid is not None:
             self._meter.leave_out(told.pid)
 
-    async def start(self) -> Usage:
-        """Begin, once the GPUs were looked at; return what was consumed so far.
+    async def start(self) -> None:
+        """Begin, once the GPUs were looked at.
 
         The wait for that look is the agent's, and no time of the run.
         """
@@ -120,7 +121,7 @@ class RunMeters:
             await self._gpus.look()
             self._gpus.begin()
         self._outside.begin(self._meter.mono())
-        return self._with_gpus(self._meter.start())
+        self._meter.start()
 
     def sample(self) -> Usage:
         """Return what was consumed so far; see `Meter`."""
@@ -129,6 +130,10 @@ class RunMeters:
     def look_last(self) -> Left | None:
         """Look at the processes at the end of the run; see `Meter`."""
         return self._meter.look_last()
+
+    def baseline(self) -> Baseline | None:
+        """Return what the next run in the process may begin with; see `Meter`."""
+        return self._meter.baseline()
 
     async def finish(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from worker.clock import Clock
+from worker.usage.baseline import Baseline
 from worker.usage.bill import Bill, Seen
 from worker.usage.disk import DiskLedger
 from worker.usage.ledger import CpuLedger, GroupCpu
@@ -44,6 +45,7 @@ class Meter:
         gpus: float = 0,
         source: Source | None = None,
         group: RunGroup | None = None,
+        before: Baseline | None = None,
     ) -> None:
         """Prepare to measure.
 
@@ -53,12 +55,16 @@ class Meter:
             gpus: how many GPUs are given to the run, parts of one as a part.
             source: where processes are read; by default what this system has.
             group: the control group that the process was started in.
+            before: what the meter of the run before it in the process left.
         """
         self._pid = pid
         self._clock = clock
         self._gpus = gpus
         self._source = source
         self._group = group or RunGroup()
+        self._before = before
+        self._group_used_s = 0.0  # when it was looked at last
+        self._group_held_bytes = 0
         self._group_cpu: GroupCpu | None = None
         self._has_group_memory = False
         self._ledger: CpuLedger | None = None
@@ -82,28 +88,29 @@ class Meter:
         if pid != self._pid:
             self._left_out = pid
 
-    def start(self) -> Usage:
-        """Take what was consumed before as the baseline, and set the peak of RAM back; return the usage."""
+    def start(self) -> None:
+        """Take what was consumed before as the baseline, and set the peak of RAM back."""
         self._source = self._source or source_of_this_system()
         now = self._seen.started_mono = self._clock.mono()
         first = self._group.cpu_s()
-        readings, reason = self._read()
+        before = self._before if first and self._before and self._before.holds(first[0], now) else None
+        readings, reason = self._read() if before is None else (before.readings, "")
         root = root_of(readings, self._pid)
         if root is None:
             self._missing = reason
-            return self._usage(complete=False, reason=reason)
+            return
         self._ledger = CpuLedger(readings)
         self._disk = DiskLedger(root, readings)
-        self._ram.start(root, readings, self._source.reset_peak(root.key.pid))
+        is_at_peak = before is not None and root.is_at_peak
+        self._ram.start(root, readings, "" if is_at_peak else self._source.reset_peak(root.key.pid))
         self._cpu_method = self._cpu_method_of(root)
         if first is not None:
             self._group_cpu, self._cpu_method = GroupCpu(first), "cgroup"
-        self._look_at_group_memory(now)
+        self._take_group_memory(now, self._group.memory_bytes() if before is None else before.held_bytes)
         if self._is_in_group:
             self._pace = Pace(GROUP_SHARE, DETAILS_S)
         self._look_at_memory(now, readings, is_due=True)
         self._seen.cpu_mono = self._seen.disk_mono = now
-        return self._usage(complete=False, reason="")
 
     def sample(self, *, is_last: bool = False) -> Usage:
         """Return what was consumed so far. Never raises; what cannot be read is None with a reason.
@@ -120,6 +127,15 @@ class Meter:
         """
         self._last_reason = self._update(is_last=True)
         return None if self._last_reason else self._left
+
+    def baseline(self) -> Baseline | None:
+        """Return what the next run of the process may begin with, after a `look_last`; None: with nothing."""
+        if self._ledger is None or not self._is_in_group or self._last_reason != "" or self._seen.cpu_reason:
+            return None
+        if self._left_out is not None or len(self._ledger.last) != 1:
+            return None
+        at_mono = self._seen.cpu_mono or 0.0
+        return Baseline(self._ledger.last, self._group_used_s, self._group_held_bytes, at_mono)
 
     def finish(
         self, rusage: Rusage | None = None, *, group_cpu_s: tuple[float, float] | None = None
@@ -153,7 +169,7 @@ class Meter:
         if not is_due and (self._is_in_group or not self._walks.is_due(now)):
             return ""
         is_full = is_due or len(self._ledger.known) <= SMALL_TREE
-        began_s = time.thread_time()
+        began_s = 0.0 if is_last else time.thread_time()
         readings, reason = self._read_settled(self._ledger, is_full=is_full)
         if root_of(readings, self._pid) is None:
             return reason
@@ -165,6 +181,8 @@ class Meter:
             self._seen.disk_mono = now
             self._ram.see(readings)
             self._look_at_memory(now, readings, is_due=is_due)
+        if is_last:
+            return ""
         cost_s = time.thread_time() - began_s
         if not is_due:
             self._walks.looked(now, cost_s)
@@ -184,13 +202,14 @@ class Meter:
             self._seen.cpu_reason = GROUP_GONE if cpu_s is None else ""
             if cpu_s is not None:
                 self._group_cpu.update(cpu_s)
+                self._group_used_s = cpu_s[0]
                 self._seen.cpu_mono = now
-        self._look_at_group_memory(now)
+        self._take_group_memory(now, self._group.memory_bytes())
 
-    def _look_at_group_memory(self, now: float) -> None:
-        held_bytes = self._group.memory_bytes()
+    def _take_group_memory(self, now: float, held_bytes: int | None) -> None:
         self._has_group_memory = held_bytes is not None
         if held_bytes is not None:
+            self._group_held_bytes = held_bytes
             self._ram.sample(now, held_bytes, "cgroup_sampled")
             self._seen.ram_mono = now
 

@@ -23,6 +23,7 @@ PIECE_BYTES = 16 * 1024  # a page is what comes; to make room for all of the lis
 MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
 UNKNOWN: tuple[None, None, None, None] = (None, None, None, None)
+DISK = re.compile(r"\nread_bytes: (\d+)\nwrite_bytes: (\d+)\n")
 MEMORY = re.compile(
     r"\nVmHWM:\s*(\d+) kB\nVmRSS:\s*\d+ kB\nRssAnon:\s*(\d+) kB\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n"
 )
@@ -56,6 +57,13 @@ class ProcessReading(NamedTuple):
     hwm_bytes: int | None = None  # the highest of both together since it began, or since `reset_peak`
     read_bytes: int | None = None  # from devices, its own and of the children it has waited for
     written_bytes: int | None = None  # the same: what it made dirty, which is or will be written
+
+    @property
+    def is_at_peak(self) -> bool:
+        """Tell whether it never held more than it does."""
+        return None not in (self.ram_bytes, self.file_bytes) and self.hwm_bytes == (self.ram_bytes or 0) + (
+            self.file_bytes or 0
+        )
 
     @property
     def total_s(self) -> float:
@@ -109,34 +117,34 @@ def read_process(pid: int, *, is_full: bool = True) -> ProcessReading | None:
 def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None = None) -> ProcessReading:
     """Return what the texts of `stat`, `status` and `io` say of a process."""
     fields = fields_of(stat)
-    user_s, system_s = int(fields[11]) * TICK_S, int(fields[12]) * TICK_S
+    system_s = int(fields[12]) * TICK_S
     reaped_system_s = int(fields[14]) * TICK_S
     exact_s = cpu_clock_s(pid)
     hwm, anonymous, files, shared = memory_of(status) if status else UNKNOWN
+    told = DISK.search(disk) if disk else None
     return ProcessReading(
         key=Key(pid, int(fields[19])),
         parent_pid=int(fields[1]),
         threads=int(fields[17]),
-        own_s=user_s + system_s if exact_s is None else exact_s,
+        own_s=int(fields[11]) * TICK_S + system_s if exact_s is None else exact_s,
         own_system_s=system_s,
         reaped_s=int(fields[13]) * TICK_S + reaped_system_s,
         reaped_system_s=reaped_system_s,
-        has_reaped=any(fields[index] != "0" for index in (8, 10, 13, 14)),
+        has_reaped=not (fields[8] == fields[10] == fields[13] == fields[14] == "0"),
         is_exact=exact_s is not None,
         ram_bytes=None if anonymous is None or shared is None else anonymous + shared,
         anonymous_bytes=anonymous,
         file_bytes=files,
         hwm_bytes=hwm,
-        read_bytes=count_field(disk, "read_bytes:") if disk else None,
-        written_bytes=count_field(disk, "write_bytes:") if disk else None,
+        read_bytes=None if told is None else int(told[1]),
+        written_bytes=None if told is None else int(told[2]),
     )
 
 
 def memory_of(status: str) -> tuple[int | None, int | None, int | None, int | None]:
     """Return the bytes of VmHWM, RssAnon, RssFile and RssShmem; they stand together since Linux 4.5."""
     if (found := MEMORY.search(status)) is not None:
-        hwm, anonymous, files, shared = (int(kib) * 1024 for kib in found.groups())
-        return hwm, anonymous, files, shared
+        return int(found[1]) * 1024, int(found[2]) * 1024, int(found[3]) * 1024, int(found[4]) * 1024
     names = ("VmHWM:", "RssAnon:", "RssFile:", "RssShmem:")
     hwm_or_none, *rest = (kib_field(status, name) for name in names)
     return hwm_or_none, rest[0], rest[1], rest[2]
@@ -239,12 +247,6 @@ def kib_field(text: str, name: str) -> int | None:
     """Return one `Name:  123 kB` line of a status file in bytes."""
     _, found, rest = text.partition("\n" + name)
     return int(rest.split(None, 1)[0]) * 1024 if found else None
-
-
-def count_field(text: str, name: str) -> int | None:
-    """Return one `name: 123` line of an io file."""
-    _, found, rest = text.partition("\n" + name)
-    return int(rest.split(None, 1)[0]) if found else None
 
 
 def reset_peak(pid: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.minder.kept_file import KeptFile
 from worker.usage.process import ProcessReading, child_pids, read_list, reading_of
@@ -12,6 +12,13 @@ __all__ = ["ProcessFiles"]
 
 NOBODY: Final = frozenset[int]()
 SET_BACK: Final = b"5"  # VmHWM to the present RSS; see proc_pid_clear_refs(5)
+
+
+class OtherThread(NamedTuple):
+    """The one thread that a process has beside its first."""
+
+    name: KeptFile
+    children: KeptFile
 
 
 class ProcessFiles:
@@ -28,6 +35,7 @@ class ProcessFiles:
         self._io = KeptFile(f"/proc/{pid}/io")
         self._peak = KeptFile(f"/proc/{pid}/clear_refs", os.O_WRONLY)
         self._children = KeptFile(f"/proc/{pid}/task/{pid}/children")
+        self._other: OtherThread | None = None
         self.listed: frozenset[int] | None = None  # its children by the last look; None: nobody can tell
 
     def read(self, *, is_full: bool) -> ProcessReading | None:
@@ -41,20 +49,41 @@ class ProcessFiles:
     def child_pids(self, threads: int) -> list[int]:
         """Return its children, of all its threads; mostly there are none."""
         lists = [self._children.read()]
-        if threads > 1:
+        if threads > 1 and not (threads == 2 and self._is_other_childless()):
             lists += self._other_lists()
         texts = [text for text in lists if text is not None]
         self.listed = frozenset(map(int, " ".join(texts).split())) if len(texts) == len(lists) else None
         return [] if self.listed == NOBODY else child_pids(self.pid, threads)
 
+    def _is_other_childless(self) -> bool:
+        """Tell whether the one thread beside the first, of which children of ours have one, has no children.
+
+        The list of a thread that has ended is empty, but its name cannot be read: then it is another one.
+        """
+        if self._other is None or self._other.children.read() != "":
+            return False
+        if self._other.name.read() is None:
+            self._forget_other()
+        return self._other is not None
+
     def _other_lists(self) -> list[str | None]:
-        """Return the children of its other threads; those come and go."""
+        """Return the children of its other threads; those come and go. The files of the only one are kept."""
         tasks = f"/proc/{self.pid}/task"
         try:
-            tids = os.listdir(tasks)  # noqa: PTH208 - names only
+            tids = [tid for tid in os.listdir(tasks) if tid != str(self.pid)]  # noqa: PTH208 - names only
         except OSError:
             return [None]
-        return [read_list(f"{tasks}/{tid}/children") for tid in tids if tid != str(self.pid)]
+        self._forget_other()
+        if len(tids) == 1:
+            folder = f"{tasks}/{tids[0]}"
+            self._other = OtherThread(KeptFile(f"{folder}/comm"), KeptFile(f"{folder}/children"))
+        return [read_list(f"{tasks}/{tid}/children") for tid in tids]
+
+    def _forget_other(self) -> None:
+        if self._other is not None:
+            for file in self._other:
+                file.close()
+            self._other = None
 
     def reset_peak(self) -> str:
         """Set its highest RSS back to the present one; return "" or why that was not possible."""
@@ -68,3 +97,4 @@ class ProcessFiles:
         """Read it no more."""
         for file in (self._stat, self._status, self._io, self._peak, self._children):
             file.close()
+        self._forget_other()

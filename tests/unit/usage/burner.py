@@ -72,6 +72,14 @@ def nursery_of_a_thread():
     born = queue.Queue()
     threading.Thread(target=lambda: (born.put(nursery(0)), time.sleep(60)), daemon=True).start()
     return born.get(timeout=30)
+def idle_thread():
+    one = threading.Thread(target=released.wait, daemon=True)
+    one.start()
+    others.append(one)
+def end_idle_thread():
+    released.set()
+    others.pop().join()
+released, others = threading.Event(), []
 print("ready", flush=True)
 for line in sys.stdin:
     print(eval(line), flush=True)

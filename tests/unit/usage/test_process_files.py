@@ -89,6 +89,20 @@ def test_children_that_cannot_be_listed_are_unknown(threads: int, monkeypatch: p
     assert files.listed is None
 
 
+def test_children_of_a_thread_that_came_for_another_are_found(burner: Burner, files: ProcessFiles) -> None:
+    """The files of one that has ended say nothing of the only one that there is now."""
+    source = source_of(files)
+    burner.order("idle_thread()")
+    for _ in range(2):
+        assert [key.pid for key in source.read_tree(burner.pid, (), True)] == [burner.pid]
+    burner.order("end_idle_thread()")
+    pid = int(burner.order("nursery_of_a_thread()"))
+    for _ in range(2):
+        assert {key.pid for key in source.read_tree(burner.pid, (), True)} == {burner.pid, pid}
+    burner.order(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+    assert [key.pid for key in source.read_tree(burner.pid, (), True)] == [burner.pid]
+
+
 def test_another_process_under_its_pid_is_not_read(burner: Burner, files: ProcessFiles) -> None:
     """Neither one that is known to have another start, nor any after its end."""
     assert files.read(is_full=True) is not None

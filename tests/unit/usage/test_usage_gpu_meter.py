@@ -162,7 +162,7 @@ def test_the_wait_for_the_first_look_is_no_time_of_the_run() -> None:
 
     async def live() -> None:
         meters = RunMeters(Meter(os.getpid(), clock, gpus=1), accounts.meter(os.getpid(), ["GPU-1"]))
-        assert (await meters.start()).wall_s == 0.0
+        await meters.start()
         clock.at_s += 1.0
         source.took_s = 0.0
         usage = await meters.finish()

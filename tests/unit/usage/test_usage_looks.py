@@ -20,6 +20,7 @@ from worker.usage.process import Key, ProcessReading, read_tree
 from worker.usage.process_files import ProcessFiles
 from worker.usage.run_group import RunGroup
 from worker.usage.source import Source, source_of
+from worker.usage.usage import Usage
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -57,6 +58,15 @@ class HeldMemory(MemoryGroup):
         return 50 * MIB
 
 
+def sampled(meter: Meter, clock: SetClock, seconds: Iterable[int]) -> Usage:
+    """Take a sample at each second; return the last."""
+    usages = []
+    for second in seconds:
+        clock.mono_s = 100.0 + second
+        usages.append(meter.sample())
+    return usages[-1]
+
+
 def test_in_a_control_group_processes_are_looked_at_seldom() -> None:
     """At the start, then at most every ten seconds; the group tells CPU and memory meanwhile."""
     looks: list[float] = []
@@ -69,10 +79,8 @@ def test_in_a_control_group_processes_are_looked_at_seldom() -> None:
     group = RunGroup(ListedCpu([(1.0, 0.5)] * 10), HeldMemory(2, "/nowhere"))
     source = Source(counting, "process_clock", "proc_stat")
     meter = Meter(os.getpid(), clock, source=source, group=group)
-    usage = meter.start()
-    for second in range(1, 10):
-        clock.mono_s = 100.0 + second
-        usage = meter.sample()
+    meter.start()
+    usage = sampled(meter, clock, range(1, 10))
     assert looks == [0.0, 1.0]
     assert (usage.cpu_s, usage.methods["cpu_user_s"]) == (0.0, "cgroup")
     assert usage.coverage["cpu_user_s"] == 1.0
@@ -188,10 +196,8 @@ def test_of_a_group_that_vanished_the_last_figures_stay() -> None:
     clock, counted = SetClock(), [(1.0, 0.25), (3.0, 0.75)]
     group = RunGroup(cpu=ListedCpu(counted))
     meter = Meter(os.getpid(), clock, group=group)
-    usage = meter.start()
-    for second in (1, 2):
-        clock.mono_s = 100.0 + second
-        usage = meter.sample()
+    meter.start()
+    usage = sampled(meter, clock, (1, 2))
     assert (usage.cpu_user_s, usage.cpu_system_s) == (1.5, 0.5)
     assert usage.coverage["cpu_user_s"] == 0.5
     ended = meter.finish()
