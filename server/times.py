@@ -22,6 +22,7 @@ def from_ms(at_ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=at_ms)
 
 
+@lru_cache(maxsize=4096)
 def instant_of(at_ms: int | None) -> str | None:
     """Return the text of the wire for a stored time; None stays None."""
     if at_ms is None:

@@ -123,7 +123,7 @@ def task_state(current: RunState | None) -> TaskState:
         return TaskState()
     return TaskState(
         current_run_id=current.id,
-        status=current.status.value,
+        status=str(current.status),
         result=current.result_code,
         progress=current.progress,
     )

@@ -7,7 +7,6 @@ from functools import cache
 from operator import itemgetter
 from typing import Final
 
-import msgspec
 from msgspec import Raw
 
 from server.store.records import (
@@ -191,8 +190,8 @@ def run_answer(row: Row) -> RunAnswer:
         started_at=instant_of(row["started_at"]),
         stopped_at=instant_of(row["stopped_at"]),
         progress=_progress(row["progress"]),
-        results=_raw(row["results"]),
-        machine=_raw(row["machine_told"]),
+        results=None if row["results"] is None else Raw(row["results"]),
+        machine=None if row["machine_told"] is None else Raw(row["machine_told"]),
         preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
         report_progress=bool(row["report_progress"]),
     )
@@ -216,10 +215,6 @@ def report_record(row: Row) -> ReportRecord:
 
 def _instant(at_ms: int) -> str:
     return instant_of(at_ms) or ""
-
-
-def _raw(text: str | None) -> msgspec.Raw | None:
-    return None if text is None else Raw(text)
 
 
 def _progress(millionths: int | None) -> float | None:

@@ -197,8 +197,8 @@ def _check_identity(command: UpdateRun, run: Row) -> None:
     """Refuse a report on a started run by somebody else than who claimed it."""
     if run["started_at"] is None:
         return
-    told = (command.agent, command.fields.pod_id)
-    if any(pod_id not in (None, UNSET, run["pod_id"]) for pod_id in told):
+    known = (None, UNSET, run["pod_id"])
+    if command.agent not in known or command.fields.pod_id not in known:
         raise _not_yours(f"Run {run['id']} is that of podId {run['pod_id']}")
     if command.fields.started_at not in (UNSET, run["started_at"]):
         raise _not_yours(f"Run {run['id']} was started at {instant_of(run['started_at'])}, by another claim")
@@ -275,7 +275,14 @@ def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
 
 
 def _run_state(row: Mapping[str, Any]) -> RunState:
-    return RunState(**{name: row[name] for name in RunState.__struct_fields__})
+    return RunState(
+        id=row["id"],
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        stopped_at=row["stopped_at"],
+        result_code=row["result_code"],
+        progress=row["progress"],
+    )
 
 
 def _live_now(tx: Transaction, task: Row, written: RunState) -> RunState | None:

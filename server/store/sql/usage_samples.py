@@ -40,9 +40,12 @@ class GpuResults(Struct):
 GPU_RESULTS: Final = msgspec.json.Decoder(GpuResults)
 
 
+NOTHING_TOLD: Final = (UNSET, UNSET, UNSET, UNSET)
+
+
 def tells_usage(fields: RunFields) -> bool:
     """Tell whether a report says anything of usage."""
-    return any(value is not UNSET for value in _usage(fields))
+    return _usage(fields) != NOTHING_TOLD
 
 
 def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int = 0) -> int:

@@ -29,17 +29,13 @@ class SqliteTransaction(Transaction):
     """Statements on the connection that writes."""
 
     dialect = SQLITE
+    now_ms = 0  # a plain attribute: each command asks for it often
 
     def __init__(self, db: sqlite3.Connection, now_ms: int, new_id: IdSource, counters: Counting) -> None:
         """Work on an open transaction."""
         super().__init__(new_id, counters)
         self.db = db
-        self._now_ms = now_ms
-
-    @property
-    def now_ms(self) -> int:
-        """Return the time at which the command began."""
-        return self._now_ms
+        self.now_ms = now_ms
 
     def is_known_schema(self, version: int) -> bool:
         """Only its own: whoever changed it has taken the database over."""
@@ -48,6 +44,11 @@ class SqliteTransaction(Transaction):
     def all(self, sql: str, values: Values = ()) -> Sequence[Row]:
         """Return all rows."""
         return all_rows(self.db.execute(sql, values))
+
+    def one(self, sql: str, *values: object) -> Row | None:
+        """Return the first row, or None."""
+        row = self.db.execute(sql, values).fetchone()
+        return None if row is None else dict(zip(row.keys(), row, strict=True))
 
     def execute(self, sql: str, values: Values = ()) -> None:
         """Do a statement that returns nothing."""

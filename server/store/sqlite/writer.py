@@ -156,9 +156,9 @@ class Group(Struct, frozen=True):
     new_id: IdSource
     counters: Counters
 
-    def begin_command(self) -> SqliteTransaction:
+    def begin_command(self, now_ms: int) -> SqliteTransaction:
         """Return what the next command works with."""
-        return SqliteTransaction(self.db, to_ms(self.clock.now()), self.new_id, self.counters)
+        return SqliteTransaction(self.db, now_ms, self.new_id, self.counters)
 
 
 class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
@@ -174,8 +174,9 @@ def _apply_group(
     db.execute("BEGIN IMMEDIATE")
     try:
         results, changes = list[Result](), list[Change]()
+        now_ms = to_ms(group.clock.now())  # of all of them, once nobody else writes
         for command in commands:
-            tx = group.begin_command()
+            tx = group.begin_command(now_ms)
             results.append(apply_one(tx, command))
             changes += tx.changes
         group.counters.write()
