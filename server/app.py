@@ -73,7 +73,9 @@ class App(Starlette):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the API's own paths directly, all others through Starlette."""
-        if not await self.paths.serve(scope, receive, send):
+        if (endpoint := self.paths.find(scope)) is not None:
+            await endpoint(scope, receive, send)
+        else:
             await super().__call__(scope, receive, send)
 
     def drain(self) -> None:

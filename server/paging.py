@@ -36,6 +36,7 @@ class _PagedStore:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self.apply, self.apply_each, self.principal = store.apply, store.apply_each, store.principal
         self._clock = clock
         self._ends: OrderedDict[bytes, tuple[Place, float]] = OrderedDict()
 

@@ -21,6 +21,7 @@ class _TimedStore:
     def __init__(self, store: Store, writes: Durations) -> None:
         self._store = store
         self._writes = writes
+        self.principal = store.principal  # asked with every request
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)

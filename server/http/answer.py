@@ -35,7 +35,7 @@ ALWAYS: Final = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"n
 
 
 def _lines(*headers: tuple[bytes, bytes]) -> bytes:
-    return b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 LINES_OF_ALL: Final = _lines(CLAIMS, BATCH, *ALWAYS)
@@ -78,8 +78,8 @@ class Answer(Struct, frozen=True):
         seen.status, seen.sent_bytes = self.status, len(self.body)
         return True
 
-    def _own(self) -> Iterable[tuple[bytes, bytes]]:
-        return ((name.lower().encode("latin-1"), _printable(value)) for name, value in self.headers.items())
+    def _own(self) -> list[tuple[bytes, bytes]]:
+        return [(name.lower().encode("latin-1"), _printable(value)) for name, value in self.headers.items()]
 
 
 def _printable(value: str) -> bytes:

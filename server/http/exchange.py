@@ -6,7 +6,7 @@ task's turn and a walk over all headers. Whoever cannot go this way goes that of
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol
 
 from starlette.types import Scope
 
@@ -40,8 +40,8 @@ def offer(scope: Scope, exchange: Exchange) -> None:
 
 def exchange_of(scope: Scope) -> Exchange | None:
     """Return the request as a whole; None where its connection does not offer that."""
-    found: Any = scope.get(KEY)
-    return cast(Exchange | None, found)
+    found: Exchange | None = scope.get(KEY)
+    return found
 
 
 def withdraw(scope: Scope) -> None:

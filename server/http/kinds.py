@@ -74,10 +74,11 @@ def _text(value: Any) -> str:
 
 
 def _id(value: Any) -> str:
-    text = _text(value)
-    if not ID_PATTERN.fullmatch(text) or text in PATH_STEPS:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    if not ID_PATTERN.fullmatch(value) or value in PATH_STEPS:
         raise ValueError(f"must be 1 to {MOST_CHARACTERS_OF_ID} characters without spaces, / ? # % or \\")
-    return text
+    return value
 
 
 def _job_id(value: Any) -> str:
@@ -90,8 +91,8 @@ def _job_id(value: Any) -> str:
 def _number(value: Any) -> float:
     if type(value) is int and 0 <= value <= LARGEST_NUMBER:
         return value
-    number = wire.as_float(value)
-    if number is None or not 0 <= number <= LARGEST_NUMBER:
+    number = value if type(value) is float else wire.as_float(value)
+    if number is None or not 0 <= number <= LARGEST_NUMBER:  # nor anything that is no number
         raise ValueError("must be a number, not negative and not above 2**62")
     return int(number) if number.is_integer() else number
 
@@ -111,7 +112,7 @@ def _progress(value: Any) -> int:
 
 
 def _boolean(value: Any) -> bool:
-    flag = wire.as_bool(value)
+    flag = value if isinstance(value, bool) else wire.as_bool(value)
     if flag is None:
         raise ValueError("must be true or false")
     return flag

@@ -54,14 +54,13 @@ def created_id(answer: Answer) -> str:
 
 
 def tell_before(seen: Seen, fields: Fields) -> None:
-    """Note what a body names, if somebody writes that down."""
-    if seen.is_told:
-        seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
+    """Note what a body names."""
+    seen.ids |= {wire: fields.values[name] for name, wire in IDS.items() if name in fields.values}
 
 
 def tell_after(seen: Seen, operation: Operation, answer: Answer) -> None:
-    """Note what was made, if somebody writes that down."""
-    if operation.creates and seen.is_told and answer.status == 200:
+    """Note what was made."""
+    if operation.creates and answer.status == 200:
         seen.ids[operation.creates] = created_id(answer)
 
 
@@ -84,14 +83,10 @@ class Call(Struct, frozen=True, kw_only=True):
     request: Request
     services: Services
     principal: Principal
+    org_id: str  # the token's
     query: dict[str, Any]
     body: Fields
     operation: Operation
-
-    @property
-    def org_id(self) -> str:
-        """Return the token's organisation."""
-        return self.principal.org_id
 
     @property
     def narrows_to_nothing(self) -> bool:
@@ -127,6 +122,7 @@ class Endpoint:
         """Serve the operation with these."""
         self.operation = operation
         self._services = services
+        self._unasked = self._read({})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure has the documented error body."""
@@ -154,12 +150,17 @@ class Endpoint:
         content = await body_of(request, body, services.max_body_bytes, services.load)
         try:
             fields = body.read(content)
-            tell_before(seen, fields)
+            if seen.is_told:
+                tell_before(seen, fields)
             answer = await self._handle(request, principal, given, fields)
         finally:
             services.load.forget_bytes(len(content))
-        tell_after(seen, operation, answer)
+        if seen.is_told:
+            tell_after(seen, operation, answer)
         return answer
+
+    def _read(self, given: query.Parameters) -> dict[str, Any]:
+        return query.read_all(self.operation.query, given, f"{self.operation.name}_error")
 
     async def _handle(
         self, request: Request, principal: Principal, given: query.Parameters, fields: Fields
@@ -169,7 +170,8 @@ class Endpoint:
             request=request,
             services=services,
             principal=principal,
-            query=query.read_all(operation.query, given, f"{operation.name}_error"),
+            org_id=principal.org_id,
+            query=self._read(given) if given else self._unasked,
             body=fields,
             operation=operation,
         )

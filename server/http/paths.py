@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.http.answer import failure
 from server.http.failure import ApiError
@@ -33,24 +34,20 @@ class Paths:
             methods = self._methods.setdefault(endpoint.operation.path, {})
         methods[endpoint.operation.method] = endpoint
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer a request for one of these paths; False: it is none of them."""
+    def find(self, scope: Scope) -> ASGIApp | None:
+        """Return what answers a request for one of these paths; None: it is none of them."""
         path = scope["path"]
         found = self._methods.get(path)
         if found is None:
             folder, _, last = path.rpartition("/")
             name, found = self._parameters.get(folder, ("", None))
             if found is None or not last:
-                return False
+                return None
             scope["path_params"] = {name: last}
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        if (endpoint := found.get(method)) is None:
-            await _refuse_method(found, send)
-        else:
-            await endpoint(scope, receive, send)
-        return True
+        return found.get(method) or partial(_refuse_method, found)
 
 
-async def _refuse_method(allowed: dict[str, Any], send: Send) -> None:
+async def _refuse_method(allowed: dict[str, Any], _scope: Scope, _receive: Receive, send: Send) -> None:
     allow = {"Allow": ", ".join(sorted(allowed))}
     await failure(ApiError(405, "method_not_allowed", "Method Not Allowed", allow)).send(send)

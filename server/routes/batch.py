@@ -170,7 +170,8 @@ def _command(call: Call, write: Write, part: Part) -> Asked:
         services.rates.take(call.principal.token_id)
     check_scope(call.principal, operation.scope)
     fields = operation.body.read(bytes(write.body))
-    tell_before(seen, fields)
+    if seen.is_told:
+        tell_before(seen, fields)
     single = msgspec.structs.replace(call, body=fields, operation=operation)
     run_id = seen.ids.get("runId")
     return runs.creation(single, seen) if run_id is None else runs.report(single, run_id)
@@ -181,7 +182,8 @@ def _answer(call: Call, write: Write, part: Part, result: RunAnswer | Exception,
         if isinstance(result, Exception):
             raise result
         answer = runs.shown(call, result)
-        tell_after(part.seen, KNOWN[write.method], answer)
+        if part.seen.is_told:
+            tell_after(part.seen, KNOWN[write.method], answer)
     except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
         answer = failure_of(exc, write.method, write.path, part.seen)
     part.took_s = took_s
