@@ -93,6 +93,26 @@ def test_tasks_are_filtered_by_job_and_by_status(fresh_api: Caller) -> None:
     assert fresh_api.list("tasks", runStatus="pending", jobId="nobody") == []
 
 
+@pytest.mark.parametrize("statuses", ["", "running,pending", "stopped"])
+def test_tasks_of_a_job_are_sorted_by_status(ours: Caller, statuses: str) -> None:
+    """Then by creation, all of it up or down, page by page; a paused job shows its pending ones, too."""
+    job = ours.job()["id"]
+    tasks = [ours.task(job)["id"] for _ in range(9)]
+    for task in tasks[1:7]:
+        run = ours.claim(task)
+        if task in tasks[2:5]:
+            ours.stop(run["id"])
+    filters = {"jobId": job} | ({"runStatus": statuses} if statuses else {})
+    if not statuses:
+        ours.expect("PUT", f"/api/jobs/{job}", json={"schedulerState": "paused"})
+    expected = [tasks[at] for at in (0, 7, 8, 1, 5, 6, 2, 3, 4)]
+    if statuses:
+        expected = expected[6:] if statuses == "stopped" else expected[:6]
+    for sort, shown in (("+runStatus", expected), ("-runStatus", expected[::-1])):
+        pages = [ours.list("tasks", sort=sort, page=str(page), perPage="4", **filters) for page in (1, 2, 3)]
+        assert [task["id"] for page in pages for task in page] == shown
+
+
 def test_runs_are_filtered_by_job_and_by_task(fresh_api: Caller) -> None:
     """One of the two is enough; both narrow."""
     job_id = fresh_api.job()["id"]

@@ -12,7 +12,7 @@ import pytest
 from server.store.choice import DatabaseOptions
 from server.store.postgres.dialect import POSTGRES
 from server.store.postgres.transaction import LOCK
-from server.store.queries import JobQuery, Page, Place, RunQuery, TaskQuery
+from server.store.queries import JobQuery, Page, Place, RunQuery, Sort, TaskQuery
 from server.store.refusal import StoreBusy
 from server.store.sql import reads
 from server.store.sql.run_commands import reported
@@ -187,6 +187,9 @@ def test_lists_walk_along_an_index(url: str) -> None:
                     POSTGRES, TaskQuery(org_id="o", statuses=("pending",), hidden=frozenset({"t10", "t20"}))
                 ),
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o", job_ids=("j1",))),
+                reads.select_tasks(
+                    POSTGRES, TaskQuery(org_id="o", job_ids=("j1",), page=Page(sort=Sort("runStatus")))
+                ),
                 reads.select_tasks(POSTGRES, TaskQuery(org_id="o")),
                 reads.select_runs(POSTGRES, RunQuery(org_id="o", is_live=True)),
                 reads.select_tasks(

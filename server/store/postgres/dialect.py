@@ -29,6 +29,7 @@ FROM jobs j {SUMS}"""  # noqa: S608 - built from constants
 class PostgresDialect:
     """Many writers: row locks, first of the job, then of its tasks. A list of texts is an array."""
 
+    has_tasks_by_status = True
     lock_task = " FOR KEY SHARE OF j FOR UPDATE OF t"
     lock_tasks = " FOR UPDATE"
     lock_job = " FOR KEY SHARE"

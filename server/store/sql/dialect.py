@@ -28,6 +28,7 @@ class Dialect(Protocol):
     needs none of them.
     """
 
+    has_tasks_by_status: bool  # one index has the tasks of a job by status, else each status has its own
     lock_task: str  # at the end of a SELECT of `tasks t` and `jobs j`
     lock_tasks: str  # at the end of a SELECT of `tasks`
     lock_job: str  # at the end of a SELECT of `jobs`: its state and priority stay as they are read

@@ -81,6 +81,7 @@ STATUS_OF_STATE: Final = {
 }
 BY_PRIORITY: Final = "priority DESC, created_at, id"
 PENDING: Final = ("pending",)
+ALL_STATUSES: Final = ("pending", "running", "stopped")
 INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
 MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
 
@@ -92,11 +93,19 @@ LONG_OFFSET: Final = 3_000  # rows that are stepped over; a few milliseconds
 
 def may_take_long(query: AnyQuery) -> bool:
     """Tell whether a page needs more than a short walk along an index."""
-    if query.page.offset > LONG_OFFSET or query.page.sort not in (None, BY_CREATION, NEWEST_FIRST):
+    is_ordered = query.page.sort in (None, BY_CREATION, NEWEST_FIRST) or _is_by_status(query)
+    if query.page.offset > LONG_OFFSET or not is_ordered:
         return True
     if isinstance(query, RunQuery):
         return len(query.job_ids) > 1
     return isinstance(query, TaskQuery) and _walks_past_others(query)
+
+
+def _is_by_status(query: AnyQuery) -> bool:
+    """Tell whether tasks of one job are wanted by status: an index has those of each in order."""
+    if not isinstance(query, TaskQuery) or query.page.sort is None:
+        return False
+    return query.page.sort.field == "runStatus" and len(query.job_ids) == 1 and not query.state
 
 
 def _walks_past_others(query: TaskQuery) -> bool:
@@ -132,6 +141,8 @@ def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = f
         closing: jobs whose pending tasks may not be marked yet as not claimable.
     """
     page, limits = _limit(query.page)
+    if _is_by_status(query) and not dialect.has_tasks_by_status:
+        return _by_status(dialect, query, closing)
     if query.statuses != PENDING or query.page.sort is not None:
         tasks, values = _after(*_tasks(dialect, query, closing), query.page, "t")
         return f"{tasks} ORDER BY {_order(dialect, TASK_ORDER, query.page, 't')} {page}", values + limits
@@ -147,6 +158,19 @@ def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = f
     merged = " UNION ALL ".join(dialect.walk(tasks, BY_PRIORITY, depth) for tasks, _ in walks)
     values = [value for _, values in walks for value in values]
     return f"{merged} ORDER BY {BY_PRIORITY} {page}", values + limits
+
+
+def _by_status(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> Statement:
+    """Return the statement for tasks of one job by status: a walk for each, one after the other."""
+    direction = "DESC" if query.page.sort is not None and query.page.sort.descending else "ASC"
+    order = ", ".join(f"{column} {direction}" for column in ("run_status", "created_at", "id"))
+    page, limits = _limit(query.page)
+    walks, values = [], list[object]()
+    for status in dict.fromkeys(query.statuses or ALL_STATUSES):
+        tasks, given = _tasks(dialect, query, closing, dialect.of_job(status))
+        walks.append(f"{tasks} AND t.run_status = '{RunStatus(status).value}'")
+        values += given
+    return f"{' UNION ALL '.join(walks)} ORDER BY {order} {page}", values + limits
 
 
 def _below(tasks: Statement, page: Page) -> list[Statement]:
@@ -178,7 +202,9 @@ def _after(sql: str, values: list[object], page: Page, alias: str) -> Statement:
     )
 
 
-def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> Statement:
+def _tasks(
+    dialect: Dialect, query: TaskQuery, closing: frozenset[str], index: str | None = None
+) -> Statement:
     filters = {"job_id": query.job_ids, "type": query.types, "run_result": query.results}
     where, values = _where("t", query.org_id, filters)
     if query.hidden:
@@ -191,7 +217,7 @@ def _tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str]) -> State
         where = f"{where} AND {_status(dialect, query.statuses)}"
     if query.state:
         where += f" AND {STATES[query.state]}"
-    return f"{TASK} {_index(dialect, query)} WHERE {where}", values
+    return f"{TASK} {_index(dialect, query) if index is None else index} WHERE {where}", values
 
 
 def _index(dialect: Dialect, query: TaskQuery) -> str:

@@ -34,6 +34,7 @@ CLOSING: Final = (
 class SqliteDialect:
     """One writer: no locks. A list of texts goes as JSON."""
 
+    has_tasks_by_status = False
     lock_task = ""
     lock_tasks = ""
     lock_job = ""

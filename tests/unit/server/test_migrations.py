@@ -125,6 +125,28 @@ def test_tasks_of_a_job_in_a_status_are_not_looked_for_among_all_of_it(
         connection.close()
 
 
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("statuses", [(), ("pending", "stopped")])
+def test_tasks_of_a_job_by_status_are_walked_along_an_index_for_each(
+    tmp_path: Path, statuses: tuple[str, ...], descending: bool
+) -> None:
+    """The first page of a million costs as much as that of ten; nothing is sorted."""
+    connection = open_writer(tmp_path / "jobs.db")
+    try:
+        migrate(connection, migrations(), 1)
+        by_status = Page(sort=Sort("runStatus", descending))
+        query = TaskQuery(org_id="o", job_ids=("j",), statuses=statuses, page=by_status)
+        sql, values = reads.select_tasks(SQLITE, query)
+        plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        searched = [step for step in plan if step.startswith(("SEARCH", "SCAN"))]
+        assert len(searched) == (len(statuses) or 3)
+        assert all("USING INDEX tasks_" in step for step in searched)
+        assert not [step for step in plan if "TEMP B-TREE" in step]
+        assert not reads.may_take_long(query)
+    finally:
+        connection.close()
+
+
 def test_lists_of_claimable_tasks_and_runs_use_an_index(tmp_path: Path) -> None:
     """A poll costs the same with a million tasks: neither a scan nor a sort."""
     connection = open_writer(tmp_path / "jobs.db")
