@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
 
@@ -22,6 +23,7 @@ from worker.api.models import Identity
 
 AT = "2026-01-01T00:00:01.000Z"
 LATER = "2026-01-01T00:00:02.000Z"
+NAMESPACE = UUID("da545285-712f-4927-973f-e7f17535e48d")  # for ever
 OURS = Identity("pod/a", datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
 
 
@@ -60,6 +62,14 @@ def test_every_agent_computes_the_same_id_and_each_placeholder_gives_another() -
     assert claim_run_id("t") == claim_run_id("t")
     ids = {claim_run_id("t"), claim_run_id("u"), claim_run_id("t", "p1"), claim_run_id("t", "p2")}
     assert len(ids | {requeue_run_id("t")}) == 5
+
+
+@pytest.mark.parametrize("task_id", [*(f"task-{number}" for number in range(64)), "Aufgabe für später", ""])
+def test_ids_are_those_of_the_standard(task_id: str) -> None:
+    """Agents of every release, and of other makers, must come to the same ones: UUIDv5, RFC 9562."""
+    assert claim_run_id(task_id) == str(uuid5(NAMESPACE, task_id))
+    assert claim_run_id(task_id, "p") == str(uuid5(NAMESPACE, f"{task_id}:p"))
+    assert requeue_run_id(task_id) == str(uuid5(NAMESPACE, f"requeue:{task_id}"))
 
 
 def test_a_task_may_be_claimed_only_by_its_most_recent_placeholder() -> None:
