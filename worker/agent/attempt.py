@@ -74,6 +74,7 @@ class Attempts:
         self._gpus = gpus
         self._activity = activity
         self._on_settled = on_settled
+        self._log = log.bind()  # one for all: the module's makes one for each line, told or not
 
     async def run(self, task: Task, on_over: Callable[[], None] = lambda: None) -> bool:
         """Claim a task and execute it; returns False where it was left to others.
@@ -105,7 +106,7 @@ class Attempts:
         if claim.is_elected:
             await self._journal.mark(claim.run.id, "elected")
         with structlog.contextvars.bound_contextvars(task_id=task.id, run_id=claim.run.id):
-            log.debug("run.claimed", type=task.type, attempt=claim.attempt)
+            self._log.debug("run.claimed", type=task.type, attempt=claim.attempt)
             self._jobs.note(task.job_id, claim.run.scheduler_state)
             lease = Lease()
             lease.renew(asked_mono, claim.run.lease_s)

@@ -59,6 +59,7 @@ class Endings:
         self._policies = policies
         self._on_ended = on_ended
         self._on_held = on_held
+        self._log = log.bind()  # one for all: the module's makes one for each line
 
     async def end(self, claim: Claim, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> None:
         """Write an outcome down; a run that is somebody else's by now is only noted.
@@ -91,7 +92,7 @@ class Endings:
             retry=verdict,
         )
         await self._write(run_id, report, outcome, requeue=verdict is not None and verdict.is_again)
-        log_end(claim, outcome, verdict)
+        log_end(self._log, claim, outcome, verdict)
         entry = self._journal.entries[run_id]
         if reporter.is_taken:
             hint = "the run is another agent's; `millhand journal` shows and exports the result"
@@ -163,7 +164,7 @@ def too_large(error: EntryTooLarge, files: int) -> RunError:
     return RunError(kind=ErrorKind.INTERNAL, message=message)
 
 
-def log_end(claim: Claim, outcome: Outcome, verdict: Verdict | None) -> None:
+def log_end(log: Any, claim: Claim, outcome: Outcome, verdict: Verdict | None) -> None:
     """Leave the one line that a run leaves in the log."""
     log.info(
         "run.ended",
