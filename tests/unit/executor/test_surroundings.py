@@ -1,6 +1,8 @@
 """What a run changes around itself is not there any more for the next."""
 
 import os
+import resource
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from tests.unit.executor.bench import bench, within_limit
 from tests.unit.executor.test_slots import SLOTS
+from worker.executor.surroundings import RLIMITS, ResourceLimits
 
 UNDONE = [
     "environment", "umask", "directory", "SIGINT", "SIGUSR1", "mask", "alarm", "locale",
@@ -60,3 +63,31 @@ def test_what_costs_a_process_is_said_once_a_type(tmp_path: Path, capsys: pytest
     (told,) = [line for line in capsys.readouterr().out.splitlines() if "child.replaced" in line]
     assert "surroundings" in told
     assert "it left threads running: 'Thread-" in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the table is in /proc")
+@pytest.mark.parametrize("harm", ["none", "closed", "replaced"])
+def test_resource_limits_are_true_whatever_became_of_their_tables_file(tmp_path: Path, harm: str) -> None:
+    """They are not asked for again while the table stands, and always once it does not."""
+    limits = ResourceLimits()
+    before = limits.read()
+    assert before == [resource.getrlimit(one) for one in RLIMITS]
+    assert limits.read() is before
+    descriptor = limits._table._descriptor
+    assert descriptor is not None
+    if harm == "closed":
+        os.close(descriptor)
+    elif harm == "replaced":
+        (tmp_path / "file").write_text("another file")
+        with (tmp_path / "file").open() as file:
+            os.dup2(file.fileno(), descriptor, inheritable=False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits.read()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft - 1, hard))
+    try:
+        assert limits.read() == [resource.getrlimit(one) for one in RLIMITS]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if harm == "closed":
+            limits._table._descriptor = None
+        limits._table.close()
