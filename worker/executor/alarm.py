@@ -12,9 +12,9 @@ class Alarm:
 
     __slots__ = ("_is_due", "_loop", "_waiter")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start with nobody who waits."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._is_due = False
         self._waiter: asyncio.Future[None] | None = None
 

@@ -86,7 +86,7 @@ class ChildTask:
         self.heard = Hearing(
             link, run_id, steering.bill, clock=clock, redactor=redactor, output=output, rules=rules
         )
-        self._alarm = Alarm()
+        self._alarm = Alarm(link.loop)
         self._ended: Ended | None = None
         self._not_loaded: NotLoaded | None = None
         self._is_killed = False
@@ -131,7 +131,7 @@ class ChildTask:
         """Take what the child printed at last; nothing is heard of it afterwards."""
         if self._link.exit is None:
             self._link.limits.relieve()
-            self._link.drain()
+            self._link.drain_outputs()  # what was said came before the receipt, in one channel with it
         self.heard.finish()
         self._link.listener = None
 

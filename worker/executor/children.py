@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -122,7 +121,7 @@ class Children:
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
         link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
-        link.idle_mono = asyncio.get_running_loop().time()
+        link.idle_mono = link.loop.time()
         if link.idle_end is None:  # one timer goes on from run to run
             self._look_later(link, link.idle_mono)
         for gone in self._warm.put(key, link):
@@ -130,8 +129,7 @@ class Children:
 
     def _look_later(self, link: ChildLink, since_mono: float) -> None:
         """See to it that a child goes that had no run since then, and will have none."""
-        loop = asyncio.get_running_loop()
-        link.idle_end = loop.call_at(since_mono + self._idle_s, self._on_idle_time, link, since_mono)
+        link.idle_end = link.loop.call_at(since_mono + self._idle_s, self._on_idle_time, link, since_mono)
 
     def _on_idle_time(self, link: ChildLink, since_mono: float) -> None:
         """Let a child go that was idle for too long; one that has a run now is looked at after that."""

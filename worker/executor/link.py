@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import select
 import socket
 from typing import Final, Protocol
 
@@ -69,13 +70,16 @@ class ChildLink:
         self.exit: Exit | None = None
         self._socket = spawned.channel
         self._outputs = {spawned.stdout_fd: "stdout", spawned.stderr_fd: "stderr"}
+        self._printed = select.poll()
+        for descriptor in self._outputs:
+            self._printed.register(descriptor, select.POLLIN)
         self._reader = up_reader()
         self._read_bytes: dict[int, int] = {}  # of outputs that were printed much to
         self._unsent = bytearray()
         self._is_behind = False  # the socket did not take all at once
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     @property
     def is_dead(self) -> bool:
@@ -90,9 +94,9 @@ class ChildLink:
     def open(self) -> None:
         """Begin to listen."""
         self.life.on_change = self._on_life
-        self._loop.add_reader(self._socket, self._on_channel)
+        self.loop.add_reader(self._socket, self._on_channel)
         for descriptor in self._outputs:
-            self._loop.add_reader(descriptor, self._on_output, descriptor)
+            self.loop.add_reader(descriptor, self._on_output, descriptor)
 
     def begin(self) -> None:
         """Have a new child import its handler: once the run is measured, to which that belongs."""
@@ -127,7 +131,11 @@ class ChildLink:
         for _ in range(DRAIN_READS):
             if self.is_closed_by_child or self.channel_error is not None or not self._on_channel():
                 break
-        for descriptor in list(self._outputs):
+        self.drain_outputs()
+
+    def drain_outputs(self) -> None:
+        """Read what was printed and has come; mostly there is nothing."""
+        for descriptor, _ in self._printed.poll(0) if self._outputs else ():
             taken_bytes = 0
             while taken_bytes < DRAIN_BYTES and (size := self._on_output(descriptor)):
                 taken_bytes += size
@@ -158,11 +166,11 @@ class ChildLink:
         self.limits.close()
         if self.idle_end is not None:
             self.idle_end.cancel()
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self.loop.remove_reader(self._socket)
+        self.loop.remove_writer(self._socket)
         self._socket.close()
         for descriptor in self._outputs:
-            self._loop.remove_reader(descriptor)
+            self.loop.remove_reader(descriptor)
             os.close(descriptor)
         self._outputs.clear()
         self._files.close()
@@ -181,7 +189,7 @@ class ChildLink:
         except OSError:  # reset: it died before it read what we sent
             data = b""
         if not data:
-            self._loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._socket)
             self.is_closed_by_child = True
             self._tell_change()
             return False
@@ -189,7 +197,7 @@ class ChildLink:
             for frame in self._reader.feed(data):
                 self._take(frame)
         except ChannelError as exc:
-            self._loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._socket)
             self.channel_error = str(exc)
             self._tell_change()
         return True
@@ -211,7 +219,7 @@ class ChildLink:
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(descriptor)
+            self.loop.remove_reader(descriptor)
         if len(data) == READ_BYTES and descriptor not in self._read_bytes:
             self._widen(descriptor)
         if data and self.listener is not None:
@@ -240,9 +248,9 @@ class ChildLink:
             sent = len(self._unsent)
         del self._unsent[:sent]
         if self._unsent and not self._is_behind:
-            self._loop.add_writer(self._socket, self._write)
+            self.loop.add_writer(self._socket, self._write)
         elif self._is_behind and not self._unsent:
-            self._loop.remove_writer(self._socket)
+            self.loop.remove_writer(self._socket)
         self._is_behind = bool(self._unsent)
 
     def _tell_change(self) -> None:

@@ -26,7 +26,7 @@ def test_it_ends_in_time_or_when_it_is_set() -> None:
     """Nobody needs to set it; and who does is heard at once, also twice."""
 
     async def scenario() -> None:
-        alarm = Alarm()
+        alarm = Alarm(asyncio.get_running_loop())
         await alarm.wait(0.0)
         await alarm.wait(0.001)
         asyncio.get_running_loop().call_soon(alarm.set)
@@ -40,7 +40,7 @@ def test_what_was_set_before_is_not_waited_for_and_not_seen_twice() -> None:
     """News that came while its owner was at work."""
 
     async def scenario() -> None:
-        alarm = Alarm()
+        alarm = Alarm(asyncio.get_running_loop())
         alarm.set()
         await alarm.wait(LONG_S)
         with pytest.raises(TimeoutError):
@@ -54,7 +54,7 @@ def test_who_is_cancelled_leaves_no_timer() -> None:
     """And may wait again."""
 
     async def scenario() -> None:
-        alarm = Alarm()
+        alarm = Alarm(asyncio.get_running_loop())
         waiting = asyncio.create_task(alarm.wait(LONG_S))
         await asyncio.sleep(0)
         waiting.cancel()
