@@ -25,7 +25,7 @@ __all__ = ["RESISTING", "Workdirs"]
 
 RESISTING: Final = ".resisting"  # below the root: folders that cannot be removed
 REPLACED: Final = ".replaced"  # and those that stood where another run's was to be made
-SPARE_S: Final = 0.05  # how long a folder waits for another run, and for others that go with it
+SPARE_S: Final = 0.5  # how long a folder waits for another run, and for others that go with it
 SPARE_MOST: Final = 256
 CLOSE_S: Final = 5.0  # for removals that are under way when the agent ends
 NO_FAULTS: Final = frozenset(
