@@ -17,7 +17,7 @@ from worker.api.retry import DELIVER, Backoff
 from worker.reporting.delivery import Delivered, Delivery
 from worker.reporting.records import Entry
 from worker.reporting.requeue import Requeues
-from worker.reporting.segments import SegmentWriter
+from worker.reporting.segment_writer import SegmentWriter
 
 
 def unsynced() -> Sequence[Change]:

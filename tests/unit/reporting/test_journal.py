@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.reporting.memory import MemoryDisk, MemoryIO
 from tests.unit.reporting.samples import REPORT, SMALL, entry, reopened
-from worker.reporting import journal as journal_module
+from worker.reporting import group_commit
 from worker.reporting.journal import EntryTooLarge, Journal, JournalError, JournalFull, Limits
 from worker.reporting.records import Child
 from worker.reporting.segments import recover
@@ -63,7 +63,7 @@ def test_a_closed_entry_is_gone_after_a_restart() -> None:
 
 def test_a_closing_goes_along_with_the_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for it, so that it costs no write of its own where more is done."""
-    monkeypatch.setattr(journal_module, "PATIENT_S", 3600.0)
+    monkeypatch.setattr(group_commit, "PATIENT_S", 3600.0)
 
     async def scenario() -> None:
         io, journal = await with_a_closing()
@@ -98,7 +98,7 @@ def test_a_closing_is_written_at_the_end(
     end: Callable[[Journal], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By who closes the journal, and by a drain, however long it would have waited."""
-    monkeypatch.setattr(journal_module, "PATIENT_S", 3600.0)
+    monkeypatch.setattr(group_commit, "PATIENT_S", 3600.0)
 
     async def scenario() -> None:
         io, journal = await with_a_closing()
