@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.gpus.quarantine_file import QuarantineFile
 from worker.agent.input_cache import open_input_cache
 from worker.agent.isolation import confinement_of, prepare_state_dir
+from worker.agent.offer import offered_types, reader_of, tell_lacks, tell_problems
 from worker.agent.operators.control.orders import Orders
 from worker.agent.operators.control.pause import Pause
 from worker.agent.operators.control.serving import taking_orders
@@ -38,7 +39,7 @@ from worker.api.connect import token_source
 from worker.api.wire import ErrorKind
 from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
-from worker.executor.catalogue import Catalogue, open_catalogue
+from worker.executor.catalogue import open_catalogue
 from worker.executor.describer import Describer
 from worker.executor.limits import Limits
 from worker.executor.named_secrets import NamedSecrets
@@ -235,23 +236,6 @@ async def end_leftovers(agent_id: str) -> None:
         log.warning("agent.leftovers_killed", processes=count)
 
 
-def offered_types(catalogue: Catalogue, config: AgentConfig) -> frozenset[str]:
-    """Return the types that this agent takes.
-
-    Raises: ValueError where a wanted type has no handler, or there is no handler at all.
-    """
-    offered = frozenset(catalogue.types)
-    if missing := sorted(set(config.types) - offered):
-        raise ValueError(
-            f"types: no handler here for {', '.join(missing)}; there are: {', '.join(sorted(offered))}"
-        )
-    if missing := sorted(set(config.type_concurrency) - offered):
-        raise ValueError(f"type_concurrency: no handler here for {', '.join(missing)}")
-    if not offered:
-        raise ValueError("no handler is installed; name some by MILLHAND_HANDLERS")
-    return frozenset(config.types) or offered
-
-
 def child_environment(config: AgentConfig) -> dict[str, str]:
     """Return what children may choose from: ours, with the settings that are meant for handlers."""
     templates = config.command_templates
@@ -275,30 +259,6 @@ def secrets_of(config: AgentConfig) -> tuple[str, ...]:
     """Return what must never stand in a log."""
     token = token_source(config.api).current()
     return (*((token,) if token else ()), *store_secrets(config))
-
-
-def tell_problems(catalogue: Catalogue) -> None:
-    """Log which handlers cannot run here, and why; `millhand handlers` shows more."""
-    for entry in catalogue.entries.values():
-        if entry.problem is not None:
-            tell = log.info if entry.is_unavailable else log.warning
-            tell("handler.unavailable", type=entry.type, source=entry.source, problem=entry.problem)
-    for problem in catalogue.problems:
-        log.warning("handlers.unreadable", source=problem.source, problem=problem.message)
-    for warning in catalogue.warnings:
-        log.warning("handlers.replaced", message=warning)
-
-
-def tell_lacks(catalogue: Catalogue, secrets_here: NamedSecrets) -> None:
-    """Log which handlers get no tasks, because a secret is not here; it is looked for at each poll."""
-    for type_ in catalogue.types:
-        for lack in secrets_here.lacks(catalogue.secrets_of(type_)):
-            log.warning("handler.lacks_secret", type=type_, reason=lack)
-
-
-def reader_of(secrets: NamedSecrets, names: Collection[str]) -> Callable[[], dict[str, str]] | None:
-    """Return what reads a handler's secrets; None where it asks for none: a thread costs like a request."""
-    return (lambda: secrets.read(names)) if names else None
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:
