@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from zipfile import ZipFile
 
-from worker.executor.packages import normal_name
+from worker.executor.installed import normal_name
 
 __all__ = ["PROJECT", "build_wheel", "make_wheel", "pack_libraries", "pip_settings", "requirements_of"]
 

@@ -107,6 +107,7 @@ def test_agent_that_waits_holds_no_library_that_it_does_not_use() -> None:
         "import worker.agent.main"
     )
     assert not loaded & {"difflib", "http", "http.client", "httpx", "psutil", "tomllib", "urllib.request"}
+    assert not loaded & {"importlib.metadata", "email.message", "zipfile"}
     assert "typing_extensions" not in loaded
 
 

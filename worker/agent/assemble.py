@@ -73,6 +73,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     lacks: Callable[[str], tuple[str, ...]] = lambda _: ()  # what a type's handler asks for and is not here
     watches: Sequence[Watch] = ()  # what else is watched while it works
     standing: Mapping[str, Callable[[], bool]] = field(default_factory=dict)  # what may be stuck beside it
+    version: str = "not installed"  # of millhand
     not_ending: Callable[[], int] = lambda: 0  # trees of processes that were killed, and are still there
 
 
@@ -183,6 +184,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     survey = Survey(
         clock=parts.clock,
         pod_id=parts.pod_id,
+        version=parts.version,
         slots=config.concurrency,
         activity=activity,
         supervisor=supervisor,

@@ -41,6 +41,7 @@ from worker.clock import Clock, SystemClock
 from worker.config import AgentConfig
 from worker.executor.catalogue import open_catalogue
 from worker.executor.describer import Describer
+from worker.executor.installed import installed_handlers
 from worker.executor.limits import Limits
 from worker.executor.named_secrets import NamedSecrets
 from worker.executor.output import OutputRules
@@ -99,7 +100,8 @@ async def build(
     inputs = open_input_cache(config.input_cache, config.input_cache_bytes, confinement.user)
     environment = child_environment(config) | confinement.environment()
     describer = Describer(state.path, environment=environment, wish=confinement.wish())
-    catalogue = await open_catalogue(config.handlers, describer)
+    installed = installed_handlers()
+    catalogue = await open_catalogue(config.handlers, describer, installed)
     tell_problems(catalogue)
     secrets_here = NamedSecrets(config.secrets_dir, config.secrets)
     tell_lacks(catalogue, secrets_here)
@@ -169,6 +171,7 @@ async def build(
         machine=live.as_body,
         gpus=gpus,
         kind=kind_of(config, kinds),
+        version=installed.version or "not installed",
         on_kind=lambda kind: kinds.keep(config.api.url, kind),
         space=FreeSpace(filled_folders(config), config.min_free_bytes),
         watches=watches_of(config, clouds, live, clock, random, let_idle_go=executor.let_idle_go),

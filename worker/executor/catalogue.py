@@ -10,10 +10,9 @@ from msgspec.structs import replace
 
 from worker.executor.describer import Describer
 from worker.executor.description import Described, Description
-from worker.executor.handler_entry import HandlerEntry, SourceProblem
-from worker.executor.installed import Installed, installed_handlers
+from worker.executor.handler_entry import HandlerEntry, Installed, SourceProblem
+from worker.executor.installed import installed_handlers
 from worker.executor.loading import split_target
-from worker.executor.packages import cure_for
 
 __all__ = ["Catalogue", "HandlerEntry", "SourceProblem", "open_catalogue"]
 
@@ -57,7 +56,7 @@ class Catalogue(Struct, frozen=True, kw_only=True):
 
 
 async def open_catalogue(
-    handlers: Sequence[str], describer: Describer, installed: Iterable[HandlerEntry] | None = None
+    handlers: Sequence[str], describer: Describer, installed: Iterable[HandlerEntry] | Installed | None = None
 ) -> Catalogue:
     """Return what this machine can run.
 
@@ -65,11 +64,11 @@ async def open_catalogue(
         handlers: names of modules, paths of ``.py`` files and of folders of them, beside what is
             installed; a later one wins over an earlier one of the same type.
         describer: asks children for what must be imported to be known.
-        installed: instead of the entry points of this environment.
+        installed: what was found to be installed, or what shall count as that; None: it is looked for.
 
     Never raises for a source that is broken: see `Catalogue.problems` and `HandlerEntry.problem`.
     """
-    found = installed_handlers() if installed is None else Installed(tuple(installed))
+    found = installed_handlers() if installed is None else as_installed(installed)
     asked = [entry for entry in found.entries if entry.problem is None]
     catalogue = Catalogue(
         entries={entry.type: entry for entry in found.entries if entry.problem is not None},
@@ -87,6 +86,11 @@ async def open_catalogue(
     for source in dict.fromkeys(sources):
         catalogue = with_source(catalogue, source, answers[source])
     return catalogue
+
+
+def as_installed(given: Iterable[HandlerEntry] | Installed) -> Installed:
+    """Return handlers as those of installed packages."""
+    return given if isinstance(given, Installed) else Installed(tuple(given))
 
 
 def with_installed(catalogue: Catalogue, entry: HandlerEntry, answer: Description) -> Catalogue:
@@ -118,6 +122,8 @@ def with_installed(catalogue: Catalogue, entry: HandlerEntry, answer: Descriptio
 
 def with_cure(entry: HandlerEntry, answer: Description) -> str:
     """Return why an installed handler cannot be had, and what to do; its author may say that already."""
+    from worker.executor.packages import cure_for  # noqa: PLC0415 - 1.5 MiB, and hardly ever needed
+
     error = answer.error or ""
     if entry.distribution is None or "pip install" in error:
         return error

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-__all__ = ["HandlerEntry", "SourceProblem"]
+__all__ = ["HandlerEntry", "Installed", "SourceProblem"]
 
 
 class HandlerEntry(Struct, frozen=True, kw_only=True):
@@ -43,3 +43,11 @@ class SourceProblem(Struct, frozen=True):
     source: str
     message: str
     traceback: str | None = None
+
+
+class Installed(Struct, frozen=True):
+    """The handlers of installed packages, and the packages that offer none though they want to."""
+
+    entries: tuple[HandlerEntry, ...] = ()  # one a type, sorted by it
+    problems: tuple[SourceProblem, ...] = ()
+    version: str | None = None  # millhand's own; None: it is not installed

@@ -2,70 +2,71 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Final
 
-from msgspec import Struct
+from worker.executor.handler_entry import HandlerEntry, Installed, SourceProblem
+from worker.executor.metadata import Package, installed_packages, section_of
 
-from worker.executor.handler_entry import HandlerEntry, SourceProblem
-from worker.executor.packages import normal_name
-
-__all__ = ["GROUP", "Installed", "installed_handlers"]
+__all__ = ["GROUP", "installed_handlers", "normal_name"]
 
 GROUP: Final = "millhand.handlers"  # of entry points: task type = module:function
 OURS: Final = "millhand"
+NAMELESS: Final = "a package without a name"
 
 
-class Installed(Struct, frozen=True):
-    """The handlers of installed packages, and the packages that offer none though they want to."""
-
-    entries: tuple[HandlerEntry, ...] = ()  # one a type, sorted by it
-    problems: tuple[SourceProblem, ...] = ()
-
-
-def installed_handlers(found: Iterable[Distribution] | None = None) -> Installed:
+def installed_handlers(found: Iterable[Package] | None = None) -> Installed:
     """Return the handlers that installed packages declare; nothing of them is imported.
 
     Of several packages with one type, millhand's own wins; among others nobody does, since their order is
     chance.
 
     Args:
-        found: instead of the distributions of this environment; of two of one name the first counts.
+        found: instead of the packages of this environment; of two of one name the first counts.
     """
     offers: dict[str, list[HandlerEntry]] = {}
     problems: list[SourceProblem] = []
-    for name, version, distribution in declaring(distributions() if found is None else found):
+    own_version: str | None = None
+    for name, version, text in declaring(installed_packages() if found is None else found):
         source = f"{name} {version}"
+        own_version = version if name == OURS else own_version
         try:
-            for point in points_of(distribution):
-                entry = HandlerEntry(type=point.name, target=point.value, source=source, distribution=name)
-                offers.setdefault(point.name, []).append(entry)
+            for type_, target in section_of(text, GROUP):
+                entry = HandlerEntry(type=type_, target=target, source=source, distribution=name)
+                offers.setdefault(type_, []).append(entry)
         except Exception as exc:  # noqa: BLE001 - anything may stand in the file, and the others go on
-            text = f"its entry_points.txt cannot be read ({type(exc).__name__}: {exc}); {reinstall(name)}"
-            problems.append(SourceProblem(source, text))
+            said = f"its entry_points.txt cannot be read ({type(exc).__name__}: {exc}); {reinstall(name)}"
+            problems.append(SourceProblem(source, said))
     for type_ in sorted(offers):
         offers[type_], clashes = settled(type_, offers[type_])
         problems += clashes
-    return Installed(tuple(offers[type_][0] for type_ in sorted(offers)), tuple(problems))
+    return Installed(tuple(offers[type_][0] for type_ in sorted(offers)), tuple(problems), own_version)
 
 
-def declaring(found: Iterable[Distribution]) -> Iterator[tuple[str, str, Distribution]]:
-    """Yield name, version and distribution of each that speaks of our group, the first of a name."""
+def declaring(found: Iterable[Package]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, version and entry points of each that speaks of our group, the first of a name."""
     seen = set()
-    for distribution in found:
-        if GROUP not in (distribution.read_text("entry_points.txt") or ""):
+    for package in found:
+        if GROUP not in (text := package.read_text("entry_points.txt") or ""):
             continue
-        about = distribution.metadata  # its type has no `get`
-        name = about["Name"] if "Name" in about else "a package without a name"  # noqa: SIM401
+        name, version = named(package)
         if normal_name(name) not in seen:
             seen.add(normal_name(name))
-            yield name, about["Version"] if "Version" in about else "?", distribution  # noqa: SIM401
+            yield name, version, text
 
 
-def points_of(distribution: Distribution) -> Iterator[EntryPoint]:
-    """Yield the entry points of our group."""
-    yield from distribution.entry_points.select(group=GROUP)
+def named(package: Package) -> tuple[str, str]:
+    """Return name and version; importlib.metadata fails, or says None, where there are none."""
+    try:
+        return package.name or NAMELESS, package.version or "?"
+    except KeyError:
+        return NAMELESS, "?"
+
+
+def normal_name(name: str) -> str:
+    """Return a package's name as all its spellings have it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def settled(type_: str, offers: list[HandlerEntry]) -> tuple[list[HandlerEntry], list[SourceProblem]]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import Final, NamedTuple
 
-__all__ = ["cure_for", "normal_name"]
+from worker.executor.installed import normal_name
+
+__all__ = ["cure_for"]
 
 # Of a line ``Requires-Dist`` (PEP 508): the name, the versions, and the extra that it belongs to.
 REQUIREMENT: Final = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;()]*)\)?")
@@ -71,8 +73,3 @@ def is_installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def normal_name(name: str) -> str:
-    """Return a package's name as all its spellings have it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -12,7 +12,8 @@ from tests.unit.executor.bench import within_limit
 from worker.executor import packages
 from worker.executor.catalogue import Catalogue, HandlerEntry, open_catalogue
 from worker.executor.describer import Describer
-from worker.executor.installed import Installed, installed_handlers
+from worker.executor.handler_entry import Installed
+from worker.executor.installed import installed_handlers
 from worker.executor.packages import cure_for
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import lru_cache
-from importlib.metadata import version
-from typing import Final
 
 from msgspec import Struct
 
@@ -39,14 +36,13 @@ from worker.reporting.records import DELIVERED_MARK, Entry
 
 __all__ = ["Survey"]
 
-version_of: Final = lru_cache(version)  # it reads a file
-
 
 class Survey(Struct, frozen=True, kw_only=True):
     """The parts that are looked at."""
 
     clock: Clock
     pod_id: str
+    version: str  # of millhand
     slots: int
     activity: Activity
     supervisor: Supervisor
@@ -78,7 +74,7 @@ class Survey(Struct, frozen=True, kw_only=True):
         return Status(
             agent_id=self.pod_id.rpartition("/")[2],
             pod_id=self.pod_id,
-            version=version_of("millhand"),
+            version=self.version,
             started=self.activity.started,
             now=self.clock.now(),
             is_ready=self.is_ready,
