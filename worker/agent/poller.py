@@ -113,6 +113,10 @@ class Poller:
         await self._refill(free)
         return self._pop()
 
+    def at_hand(self) -> Task | None:
+        """Return the next task to try of the last list, without a request; None where it gives none now."""
+        return None if self.held_s > 0.0 else self._pop()
+
     def _pop(self) -> Task | None:
         """Hand out the next candidate that is fresh and was not tried a moment ago."""
         while self._queue and self._fresh.left_s > 0.0:

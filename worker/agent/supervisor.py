@@ -196,7 +196,19 @@ class Supervisor:
         """Have a slot free again before its attempt ends, unless the type has no more room until then."""
         if self._poller.rooms.has_room(task.type or ""):
             self._over.add(task.id)
-            self._changed.set()
+            if not self._take_at_hand():
+                self._changed.set()
+
+    def _take_at_hand(self) -> bool:
+        """Start a task of the last list at once, if there is one; tell whether it was started.
+
+        So a slot that is busy again in the same moment wakes nobody who would only wait again.
+        """
+        may_take = not self._drain.is_requested and not self._is_full() and self._journal.is_healthy
+        task = self._poller.at_hand() if may_take else None
+        if task is not None:
+            self._attempting.start(self._attempt(task))
+        return task is not None
 
     def _tell_disk(self, error: JournalError) -> None:
         hint = "nothing is claimed until the state directory can be written; `millhand doctor` looks closer"
