@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 
 import structlog
 
@@ -78,6 +79,7 @@ class Supervisor:
         self.is_recovering = True  # until what an earlier life left is brought to its end
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
         self._attempting = Errands(self._tell_change)
+        self._context = copy_context()  # in which no task is bound for the log
         self._over: set[str] = set()  # tasks among them that wait for the journal alone
         outbox.listen(self._tell_change)
         storing.listen(self._tell_change)
@@ -202,12 +204,13 @@ class Supervisor:
     def _take_at_hand(self) -> bool:
         """Start a task of the last list at once, if there is one; tell whether it was started.
 
-        So a slot that is busy again in the same moment wakes nobody who would only wait again.
+        So a slot that is busy again in the same moment wakes nobody who would only wait again. What it logs is
+        its own from the first line on, though the run before it starts it.
         """
         may_take = not self._drain.is_requested and not self._is_full() and self._journal.is_healthy
         task = self._poller.at_hand() if may_take else None
         if task is not None:
-            self._attempting.start(self._attempt(task))
+            self._context.run(self._attempting.start, self._attempt(task))
         return task is not None
 
     def _tell_disk(self, error: JournalError) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from tests.simulation.loop import run_virtual
@@ -324,3 +325,25 @@ def test_a_slot_that_becomes_free_in_a_drain_takes_nothing() -> None:
 
     alive(world, main, concurrency=2)
     assert begun == 0
+
+
+def test_a_task_that_is_taken_at_once_speaks_of_itself_in_the_log() -> None:
+    """Not of the run whose slot it got: what is logged of its claim names no other run."""
+    world = World(1, "key", 0.0, 40)
+    world.run_max_s = 0.1
+    bound: list[dict[str, Any]] = []
+
+    async def main(agent: Agent, life: asyncio.Task[int]) -> None:
+        attempts = agent.supervisor._attempts
+        run = attempts.run
+
+        def noted(*given: Any) -> Any:
+            bound.append(get_contextvars())
+            return run(*given)
+
+        attempts.run = noted  # type: ignore[method-assign]  # what a line would name, before there is one
+        await until(lambda: len(world.successes()) == 40, 600.0)
+
+    alive(world, main, concurrency=1)
+    assert len(bound) >= 40
+    assert not any(bound)
