@@ -204,8 +204,8 @@ class Supervisor:
     def _take_at_hand(self) -> bool:
         """Start a task of the last list at once, if there is one; tell whether it was started.
 
-        So a slot that is busy again in the same moment wakes nobody who would only wait again. What it logs is
-        its own from the first line on, though the run before it starts it.
+        So a slot that is busy again in the same moment wakes nobody who would only wait again. Its lines in
+        the log name no other run, though it begins within one.
         """
         may_take = not self._drain.is_requested and not self._is_full() and self._journal.is_healthy
         task = self._poller.at_hand() if may_take else None

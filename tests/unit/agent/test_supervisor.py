@@ -341,7 +341,7 @@ def test_a_task_that_is_taken_at_once_speaks_of_itself_in_the_log() -> None:
             bound.append(get_contextvars())
             return run(*given)
 
-        attempts.run = noted  # type: ignore[method-assign]  # what a line would name, before there is one
+        attempts.run = noted  # type: ignore[method-assign, assignment]  # what a line would name, before there is one
         await until(lambda: len(world.successes()) == 40, 600.0)
 
     alive(world, main, concurrency=1)
