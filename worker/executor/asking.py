@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -15,6 +16,8 @@ from worker.executor.environment import child_environment
 from worker.minder import confined
 
 __all__ = ["Answer", "NoAnswer", "ask"]
+
+LOOK_S: Final = 0.5  # between looks whether a child has ended whose pipes stay open
 
 
 class Answer(Struct, frozen=True):
@@ -69,8 +72,25 @@ def ask(
         raise NoAnswer(f"could not be described: {exc}") from exc
     with child:
         try:
-            out, err = child.communicate(question, timeout=timeout_s)
+            out, err = heard(child, question, timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)  # not reaped yet, so the group is still its own
             raise NoAnswer(f"importing took longer than {timeout_s:g} s") from None
     return Answer(out, err, child.returncode)
+
+
+def heard(child: subprocess.Popen[bytes], question: bytes | None, timeout_s: float) -> tuple[bytes, bytes]:
+    """Return what a child wrote until it ended; what an import started may hold its pipes for longer.
+
+    Raises: subprocess.TimeoutExpired where it goes on.
+    """
+    until, has_ended = time.monotonic() + timeout_s, False
+    while True:
+        try:
+            return child.communicate(question, timeout=LOOK_S)
+        except subprocess.TimeoutExpired as exc:
+            if has_ended:  # and all that it wrote has been read since
+                return exc.output or b"", exc.stderr or b""
+            has_ended, question = child.poll() is not None, None
+            if not has_ended and time.monotonic() >= until:
+                raise

@@ -196,6 +196,23 @@ def test_an_import_that_hangs_is_a_problem_of_its_source(tmp_path: Path) -> None
     within_limit(scenario())
 
 
+def test_a_process_that_an_import_leaves_running_holds_up_no_answer(tmp_path: Path) -> None:
+    """It holds the pipes of who is asked: nobody waits for their end once that one is gone."""
+    starts = 'import subprocess\nsubprocess.Popen(["sleep", "600"], start_new_session=True)\n'
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.py").write_text(
+            f"{starts}from worker import handler\n@handler()\ndef {name}(ctx: object) -> None: ...\n"
+        )
+
+    async def scenario() -> None:
+        for source, types in ((tmp_path / "one.py", ("one",)), (tmp_path, ("one", "two"))):
+            async with asyncio.timeout(20):
+                catalogue = await open_catalogue([str(source)], Describer(None), [])
+            assert (catalogue.types, catalogue.problems) == (types, ())
+
+    within_limit(scenario())
+
+
 def test_built_in_handlers_are_known_by_metadata() -> None:
     """Entry points name type and target; nothing is imported."""
     entries = {entry.type: entry for entry in installed_handlers().entries}
