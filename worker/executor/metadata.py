@@ -55,9 +55,12 @@ class FolderPackage(NamedTuple):
         return self._about("Version") or ""
 
     def read_text(self, filename: str) -> str | None:
-        """Return a file of the metadata; None where there is none that can be read."""
+        """Return a file of the metadata; None where there is none that can be read.
+
+        What is no UTF-8 in it is replaced: old packages have their authors' names so, which nobody asks for.
+        """
         try:
-            return (self.folder / filename).read_text(encoding="utf-8")
+            return (self.folder / filename).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
 

@@ -79,3 +79,18 @@ def test_what_is_no_folder_on_the_path_is_found_as_well(tmp_path: Path) -> None:
     assert told([*installed_packages([str(tmp_path / "all.zip")])]) == [("Shop.Tools", "1.2")]
     lay(tmp_path / "shop_tools-1.2-py3.egg", "EGG-INFO", "PKG-INFO")
     assert told([*installed_packages([str(tmp_path / "shop_tools-1.2-py3.egg")])]) == [("Shop.Tools", "1.2")]
+
+
+def test_bytes_that_are_no_text_spoil_nothing(tmp_path: Path) -> None:
+    """Of one package, nor of those beside it: an agent starts with whatever is installed."""
+    lay(tmp_path, "shop_tools-1.2.dist-info")
+    with (tmp_path / "shop_tools-1.2.dist-info" / "METADATA").open("ab") as about:
+        about.write("Author: Müller".encode("latin-1"))
+    (tmp_path / "old-1.0.dist-info").mkdir()
+    (tmp_path / "old-1.0.dist-info" / "entry_points.txt").write_bytes("# für x".encode("latin-1"))
+    found = installed_handlers(installed_packages([str(tmp_path)]))
+    assert [(entry.type, entry.source) for entry in found.entries if "shop" in entry.target] == [
+        ("cut", "Shop.Tools 1.2"),
+        ("join", "Shop.Tools 1.2"),
+    ]
+    assert not found.problems
