@@ -92,11 +92,16 @@ def headers_of(config: ApiConfig) -> dict[str, str]:
     CONNECT does, which the transport sends.
     """
     headers = {"accept": "application/json", "accept-encoding": "gzip"}
-    if config.proxy and not config.url.startswith("https"):
+    if config.proxy and not has_tls(config):
         from worker.api.proxied import proxy_of  # noqa: PLC0415 - see above
 
         headers |= dict(proxy_of(config.proxy).headers)
     return headers
+
+
+def has_tls(config: ApiConfig) -> bool:
+    """Tell whether the URL asks for TLS, in letters of either case (RFC 3986, 3.1)."""
+    return config.url.lower().startswith("https:")
 
 
 def tls_context(config: ApiConfig) -> ssl.SSLContext | None:
@@ -104,7 +109,7 @@ def tls_context(config: ApiConfig) -> ssl.SSLContext | None:
 
     None where the URL asks for no TLS; a transport without a context refuses https.
     """
-    if not config.url.startswith("https"):
+    if not has_tls(config):
         return None
     try:
         context = ssl.create_default_context(cafile=str(config.ca_file) if config.ca_file else None)

@@ -41,14 +41,22 @@ def api_settings(function: F) -> F:
     return with_settings("Jobs API", API_SETTINGS, build_api, "api")(function)
 
 
+def is_address(url: str) -> bool:
+    """Tell whether requests can be sent to a URL; the system takes a port that is none as another one."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+
+
 def build_api(given: Mapping[str, Any]) -> ApiConfig:
     """Return how to reach the API.
 
     Raises: CliError where the address is none.
     """
     url = given["api_url"]
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not is_address(url):
         raise CliError(
             f"{url!r} is not the address of a Jobs API",
             "set --api-url or MILLHAND_API_URL to something like http://127.0.0.1:8077",

@@ -172,7 +172,17 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
     for config, name in (
         (ApiConfig(url="https://api.test", ca_file=tmp_path / "none.pem"), "ca_file"),
-        (ApiConfig(url="https://api.test", client_cert=tmp_path / "none.pem"), "client_cert"),
+        (ApiConfig(url="HTTPS://api.test", client_cert=tmp_path / "none.pem"), "client_cert"),
     ):
         with pytest.raises(ValueError, match=name):
             build_transport(config)
+
+
+def test_the_word_for_a_proxy_goes_to_no_api_behind_tls() -> None:
+    """In whatever letters its URL is written; without TLS the proxy reads it from the request."""
+    from worker.api.transport import headers_of
+
+    proxy = "http://user:word@proxy.test"
+    for url, is_told in (("http://api.test", True), ("https://api.test", False), ("HTTPS://api.test", False)):
+        headers = {name.lower() for name in headers_of(ApiConfig(url=url, proxy=proxy))}
+        assert ("proxy-authorization" in headers) == is_told

@@ -184,9 +184,21 @@ def test_a_cloud_that_is_none_is_named_with_its_variable(
     assert config_of().cloud == "azure"
 
 
-def test_an_address_that_is_none_is_a_configuration_error(cli: Cli) -> None:
-    """The message says what an address looks like."""
-    ran = cli("jobs", "--api-url", "localhost:8077")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8077",
+        "http://localhost:73613",
+        "http://h:0",
+        "http://h:no",
+        "http://[::1",
+        "ftp://h",
+        "http://",
+    ],
+)
+def test_an_address_that_is_none_is_a_configuration_error(cli: Cli, url: str) -> None:
+    """The message says what an address looks like; the system would take port 73613 as 8077."""
+    ran = cli("jobs", "--api-url", url)
     assert ran.code == 5
     assert "http://127.0.0.1:8077" in ran.err
 
