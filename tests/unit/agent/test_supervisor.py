@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
 from worker.api.wire import ErrorKind
+from worker.reporting.journal import JournalError
 
 RUNS = "POST /api/jobs/runs"
 JOB = "GET /api/jobs/job"
@@ -303,16 +305,40 @@ def test_the_loop_that_takes_tasks_looks_for_a_slot_only_while_one_is_free() -> 
     assert looks < 70
 
 
-def test_a_slot_that_becomes_free_in_a_drain_takes_nothing() -> None:
+def hold(agent: Agent, _: Machine) -> None:
+    """Pause it, as an operator does."""
+    agent.survey.holds.hold("test", "reason", "hint")
+
+
+def deny(agent: Agent, _: Machine) -> None:
+    """Have the server deny a claim."""
+    agent.supervisor._poller.hold(30.0)
+
+
+def fail(_: Agent, machine: Machine) -> None:
+    """Break its disk."""
+    machine.io.fail = lambda call, name: OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize("stop", [lambda agent, _: drain(agent), hold, deny, fail])
+def test_a_slot_that_becomes_free_takes_nothing_where_nothing_may_be_taken(
+    stop: Callable[[Agent, Machine], None],
+) -> None:
     """Though tasks of the last list are at hand."""
     world = World(1, "key", 0.0, 40)
     world.run_max_s = 0.1
+    machine = Machine(world, "pod/a", concurrency=3)
     begun = 0
 
-    async def main(agent: Agent, life: asyncio.Task[int]) -> None:
+    async def main() -> None:
         nonlocal begun
-        await until(lambda: world.executing and world.successes(), 600.0)
-        drain(agent)
+        agent = await machine.agent()
+        life = asyncio.create_task(agent.run())
+        await until(lambda: len(world.executing) == 3 and world.successes(), 600.0)
+        stop(agent, machine)
+        if stop is fail:
+            with suppress(JournalError):  # another write finds it before
+                await agent.supervisor._journal.sync()
         attempt = agent.supervisor._attempt
 
         def counted(task: Any) -> Any:
@@ -320,10 +346,13 @@ def test_a_slot_that_becomes_free_in_a_drain_takes_nothing() -> None:
             begun += 1
             return attempt(task)
 
+        assert world.executing
         agent.supervisor._attempt = counted  # type: ignore[method-assign]  # the claim itself would refuse
-        await life
+        await asyncio.sleep(1.0)
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
 
-    alive(world, main, concurrency=2)
+    run_virtual(main())
     assert begun == 0
 
 
