@@ -17,6 +17,7 @@ import server.routes.batch
 import server.store.sql.run_commands
 import server.store.sqlite.migrate
 import server.store.sqlite.store
+import worker.agent.ending
 import worker.agent.operators.control.serving
 import worker.agent.statedir
 import worker.machine.notices
@@ -289,5 +290,10 @@ SAFEGUARDS: Final = {
         "one that is refused hides what became of the others",
         ("tests/contract/test_batches.py",),
         one_write_fails_all,
+    ),
+    "last answer": Safeguard(
+        "a live report arrives after the outcome, and is the last word",
+        ("tests/unit/agent/test_ending.py",),
+        lambda: [(worker.agent.ending, "ANSWER_S", 0.0)],
     ),
 }

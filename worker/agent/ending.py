@@ -29,6 +29,7 @@ from worker.usage.usage import rounded
 __all__ = ["Endings"]
 
 FILE_BYTES: Final = 48  # of the notes that one file is stored, or is not yet
+ANSWER_S: Final = 1.0  # how long an outcome waits for the answer to a live report that is on its way
 ERROR_BYTES: Final = 4096  # of the error that a success gets whose files are lost
 log = structlog.get_logger()
 
@@ -94,15 +95,15 @@ class Endings:
         await self._write(run_id, report, outcome, requeue=verdict is not None and verdict.is_again)
         log_end(self._log, claim, outcome, verdict)
         entry = self._journal.entries[run_id]
+        if entry.ended is not None and not reporter.is_taken:
+            self._hold(run_id, outcome, reporter, reporting)
+            return True
+        await reporting.end(ANSWER_S)  # whose answer may say more
         if reporter.is_taken:
             hint = "the run is another agent's; `millhand journal` shows and exports the result"
             log.error("outcome.fenced", run_id=run_id, hint=hint)
             await self._journal.mark(run_id, "fenced")
-        elif entry.ended is not None:
-            self._hold(run_id, outcome, reporter, reporting)
-            return True
         else:
-            await reporting.end()
             self._on_ended(entry)
         return False
 

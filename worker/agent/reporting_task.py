@@ -29,10 +29,18 @@ class Reporting:
             self._task = asyncio.create_task(until_lost(self._reporter, waited_s))
         return self._task
 
-    async def end(self) -> None:
-        """Report no more; what has not begun takes no round of the loop."""
+    async def end(self, patience_s: float = 0.0) -> None:
+        """Report no more; what has not begun takes no round of the loop.
+
+        A report that is on its way has so long to be answered: given up it may still arrive, after what is
+        told next.
+        """
         self._due.cancel()
-        if self._task is not None:
+        if self._task is None:
+            return
+        try:
+            await self._reporter.answered(patience_s)
+        finally:
             await cancel(self._task)
 
 

@@ -99,6 +99,8 @@ class Reporter:
         self._sent = NO_CHECKPOINT  # the one in the last report
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
+        self._quiet = asyncio.Event()  # no report is on its way
+        self._quiet.set()
 
     @property
     def untold(self) -> dict[str, Any]:
@@ -135,6 +137,11 @@ class Reporter:
                 await self._report()
         finally:
             self._on_step(None)
+
+    async def answered(self, limit_s: float) -> None:
+        """Wait until no report is on its way, or until the limit is over."""
+        if limit_s > 0.0 and not self._quiet.is_set():
+            await wait_for(self._quiet, limit_s)
 
     async def _wait(self, waited_s: float) -> None:
         """Wait for the next report's time; a part of that has passed already."""
@@ -173,7 +180,7 @@ class Reporter:
             sent = self._sent = self._checkpoint
             body = self.state.report(self._identity, untold, checkpoint=sent.value)
             asked_mono = self._clock.mono()
-            run = await self._api.update_run(self._run_id, documented(body) if self._is_strict else body)
+            run = await self._tell(documented(body) if self._is_strict else body)
         except (Conflict, NotFound) as error:
             await self._confirm_loss(error)
         except ApiError as error:
@@ -184,6 +191,13 @@ class Reporter:
             self._accepted = sent
             self._failures = 0
             self._weigh(run, asked_mono)
+
+    async def _tell(self, body: dict[str, Any]) -> Run:
+        self._quiet.clear()
+        try:
+            return await self._api.update_run(self._run_id, body)
+        finally:
+            self._quiet.set()
 
     def _keep(self, error: ApiError) -> None:
         """Tell what was not told with the next report; a body that stays refused waits for the heartbeat."""

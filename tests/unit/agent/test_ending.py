@@ -12,10 +12,10 @@ import pytest
 
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.store import MortalStore, VirtualSpool, VirtualStore
-from tests.unit.agent.stub_api import StubApi, run, task
+from tests.unit.agent.stub_api import Answer, Request, StubApi, run, task
 from tests.unit.reporting.memory import MemoryIO
 from worker.agent.claim import Claim
-from worker.agent.ending import Endings
+from worker.agent.ending import ANSWER_S, Endings
 from worker.agent.policies import Policies
 from worker.agent.reporters import Held
 from worker.agent.reporting_task import Reporting
@@ -46,6 +46,14 @@ class Desk:
         self.held: list[Held] = []
         self.entries: dict[str, Entry] = {}
         self.is_reporting = False
+        self.answers = 0  # of the server, to reports
+        self.answers_before_end = 0
+        self.took_s = 0.0
+
+    def end(self, entry: Entry) -> None:
+        """Take an outcome that is to be told."""
+        self.ended.append(entry)
+        self.answers_before_end = self.answers
 
 
 def ended(
@@ -55,57 +63,63 @@ def ended(
     answer: dict[str, Any] = LIVE,
     before: Callable[[Desk], None] = lambda desk: None,
     cancel_after: int | None = None,
+    answer_s: float | None = None,
 ) -> Desk:
     """Write an outcome down; the server answers every report so.
 
-    `cancel_after` is how many rounds the loop makes before whoever writes it is cancelled.
+    `cancel_after` is how many rounds the loop makes before whoever writes it is cancelled; `answer_s` how
+    long the server takes for a report that is sent right before the end, None: there is none.
     """
-    return run_virtual(end(make, files, answer, before, cancel_after))
 
+    async def main() -> Desk:
+        def answered(_: Request) -> Answer:
+            desk.answers += 1
+            return 200, answer if answer_s is None or stub.delay_s else LIVE
 
-async def end(
-    make: Callable[[tuple[SpooledFile, ...]], Outcome],
-    files: int,
-    answer: dict[str, Any],
-    before: Callable[[Desk], None],
-    cancel_after: int | None,
-) -> Desk:
-    """Do it."""
-    desk, stub, clock = Desk(), StubApi(lambda _: (200, answer)), VirtualClock()
-    journal = await Journal.open(desk.io, clock)
-    await journal.intent(ENTRY)
-    spool = VirtualSpool(desk.spooled, alive, 1 << 30)
-    outcome = make(await spool.take_made("r", files))
-    store = MortalStore(VirtualStore(Random(1)), alive)
-    uploads = Uploads(store=store, spool=spool, journal=journal, random=Random(1))
-    endings = Endings(
-        journal=journal, spool=spool, uploads=uploads, clock=clock, policies=Policies({}, None),
-        on_ended=desk.ended.append, on_held=desk.held.append,
-    )  # fmt: skip
-    started_at = parse_instant(AT)
-    assert started_at is not None
-    identity = Identity("pod/a", started_at)
-    reporter = Reporter(
-        stub.api, clock, run("r"), identity, report_interval_s=1.0, heartbeat_s=2.0, lag_s=0.1,
-        machine=dict, on_answer=lambda _: None, on_lost=lambda _: None,
-    )  # fmt: skip
-    reporting = Reporting(reporter)
-    await asyncio.sleep(10.0)
-    before(desk)
-    claim = Claim(task=task(), run=run("r"), identity=identity, attempt=1, resume=None, known=())
-    ending = asyncio.create_task(endings.end(claim, outcome, reporter, reporting))
-    if cancel_after is not None:
-        for _ in range(cancel_after):
-            await asyncio.sleep(0)
-        ending.cancel()
-    await asyncio.wait({ending})
-    if not ending.cancelled():
-        ending.result()
-    await journal.flush()
-    desk.entries = dict(journal.entries)
-    desk.is_reporting = not reporting.begin().done()
-    await reporting.end()
-    return desk
+        desk, stub, clock = Desk(), StubApi(answered), VirtualClock()
+        journal = await Journal.open(desk.io, clock)
+        await journal.intent(ENTRY)
+        spool = VirtualSpool(desk.spooled, alive, 1 << 30)
+        outcome = make(await spool.take_made("r", files))
+        store = MortalStore(VirtualStore(Random(1)), alive)
+        uploads = Uploads(store=store, spool=spool, journal=journal, random=Random(1))
+        endings = Endings(
+            journal=journal, spool=spool, uploads=uploads, clock=clock, policies=Policies({}, None),
+            on_ended=desk.end, on_held=desk.held.append,
+        )  # fmt: skip
+        started_at = parse_instant(AT)
+        assert started_at is not None
+        identity = Identity("pod/a", started_at)
+        reporter = Reporter(
+            stub.api, clock, run("r"), identity, report_interval_s=1.0, heartbeat_s=2.0, lag_s=0.1,
+            machine=dict, on_answer=lambda _: None, on_lost=lambda _: None,
+        )  # fmt: skip
+        reporting = Reporting(reporter)
+        await asyncio.sleep(10.0)
+        before(desk)
+        if answer_s is not None:
+            desk.answers, stub.delay_s = 0, answer_s
+            reporter.tell_stop("drained", "SIGTERM")
+            reporting.begin()
+            await asyncio.sleep(0.01)
+        began_s = clock.mono()
+        claim = Claim(task=task(), run=run("r"), identity=identity, attempt=1, resume=None, known=())
+        ending = asyncio.create_task(endings.end(claim, outcome, reporter, reporting))
+        if cancel_after is not None:
+            for _ in range(cancel_after):
+                await asyncio.sleep(0)
+            ending.cancel()
+        await asyncio.wait({ending})
+        desk.took_s = clock.mono() - began_s
+        if not ending.cancelled():
+            ending.result()
+        await journal.flush()
+        desk.entries = dict(journal.entries)
+        desk.is_reporting = not reporting.begin().done()
+        await reporting.end()
+        return desk
+
+    return run_virtual(main())
 
 
 async def alive() -> None:
@@ -206,6 +220,27 @@ def test_a_disk_that_refuses_the_end_does_not_lose_it() -> None:
     desk = ended(success, files=1, before=fail)
     assert len(desk.held) == 1
     assert desk.entries["r"].ended is not None
+
+
+def test_an_outcome_is_not_sent_beside_a_live_report() -> None:
+    """It might arrive later, and be the last word on servers that take reports on runs that are over."""
+    desk = ended(success, answer_s=0.4)
+    assert (len(desk.ended), desk.answers_before_end) == (1, 1)
+    assert not desk.is_reporting
+
+
+def test_an_outcome_does_not_wait_long_for_a_server_that_does_not_answer() -> None:
+    """Whether what was given up arrives, nobody knows."""
+    desk = ended(success, answer_s=30.0)
+    assert (len(desk.ended), desk.answers_before_end) == (1, 0)
+    assert desk.took_s == pytest.approx(ANSWER_S)
+
+
+def test_what_the_last_answer_says_of_a_run_counts() -> None:
+    """It comes between the outcome and its sending: nothing is written to a run that is another's."""
+    desk = ended(success, answer=LIVE | {"podId": "pod/b"}, answer_s=0.4)
+    assert desk.ended == []
+    assert desk.entries["r"].marks == ("fenced",)
 
 
 @pytest.mark.parametrize("files", [0, 1])

@@ -13,6 +13,7 @@ from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World, until
 from worker.agent.assemble import Agent
+from worker.agent.ending import ANSWER_S
 from worker.agent.operators.service import tell
 from worker.agent.turns import PATIENCE_S, Turns
 from worker.api.client import JobsApi
@@ -130,7 +131,7 @@ def test_reports_that_are_stuck_silence_the_watchdog(monkeypatch: pytest.MonkeyP
             assert await beats_in(manager, 60.0) == 0
         world.is_deaf = False
         await until(lambda: not agent.survey.supervisor.busy, 300.0)
-        assert agent.survey.turns.stuck() == ()
+        await until(lambda: not agent.survey.turns.stuck(), 2 * ANSWER_S)
         assert await beats_in(manager, 60.0) >= 3
 
     alive(world, main)
