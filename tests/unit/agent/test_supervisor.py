@@ -376,3 +376,16 @@ def test_a_task_that_is_taken_at_once_speaks_of_itself_in_the_log() -> None:
     alive(world, main, concurrency=1)
     assert len(bound) >= 40
     assert not any(bound)
+
+
+def test_a_slot_that_is_free_only_at_the_end_of_an_attempt_is_filled_at_once() -> None:
+    """Its type has no room until then: no look by itself, half a minute later, is needed."""
+    world = World(1, "key", 0.0, 10)
+    world.run_max_s = 0.1
+
+    async def main(agent: Agent, life: asyncio.Task[int]) -> float:
+        await until(lambda: len(world.successes()) == 10, 600.0)
+        return now_s()
+
+    settings = {"concurrency": 1, "type_concurrency": {"noop": 1}}
+    assert alive(world, main, **settings)[0] < 30.0

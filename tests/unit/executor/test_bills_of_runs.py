@@ -14,7 +14,7 @@ from tests.unit.executor.bench import bench, within_limit
 from tests.unit.groups.real import opened
 from worker.api.wire import ErrorKind
 from worker.clock import SystemClock
-from worker.executor import spawn
+from worker.executor import one_run, spawn
 from worker.executor.minder_process import Minder
 from worker.executor.outcome import Outcome
 from worker.machine.gpu_look import Look
@@ -165,6 +165,26 @@ def test_a_fault_after_the_run_leaves_its_bill(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("has_groups")
+def test_a_fault_after_a_run_without_files_leaves_its_bill_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of the figures before the outcome then."""
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(one_run, "outcome_of", fail)  # a slip in our own code, which no fake brings about
+
+    async def scenario() -> None:
+        async with bench(tmp_path, handlers=written(tmp_path)) as it:
+            usage = (await it.run("burn", seconds=0.3)).usage
+            assert (usage.cpu_s or 0) >= 0.3 * (1 - EXACT)
+            assert not usage.complete
+            assert "the executor failed: ZeroDivisionError" in usage.reasons["cpu_user_s"]
+
+    within_limit(scenario())
+
+
 def test_what_nobody_waited_for_is_on_the_bill(tmp_path: Path) -> None:
     """A hundred orphans in sessions of their own, of 8 ms each: no sample saw them."""
 

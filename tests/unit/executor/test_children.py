@@ -12,6 +12,7 @@ import pytest
 from tests.unit.executor.bench import bench, is_running, open_descriptors, within_limit
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.executor import Event, ProgressEvent
+from worker.usage.process_files import ProcessFiles
 
 
 def test_a_warm_child_serves_again(tmp_path: Path) -> None:
@@ -162,8 +163,15 @@ def test_idle_children_are_bounded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("then", ["return", "crash"])
-def test_no_process_of_a_run_outlives_it(tmp_path: Path, then: str) -> None:
-    """Plain children, other sessions and orphans are gone when the run is over."""
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_no_process_of_a_run_outlives_it(
+    tmp_path: Path, then: str, is_listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain children, other sessions and orphans are gone when it is over; also where none are listed."""
+    if not is_listed:  # as where the kernel has no lists of children
+        monkeypatch.setattr(
+            ProcessFiles, "listed", property(lambda _: None, lambda _, listed: None), raising=False
+        )
 
     async def scenario() -> None:
         async with bench(tmp_path) as it:
