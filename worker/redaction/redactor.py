@@ -54,12 +54,18 @@ class Redactor:
     def text(self, text: str) -> str:
         """Return a text without secrets, also without one that its cut (a last `…`) left a part of."""
         data = text.encode("utf-8", "surrogatepass")
-        if WORD.fullmatch(data) and not any(search.has_plain(data) for search in self._searches):
+        if WORD.fullmatch(data) and not self._has_plain(data):
             return text
         spans = self.spans(data)
         if text.endswith(CUT):
             spans = merged([*spans, *self.cut_spans(data[: -len(CUT.encode())])])
         return without(data, spans).decode("utf-8", "surrogatepass") if spans else text
+
+    def _has_plain(self, data: bytes) -> bool:
+        for search in self._searches:  # noqa: SIM110 - `any` of a generator takes three times as long
+            if search.has_plain(data):
+                return True
+        return False
 
     def value(self, value: Any) -> Any:
         """Return a JSON-able value without known secrets and credentials in URLs.
