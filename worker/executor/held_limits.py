@@ -22,6 +22,7 @@ class HeldLimits:
         self._life = life
         self._held: tuple[float | None, int | None, float | None] = (None, None, None)
         self._relief: asyncio.TimerHandle | None = None
+        self._idle_s: float | None = None  # since when, by the loop's clock, limits wait to be lifted
 
     def hold(self, deadline_s: float | None, memory_bytes: int | None, freeze_s: float | None = None) -> None:
         """Have the minder hold limits; see `Life.guard`.
@@ -29,7 +30,7 @@ class HeldLimits:
         A slightly other time changes nothing, nor does a later freezing while the one before is far enough:
         to stand still earlier is safe, and it is put off before it comes.
         """
-        self.close()
+        self._idle_s = None
         wished = (deadline_s, memory_bytes, freeze_s)
         is_same = (
             is_near(deadline_s, self._held[0])
@@ -42,19 +43,36 @@ class HeldLimits:
 
     def relieve(self) -> None:
         """Lift the limits of a run that is over: those that could harm now, others if no run follows soon."""
-        self.close()
         if self._held[:2] != (None, None):
             self._lift()
         elif self._held[2] is not None:
-            self._relief = asyncio.get_running_loop().call_later(RELIEF_S, self._lift)
+            self._idle_s = asyncio.get_running_loop().time()
+            self._lift_in(RELIEF_S)
 
     def close(self) -> None:
         """Lift nothing later."""
+        self._idle_s = None
         if self._relief is not None:
             self._relief.cancel()
             self._relief = None
 
+    def _lift_in(self, wait_s: float) -> None:
+        """Look after a time; runs that follow each other leave one timer, of which most say nothing."""
+        if self._relief is None:
+            self._relief = asyncio.get_running_loop().call_later(wait_s, self._lift_if_idle)
+
+    def _lift_if_idle(self) -> None:
+        self._relief = None
+        if self._idle_s is None:
+            return
+        left_s = self._idle_s + RELIEF_S - asyncio.get_running_loop().time()
+        if left_s > 0:
+            self._lift_in(left_s)
+        else:
+            self._lift()
+
     def _lift(self) -> None:
+        self._idle_s = None
         self._held = (None, None, None)
         self._life.guard(*self._held)
 
