@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from server.activity import Durations
 from server.store.commands import CreateToken, UpdateTask
 from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.sqlite import writer
 from server.store.sqlite.store import SqliteStore
+from server.timed_store import timed
 from server.tokens import WORK, hash_token
 from tests.unit.server.world import World, opened, run_async
 
@@ -97,3 +99,57 @@ def test_where_too_many_wait_each_of_them_is_told_so(monkeypatch: pytest.MonkeyP
                 StoreFailed,
                 StoreFailed,
             ]
+
+
+def test_those_that_are_done_wait_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many were asked for together, and whoever went away: else all were refused in the end."""
+
+    @run_async
+    async def _() -> None:
+        monkeypatch.setattr(writer, "MOST_WAITING", 3)
+        async with opened() as world:
+            task = await world.task(await world.job())
+            for _ in range(4):
+                asked = [rename(world, task.id, "1"), rename(world, task.id, "2")]
+                gone = asyncio.create_task(world.store.apply_each(asked))
+                await asyncio.sleep(0)
+                gone.cancel()
+                await asyncio.gather(gone, return_exceptions=True)
+                assert not isinstance((await world.store.apply_each(asked[:1]))[0], Exception)
+
+
+def test_each_counts_in_the_bound_of_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It bounds how long one of SQLite's waits for the others; those asked for together stay together."""
+
+    @run_async
+    async def _() -> None:
+        sizes: list[int] = []
+        apply_all = writer.apply_all
+
+        def noting(db: Any, commands: Any, *others: Any) -> Any:
+            sizes.append(len(commands))
+            return apply_all(db, commands, *others)
+
+        async with opened() as world:
+            if not isinstance(world.store, SqliteStore):
+                pytest.skip("PostgreSQL gives each a transaction of its own")
+            task = await world.task(await world.job())
+            monkeypatch.setattr(writer, "MOST_IN_GROUP", 6)
+            monkeypatch.setattr(writer, "apply_all", noting)  # how they were grouped, which no answer tells
+            asked = [rename(world, task.id, "1")] * 3
+            await asyncio.gather(*(world.store.apply_each(asked) for _ in range(6)))
+            assert sum(sizes) == 18
+            assert max(sizes) <= 6
+
+
+def test_each_is_counted_with_the_time_of_all() -> None:
+    """The metrics count writes, however they were asked for, and those that are refused."""
+
+    @run_async
+    async def _() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            writes = Durations()
+            store = timed(world.store, writes)
+            await store.apply_each([rename(world, task.id, "1"), rename(world, "none", "?")])
+            assert sum(writes.counts) == 2
