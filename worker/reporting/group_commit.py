@@ -9,7 +9,7 @@ import structlog
 
 from worker.clock import Clock
 from worker.reporting.bounds import JournalError, JournalFull, Limits
-from worker.reporting.records import Entry, EntryRecord, UsageRecord
+from worker.reporting.records import Entry, EntryRecord
 from worker.reporting.segment_writer import NoRoom, SegmentWriter
 from worker.reporting.segments import Change, apply
 from worker.reporting.writes import Write, settle
@@ -138,8 +138,8 @@ class GroupCommit:
             await self._writer.reserve(sum(len(write.block) for write in batch) + self._room_bytes())
         except OSError as exc:
             self._refuse([write for write in batch if write.is_intent], exc)
-            settle([write for write in batch if isinstance(write.change, UsageRecord)])
-            return [write for write in batch if not write.done.done()]
+            settle([write for write in batch if not write.has_room])
+            return [write for write in batch if write.has_room]  # also where nobody waits any more
         return batch
 
     def _refuse(self, intents: list[Write], exc: OSError) -> None:

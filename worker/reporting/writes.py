@@ -7,7 +7,7 @@ import asyncio
 from msgspec import Struct
 
 from worker.reporting.bounds import JournalError
-from worker.reporting.records import Entry, EntryRecord
+from worker.reporting.records import Entry, EntryRecord, UsageRecord
 from worker.reporting.segments import Change
 
 __all__ = ["Write", "settle"]
@@ -27,6 +27,11 @@ class Write(Struct):
     def is_intent(self) -> bool:
         """Tell whether this may be refused for want of room."""
         return isinstance(self.change, EntryRecord) and not self.is_durable
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether room was reserved for it; intents and checkpoints find some, or are left out."""
+        return not (self.is_intent or isinstance(self.change, UsageRecord))
 
     @property
     def run_id(self) -> str:

@@ -303,3 +303,23 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end() -> None:
         assert (await reopened(io.disk)).entries == {"run-1": entry()}
 
     asyncio.run(scenario())
+
+
+def test_a_report_whose_caller_is_gone_is_written_where_intents_find_no_room() -> None:
+    """The end of a drain on a full disk: the room of the report was reserved, whoever waits for it."""
+
+    async def scenario() -> None:
+        io = MemoryIO()
+        journal = await Journal.open(io, limits=SMALL)
+        await journal.intent(entry("run-1"))
+        io.fail = lambda call, name: no_space() if call == "allocate" else None
+        report = asyncio.create_task(journal.terminal("run-1", REPORT))
+        intents = [asyncio.create_task(journal.intent(entry(f"new-{number}"))) for number in range(200)]
+        await asyncio.sleep(0)
+        report.cancel()
+        ends = await asyncio.gather(*intents, return_exceptions=True)
+        assert any(isinstance(end, JournalFull) for end in ends)
+        await journal.flush()
+        assert (await reopened(io.disk)).entries["run-1"].terminal == REPORT
+
+    asyncio.run(scenario())
