@@ -26,6 +26,7 @@ QUICK: Final = (*PUNCTUAL, "late", "twice")  # whoever asks knows soon
 FAULTS: Final = (*QUICK, "answer late")
 BATCH: Final = "/api/batch"
 LATE_S: Final = 20.0  # at most, for a request that comes late or again
+SOON_S: Final = 0.05  # at most, for one whose sender does not wait for it any more
 ANSWER_S: Final = 40.0  # at most, for an answer that is late: longer than an agent waits for it
 
 
@@ -93,7 +94,12 @@ class FaultyNetwork:
     async def carry(self, sender: str, request: httpx.Request) -> Carried:
         """Carry one request of a machine."""
         self.sent[sender] += 1
-        await self._pass()
+        try:
+            await self._pass()
+        except asyncio.CancelledError:  # nobody waits for it any more, but it is on its way
+            if self._link(sender) is not Link.CUT:
+                self._later(request, 0.0, SOON_S)
+            raise
         fault = self.random.random() < self.fault_ratio and self.is_faulty
         what = self.random.choice(self.faults) if fault else "fine"
         if what == "lost" or self._link(sender) is Link.CUT:
@@ -121,9 +127,9 @@ class FaultyNetwork:
     async def _pass(self) -> None:
         await asyncio.sleep(self.random.uniform(0.001, 0.02))
 
-    def _later(self, request: httpx.Request) -> None:
+    def _later(self, request: httpx.Request, least_s: float = 0.1, most_s: float = LATE_S) -> None:
         async def arrive() -> None:
-            await asyncio.sleep(self.random.uniform(0.1, LATE_S))
+            await asyncio.sleep(self.random.uniform(least_s, most_s))
             self._bring(request)
 
         task = asyncio.get_running_loop().create_task(arrive())
