@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from worker.api.token import FileToken, FixedToken, TokenSource
@@ -43,10 +43,10 @@ def store_token(config: AgentConfig) -> TokenSource:
     return FileToken(config.store_token_file) if config.store_token_file else FixedToken(config.store_token)
 
 
-def store_secrets(config: AgentConfig) -> tuple[str, ...]:
-    """Return what of the store must never be seen: its token, and the credentials of its URL."""
-    token = store_token(config).current()
-    return (*((token,) if token else ()), *secrets_in(config.artifacts))
+def store_secrets(config: AgentConfig) -> Callable[[], tuple[str, ...]]:
+    """Return what tells what of the store must never be seen: its token, and the credentials of its URL."""
+    source, of_url = store_token(config), secrets_in(config.artifacts)
+    return lambda: (*((token,) if (token := source.current()) else ()), *of_url)
 
 
 def kept_paths(config: AgentConfig) -> Iterator[Path]:

@@ -73,7 +73,7 @@ async def run(
 ) -> int:
     """Work until SIGTERM or SIGINT has drained the agent; returns the exit code.
 
-    `secrets` are what it knows and does not tell (see `secrets_of`), where others ask for them too;
+    `secrets` are what it knows and does not tell (see `own_secrets`), where others ask for them too;
     `on_built` is told when all parts are there, before the work begins.
 
     Raises: ValueError where a setting cannot be used; OSError where the state directory cannot be;
@@ -254,14 +254,12 @@ def child_environment(config: AgentConfig) -> dict[str, str]:
 
 
 def own_secrets(config: AgentConfig) -> OwnSecrets:
-    """Return the secrets of the agent; the token's file may change."""
-    return OwnSecrets(lambda: secrets_of(config))
+    """Return the secrets of the agent, which must never stand in a log.
 
-
-def secrets_of(config: AgentConfig) -> tuple[str, ...]:
-    """Return what must never stand in a log."""
-    token = token_source(config.api).current()
-    return (*((token,) if token else ()), *store_secrets(config))
+    Files of tokens may change: they are looked at for each run, and read where they did.
+    """
+    source, of_store = token_source(config.api), store_secrets(config)
+    return OwnSecrets(lambda: (*((token,) if (token := source.current()) else ()), *of_store()))
 
 
 def kind_of(config: AgentConfig, kinds: FoundKinds) -> ServerKind:

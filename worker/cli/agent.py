@@ -51,9 +51,9 @@ def command(
     guard_secrets(API_SETTINGS + AGENT_SETTINGS, has_named=True)
     config = with_hidden_config(agent(with_token(api)))
     read_or_fail(config.command_templates)
-    secrets = own_secrets(config)
-    log.configure(log_level, log_format, redactor=lambda: secrets.known)
     try:
+        secrets = own_secrets(config)
+        log.configure(log_level, log_format, redactor=lambda: secrets.known)
         secrets()  # they are known before the first line
         return asyncio.run(run(config, secrets, settle))
     except (OSError, ValueError, StateDirBusy) as exc:

@@ -76,7 +76,7 @@ class Minder:
     def has_strangers(self) -> bool:
         """Tell whether the minder has children that it was not asked for: orphans of a child's tree."""
         known = {life.pid for life in self._lives.values()}
-        return any(pid not in known for pid in self._child_pids())
+        return not known.issuperset(self._child_pids())
 
     def _child_pids(self) -> list[int]:
         told = None if self._children is None else self._children.read()

@@ -38,10 +38,22 @@ def test_the_stores_token_and_the_credentials_of_its_url_are_secrets(tmp_path: P
     (tmp_path / "token").write_text("from-a-file\n")
     place = "https://ada:pass%2Fword@host/p?sig=abcdef"
     config = AgentConfig(state_dir=tmp_path, artifacts=place, store_token="given")
-    assert {"given", "pass/word", "pass%2Fword", "sig=abcdef", "abcdef"} <= set(store_secrets(config))
+    assert {"given", "pass/word", "pass%2Fword", "sig=abcdef", "abcdef"} <= set(store_secrets(config)())
     config = AgentConfig(state_dir=tmp_path, store_token="given", store_token_file=tmp_path / "token")
-    assert store_secrets(config) == ("from-a-file",)
-    assert store_secrets(AgentConfig(state_dir=tmp_path, artifacts="/shared")) == ()
+    assert store_secrets(config)() == ("from-a-file",)
+    assert store_secrets(AgentConfig(state_dir=tmp_path, artifacts="/shared"))() == ()
+
+
+def test_a_file_of_a_token_is_followed_and_not_read_anew_for_each_run(tmp_path: Path) -> None:
+    """A new token is known at the next look; while there is no file, the last one still counts."""
+    file = tmp_path / "token"
+    file.write_text("the-first")
+    secrets = store_secrets(AgentConfig(state_dir=tmp_path, store_token_file=file))
+    assert secrets() == ("the-first",)
+    file.write_text("the-second-one")
+    assert secrets() == ("the-second-one",)
+    file.unlink()
+    assert secrets() == ("the-second-one",)
 
 
 def spool_after(tmp_path: Path, config: AgentConfig, *, damages: bool = False) -> Spool:
