@@ -38,6 +38,7 @@ def command(
     SIGTERM or Ctrl-C drains: nothing new is claimed, what runs may finish, everything is reported. A second
     one means now.
     """
+    require_linux()
     share_one_heap()
     load_lean(*(("httpx",) if api.proxy else ()))
     from worker import log
@@ -47,7 +48,6 @@ def command(
     from worker.cli.session import with_token
     from worker.cli.templates import read_or_fail
 
-    require_linux()
     guard_secrets(API_SETTINGS + AGENT_SETTINGS, has_named=True)
     config = with_hidden_config(agent(with_token(api)))
     read_or_fail(config.command_templates)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.unit.machine.recorded import GIB, record
 from worker.machine.cgroup import Limit
 from worker.machine.cpu import cpu_platform, limit_cpus
-from worker.machine.memory import limit_ram, memory_facts
+from worker.machine.memory import limit_ram, memory_facts, node_memory
 
 UNLIMITED = Limit("unlimited", source="cpu.max")
 UNREADABLE = Limit("unreadable", reason="no cgroup is mounted")
@@ -76,3 +77,10 @@ def test_the_cpus_model_is_read(tmp_path: Path) -> None:
     cpuinfo = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\n\nprocessor\t: 1\nmodel name\t: AMD EPYC 7B13\n"
     fact = cpu_platform(record(tmp_path, {"proc/cpuinfo": cpuinfo}))
     assert (fact.value, fact.source) == ("AMD EPYC 7B13", "/proc/cpuinfo")
+
+
+def test_the_memory_of_the_machine_is_told_in_bytes(tmp_path: Path) -> None:
+    """The kernel counts in kB of 1024; and on this machine psutil says the same."""
+    root = record(tmp_path, {"proc/meminfo": "MemTotal:       24575000 kB\nMemFree:         1000 kB\n"})
+    assert node_memory(root) == (24575000 * 1024, "/proc/meminfo")
+    assert node_memory(Path("/"))[0] == psutil.virtual_memory().total
