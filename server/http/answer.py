@@ -12,10 +12,11 @@ from starlette.types import Send
 from server.http.exchange import Exchange
 from server.http.failure import ApiError
 from server.http.seen import REQUEST_ID_HEADER, Seen
-from server.store.records import RunAnswer
+from server.store.records import RunAnswer, RunBrief
 from worker.api.wire import (
     BATCH_HEADER,
     BATCH_MOST,
+    BRIEFLY,
     CLAIMS_HEADER,
     LEASE_HEADER,
     SCHEDULER_STATE_HEADER,
@@ -104,12 +105,16 @@ def wrapped(name: str, items: Iterable[bytes], headers: Headers | None = None) -
     return Answer(b'{"' + name.encode() + b'":[' + b",".join(items) + b"]}", headers=headers or {})
 
 
-def run_shown(answer: RunAnswer, lease_s: float) -> Answer:
+def run_shown(answer: RunAnswer, lease_s: float, *, is_brief: bool = False) -> Answer:
     """Answer with a run, and say what is wanted of its job and how long it may be silent."""
     headers = {SCHEDULER_STATE_HEADER: answer.scheduler_state}
     if answer.is_leased and lease_s:
         headers[LEASE_HEADER] = f"{lease_s:g}"
-    return json_answer(answer.run, headers)
+    if not is_brief:
+        return json_answer(answer.run, headers)
+    run = answer.run
+    brief = RunBrief(id=run.id, started_at=run.started_at, stopped_at=run.stopped_at, pod_id=run.pod_id)
+    return json_answer(brief, headers | {"Preference-Applied": BRIEFLY})
 
 
 def failure(error: ApiError) -> Answer:

@@ -104,6 +104,8 @@ def _responses(operation: Operation) -> Schema:
 
 def _answer(operation: Operation) -> Schema:
     record = _reference(operation.answer.__name__)
+    if operation.brief is not None:
+        return {"anyOf": [record, _reference(operation.brief.__name__)]}
     if operation.wrapping is None:
         return record
     items = {"type": "array", "items": record}
@@ -125,7 +127,8 @@ def _reference(name: str) -> Schema:
 
 
 def _schemas(operations: Iterable[Operation]) -> Schema:
-    records = sorted({operation.answer for operation in operations}, key=lambda record: record.__name__)
+    shown = {record for operation in operations for record in (operation.answer, operation.brief) if record}
+    records = sorted(shown, key=lambda record: record.__name__)
     _, components = msgspec.json.schema_components(records, ref_template=REFERENCE)
     bodies = {body.name: _body(body) for operation in operations if (body := operation.body)}
     return {**components, **bodies, "error": ERROR}

@@ -107,6 +107,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     scope: str  # what a token needs for it
     handler: Handler
     answer: type  # the record in its answer
+    brief: type | None = None  # the record in place of it where little is asked for
     wrapping: str | None = None  # the name of a list, "" for a list of one, None: bare
     query: tuple[Parameter, ...] = ()
     body: Body | None = None

@@ -181,7 +181,7 @@ def _answer(call: Call, write: Write, part: Part, result: RunAnswer | Exception,
     try:
         if isinstance(result, Exception):
             raise result
-        answer = runs.shown(call, result)
+        answer = runs.written(call, result)
         if part.seen.is_told:
             tell_after(part.seen, KNOWN[write.method], answer)
     except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged
@@ -214,8 +214,8 @@ OPERATIONS: Final = (
         summary="Create and report on several runs at once (extension)",
         description=(
             f"Up to {BATCH_MOST} writes, done beside each other; each stands alone, and its answer is what"
-            f" the same request by itself would have had. `{AGENT_HEADER}` and the query count for all."
-            f" Every answer of this server says `{BATCH_HEADER}: {BATCH_MOST}`."
+            f" the same request by itself would have had. `{AGENT_HEADER}`, `Prefer` and the query count for"
+            f" all. Every answer of this server says `{BATCH_HEADER}: {BATCH_MOST}`."
         ),
         handler=write_batch,
         answer=Batch,

@@ -11,16 +11,17 @@ from server.http.body import Body, BodyField
 from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, NUMBER, OBJECT_OR_TEXT, PROGRESS, TEXT
 from server.http.operation import Call, Operation
+from server.http.preferences import wants_little
 from server.http.query import page_of, paging, several
 from server.http.seen import Seen, seen_of
 from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateRun, RunFields, UpdateRun
 from server.store.queries import RUN_SORTS, RunQuery
-from server.store.records import RunAnswer, RunRecord
+from server.store.records import RunAnswer, RunBrief, RunRecord
 from server.tokens import READ, WORK
-from worker.api.wire import AGENT_HEADER
+from worker.api.wire import AGENT_HEADER, BRIEFLY
 
-__all__ = ["OPERATIONS", "creation", "report", "shown"]
+__all__ = ["OPERATIONS", "creation", "report", "written"]
 
 # What both a new run and a report may say.
 SAID_BY_BOTH: Final = (
@@ -66,6 +67,9 @@ NEW_RUN: Final = Body(
 )
 REPORT: Final = Body(name="updateRunBody", code="update_run_error", fields=SAID_BY_BOTH)
 
+ASKED_FOR_LITTLE: Final = (
+    f"With `Prefer: {BRIEFLY}` the answer holds `id`, `podId`, `startedAt` and `stoppedAt` alone (extension)."
+)
 CONFLICTS_OF_A_CLAIM: Final = "task_not_pending, job_not_active"
 
 
@@ -101,9 +105,9 @@ def _lease_ms(call: Call) -> int | None:
     return int(lease_s * 1000) if lease_s and AGENT_HEADER in call.request.headers else None
 
 
-def shown(call: Call, run: RunAnswer) -> Answer:
-    """Answer with a run."""
-    return run_shown(run, call.services.lease_s)
+def written(call: Call, run: RunAnswer) -> Answer:
+    """Answer a write with its run, or with as little of it as was asked for."""
+    return run_shown(run, call.services.lease_s, is_brief=wants_little(call.request))
 
 
 def creation(call: Call, seen: Seen) -> CreateRun:
@@ -129,7 +133,7 @@ def creation(call: Call, seen: Seen) -> CreateRun:
 async def create_run(call: Call) -> Answer:
     """Claim a task, requeue it, or add a run that has stopped."""
     command = creation(call, seen_of(call.request.scope))
-    return shown(call, await call.services.store.apply(command))
+    return written(call, await call.services.store.apply(command))
 
 
 async def get_run(call: Call) -> Answer:
@@ -138,7 +142,7 @@ async def get_run(call: Call) -> Answer:
     run = None if call.narrows_to_nothing else await call.services.store.run(call.org_id, run_id)
     if run is None:
         raise not_found(run_id)
-    return shown(call, run)
+    return run_shown(run, call.services.lease_s)
 
 
 def report(call: Call, run_id: str) -> UpdateRun:
@@ -157,7 +161,7 @@ def report(call: Call, run_id: str) -> UpdateRun:
 async def update_run(call: Call) -> Answer:
     """Take a report on a run."""
     command = report(call, call.request.path_params["runId"])
-    return shown(call, await call.services.store.apply(command))
+    return written(call, await call.services.store.apply(command))
 
 
 OPERATIONS: Final = (
@@ -188,9 +192,11 @@ OPERATIONS: Final = (
             "With `startedAt` a claim: the task must be pending and its job active. Without, a placeholder:"
             " the task is pending again, once no run of it is live. The same run (`id`, `taskId`, `podId`,"
             " `startedAt`) sent twice is answered with the first one."
+            f" {ASKED_FOR_LITTLE}"
         ),
         handler=create_run,
         answer=RunRecord,
+        brief=RunBrief,
         query=(ORG_ID,),
         body=NEW_RUN,
         creates="runId",
@@ -218,10 +224,11 @@ OPERATIONS: Final = (
         summary="Modify an incomplete run",
         description=(
             f"`{AGENT_HEADER}`, if sent, must be the run's `podId`, and `startedAt` the run's. A stopped run"
-            " cannot be changed; its last report sent again is answered with 200."
+            f" cannot be changed; its last report sent again is answered with 200. {ASKED_FOR_LITTLE}"
         ),
         handler=update_run,
         answer=RunRecord,
+        brief=RunBrief,
         query=(ORG_ID,),
         body=REPORT,
         refusals={

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import re
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from server.http.body import Body, BodyField
 from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, OBJECT, PRIORITY, TEXT
 from server.http.operation import Call, Operation
+from server.http.preferences import preferred_wait_s
 from server.http.query import choice, page_of, paging, several
 from server.http.request import Request
 from server.http.seen import seen_of
@@ -101,7 +101,7 @@ async def list_tasks(call: Call) -> Answer:
 
 async def _list_pending(call: Call, query: TaskQuery) -> Answer:
     agent = _agent_of(call.request)
-    wait_s = _preferred_wait_s(call.request)
+    wait_s = preferred_wait_s(call.request, MOST_WAIT_S)
     if not wait_s or not call.services.desk.has_room_for(call.org_id):
         return _shown(await call.services.desk.look(query, agent))
     waiting = call.services.desk.wait(query, agent, wait_s)
@@ -121,15 +121,6 @@ def _agent_of(request: Request) -> str | None:
 
 def _shown(tasks: list[TaskAnswer], headers: dict[str, str] | None = None) -> Answer:
     return wrapped("tasks", (task.as_json() for task in tasks), headers)
-
-
-WAIT: Final = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])', re.IGNORECASE)
-
-
-def _preferred_wait_s(request: Request) -> int:
-    """Return the seconds of ``Prefer: wait=N`` (RFC 7240), bounded; 0 where it is not asked for."""
-    found = WAIT.search(",".join(request.headers.getlist("prefer")))
-    return min(int(found[1]), MOST_WAIT_S) if found else 0
 
 
 async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, list[TaskAnswer]]) -> list[TaskAnswer]:

@@ -23,6 +23,7 @@ __all__ = [
     "Principal",
     "ReportRecord",
     "RunAnswer",
+    "RunBrief",
     "RunRecord",
     "SampleRecord",
     "TaskAnswer",
@@ -133,6 +134,15 @@ class RunRecord(Struct, frozen=True, kw_only=True, rename=_wire_name):
     report_progress: bool
     wall_clock_time: Number | None  # seconds
     zone: str | None
+
+
+class RunBrief(Struct, frozen=True, kw_only=True, rename=_wire_name):
+    """What tells whose a run is and how it stands: what a write is answered with that asks for little."""
+
+    id: str
+    started_at: str | None
+    stopped_at: str | None
+    pod_id: str | None
 
 
 class ReportRecord(Struct, frozen=True, kw_only=True, rename="camel"):

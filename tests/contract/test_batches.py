@@ -269,7 +269,7 @@ def test_one_that_the_server_fails_at_fails_alone(ours: Caller, monkeypatch: pyt
 
 def test_one_whose_answer_cannot_be_shown_fails_alone(ours: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was done of it is done; the others are answered. The fault is put in."""
-    real, shown = runs.shown, list[RunAnswer]()
+    real, shown = runs.written, list[RunAnswer]()
 
     def broken(call: Call, run: RunAnswer) -> Answer:
         shown.append(run)
@@ -278,7 +278,7 @@ def test_one_whose_answer_cannot_be_shown_fails_alone(ours: Caller, monkeypatch:
         return real(call, run)
 
     first, second = (ours.task()["id"] for _ in range(2))
-    monkeypatch.setattr(runs, "shown", broken)
+    monkeypatch.setattr(runs, "written", broken)
     failed, done = batch(ours, claim(first), claim(second))
     assert (failed["status"], done["status"]) == (500, 200)
 

@@ -13,6 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct, structs
 
+import server.http.answer
 import server.routes.batch
 import server.store.sql.run_commands
 import server.store.sqlite.migrate
@@ -179,6 +180,16 @@ def batches_for_everybody() -> Sequence[Change]:
     return [(ServerTraits, "_learn_batches", learn)]
 
 
+def brief_for_everybody() -> Sequence[Change]:
+    """Ask any server for brief answers."""
+    return [(ServerTraits, "is_ours", True)]
+
+
+def brief_without_identity() -> Sequence[Change]:
+    """Leave out whose a run is where little of it is asked for."""
+    return [(server.http.answer, "RunBrief", lambda **of: {"id": of["id"], "stoppedAt": of["stopped_at"]})]
+
+
 def batches_never_rest() -> Sequence[Change]:
     """Send several writes at once again after a request of them that failed."""
     return [(Batches, "_rest", lambda self, error: None)]
@@ -280,6 +291,16 @@ SAFEGUARDS: Final = {
         "a server that knows no batches is sent some",
         ("tests/unit/api/test_batches.py",),
         batches_for_everybody,
+    ),
+    "brief answers are asked for": Safeguard(
+        "a server that knows the wish from elsewhere answers no claim",
+        ("tests/unit/api/test_brief.py",),
+        brief_for_everybody,
+    ),
+    "identity, in brief": Safeguard(
+        "a run that was given to another is taken for one's own",
+        ("tests/contract/test_brief_answers.py",),
+        brief_without_identity,
     ),
     "rest of batches": Safeguard(
         "one that hangs holds up what goes with it, again and again",

@@ -30,6 +30,7 @@ BATCH_MOST: Final = 3  # writes that a server takes at once, of every other seed
 OLD_RATIO: Final = 0.2  # of requests that another replica answers, which takes no writes together
 HASTE_S: Final = 10.0  # in which no machine asks more often than HASTE times
 HASTE: Final = 300
+SAID: Final = ("nodeCPUs", "machine")  # of the machine, with the claim and with a report
 
 
 class Told(Struct, frozen=True):
@@ -168,6 +169,9 @@ def verdict(world: World, mix: Mix, machines: Iterable[Machine]) -> list[str]:
     told = {file["url"] for run in runs for file in (run.get("results") or {}).get("files", [])}
     found += [f"{url} is told and not stored" for url in told - world.store.files.keys()]
     found += [f"{url} is stored and not told" for url in world.store.files.keys() - told]
+    if mix.ids == "key":
+        ended = [run for run in runs if run.get("resultCode") == "Success"]
+        found += [f"nobody told on what {run['id']} ran" for run in ended if not {*SAID} <= run.keys()]
     if mix.ids == "key" and not mix.is_cancelled and sorted(world.successes()) != sorted(world.server.tasks):
         found.append(f"not one success each: {sorted(world.successes())}")
     return found

@@ -33,6 +33,8 @@ from worker.storage.file import SpooledFile
 
 __all__ = ["Machine", "work_off"]
 
+FACTS: Final = {"nodeCPUs": 2}
+
 SMALL: Final = Limits(reserve_bytes=16 << 10)  # of a report here; room is written out in memory
 
 
@@ -99,7 +101,7 @@ class Machine:
             Connection(transport, "http://virtual", FixedToken("t"), traits=traits), self.world.random
         )
         connection = Connection(transport, "http://virtual", FixedToken("t"), traits=traits)
-        api = JobsApi(connection, batches=batches)
+        api = JobsApi(connection, batches=batches, is_brief=True)
 
         def keep(kind: ServerKind) -> None:
             self.kind = kind
@@ -109,7 +111,8 @@ class Machine:
             executor=self.executor_of(spool), journal=journal, pod_id=self.name, spool=spool,
             store=MortalStore(self.world.store, self.life.check),
             types=["noop"],
-            facts=lambda: {"nodeCPUs": 2}, machine=dict, gpus=Gpus(machine(), self.config),
+            facts=lambda: FACTS, machine=lambda: FACTS | {"machine": {"host": self.name}},
+            gpus=Gpus(machine(), self.config),
             kind=self.kind, on_kind=keep, space=self.space,
             watches=self.watches,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import httpx
 import msgspec
 
-from worker.api.wire import BATCH_HEADER
+from worker.api.wire import BATCH_HEADER, BRIEFLY
 
 __all__ = ["FAULTS", "LATE_S", "PUNCTUAL", "QUICK", "Carried", "FaultyNetwork", "Link", "Reply"]
 
@@ -25,6 +25,7 @@ PUNCTUAL: Final = ("lost", "answer lost", *PROXY_SAYS)
 QUICK: Final = (*PUNCTUAL, "late", "twice")  # whoever asks knows soon
 FAULTS: Final = (*QUICK, "answer late")
 BATCH: Final = "/api/batch"
+BRIEF: Final = ("id", "podId", "startedAt", "stoppedAt")  # of a run, where no more is asked for
 LATE_S: Final = 20.0  # at most, for a request that comes late or again
 SOON_S: Final = 0.05  # at most, for one whose sender does not wait for it any more
 ANSWER_S: Final = 40.0  # at most, for an answer that is late: longer than an agent waits for it
@@ -141,30 +142,41 @@ class FaultyNetwork:
         url = request.url
         query = dict(parse_qsl(url.query.decode())) if url.query else {}
         is_old = self.old_ratio > 0.0 and self.random.random() < self.old_ratio
+        is_brief = request.headers.get("prefer") == BRIEFLY and not is_old
+        if is_brief and not self.server.batch_most:  # who knows this from elsewhere answers so
+            return Reply(204, None, {})
         if url.path == BATCH and self.server.batch_most and not is_old:
-            return self._bring_all(body["writes"])
-        status, value, headers = self._serve(request.method, url.path, query, body)
+            return self._bring_all(body["writes"], is_brief=is_brief)
+        status, value, headers = self._serve(request.method, url.path, query, body, is_brief=is_brief)
         if is_old:
             headers.pop(BATCH_HEADER, None)
         return Reply(status, value, headers)
 
     def _serve(
-        self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any], *, is_brief: bool
     ) -> tuple[int, Any, dict[str, str]]:
         status, value = self.server.handle(method, path, query, body)
         self.on_served(method, path, status)
         headers = dict(self.server.headers(value))
         if status == 429:
             headers["retry-after"] = str(self.server.retry_after_s)
+        if is_brief and status == 200 and isinstance(value, dict) and method != "GET":
+            return (
+                status,
+                {name: value.get(name) for name in BRIEF},
+                headers | {"Preference-Applied": BRIEFLY},
+            )
         return status, value, headers
 
-    def _bring_all(self, writes: list[dict[str, Any]]) -> Reply:
+    def _bring_all(self, writes: list[dict[str, Any]], *, is_brief: bool) -> Reply:
         """Bring what one request carries, in any order."""
         self.batches += 1
         answers: dict[int, Any] = {}
         for at in self.random.sample(range(len(writes)), len(writes)):
             write = writes[at]
-            status, value, headers = self._serve(write["method"], write["path"], {}, write["body"])
+            status, value, headers = self._serve(
+                write["method"], write["path"], {}, write["body"], is_brief=is_brief
+            )
             answers[at] = {"status": status, "headers": headers, "body": value}
         told = {"answers": [answers[at] for at in range(len(writes))]}
         return Reply(200, told, self.server.headers(told))

@@ -35,7 +35,7 @@ async def open_clients(stack: AsyncExitStack, config: AgentConfig, pod_id: str) 
         batches = await stack.enter_async_context(open_batches(config.api, agent=pod_id, traits=traits))
 
     async def client(batches: Batches | None = None) -> JobsApi:
-        opening = open_api(config.api, agent=pod_id, traits=traits, batches=batches)
+        opening = open_api(config.api, agent=pod_id, traits=traits, batches=batches, is_brief=True)
         return await stack.enter_async_context(opening)
 
     return Clients(

@@ -38,6 +38,7 @@ class Waiting(Struct, eq=False):
     method: str
     path: str
     body: bytes
+    prefer: str | None
     answer: asyncio.Future[Answered | None]
 
 
@@ -59,17 +60,22 @@ class Batches:
         """What carries them."""
         return self._connection
 
-    async def answer(self, alone: Connection, method: str, path: str, body: Mapping[str, Any]) -> Answered:
+    async def answer(
+        self, alone: Connection, method: str, path: str, body: Mapping[str, Any], *, prefer: str | None = None
+    ) -> Answered:
         """Make a write, with others if there are some, else by the connection that is given.
+
+        What it prefers is asked for where those that go with it prefer the same.
 
         Raises: the errors of `worker.api.errors`.
         """
         if not self._is_open:
-            return await alone.answer(method, path, body)
+            return await alone.answer(method, path, body, prefer=prefer)
         encoded = ENCODER.encode(body)
-        if len(encoded) <= ALONE_BYTES and (answer := await self._join(method, path, encoded)) is not None:
+        write = Waiting(method, path, encoded, prefer, asyncio.get_running_loop().create_future())
+        if len(encoded) <= ALONE_BYTES and (answer := await self._join(write)) is not None:
             return answer
-        return await alone.answer(method, path, Raw(encoded))
+        return await alone.answer(method, path, Raw(encoded), prefer=prefer)
 
     async def aclose(self) -> None:
         """Give up what is under way: nobody waits for it any more."""
@@ -85,8 +91,7 @@ class Batches:
         is_taken = self._connection.traits.batch_most > 1 and not self._is_closed
         return is_taken and asyncio.get_running_loop().time() >= self._rests_until
 
-    async def _join(self, method: str, path: str, encoded: bytes) -> Answered | None:
-        write = Waiting(method, path, encoded, asyncio.get_running_loop().create_future())
+    async def _join(self, write: Waiting) -> Answered | None:
         self._waiting.append(write)
         if len(self._waiting) == 1:
             try:
@@ -145,7 +150,7 @@ class Batches:
         told = [
             {"method": write.method, "path": f"/{write.path}", "body": Raw(write.body)} for write in writes
         ]
-        request = connection.request("POST", PATH, body={"writes": told})
+        request = connection.request("POST", PATH, body={"writes": told}, prefer=preferred(writes))
         content, headers = await connection.send(request, read_bytes, connection.limit_s)
         answers = wire.as_mapping(decode(content)).get("answers")
         if not isinstance(answers, list) or len(answers) != len(writes):
@@ -203,6 +208,12 @@ def parted(writes: Iterable[Waiting], most: int) -> list[list[Waiting]]:
             size = len(write.body)
         parts[-1].append(write)
     return parts
+
+
+def preferred(writes: Iterable[Waiting]) -> str | None:
+    """Return what all of them prefer; None where they differ."""
+    found = {write.prefer for write in writes}
+    return found.pop() if len(found) == 1 else None
 
 
 def leave_alone(writes: Iterable[Waiting]) -> None:

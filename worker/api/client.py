@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from worker.api import wire
 from worker.api.batches import Batches
 from worker.api.body import read_list
-from worker.api.connection import Connection, ServerTraits
+from worker.api.connection import Answered, Connection, ServerTraits
 from worker.api.end import End
 from worker.api.errors import TransportError
 from worker.api.models import Job, Run, Task
@@ -48,11 +49,14 @@ class JobsApi:
         org_id: str | None = None,
         as_strings: bool = False,
         batches: Batches | None = None,
+        is_brief: bool = False,
     ) -> None:
         """`as_strings` sends the fields of run bodies as strings, as the reference types them.
 
-        Writes of runs go with others in one request where `batches` has some at the same time.
+        Writes of runs go with others in one request where `batches` has some at the same time. With
+        `is_brief` a server of ours is asked to answer them with what a claim or report is judged by alone.
         """
+        self._is_brief = is_brief
         self._batches = batches
         self._connection = connection
         self._org_id = org_id
@@ -142,7 +146,10 @@ class JobsApi:
         return await self._list("runs", PATH_RUNS, query, Run.read)
 
     async def create_run(self, body: Mapping[str, Any]) -> Run:
-        """Create a run: with `startedAt` a claim, without a placeholder."""
+        """Create a run: with `startedAt` a claim, without a placeholder.
+
+        Of a brief answer the other fields are what was sent: it tells that the server has taken them.
+        """
         return await self._run("POST", PATH_RUNS, self._with_org(body))
 
     async def get_run(self, run_id: str) -> Run:
@@ -180,15 +187,23 @@ class JobsApi:
         return (await self._connection.answer(method, path, body))[0]
 
     async def _run(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Run:
-        if body is not None and self._as_strings:
-            body = stringly(body, NOT_STRINGS[method])
-        if body is None or self._batches is None:
-            raw, headers = await self._connection.answer(method, path, body)
-        else:
-            raw, headers = await self._batches.answer(self._connection, method, path, body)
+        raw, headers = await self._answer(method, path, body)
+        if method == "POST" and body is not None and is_brief(headers):
+            raw = {**body, **raw}
         if (run := Run.read(raw, headers)) is None:
             raise TransportError(f"{method} {path} answered no run")
         return run
+
+    async def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> Answered:
+        if body is None:
+            return await self._connection.answer(method, path)
+        if self._as_strings:
+            body = stringly(body, NOT_STRINGS[method])
+        # Others that know of this preference may answer without a body, which a claim cannot do with.
+        prefer = wire.BRIEFLY if self._is_brief and self.traits.is_ours else None
+        if self._batches is None:
+            return await self._connection.answer(method, path, body, prefer=prefer)
+        return await self._batches.answer(self._connection, method, path, body, prefer=prefer)
 
     async def _list(
         self,
@@ -205,6 +220,11 @@ class JobsApi:
             request, lambda body: read_list(body, key, LIST_MAX), connection.limit_s
         )
         return read_all(raw, read)
+
+
+def is_brief(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer says that it holds no more than asked for."""
+    return wire.BRIEFLY in headers.get("preference-applied", "")
 
 
 def segment(id_: str) -> str:

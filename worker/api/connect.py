@@ -28,11 +28,12 @@ async def open_api(
     agent: str | None = None,
     traits: ServerTraits | None = None,
     batches: Batches | None = None,
+    is_brief: bool = False,
 ) -> AsyncIterator[JobsApi]:
     """Give a client with connections of its own, closed at the end of the block.
 
     `agent` is the identity that our server wants to see (`Millhand-Agent`); `batches` are what its writes of
-    runs may go with.
+    runs may go with; `is_brief` tells that their answers need not show whole runs.
     Raises: ValueError naming the setting that cannot be used.
     """
     async with build_transport(config) as opened:
@@ -41,6 +42,7 @@ async def open_api(
             org_id=config.org_id,
             as_strings=config.wire == "strings",
             batches=batches,
+            is_brief=is_brief,
         )
 
 

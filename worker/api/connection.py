@@ -41,6 +41,11 @@ class ServerTraits:
         self._date = ""
 
     @property
+    def is_ours(self) -> bool:
+        """Tell whether the last answer was of a server that has our additions."""
+        return self._batch_said != ""
+
+    @property
     def date(self) -> datetime | None:
         """The server's clock, as its last answer told it; None where it did not."""
         return http_date(self._date)
@@ -132,13 +137,18 @@ class Connection:
         return f"{method} {unquote(self._origin.path + path)}"
 
     async def answer(
-        self, method: str, path: str, body: Mapping[str, Any] | msgspec.Raw | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | msgspec.Raw | None = None,
+        *,
+        prefer: str | None = None,
     ) -> Answered:
         """Make one request about one thing; return the object in the answer, and the headers.
 
         Raises: the errors of `worker.api.errors`.
         """
-        request = self.request(method, path, body=body)
+        request = self.request(method, path, body=body, prefer=prefer)
         content, headers = await self.exchange(request, read_bytes, self.limit_s)
         if (raw := wire.one_of(decode(content))) is None:
             raise TransportError(f"{request.what} answered no object")

@@ -14,6 +14,7 @@ __all__ = [
     "AGENT_HEADER",
     "BATCH_HEADER",
     "BATCH_MOST",
+    "BRIEFLY",
     "CLAIMS_HEADER",
     "LEASE_HEADER",
     "SCHEDULER_STATE_HEADER",
@@ -36,6 +37,7 @@ __all__ = [
 AGENT_HEADER: Final = "Millhand-Agent"  # request: the identity (podId) of who sends it
 BATCH_HEADER: Final = "Millhand-Batch"  # answer: how many writes of runs one request may carry
 BATCH_MOST: Final = 32  # of them that our server takes: what an agent has at one moment, seldom more
+BRIEFLY: Final = "return=minimal"  # Prefer, and Preference-Applied in the answer (RFC 7240)
 CLAIMS_HEADER: Final = "Millhand-Claims"  # answer: "unique" where one live run per task is sure
 LEASE_HEADER: Final = "Millhand-Lease"  # answer about a run: seconds it may stay silent
 SCHEDULER_STATE_HEADER: Final = "Millhand-Scheduler-State"  # answer about a run: its job's state

@@ -30,6 +30,7 @@ class Server:
         """`most` is told with each answer, as the bound of a batch."""
         self.most = most
         self.requests: list[list[tuple[str, str]]] = []
+        self.preferred: list[str | None] = []  # of each request
         self.of_batches: Answer | None = None  # in place of the answers
         self.of_paths: dict[str, Answer] = {}
         self.delay_s = 0.0  # of batches
@@ -46,6 +47,7 @@ class Server:
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         body = json.loads(request.content) if request.content else {}
         path = request.url.path.removeprefix("/base")
+        self.preferred.append(request.headers.get("prefer"))
         if path != "/api/batch":
             self.requests.append([(request.method, path)])
             status, value = self._one(path, body)
