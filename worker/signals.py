@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 __all__ = ["Signals", "signals_to_the_end"]
 
@@ -23,24 +24,32 @@ class Signals:
     def __init__(self) -> None:
         """Take none yet; on the event loop, in the main thread."""
         self._loop = asyncio.get_running_loop()
-        self._taken: list[signal.Signals] = []
+        self._before: dict[signal.Signals, Any] = {}
         self._waking: tuple[socket.socket, socket.socket] | None = None
 
     def take(self, number: signal.Signals, callback: Callable[[], object]) -> None:
         """Have a callback called at each signal of a kind, from now on to the end."""
         self._wake_loop()
-        self._taken.append(number)
 
         def taken(_: int, __: FrameType | None) -> None:
             self._loop.call_soon_threadsafe(callback)
 
-        signal.signal(number, taken)
+        self._before.setdefault(number, signal.signal(number, taken))
         signal.siginterrupt(number, False)
 
     def ignore(self) -> None:
         """Ignore them from now on, until the process is gone; in one step each, none of them can kill."""
-        for number in self._taken:
+        for number in self._before:
             signal.signal(number, signal.SIG_IGN)
+        self._close()
+
+    def give_back(self) -> None:
+        """Leave them to who had them before."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._close()
+
+    def _close(self) -> None:
         if self._waking is not None:
             signal.set_wakeup_fd(-1)
             self._loop.remove_reader(self._waking[0])
@@ -65,10 +74,13 @@ class Signals:
 def signals_to_the_end() -> Iterator[Signals]:
     """Give what takes signals for the time of the block, the last of a process; after it they are ignored.
 
-    Nothing may be started after the block: it would inherit that.
+    Nothing may be started after the block: it would inherit that. Where the block fails, signals are as they
+    were before it.
     """
     signals = Signals()
     try:
         yield signals
-    finally:
-        signals.ignore()
+    except BaseException:
+        signals.give_back()
+        raise
+    signals.ignore()

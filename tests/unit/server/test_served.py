@@ -365,6 +365,9 @@ def test_a_wrong_database_url_is_said_clearly(capfd: pytest.CaptureFixture[str])
 
 
 def test_nobody_listens_beyond_loopback_without_a_token(capfd: pytest.CaptureFixture[str]) -> None:
-    """A server that others can reach lets in those who have a token, so it needs one."""
+    """Who can be reached by others needs one to let them in; a start that fails leaves signals alone."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
     assert run(ServeConfig(host="0.0.0.0", port=0, db="sqlite://")) == 2
     assert "set MILLHAND_SERVER_TOKEN" in capfd.readouterr().err
+    assert [signal.getsignal(number) for number in numbers] == before
