@@ -10,9 +10,10 @@ from random import Random
 import structlog
 
 from worker.agent.bounded import remember, within
-from worker.agent.candidates import Choice, choose, spread
+from worker.agent.candidates import choose, spread
 from worker.agent.deferrals import Deferrals
 from worker.agent.freshness import FRESH_S, Freshness
+from worker.agent.left_tasks import LeftTasks
 from worker.agent.rooms import Rooms
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
@@ -34,7 +35,6 @@ ECHO_MAX_S = 2.0
 OTHERS_S = 0.5  # base of the waits while all that is pending does not fit here: our server does not hold then
 SKIP_S = 3.0  # how long a task that was tried is left alone: lists may lag
 SKIP_MAX = 10_000  # tasks remembered as tried
-LEFT_LOGGED_MAX = 1_000  # tasks of which it was logged why they are left
 log = structlog.get_logger()
 
 
@@ -90,8 +90,7 @@ class Poller:
         self._fresh = Freshness(clock)
         self._ahead = 1  # how many more than the free slots to ask for: tasks may be short
         self._tried: OrderedDict[str, float] = OrderedDict()
-        self._left_logged: OrderedDict[str, None] = OrderedDict()
-        self.left: dict[str, tuple[str, ...]] = {}  # of the last poll: tasks that do not fit, and why
+        self._left = LeftTasks()
         self._has_tried = False  # the last list held tasks that were tried a moment ago
         self.idle_polls = 0  # polls in a row that brought nothing to try
 
@@ -244,7 +243,7 @@ class Poller:
             choice = choose(
                 poll.tasks, self._types, self._lacking, self._is_tried, self._deferrals.is_waiting
             )
-            self._tell_left(choice, page)
+            self._left.tell(choice.left)
             if choice.candidates:
                 is_ours = self._api.traits.claims_unique  # the first answer says so
                 found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
@@ -288,16 +287,6 @@ class Poller:
         self._is_in_step = False
         wait_s = self._long_poll_s * self._random.uniform(least, 1.0)
         return min(self._long_poll_s, max(wait_s, 1.0))
-
-    def _tell_left(self, choice: Choice, page: int) -> None:
-        """Keep, and log once per task, why tasks are left to others."""
-        if page == 1:
-            self.left = {}
-        for task, reasons in choice.left:
-            self.left[task.id] = reasons
-            if task.id not in self._left_logged:
-                remember(self._left_logged, task.id, None, LEFT_LOGGED_MAX)
-                log.info("task.left", task_id=task.id, type=task.type, reasons=list(reasons))
 
     def _is_tried(self, task_id: str) -> bool:
         return task_id in self._out or self._tried.get(task_id, 0.0) > self._clock.mono()

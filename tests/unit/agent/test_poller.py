@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import httpx
+from structlog.testing import capture_logs
 
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi
@@ -209,16 +210,19 @@ def test_only_as_many_tasks_are_asked_for_as_can_be_taken_soon() -> None:
     assert sizes == [sizes[0], *sorted(sizes[1:])]
 
 
-def test_why_a_task_is_left_is_kept_for_a_person() -> None:
-    """`doctor` and the log tell what this agent does not take."""
+def test_why_a_task_is_left_is_told_once() -> None:
+    """The log tells what this agent does not take; not at each poll."""
     stub = StubApi(lambda _: (200, pending("t1", parameters={"requires": {"gpus": 8}})))
 
-    async def main() -> dict[str, tuple[str, ...]]:
+    async def main() -> None:
         one = poller(stub, unmet=lambda _: ("needs 8 GPUs, this machine has 0",))
-        assert await one.next_or_none(1) is None
-        return one.left
+        for _ in range(2):
+            assert await one.next_or_none(1) is None
 
-    assert run_virtual(main()) == {"t1": ("needs 8 GPUs, this machine has 0",)}
+    with capture_logs() as said:
+        run_virtual(main())
+    told = [(line["task_id"], line["reasons"]) for line in said if line["event"] == "task.left"]
+    assert told == [("t1", ["needs 8 GPUs, this machine has 0"])]
 
 
 def test_a_poll_waits_for_claims_that_are_under_way() -> None:

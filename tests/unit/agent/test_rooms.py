@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.simulation.loop import run_virtual
 from tests.unit.agent.stub_api import Answer, Request, StubApi
@@ -70,19 +71,20 @@ def typed(request: Request) -> Answer:
 def test_one_list_gives_no_more_tasks_of_a_type_than_may_run() -> None:
     """The rest of them are left, until one has ended; those of other types are not."""
 
-    async def main() -> tuple[list[str], dict[str, tuple[str, ...]], str]:
+    async def main() -> tuple[list[str], str]:
         one = poller(StubApi(typed), **TYPES)
         got = [(await one.next(4)).id for _ in range(3)]
         assert await one.next_or_none(1) is None  # the list again: one does not fit, the others are tried
-        left = dict(one.left)
         narrow = next(id_ for id_ in got if id_.startswith("n"))
         one.leave(narrow)
-        return got, left, (await one.next(1)).id
+        return got, (await one.next(1)).id
 
-    got, left, after = run_virtual(main())
+    with capture_logs() as said:
+        got, after = run_virtual(main())
+    left = {line["task_id"]: line["reasons"] for line in said if line["event"] == "task.left"}
     assert sorted(id_[0] for id_ in got) == ["n", "w", "w"]
     (other,) = {"n1", "n2"} - set(got)
-    assert left[other] == ("1 of 1 runs of type 'narrow' go on here already",)
+    assert left == {other: ["1 of 1 runs of type 'narrow' go on here already"]}
     assert after == other
 
 
