@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -94,3 +95,24 @@ def test_bytes_that_are_no_text_spoil_nothing(tmp_path: Path) -> None:
         ("join", "Shop.Tools 1.2"),
     ]
     assert not found.problems
+
+
+def test_an_importer_of_ones_own_is_asked_for_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it knows stands in no folder; so the library is asked, which asks it."""
+
+    class Known(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            return "Metadata-Version: 2.1\nName: known\nVersion: 7\n" if filename == "METADATA" else None
+
+        def locate_file(self, path: object) -> Path:
+            return Path(str(path))
+
+    class Importer(metadata.DistributionFinder):
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            return None
+
+        def find_distributions(self, context: object = None) -> list[metadata.Distribution]:
+            return [Known()]
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Importer()])  # that of the interpreter itself
+    assert ("known", "7") in [(one.name, one.version) for one in installed_packages([])]
