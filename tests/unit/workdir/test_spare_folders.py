@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.workdir.scenes import assigned, made, run, there
+from tests.unit.workdir.test_kept_workdirs import FAILED, keeping
 from worker.executor.spare_folders import Made
 from worker.executor.workdir import Workdirs
 
@@ -97,6 +98,25 @@ def test_a_folder_is_looked_into_where_the_clock_tells_nothing(
         assert there(made(workdirs, "run-2")) == []
         await workdirs.aclose()
         assert there(tmp_path / "runs") == ["run-2"]
+
+    run(scenario())
+
+
+def test_a_failed_run_that_left_nothing_behind_has_its_folder_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that is wanted: a folder that is for people is never taken for one that nobody changed."""
+    real = Made.seen
+    monkeypatch.setattr(Made, "seen", lambda path: real(path)._replace(changed_ns=0))  # a coarse clock
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        keeping(workdirs, tmp_path / "kept")
+        folder = workdirs.make("run-1")
+        left_a_file(Path(folder))
+        await workdirs.leave(folder, assigned("run-1"), FAILED, is_clean=True)
+        await workdirs.aclose()
+        assert there(tmp_path / "kept" / "run-1") == ["file"]
 
     run(scenario())
 
