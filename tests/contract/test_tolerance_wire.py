@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import pytest
 
 from tests.contract.calls import CALLS, LISTS, OBJECTS, Call, failure_of
 from tests.contract.misbehaving import (
     Act,
+    Asked,
     answer,
     drip,
     end_after,
@@ -22,8 +25,11 @@ from tests.contract.misbehaving import (
     send,
     stall_after,
 )
-from worker.api.connect import open_api
-from worker.api.errors import TransportError
+from worker.api.client import JobsApi
+from worker.api.connect import open_api, open_batches
+from worker.api.connection import ServerTraits
+from worker.api.errors import EmptyAnswer, TransportError
+from worker.api.models import Run
 from worker.config import ApiConfig
 
 RUN = b'{"id":"r","results":{"long":"' + b"x" * 400 + b'"}}'
@@ -73,6 +79,47 @@ def test_an_answer_that_does_not_end_is_given_up_after_the_time_limit(call: Call
         assert f"within {REQUEST_S:g} s" in str(error), name
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("status", [200, 204])
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_proxy_that_empties_brief_answers_is_asked_for_whole_ones(status: int, together: int) -> None:
+    """After the first: a write that is repeated is answered, alone and with others in one request."""
+
+    async def act(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(emptied(asked) or of_ours(asked))(asked, writer)
+
+    def emptied(asked: Asked) -> bytes | None:
+        return answer(b"", status, Millhand_Batch="32") if "prefer" in asked.headers else None
+
+    async def main() -> None:
+        async with misbehaving(act) as server:
+            config, traits = ApiConfig(url=server.url, token="t"), ServerTraits()
+            async with open_batches(config, agent="a", traits=traits) as batches:
+                opening = open_api(config, agent="a", traits=traits, batches=batches, is_brief=True)
+                async with opening as api:
+                    await api.get_run("0")
+                    ids = [str(at) for at in range(together)]
+                    first = await asyncio.gather(*(told(api, id_) for id_ in ids), return_exceptions=True)
+                    assert [type(one) for one in first] == [EmptyAnswer] * together
+                    again = await asyncio.gather(*(told(api, id_) for id_ in ids))
+                    assert [run.id for run in again] == ids
+
+    asyncio.run(main())
+
+
+def told(api: JobsApi, id_: str) -> Coroutine[Any, Any, Run]:
+    """Report on a run."""
+    return api.update_run(id_, {"progress": 0.5})
+
+
+def of_ours(asked: Asked) -> bytes:
+    """Answer as a server of ours does: one run, or each run of a batch."""
+    if asked.path == "/api/batch":
+        runs = [write["path"].rpartition("/")[2] for write in json.loads(asked.body)["writes"]]
+        answers = [{"status": 200, "headers": {}, "body": {"id": id_}} for id_ in runs]
+        return json_answer({"answers": answers}, Millhand_Batch="32")
+    return json_answer({"id": asked.path.rpartition("/")[2]}, Millhand_Batch="32")
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # larger than any socket's buffers

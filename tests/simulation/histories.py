@@ -96,6 +96,7 @@ def world_of(mix: Mix, seed: int) -> World:
     world.fail_ratio = FAIL_RATIO if mix.retry else 0.0
     world.server.tells_date = mix.tells_date
     world.server.batch_most = BATCH_MOST if seed % 2 or mix.has_batches else 0
+    world.network.empties_brief = seed % 5 == 0
     world.network.old_ratio = OLD_RATIO if mix.has_batches and seed % 3 == 0 else 0.0
     world.limit_s = LIMIT_S
     world.network.faults = mix.faults

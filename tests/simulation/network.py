@@ -89,6 +89,7 @@ class FaultyNetwork:
         self.sent: Counter[str] = Counter()  # requests by machine
         self.batches = 0  # of them those that carried several writes, and arrived
         self.old_ratio = 0.0  # of requests that come to a replica which knows none of these
+        self.empties_brief = False  # a proxy makes nothing of answers to who asks for little
         self.on_served: Callable[[str, str, int], None] = lambda method, path, status: None
         self._late: set[asyncio.Task[None]] = set()
 
@@ -146,11 +147,15 @@ class FaultyNetwork:
         if is_brief and not self.server.batch_most:  # who knows this from elsewhere answers so
             return Reply(204, None, {})
         if url.path == BATCH and self.server.batch_most and not is_old:
-            return self._bring_all(body["writes"], is_brief=is_brief)
-        status, value, headers = self._serve(request.method, url.path, query, body, is_brief=is_brief)
-        if is_old:
-            headers.pop(BATCH_HEADER, None)
-        return Reply(status, value, headers)
+            reply = self._bring_all(body["writes"], is_brief=is_brief)
+        else:
+            status, value, headers = self._serve(request.method, url.path, query, body, is_brief=is_brief)
+            if is_old:
+                headers.pop(BATCH_HEADER, None)
+            reply = Reply(status, value, headers)
+        if is_brief and self.empties_brief:
+            reply.stream = httpx.ByteStream(b"")
+        return reply
 
     def _serve(
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any], *, is_brief: bool

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from worker.api import wire
 from worker.api.body import decode, read_bytes
 from worker.api.connection import Answered, Connection, error_of
-from worker.api.errors import ApiError, RateLimited, Rejected, TransportError
+from worker.api.errors import ApiError, EmptyAnswer, RateLimited, Rejected, TransportError
 
 __all__ = ["Batches"]
 
@@ -152,6 +152,8 @@ class Batches:
         ]
         request = connection.request("POST", PATH, body={"writes": told}, prefer=preferred(writes))
         content, headers = await connection.send(request, read_bytes, connection.limit_s)
+        if not content:
+            raise EmptyAnswer(f"POST {PATH} was answered by nothing")
         answers = wire.as_mapping(decode(content)).get("answers")
         if not isinstance(answers, list) or len(answers) != len(writes):
             raise TransportError(f"POST {PATH} has no answer for each of {len(writes)} writes")
@@ -234,6 +236,8 @@ def understood(name: Callable[[], str], raw: Mapping[str, Any], headers: Mapping
     headers = {**headers, **{header.lower(): str(value) for header, value in own.items()}}
     if not 200 <= status < 300:
         raise error_of(name(), status, raw.get("body"), headers)
-    if (answer := wire.one_of(raw.get("body"))) is None:
+    if raw.get("body") is None:
+        raise EmptyAnswer(f"{name()} was answered by nothing in its batch")
+    if (answer := wire.one_of(raw["body"])) is None:
         raise TransportError(f"{name()} answered no object")
     return answer, headers

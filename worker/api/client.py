@@ -13,7 +13,7 @@ from worker.api.batches import Batches
 from worker.api.body import read_list
 from worker.api.connection import Answered, Connection, ServerTraits
 from worker.api.end import End
-from worker.api.errors import TransportError
+from worker.api.errors import EmptyAnswer, TransportError
 from worker.api.models import Job, Run, Task
 
 __all__ = ["JobsApi", "Poll", "ServerTraits"]
@@ -201,9 +201,13 @@ class JobsApi:
             body = stringly(body, NOT_STRINGS[method])
         # Others that know of this preference may answer without a body, which a claim cannot do with.
         prefer = wire.BRIEFLY if self._is_brief and self.traits.is_ours else None
-        if self._batches is None:
-            return await self._connection.answer(method, path, body, prefer=prefer)
-        return await self._batches.answer(self._connection, method, path, body, prefer=prefer)
+        try:
+            if self._batches is None:
+                return await self._connection.answer(method, path, body, prefer=prefer)
+            return await self._batches.answer(self._connection, method, path, body, prefer=prefer)
+        except EmptyAnswer:  # of a proxy that knows the wish better: whoever repeats this is answered whole
+            self._is_brief = self._is_brief and prefer is None
+            raise
 
     async def _list(
         self,

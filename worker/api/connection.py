@@ -13,7 +13,7 @@ import msgspec
 from worker.api import wire
 from worker.api.body import Body, decode, read_bytes, unpacked
 from worker.api.end import End, last_try_s
-from worker.api.errors import ApiError, TransportError, error_for_status
+from worker.api.errors import ApiError, EmptyAnswer, TransportError, error_for_status
 from worker.api.reach import Reach
 from worker.api.request import Headers, Origin, Request
 from worker.api.token import TokenSource
@@ -150,6 +150,10 @@ class Connection:
         """
         request = self.request(method, path, body=body, prefer=prefer)
         content, headers = await self.exchange(request, read_bytes, self.limit_s)
+        if not content:
+            raise EmptyAnswer(
+                f"{request.what} was answered by nothing: this is not the API, or a proxy cuts it"
+            )
         if (raw := wire.one_of(decode(content))) is None:
             raise TransportError(f"{request.what} answered no object")
         return raw, headers

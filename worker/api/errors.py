@@ -3,6 +3,7 @@
     ApiError
     ├── Unknown              nobody knows whether the server did it: ask or repeat
     │   ├── TransportError       no answer, one that cannot be read, or a proxy's 408 or 425
+    │   │   └── EmptyAnswer          a 2xx without a body where one is needed
     │   └── ServerError          5xx
     └── Rejected             the server says that it did not do it
         ├── RateLimited          429: later, after `retry_after_s`
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "ApiError",
     "Conflict",
+    "EmptyAnswer",
     "Forbidden",
     "NotFound",
     "RateLimited",
@@ -66,6 +68,10 @@ class Unknown(ApiError):
 
 class TransportError(Unknown):
     """No answer came, or one that cannot be read."""
+
+
+class EmptyAnswer(TransportError):
+    """It was answered, by nothing: who asked for little may have got it."""
 
 
 class ServerError(Unknown):
