@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from tests.accepting import stop_accepting
+
 __all__ = ["Relay", "relay_to"]
 
 CHUNK_BYTES = 64 * 1024
@@ -48,8 +50,7 @@ class Relay:
 
     def stop(self) -> None:
         """Cut, and end the thread."""
-        self.cut()
-        self._loop.call_soon_threadsafe(self._server.close)
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -62,6 +63,12 @@ class Relay:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    async def _end(self) -> None:
+        await stop_accepting(self._server)
+        await self._cut()
+        if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(tasks)  # of connections, which are over
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_cut:
             writer.transport.abort()
@@ -69,7 +76,10 @@ class Relay:
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection(*self._target)
             self._writers |= {writer, far_writer}
+            if self._is_cut:  # meanwhile
+                await self._cut()
             await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+            self._writers -= {far_writer}
         self._writers -= {writer}
         writer.transport.abort()
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from tests.accepting import stop_accepting
 from tests.chaos.cells import ARRIVING, SENDING, Fault
 from tests.chaos.http1 import (
     BAD_GATEWAY,
@@ -121,7 +122,7 @@ class Proxy:
     async def aclose(self) -> None:
         """Cut everything, and listen no more."""
         if self._server is not None:
-            self._server.close()
+            await stop_accepting(self._server)
         self.cut(ANSWER_S)
         for task in list(self._tasks):
             task.cancel()

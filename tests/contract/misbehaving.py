@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.accepting import stop_accepting
+
 __all__ = [
     "Act",
     "Asked",
@@ -116,7 +118,7 @@ async def misbehaving(act: Act, host: str = "127.0.0.1") -> AsyncIterator[Misbeh
     try:
         yield server
     finally:
-        listening.close()
+        await stop_accepting(listening)
         await server.end()
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from typing import Any
 
+from tests.accepting import stop_accepting
 from tests.foreign.api import Api, Refusal
 from tests.foreign.http import Answer, Request, serve_connection
 from tests.foreign.switches import Switches
@@ -292,7 +293,7 @@ async def serve(server: ForeignServer, listener: socket.socket, stop: asyncio.Ev
 
     listening = await asyncio.start_server(connected, sock=listener)
     await stop.wait()
-    listening.close()
+    await stop_accepting(listening)
     for task in list(connections):
         task.cancel()
     await asyncio.gather(*connections, return_exceptions=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.accepting import stop_accepting
 from worker.api.connect import open_api
 from worker.api.errors import TransportError
 from worker.config import ApiConfig
@@ -49,7 +50,7 @@ async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Server
     try:
         yield server
     finally:
-        listening.close()
+        await stop_accepting(listening)
 
 
 @pytest.fixture(scope="module")
