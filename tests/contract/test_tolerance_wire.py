@@ -25,6 +25,7 @@ from tests.contract.misbehaving import (
     send,
     stall_after,
 )
+from tests.skipping import run_skipping, skip
 from worker.api.client import JobsApi
 from worker.api.connect import open_api, open_batches
 from worker.api.connection import ServerTraits
@@ -35,7 +36,9 @@ from worker.config import ApiConfig
 RUN = b'{"id":"r","results":{"long":"' + b"x" * 400 + b'"}}'
 CHUNKED = head(Transfer_Encoding="chunked")
 PLAIN = head(length=len(RUN))
-REQUEST_S = 0.25  # the time limit of a request; nothing that drips is done before
+REQUEST_S = 10.0  # the time limit of a request; nothing that drips is done before
+STEP_S = REQUEST_S / 20  # skipped at once: longer than between two drips
+LIMIT_S = 60.0
 ASKED: dict[str, Call] = {
     "GET": OBJECTS["get_run"], "POST": OBJECTS["create_run"], "PUT": OBJECTS["update_run"],
     "poll": LISTS["poll"],
@@ -71,14 +74,23 @@ def test_an_answer_that_does_not_end_is_given_up_after_the_time_limit(call: Call
     """The limit is of the whole request: a byte now and then does not renew it."""
 
     async def main() -> None:
-        await asyncio.gather(*(one(name) for name in UNENDING))
+        async with asyncio.timeout(REQUEST_S + LIMIT_S), asyncio.TaskGroup() as group:
+            ends = [group.create_task(one(name)) for name in UNENDING]
+            while any(not end.done() for end in ends):
+                await asyncio.sleep(0.001)
+                await skip(STEP_S if begun == UNENDING.keys() else 0.0)
 
     async def one(name: str) -> None:
-        error = await failure_of(UNENDING[name], call, REQUEST_S)
+        async def act(asked: Asked, writer: asyncio.StreamWriter) -> None:
+            begun.add(name)
+            await UNENDING[name](asked, writer)
+
+        error = await failure_of(act, call, REQUEST_S)
         assert isinstance(error, TransportError), name
         assert f"within {REQUEST_S:g} s" in str(error), name
 
-    asyncio.run(main())
+    begun: set[str] = set()
+    run_skipping(main())
 
 
 @pytest.mark.parametrize("status", [200, 204])
@@ -140,7 +152,7 @@ def test_a_server_that_answers_without_reading_holds_nobody() -> None:
         body = {"results": {"text": "x" * 20_000_000}}
         try:
             async with asyncio.timeout(30.0):
-                async with open_api(ApiConfig(url=url, request_timeout_s=REQUEST_S)) as api:
+                async with open_api(ApiConfig(url=url, request_timeout_s=0.25)) as api:
                     with pytest.raises(TransportError, match="within"):
                         await api.update_run("r", body)
         finally:
@@ -206,12 +218,17 @@ def test_what_is_left_of_one_answer_is_never_taken_for_the_next() -> None:
     """After a time limit, a broken body, or more than was announced, the connection is used no more."""
     spoilt = json_answer({"id": "left over"})
 
+    async def until_it_is_late(_: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(PLAIN)
+        await skip(REQUEST_S)
+        await asyncio.Event().wait()
+
     async def main() -> None:
         async with misbehaving(hang) as server:
             config = ApiConfig(url=server.url, request_timeout_s=REQUEST_S)
-            async with asyncio.timeout(30.0), open_api(config) as api:
+            async with asyncio.timeout(REQUEST_S + LIMIT_S), open_api(config) as api:
                 for act in (
-                    stall_after(PLAIN),
+                    until_it_is_late,
                     end_after(PLAIN[:9]),
                     send(answer(b"<", Content_Encoding="gzip")),
                 ):
@@ -225,7 +242,7 @@ def test_what_is_left_of_one_answer_is_never_taken_for_the_next() -> None:
                 server.act = send(json_answer({"id": "r"}))
                 assert (await api.get_run("r")).id == "r"
 
-    asyncio.run(main())
+    run_skipping(main())
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

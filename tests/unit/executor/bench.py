@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.skipping import run_skipping
 from worker.clock import SystemClock
 from worker.executor.assignment import Assignment
 from worker.executor.catalogue import Catalogue, HandlerEntry
@@ -144,14 +145,14 @@ async def bench(
     assert counting.left == []
 
 
-def within_limit(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run an async scenario to its end."""
+def within_limit(scenario: Coroutine[Any, Any, None], *, skipped_s: float = 0.0) -> None:
+    """Run an async scenario to its end; it may skip so much time."""
 
     async def limited() -> None:
-        async with asyncio.timeout(TEST_LIMIT_S):
+        async with asyncio.timeout(TEST_LIMIT_S + skipped_s):
             await scenario
 
-    asyncio.run(limited())
+    run_skipping(limited())
 
 
 def is_running(pid: int) -> bool:
