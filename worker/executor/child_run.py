@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from msgspec import Raw
@@ -69,7 +68,7 @@ def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded
         resume=given.resume,
         gpus=given.gpus,
         state=loaded.state.value,
-        workdir=Path(assign.workdir),
+        workdir=assign.workdir,
         sink=sink,
         stop=stop,
         limit_mono=None if limits.timeout_s is None else time.monotonic() + limits.timeout_s,

@@ -20,7 +20,8 @@ from worker.executor.frames import EXIT_CHANNEL_LOST, Assign, Down
 
 __all__ = ["Listening"]
 
-LOOK_S: Final = 0.02  # a stop may be seen twice as much later, and only at the beginning of a run
+LOOK_S: Final = 0.02  # a stop may be seen so much later, and only at the beginning of a run …
+LOOK_MOST_S: Final = 0.1  # … or twice this: while short runs follow each other, each pause is twice the last
 FLUSH_INTERVAL_MS: Final = 250  # progress that was held back goes out within this time
 
 
@@ -86,10 +87,11 @@ class Listening:
     def _work(self) -> None:
         while True:
             self._called.acquire()
-            runs = 0
+            runs, wait_s = self._runs, LOOK_S
             while self._is_awake:
-                sleep(LOOK_S)
-                runs = self._look(runs)
+                sleep(wait_s)
+                before, runs = runs, self._look(runs)
+                wait_s = LOOK_S if runs == before else min(2 * wait_s, LOOK_MOST_S)
 
     def _look(self, runs_before: int) -> int:
         """Listen if a run has lasted since the look before; sleep if there was none; return their number."""

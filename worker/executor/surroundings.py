@@ -42,10 +42,13 @@ class Attribute(NamedTuple):
     write: Callable[[Any], object] | None
 
 
+Noted = tuple[Callable[[], Any], Any, Attribute]  # the first is the attribute's own: it is called each run
+
+
 class Surroundings:
     """What was noted. Use it on the main thread."""
 
-    def __init__(self, noted: dict[str, Any], umask: int, threads: set[threading.Thread]) -> None:
+    def __init__(self, noted: list[Noted], umask: int, threads: set[threading.Thread]) -> None:
         self._noted = noted
         self._umask = umask
         self._threads = threads
@@ -54,7 +57,8 @@ class Surroundings:
     @classmethod
     def note(cls) -> Surroundings:
         """Note how everything is now: after `setup`, before the first run."""
-        return cls({one.name: one.read() for one in ATTRIBUTES}, read_umask(), set(threading.enumerate()))
+        noted = [(one.read, one.read(), one) for one in ATTRIBUTES]
+        return cls(noted, read_umask(), set(threading.enumerate()))
 
     def restore(self) -> str | None:
         """Undo what a run changed; return why that is not enough, None where all is as it was.
@@ -63,10 +67,11 @@ class Surroundings:
         """
         os.umask(self._umask)
         try:
+            changed = [(one, noted) for read, noted, one in self._noted if read() != noted]
             reasons = [
                 f"it changed its {one.name}, which cannot be undone"
-                for one in ATTRIBUTES
-                if not is_restored(one, self._noted[one.name])
+                for one, noted in changed
+                if not is_restored(one, noted)
             ]
             reasons += self._threads_left() + self._descriptors_left()
         except Exception as exc:  # noqa: BLE001 - whatever a handler has made of its process
@@ -75,7 +80,7 @@ class Surroundings:
 
     def _threads_left(self) -> list[str]:
         """Name threads that may still work for the run; daemons are libraries' own affair."""
-        left = [one for one in threading.enumerate() if not one.daemon and one not in self._threads]
+        left = [one for one in threading.enumerate() if one not in self._threads and not one.daemon]
         frames = sys._current_frames() if left else {}  # only where there is somebody to look at
         busy = sorted(ascii(one.name) for one in left if not is_idle_worker(frames.get(one.ident or 0)))
         return [f"it left threads running: {', '.join(busy)[:200]}"] if busy else []
@@ -89,9 +94,7 @@ class Surroundings:
 
 
 def is_restored(one: Attribute, noted: Any) -> bool:
-    """Write an attribute back if it changed; tell whether it is as it was."""
-    if one.read() == noted:
-        return True
+    """Write a changed attribute back; tell whether it is as it was."""
     if one.write is None:
         return False
     try:
@@ -143,7 +146,7 @@ def read_umask() -> int:
 
 def read_signals() -> list[Any]:
     """Return what Python does at each signal."""
-    return [_signal.getsignal(number) for number in SIGNALS]
+    return list(map(_signal.getsignal, SIGNALS))
 
 
 def write_signals(noted: list[Any]) -> None:
@@ -239,7 +242,7 @@ ATTRIBUTES: Final = (
     Attribute("signal handlers", read_signals, write_signals),
     Attribute(
         "signal mask",
-        lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        lambda: _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
         lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted),
     ),
     Attribute(

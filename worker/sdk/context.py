@@ -40,7 +40,6 @@ class Context:
         attempt: which attempt of the task this is, counted from 1.
         parameters: the task's parameters as they came, without ``requires`` and ``limits``.
         task: the task's further fields as the server gave them.
-        workdir: an empty folder of this run, and its current directory; removed afterwards.
         resume: what an earlier attempt gave to `checkpoint`, or None.
         gpus: UUIDs of the GPUs that the run may use.
         memory_bytes: the most memory that the run may have, or None; held from outside.
@@ -54,7 +53,7 @@ class Context:
         run_id: str,
         task_id: str,
         type: str,  # noqa: A002 - the word of the wire
-        workdir: Path,
+        workdir: Path | str,
         sink: Sink,
         job_id: str | None = None,
         title: str | None = None,
@@ -80,7 +79,7 @@ class Context:
         self.attempt = attempt
         self.parameters = dict(parameters or {})
         self.task = dict(task or {})
-        self.workdir = workdir
+        self._workdir = workdir
         self.resume = resume
         self.gpus = gpus
         self.memory_bytes = memory_bytes
@@ -96,6 +95,16 @@ class Context:
         self._unsent: list[tuple[float, str | None]] = []  # one at most
         self._flushing = allocate_lock()
         self._names = ArtifactNames()
+
+    @property
+    def workdir(self) -> Path:
+        """An empty folder of this run, and its current directory; removed afterwards."""
+        workdir = self._workdir
+        if isinstance(workdir, str):  # runs that do not ask are spared the making of a path
+            from pathlib import Path  # noqa: PLC0415 - see above
+
+            workdir = self._workdir = Path(workdir)
+        return workdir
 
     def progress(self, ratio: float, message: str | None = None) -> None:
         """Tell how far the run is, from 0 to 1; cheap enough for an inner loop.

@@ -135,10 +135,33 @@ def test_the_thread_sleeps_while_there_is_no_run(scene: Scene, monkeypatch: pyte
     monkeypatch.setattr(listening, "sleep", looks.put)
     scene.listening.begin()
     scene.listening.end()
-    assert [looks.get(timeout=LIMIT_S) for _ in range(2)] == [listening.LOOK_S] * 2
+    assert looks.get(timeout=LIMIT_S) == listening.LOOK_S
     scene.listening.begin()  # after its sleep, or instead of that
     scene.listening.end()
     looks.get(timeout=LIMIT_S)
+
+
+def test_short_runs_at_work_are_looked_at_less_and_less_often(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a bound; when one of them lasted, and there is another, it begins anew."""
+    pauses: queue.SimpleQueue[float] = queue.SimpleQueue()
+    left = iter("sssss-s-")  # a short run falls into the pause, or none does
+
+    def pause(wait_s: float) -> None:
+        pauses.put(wait_s)
+        if next(left, "-") == "s":
+            scene.listening.begin()
+            scene.listening.end()
+
+    monkeypatch.setattr(listening, "sleep", pause)
+    scene.listening.begin()
+    scene.listening.end()
+    first, most = listening.LOOK_S, listening.LOOK_MOST_S
+    assert [pauses.get(timeout=LIMIT_S) for _ in range(6)] == [first, 2 * first, 4 * first, most, most, most]
+    scene.listening.begin()
+    scene.listening.end()
+    assert [pauses.get(timeout=LIMIT_S) for _ in range(2)] == [first, 2 * first]
 
 
 @pytest.mark.parametrize(
