@@ -105,12 +105,13 @@ class Attempts:
             return False
         if claim.is_elected:
             await self._journal.mark(claim.run.id, "elected")
-        with structlog.contextvars.bound_contextvars(task_id=task.id, run_id=claim.run.id):
-            self._log.debug("run.claimed", type=task.type, attempt=claim.attempt)
-            self._jobs.note(task.job_id, claim.run.scheduler_state)
-            lease = Lease()
-            lease.renew(asked_mono, claim.run.lease_s)
-            await self._execute(claim, gpus, lease, on_over)
+        # For the rest of the asyncio task, which is this attempt's own.
+        structlog.contextvars.bind_contextvars(task_id=task.id, run_id=claim.run.id)
+        self._log.debug("run.claimed", type=task.type, attempt=claim.attempt)
+        self._jobs.note(task.job_id, claim.run.scheduler_state)
+        lease = Lease()
+        lease.renew(asked_mono, claim.run.lease_s)
+        await self._execute(claim, gpus, lease, on_over)
         return True
 
     async def _execute(
@@ -147,10 +148,8 @@ class Attempts:
             end_drain()
         try:
             if not gpus:
-                on_over()
-                # The next claim is made meanwhile: its intent goes into the same write.
-                await asyncio.sleep(0)
-        finally:  # who is cancelled there has an outcome all the same
+                on_over()  # the next claim begins in the loop's next round, before the journal's write
+        finally:
             await self._endings.end(claim, outcome, reporter, reporting)
 
     def _cancel(self, stop: StopRequest) -> None:
