@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,17 @@ def test_a_hook_takes_nothing_from_the_drain(tools: Tools, values: Path) -> None
         assert spec["terminationGracePeriodSeconds"] == plain["terminationGracePeriodSeconds"] + 7
         assert spec["containers"][0]["lifecycle"] == {"preStop": {"exec": {"command": ["sign-off", "now"]}}}
         assert "lifecycle" not in plain["containers"][0]
+
+
+def test_a_hook_of_a_pool_takes_the_place_of_that_of_all(tools: Tools) -> None:
+    """Also where it is of another kind, of which Kubernetes takes one; an empty one is none."""
+    everyone = "poolDefaults.preStop.seconds=7,poolDefaults.preStop.hook.exec.command={sign-off}"
+    of_all = {"preStop": {"exec": {"command": ["sign-off"]}}}
+    ours = {"httpGet": {"path": "/bye", "port": 80}}
+    for own, lifecycle in (
+        ({}, of_all), ({"seconds": 9}, of_all), ({"hook": ours}, {"preStop": ours}), ({"hook": {}}, None)
+    ):  # fmt: skip
+        pool = json.dumps([{"name": "x", "preStop": own}])
+        made = dict(pods(tools.objects("--set", everyone, "--set-json", f"pools={pool}")))
+        (container,) = made["millhand-agent-x"]["spec"]["containers"]
+        assert container.get("lifecycle") == lifecycle

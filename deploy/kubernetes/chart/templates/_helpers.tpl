@@ -77,9 +77,11 @@ unhealthyPodEvictionPolicy: AlwaysAllow
 {{- end -}}
 {{- end }}
 
-{{- /* One pool with its defaults: dict "root" $ "pool" . */ -}}
+{{- /* One pool with its defaults: dict "root" $ "pool" . A hook is one thing: two of them mixed, Kubernetes refuses. */ -}}
 {{- define "millhand.pool" -}}
-{{- mergeOverwrite (deepCopy .root.Values.poolDefaults) .pool | toYaml -}}
+{{- $pool := mergeOverwrite (deepCopy .root.Values.poolDefaults) .pool -}}
+{{- with .pool.preStop }}{{ if hasKey . "hook" }}{{ $_ := set $pool.preStop "hook" .hook }}{{ end }}{{ end -}}
+{{- $pool | toYaml -}}
 {{- end }}
 
 {{- /* The pod of an agent: dict "root" $ "pool" (the merged one) "once" (whether it ends when idle). */ -}}
