@@ -142,12 +142,17 @@ def test_what_is_loaded_already_stays_as_it_is() -> None:
 def test_the_threads_of_an_agent_share_one_heap() -> None:
     """A heap is told by what glibc reserves for it: some 64 MiB without access."""
 
-    def heaps(*arguments: str) -> int:
+    def heaps(*arguments: str, **said: str) -> int:
+        told = {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"}
+        env = {name: value for name, value in os.environ.items() if name not in told}
         answer = subprocess.run(
             [sys.executable, "-c", HEAPS, *arguments], capture_output=True, text=True, timeout=60, check=True,
-            env={name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"},
+            env=env | said,
         )  # fmt: skip
         return int(answer.stdout)
 
     assert heaps() > 0
     assert heaps("shared") == 0
+    assert heaps("shared", GLIBC_TUNABLES="glibc.malloc.trim_threshold=131072") == 0
+    for asked in ({"MALLOC_ARENA_MAX": "3"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=3"}):
+        assert heaps("shared", **asked) == 2  # beside the main one, which is no mapping

@@ -50,5 +50,8 @@ def share_one_heap() -> None:
     glibc gives each thread that it can one of its own, of which most stays unused, and none is shared again;
     our threads wait nearly always, and hold Python's lock when they do not. To be called before they start.
     """
-    if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+    is_told = "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_" in os.environ.get(
+        "GLIBC_TUNABLES", ""
+    )
+    if not is_told and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_ARENA_MAX, 1)
