@@ -11,7 +11,6 @@ from typing import Any, Final, NamedTuple
 import click
 
 from worker.cli.exits import CliError, ExitCode, describe_exit_codes
-from worker.msgspec_alone import load_msgspec
 
 __all__ = ["COMMANDS", "main"]
 
@@ -83,7 +82,6 @@ class LazyGroup(click.Group):
         """Import one command."""
         if (entry := COMMANDS.get(cmd_name)) is None:
             return None
-        load_msgspec()
         module, _, attribute = entry.module.partition(":")
         command = getattr(import_module(f"worker.cli.{module}"), attribute or "command")
         assert isinstance(command, click.Command)

@@ -1,6 +1,6 @@
 """The child process: import one handler, serve assignments one after another.
 
-Started by `worker.executor.spawn` as ``python -P -m worker.executor.child_start <fd>`` with a socket to
+Started by `worker.executor.spawn` as ``python -P -m worker.executor.child <fd>`` with a socket to
 the agent at that descriptor. It knows neither token nor URL of the API.
 """
 
@@ -196,3 +196,7 @@ def main(descriptor: int) -> int:
     Child(channel).serve(loaded)
     let_go(loaded, channel)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

@@ -91,7 +91,7 @@ class ProcessSpawner:
     async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
         """Start a child; see `Spawner`."""
         order = {
-            "argv": [self._python, "-P", "-m", "worker.executor.child_start", str(CHANNEL_FD)],
+            "argv": [self._python, "-P", "-m", "worker.executor.child", str(CHANNEL_FD)],
             "env": self._variables(gpus),
             "wish": self._wish,
             "processes": self._max_processes,
