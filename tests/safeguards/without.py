@@ -22,6 +22,7 @@ import worker.agent.ending
 import worker.agent.operators.control.serving
 import worker.agent.statedir
 import worker.machine.notices
+import worker.reporting.delivery
 import worker.reporting.records
 from server.reaper import Patience
 from server.store.migration import Migration
@@ -316,5 +317,10 @@ SAFEGUARDS: Final = {
         "a live report arrives after the outcome, and is the last word",
         ("tests/unit/agent/test_ending.py",),
         lambda: [(worker.agent.ending, "ANSWER_S", 0.0)],
+    ),
+    "last word": Safeguard(
+        "a live report that was not answered is the last word for ever",
+        ("tests/unit/agent/test_delivery.py",),
+        lambda: [(worker.reporting.delivery, "LATE_MARK", "")],
     ),
 }

@@ -96,10 +96,13 @@ def world_of(mix: Mix, seed: int) -> World:
     world.fail_ratio = FAIL_RATIO if mix.retry else 0.0
     world.server.tells_date = mix.tells_date
     world.server.batch_most = BATCH_MOST if seed % 2 or mix.has_batches else 0
+    world.server.accepts_stopped = seed % 3 == 1 and not mix.is_leased
     world.network.empties_brief = seed % 5 == 0
     world.network.old_ratio = OLD_RATIO if mix.has_batches and seed % 3 == 0 else 0.0
     world.limit_s = LIMIT_S
     world.network.faults = mix.faults
+    if world.server.accepts_stopped:  # a report that comes again after it was answered is the last word there
+        world.network.faults = tuple(fault for fault in mix.faults if fault != "twice")
     world.files = mix.files
     world.run_max_s = mix.run_max_s
     world.store.lost_ratio = 0.1
@@ -170,6 +173,9 @@ def verdict(world: World, mix: Mix, machines: Iterable[Machine]) -> list[str]:
     told = {file["url"] for run in runs for file in (run.get("results") or {}).get("files", [])}
     found += [f"{url} is told and not stored" for url in told - world.store.files.keys()]
     found += [f"{url} is stored and not told" for url in world.store.files.keys() - told]
+    if world.server.accepts_stopped:  # nothing that was on its way longer may be the last word
+        ended = [run for run in runs if run.get("resultCode") == "Success"]
+        found += [f"results of {run['id']} were replaced" for run in ended if "task" not in run["results"]]
     if mix.ids == "key":
         ended = [run for run in runs if run.get("resultCode") == "Success"]
         found += [f"nobody told on what {run['id']} ran" for run in ended if not {*SAID} <= run.keys()]

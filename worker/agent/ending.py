@@ -19,7 +19,7 @@ from worker.executor.executor import ProgressEvent, UsageEvent
 from worker.executor.outcome import Outcome, RunError
 from worker.executor.retries import Verdict
 from worker.reporting.journal import EntryTooLarge, Journal, JournalError
-from worker.reporting.records import Entry
+from worker.reporting.records import LATE_MARK, Entry
 from worker.reporting.report import failed_instead, terminal_report, with_files
 from worker.reporting.reporter import Reporter
 from worker.storage.file import SpooledFile
@@ -98,13 +98,14 @@ class Endings:
         if entry.ended is not None and not reporter.is_taken:
             self._hold(run_id, outcome, reporter, reporting)
             return True
-        await reporting.end(ANSWER_S)  # whose answer may say more
+        if not await reporting.end(ANSWER_S):  # whose answer may say more
+            await self._journal.mark(run_id, LATE_MARK)
         if reporter.is_taken:
             hint = "the run is another agent's; `millhand journal` shows and exports the result"
             log.error("outcome.fenced", run_id=run_id, hint=hint)
             await self._journal.mark(run_id, "fenced")
         else:
-            self._on_ended(entry)
+            self._on_ended(self._journal.entries[run_id])
         return False
 
     def _hold(self, run_id: str, outcome: Outcome, reporter: Reporter, reporting: Reporting) -> None:
@@ -113,7 +114,7 @@ class Endings:
         def tell(message: str) -> None:
             reporter.note(ProgressEvent(reporter.state.progress, message))
 
-        self._on_held(Held(run_id, reporting.begin(), tell))
+        self._on_held(Held(run_id, reporting.begin(), tell, reporter.answered))
 
     async def _write(self, run_id: str, report: dict[str, Any], outcome: Outcome, requeue: bool) -> None:
         """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,7 @@ class Held(Struct):
     run_id: str
     reporting: asyncio.Task[bool]  # ends when the run is lost; True: it is another's now
     tell: Callable[[str], None]  # says something with the next report
+    answered: Callable[[float], Awaitable[bool]]  # `Reporter.answered`
 
 
 class Reporters:
@@ -106,7 +107,9 @@ class Reporters:
     def resume(self, entry: Entry) -> Held:
         """Go on reporting a run of an earlier life, once it is seen to be ours still."""
         saying = Saying(float((entry.ended or {}).get("progress") or 0.0))
-        return Held(entry.run_id, asyncio.create_task(self._resumed(entry, saying)), saying.tell)
+        return Held(
+            entry.run_id, asyncio.create_task(self._resumed(entry, saying)), saying.tell, saying.answered
+        )
 
     async def _resumed(self, entry: Entry, saying: Saying) -> bool:
         run = await self._seen(entry)
@@ -144,6 +147,10 @@ class Saying:
         """Say by this reporter what is to be said."""
         self._reporter = reporter
         self.tell(self._message)
+
+    async def answered(self, limit_s: float) -> bool:
+        """Wait for the report that is on its way; see `Reporter.answered`."""
+        return self._reporter is None or await self._reporter.answered(limit_s)
 
     def tell(self, message: str) -> None:
         """Say something with the next report."""

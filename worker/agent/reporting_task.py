@@ -29,17 +29,17 @@ class Reporting:
             self._task = asyncio.create_task(until_lost(self._reporter, waited_s))
         return self._task
 
-    async def end(self, patience_s: float = 0.0) -> None:
+    async def end(self, patience_s: float = 0.0) -> bool:
         """Report no more; what has not begun takes no round of the loop.
 
         A report that is on its way has so long to be answered: given up it may still arrive, after what is
-        told next.
+        told next. Returns whether none may.
         """
         self._due.cancel()
         if self._task is None:
-            return
+            return True
         try:
-            await self._reporter.answered(patience_s)
+            return await self._reporter.answered(patience_s)
         finally:
             await cancel(self._task)
 

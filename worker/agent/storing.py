@@ -20,6 +20,7 @@ from typing import Any, Final
 import structlog
 
 from worker.agent.drain import Drain
+from worker.agent.ending import ANSWER_S
 from worker.agent.errands import Errands, cancel
 from worker.agent.job_states import JobStates
 from worker.agent.reporters import Held
@@ -27,7 +28,7 @@ from worker.agent.uploads import Uploads
 from worker.api.wire import ErrorKind, ResultCode
 from worker.executor.outcome import RunError
 from worker.reporting.journal import EntryTooLarge, Journal, JournalError
-from worker.reporting.records import DELIVERED_MARK, STORED_MARK, Entry
+from worker.reporting.records import DELIVERED_MARK, LATE_MARK, STORED_MARK, Entry
 from worker.reporting.report import failed_instead, with_files
 from worker.storage.spool import Spool
 
@@ -106,10 +107,9 @@ class Storing:
         storing = asyncio.create_task(self._uploads.store_all(held.run_id, held.tell))
         try:
             turn = await self._turn(self._journal.entries[held.run_id], held.reporting, storing)
-            if turn is Turn.TAKEN:
+            if turn is Turn.TAKEN or await self._is_taken_at_last(held):
                 await self._fence(held.run_id)
                 return
-            await cancel(held.reporting)  # nothing comes after the report
             await self._report(held.run_id, turn, storing.result() if turn is Turn.STORED else {})
             if turn is Turn.STORED:
                 await self._clear(held.run_id)
@@ -161,6 +161,13 @@ class Storing:
             return
 
     # the end
+
+    async def _is_taken_at_last(self, held: Held) -> bool:
+        """End the reports of a run: nothing comes after the outcome. Tell what the last answer says."""
+        if not await held.answered(ANSWER_S):
+            await self._journal.mark(held.run_id, LATE_MARK)
+        await cancel(held.reporting)
+        return is_taken(held.reporting)
 
     async def _fence(self, run_id: str) -> None:
         hint = "the run is another's; result and files stay here: `millhand journal` shows them"
@@ -225,8 +232,13 @@ class Storing:
 async def taken(reporting: asyncio.Task[bool]) -> None:
     """Wait until a run is seen to be another's; for ever where it never is."""
     await asyncio.wait({reporting})
-    if reporting.cancelled() or reporting.exception() is not None or not reporting.result():
+    if not is_taken(reporting):
         await asyncio.Event().wait()
+
+
+def is_taken(reporting: asyncio.Task[bool]) -> bool:
+    """Tell whether reports that have ended saw the run to be another's."""
+    return not reporting.cancelled() and reporting.exception() is None and reporting.result()
 
 
 def is_failed(report: dict[str, Any] | None) -> bool:

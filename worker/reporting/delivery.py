@@ -17,14 +17,13 @@ from worker.api.wire import ErrorKind
 from worker.reporting.entry_runs import after, identity_of, is_our_report
 from worker.reporting.entry_state import why_mark
 from worker.reporting.journal import Journal
-from worker.reporting.records import DELIVERED_MARK, Entry
+from worker.reporting.records import DELIVERED_MARK, LATE_MARK, Entry
 from worker.reporting.report import REDUCTIONS, is_cut_down, reduced
-from worker.reporting.reporter import BODY_REFUSED, Standing, standing_of
+from worker.reporting.reporter import BODY_REFUSED, LATE_S, Standing, standing_of
 from worker.reporting.requeue import Requeues, runs_of
 
 __all__ = ["Delivered", "Delivery"]
 
-LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
 STALE_S = 3.0  # how long after its list an agent may still post a claim: its candidates' age, and the way
 LOOKS_MAX = 20  # at a task that does not show the outcome of its elected run
 log = structlog.get_logger()
@@ -77,6 +76,9 @@ class Delivery:
             await self._requeues.requeue(entry)
         try:
             delivered = await self._stop(entry, entry.terminal)
+            if delivered in ON_SERVER and LATE_MARK in entry.marks and not self._api.traits.claims_unique:
+                await asyncio.sleep(LATE_S)  # a live report may have been the last word
+                await self._stop(entry, entry.terminal)
         except ApiError as error:
             delivered = Delivered.UNDELIVERED
             log.error("outcome.undelivered", run_id=entry.run_id, kept_at=self._kept_at, error=str(error))

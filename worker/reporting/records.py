@@ -21,6 +21,7 @@ from worker.usage.usage import Usage
 
 __all__ = [
     "DELIVERED_MARK",
+    "LATE_MARK",
     "MAGIC",
     "STORED_MARK",
     "BaseRecord",
@@ -41,6 +42,7 @@ MAGIC: Final = b"MHJRNL\x00\x01"  # the last byte is the version of the segment'
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<IIB")
 DELIVERED_MARK: Final = "delivered"  # the server has the report; the entry waits for files
+LATE_MARK: Final = "late reports"  # a live report that was not answered may arrive after the outcome
 STORED_MARK: Final = "stored"  # all files of an entry are; "stored|…" stands for one of them
 START: Final = bytes([VERSION]) + b"{"  # where version and payload meet; nowhere inside a payload
 

@@ -10,17 +10,18 @@ from typing import Any
 import structlog
 
 from worker.api.client import JobsApi
-from worker.api.errors import ApiError, Conflict, NotFound, Refused
+from worker.api.errors import ApiError, Conflict, NotFound, Refused, Unknown
 from worker.api.models import Identity, Run
 from worker.clock import Clock
 from worker.executor.executor import CheckpointEvent, Event
 from worker.executor.lease import Lease
 from worker.reporting.report import NO_CHECKPOINT, RunState, documented
 
-__all__ = ["BODY_REFUSED", "Reporter", "Standing", "standing_of"]
+__all__ = ["BODY_REFUSED", "LATE_S", "Reporter", "Standing", "standing_of"]
 
 REPORTS_PER_LEASE = 4  # so that one that is lost, and one that takes its time, do no harm
 CHECKPOINT_BYTES_A_S = 32 * 1024  # a report with a larger checkpoint waits for longer than the interval
+LATE_S = 60.0  # how late a request may arrive whose answer nobody waited for
 DOUBLINGS_MAX = 10  # of the wait between reports that fail; the heartbeat bounds it anyway
 TOO_LARGE = 413
 BODY_REFUSED = frozenset({400, TOO_LARGE, 422})  # statuses that are about the body; others come from proxies
@@ -99,6 +100,7 @@ class Reporter:
         self._sent = NO_CHECKPOINT  # the one in the last report
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
+        self._late_until_mono = float("-inf")  # so long one that was not answered may still arrive
         self._quiet = asyncio.Event()  # no report is on its way
         self._quiet.set()
 
@@ -138,10 +140,14 @@ class Reporter:
         finally:
             self._on_step(None)
 
-    async def answered(self, limit_s: float) -> None:
-        """Wait until no report is on its way, or until the limit is over."""
+    async def answered(self, limit_s: float) -> bool:
+        """Wait until no report is on its way, or until the limit is over; tell whether none may still arrive.
+
+        One that was given up may, for a minute.
+        """
         if limit_s > 0.0 and not self._quiet.is_set():
             await wait_for(self._quiet, limit_s)
+        return self._quiet.is_set() and self._clock.mono() >= self._late_until_mono
 
     async def _wait(self, waited_s: float) -> None:
         """Wait for the next report's time; a part of that has passed already."""
@@ -203,6 +209,8 @@ class Reporter:
         """Tell what was not told with the next report; a body that stays refused waits for the heartbeat."""
         if self._may_say_less(error):
             self._news.set()
+        if isinstance(error, Unknown):
+            self._late_until_mono = self._clock.mono() + LATE_S
         self._failures += 1
         doubled_s = self._report_interval_s * 2.0 ** min(self._failures, DOUBLINGS_MAX)
         self._held_s = min(max(error.retry_after_s or 0.0, doubled_s), self._heartbeat_s)

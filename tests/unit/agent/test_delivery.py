@@ -11,6 +11,8 @@ from tests.unit.agent.stub_api import Answer, Request, error
 from worker.api.ids import requeue_run_id
 from worker.reporting.delivery import Delivered
 from worker.reporting.entry_state import reason_of
+from worker.reporting.records import LATE_MARK
+from worker.reporting.reporter import LATE_S
 
 
 def test_an_accepted_outcome_closes_its_entry() -> None:
@@ -19,6 +21,22 @@ def test_an_accepted_outcome_closes_its_entry() -> None:
     assert case.delivered is Delivered.ACCEPTED
     assert not case.entries
     assert len(case.stub.requests) == 1
+
+
+@pytest.mark.parametrize("marks", [(), (LATE_MARK,)])
+@pytest.mark.parametrize("is_ours", [False, True])
+def test_an_outcome_is_sent_again_where_a_live_report_may_have_come_after_it(
+    marks: tuple[str, ...], is_ours: bool
+) -> None:
+    """A minute later, on servers that may take reports on runs that are over; its entry stays until then."""
+    headers = {"Millhand-Claims": "unique"} if is_ours else {}
+    case = deliver(lambda _: (200, DONE, headers), marks=marks)
+    is_again = bool(marks) and not is_ours
+    assert [one.body for one in case.stub.asked("PUT")] == [REPORT] * (1 + is_again)
+    assert (case.delivered, case.entries) == (Delivered.ACCEPTED, {})
+    assert case.took_s == pytest.approx(LATE_S if is_again else 0.0, abs=1.0)
+    if is_again:
+        assert "r" in deliver(lambda _: (200, DONE), marks=marks, limit_s=LATE_S / 2).entries
 
 
 def test_results_that_were_cut_down_to_be_accepted_stay_on_disk() -> None:

@@ -24,7 +24,7 @@ from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
 from worker.executor.outcome import Outcome, RunError
 from worker.reporting.journal import Journal
-from worker.reporting.records import Entry
+from worker.reporting.records import LATE_MARK, Entry
 from worker.reporting.reporter import Reporter
 from worker.storage.file import SpooledFile
 from worker.usage.usage import Usage
@@ -226,6 +226,7 @@ def test_an_outcome_is_not_sent_beside_a_live_report() -> None:
     """It might arrive later, and be the last word on servers that take reports on runs that are over."""
     desk = ended(success, answer_s=0.4)
     assert (len(desk.ended), desk.answers_before_end) == (1, 1)
+    assert desk.ended[0].marks == ()
     assert not desk.is_reporting
 
 
@@ -233,6 +234,7 @@ def test_an_outcome_does_not_wait_long_for_a_server_that_does_not_answer() -> No
     """Whether what was given up arrives, nobody knows."""
     desk = ended(success, answer_s=30.0)
     assert (len(desk.ended), desk.answers_before_end) == (1, 0)
+    assert desk.ended[0].marks == (LATE_MARK,)  # it is sent once more, where that matters
     assert desk.took_s == pytest.approx(ANSWER_S)
 
 

@@ -103,6 +103,23 @@ def test_what_is_late_and_was_not_answered_stays_untold() -> None:
     assert set(desk.reporter.untold) == {"machine"}
 
 
+def test_a_report_that_was_not_answered_may_arrive_for_a_minute() -> None:
+    """Then it is taken for lost; one that was answered, or refused, has arrived."""
+    answers: list[Answer] = [(200, LIVE), (403, {}), (502, {})]
+    stub = StubApi(lambda _: answers[0])
+
+    async def main() -> list[bool]:
+        desk, sure = Desk(stub), []
+        for _ in range(3):
+            await desk.live(20.0)
+            sure.append(await desk.reporter.answered(0.0))
+            answers.append(answers.pop(0))
+        await desk.live(50.0)
+        return [*sure, await desk.reporter.answered(0.0)]
+
+    assert run_virtual(main()) == [True, True, False, True]
+
+
 def test_a_thousand_progress_reports_become_one_in_an_interval() -> None:
     """Only the newest progress is told, with usage and the log's end."""
     stub = StubApi(lambda _: (200, LIVE))

@@ -15,13 +15,14 @@ from tests.unit.agent.stub_api import StubApi
 from tests.unit.agent.test_ending import ENTRY, alive
 from tests.unit.reporting.memory import MemoryIO
 from worker.agent.drain import Drain
+from worker.agent.ending import ANSWER_S
 from worker.agent.job_states import JobStates
 from worker.agent.reporters import Held
 from worker.agent.storing import Storing
 from worker.agent.uploads import Uploads, Waits, mark_of
 from worker.api.wire import ErrorKind
 from worker.reporting.journal import Journal
-from worker.reporting.records import Entry
+from worker.reporting.records import LATE_MARK, Entry
 from worker.storage.file import SpooledFile
 from worker.storage.store import StoreError, StoreRefused
 
@@ -42,6 +43,7 @@ class Bench:
         self.told: list[str] = []
         self.drain = Drain(VirtualClock(), 30.0)
         self.is_taken = asyncio.Event()
+        self.answer_s, self.awaited_s, self.is_taken_at_last = 0.0, 0.0, False
 
     async def open(self, report: dict[str, Any], files: int = 2, requeue: bool = False) -> None:
         """Open the journal with one run that ended."""
@@ -58,6 +60,15 @@ class Bench:
             deliver=self.delivered.append,
         )  # fmt: skip
 
+    async def answered(self, limit_s: float) -> bool:
+        """Have a report on its way for as long as a test says."""
+        self.awaited_s = limit_s
+        await asyncio.sleep(min(self.answer_s, limit_s))
+        if self.is_taken_at_last:
+            self.is_taken.set()
+            await asyncio.sleep(0.0)
+        return self.answer_s <= limit_s
+
     def hold(self) -> asyncio.Task[bool]:
         """Hold it."""
 
@@ -66,7 +77,7 @@ class Bench:
             return True
 
         reporting = asyncio.create_task(report())
-        self.storing.hold(Held("r", reporting, self.told.append))
+        self.storing.hold(Held("r", reporting, self.told.append, self.answered))
         return reporting
 
 
@@ -212,6 +223,32 @@ def test_a_run_that_is_anothers_while_its_last_file_is_stored_is_not_told() -> N
     async def main(bench: Bench) -> None:
         bench.is_taken.set()
         await asyncio.sleep(60.0)
+
+    bench = held(main)
+    assert bench.delivered == []
+    assert bench.journal.entries["r"].marks[-1] == "fenced"
+    assert len(bench.spooled) == 2
+
+
+@pytest.mark.parametrize(("answer_s", "marks"), [(0.4, ()), (30.0, (LATE_MARK,))])
+def test_a_report_is_not_sent_beside_a_live_one(answer_s: float, marks: tuple[str, ...]) -> None:
+    """That has a second to be answered; else the report is sent once more where that matters."""
+
+    async def main(bench: Bench) -> None:
+        bench.answer_s = answer_s
+        await bench.storing.settle(60.0)
+
+    bench = held(main)
+    assert bench.awaited_s == ANSWER_S
+    assert [mark for mark in bench.delivered[0].marks if mark == LATE_MARK] == list(marks)
+
+
+def test_a_run_that_is_anothers_by_its_last_answer_is_not_told() -> None:
+    """Its files are stored by then; they stay here with the result, for a person."""
+
+    async def main(bench: Bench) -> None:
+        bench.is_taken_at_last = True
+        await bench.storing.settle(60.0)
 
     bench = held(main)
     assert bench.delivered == []
