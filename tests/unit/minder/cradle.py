@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from worker.executor.life import Life
 from worker.executor.minder_process import Minder
@@ -19,7 +20,7 @@ from worker.minder.trees import below, every_process, read_stat
 __all__ = ["Cradle", "boot_s", "cradle", "is_alive", "until", "within_limit"]
 
 LIMIT_S = 60.0  # a bound for a hang, not a measure
-MARK = "mark-of-a-test"
+MARK = f"mark-{uuid4().hex}"  # what is ended by its mark is so on the whole machine, where others test too
 
 
 class Cradle:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -261,7 +262,7 @@ def test_what_carries_a_mark_is_found_and_ended(tmp_path: Path) -> None:
     """After agent and minder were both killed, the next agent finds the rest by the mark."""
     code = "import os, time; os.fork() and os._exit(0); os.setsid(); print(os.getpid(), flush=True)"
     command = [sys.executable, "-S", "-E", "-c", f"{code}; time.sleep(1000)"]
-    mark = "mark-of-a-killed-agent"
+    mark = f"mark-of-a-killed-agent-{uuid4().hex}"
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={TREE_MARK: f"{mark}/of-a-child"}) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
