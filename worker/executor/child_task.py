@@ -9,7 +9,6 @@ import structlog
 
 from worker.api.wire import ErrorKind
 from worker.clock import Clock
-from worker.executor.alarm import Alarm
 from worker.executor.assignment import Assignment
 from worker.executor.deadlines import RunLimits
 from worker.executor.evidence import Evidence, StopReason
@@ -86,7 +85,8 @@ class ChildTask:
         self.heard = Hearing(
             link, run_id, steering.bill, clock=clock, redactor=redactor, output=output, rules=rules
         )
-        self._alarm = Alarm(link.loop)
+        self._alarm = link.alarm
+        self._alarm.clear()
         self._ended: Ended | None = None
         self._not_loaded: NotLoaded | None = None
         self._is_killed = False

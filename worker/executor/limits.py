@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -19,8 +19,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     memory_bytes: int | None = None  # of all processes of the run together
 
 
+NONE: Final = Limits()
+
+
 def effective_limits(task: Limits, handler: Limits, agent: Limits) -> Limits:
     """Return what holds: each limit of the task, else of the handler; never above the agent's."""
+    if task == NONE and agent == NONE:  # as mostly
+        return handler
     return Limits(
         timeout_s=effective(task.timeout_s, handler.timeout_s, agent.timeout_s),
         no_progress_s=effective(task.no_progress_s, handler.no_progress_s, agent.no_progress_s),

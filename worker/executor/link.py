@@ -10,6 +10,7 @@ import select
 import socket
 from typing import Final, Protocol
 
+from worker.executor.alarm import Alarm
 from worker.executor.channel import ChannelError, encode_frame, up_reader
 from worker.executor.evidence import Exit, Overrun
 from worker.executor.frames import Down, Load, Ready, Up
@@ -80,6 +81,7 @@ class ChildLink:
         self._died = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
+        self.alarm = Alarm(self.loop)  # of who watches its run
 
     @property
     def is_dead(self) -> bool:
@@ -164,6 +166,7 @@ class ChildLink:
 
     def _close(self) -> None:
         self.limits.close()
+        self.alarm.close()
         if self.idle_end is not None:
             self.idle_end.cancel()
         self.loop.remove_reader(self._socket)

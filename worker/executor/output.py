@@ -97,6 +97,8 @@ class RunOutput:
 
         A file that the disk refused ends with a line that says so.
         """
+        if not self._files:
+            return ()
         for file in self._files.values():
             await file.close()
         if self._rules.keep == "failed" and is_success:
@@ -110,7 +112,7 @@ class RunOutput:
     @property
     def has_files(self) -> bool:
         """Tell whether there is something to `discard`."""
-        return any(file.is_writing or file.is_made for file in self._files.values())
+        return bool(self._files) and any(file.is_writing or file.is_made for file in self._files.values())
 
     @property
     def is_writing(self) -> bool:

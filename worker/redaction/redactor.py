@@ -113,8 +113,12 @@ class Redactor:
             return False
         if may_hold_credentials(encoded):
             return False
-        is_short = any(msgspec.json.encode(secret) in encoded for secret in self._short)
-        return not is_short and not any(True for search in self._searches for _ in search.spans(encoded))
+        if self._short and any(msgspec.json.encode(secret) in encoded for secret in self._short):
+            return False
+        for search in self._searches:
+            for _ in search.spans(encoded):
+                return False
+        return True
 
     def whole_value(self, text: str) -> str:
         """Return a text of a value without known secrets and credentials in URLs."""

@@ -28,6 +28,14 @@ class Seen:
         self.ram_mono: float | None = None
         self.disk_mono: float | None = None
 
+    def looks(self) -> dict[str, float | None]:
+        """Return when figures were looked at that are those of a look."""
+        return {
+            **dict.fromkeys(CPU, self.cpu_mono),
+            "ram_peak_bytes": self.ram_mono,
+            **dict.fromkeys(DISK, self.disk_mono),
+        }
+
 
 class Bill(NamedTuple):
     """What was counted of a run."""
@@ -87,23 +95,15 @@ class Bill(NamedTuple):
         """Return the share of the wall time that lies before the last look, or between samples; 0…1."""
         if wall_s is None:
             return {}
-        started_mono = self.seen.started_mono or 0.0
-
-        def share(seen_mono: float | None) -> float:
-            return 1.0 if complete else ratio((seen_mono or started_mono) - started_mono, wall_s)
-
-        cpu, disk = share(self.seen.cpu_mono), share(self.seen.disk_mono)
-        found = {
-            "wall_s": 1.0,
-            "gpu_allocated_s": 1.0,
-            "cpu_user_s": cpu,
-            "cpu_system_s": cpu,
-            "ram_peak_bytes": share(self.seen.ram_mono),
-            "ram_average_bytes": ratio(self.ram.average.covered_s, wall_s),
-            "disk_read_bytes": disk,
-            "disk_written_bytes": disk,
-        }
-        return found if len(found) == len(methods) else {name: found[name] for name in methods}
+        found = dict.fromkeys(methods, 1.0)
+        if "ram_average_bytes" in found:
+            found["ram_average_bytes"] = ratio(self.ram.average.covered_s, wall_s)
+        if not complete:
+            started_mono = self.seen.started_mono or 0.0
+            for name, seen_mono in self.seen.looks().items():
+                if name in found:
+                    found[name] = ratio((seen_mono or started_mono) - started_mono, wall_s)
+        return found
 
     def _reasons(self, reason: str) -> dict[str, str]:
         """Return why a figure is missing, or of an earlier time, or less than it could be."""

@@ -58,9 +58,12 @@ class DiskLedger:
         now = counters(readings)
         unread = len(readings) - len(now)
         self.reason = f"{unread} processes of the tree could not be read: another user's" if unread else ""
-        now = self._carried(readings) | now
-        self._begin_with(now)
-        self._lost = plus(self._lost, self._shortfall(now))
+        if (
+            self._untold or now.keys() != self._last.keys()
+        ):  # else nobody came, went, or told for the first time
+            now = self._carried(readings) | now
+            self._begin_with(now)
+            self._lost = plus(self._lost, self._shortfall(now))
         self._last = now
         total = added(now)
         lost, base = self._lost, self._base

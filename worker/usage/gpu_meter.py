@@ -104,10 +104,14 @@ class RunMeters:
         """Take both."""
         self._meter = meter
         self._gpus = gpus
-        self._outside = OutsideLedger()
+        self._outside: OutsideLedger | None = None  # of a run that tells of something
+        self._started_mono = 0.0
 
     def take_outside(self, told: Outside) -> None:
         """Take what the run has consumed outside of its processes."""
+        if self._outside is None:
+            self._outside = OutsideLedger()
+            self._outside.begin(self._started_mono)
         self._outside.take(told, self._meter.mono())
         if told.pid is not None:
             self._meter.leave_out(told.pid)
@@ -120,7 +124,7 @@ class RunMeters:
         if self._gpus is not None:
             await self._gpus.look()
             self._gpus.begin()
-        self._outside.begin(self._meter.mono())
+        self._started_mono = self._meter.mono()
         self._meter.start()
 
     def sample(self) -> Usage:
@@ -153,7 +157,8 @@ class RunMeters:
             self._gpus.close()
 
     def _with_gpus(self, usage: Usage) -> Usage:
-        usage = self._outside.added_to(usage)
+        if self._outside is not None:
+            usage = self._outside.added_to(usage)
         if self._gpus is None:
             return usage
         try:

@@ -50,8 +50,43 @@ def test_what_was_set_before_is_not_waited_for_and_not_seen_twice() -> None:
     run(scenario())
 
 
-def test_who_is_cancelled_leaves_no_timer() -> None:
-    """And may wait again."""
+def test_one_timer_goes_on_from_wait_to_wait() -> None:
+    """Where it is early enough; it may end a later wait too soon, and rings for nobody else."""
+
+    async def scenario() -> None:
+        alarm, loop = Alarm(asyncio.get_running_loop()), asyncio.get_running_loop()
+        for limit_s in (LONG_S, LONG_S + 1, 0.02, 1.0):
+            alarm.set() if limit_s == 1.0 else loop.call_soon(alarm.set)
+            await alarm.wait(limit_s)
+            assert len(timers()) == 1
+        await alarm.wait(LONG_S)
+        assert not timers()
+        loop.call_soon(alarm.set)
+        await alarm.wait(0.001)
+        await asyncio.sleep(0.01)
+        with pytest.raises(TimeoutError):  # nobody waited when it rang
+            async with asyncio.timeout(0.01):
+                await alarm.wait(LONG_S)
+
+    run(scenario())
+
+
+def test_who_waits_next_does_not_hear_what_was_forgotten() -> None:
+    """News of a run that is over."""
+
+    async def scenario() -> None:
+        alarm = Alarm(asyncio.get_running_loop())
+        alarm.set()
+        alarm.clear()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await alarm.wait(LONG_S)
+
+    run(scenario())
+
+
+def test_who_is_cancelled_may_wait_again_and_closing_leaves_no_timer() -> None:
+    """It may be closed twice."""
 
     async def scenario() -> None:
         alarm = Alarm(asyncio.get_running_loop())
@@ -60,9 +95,16 @@ def test_who_is_cancelled_leaves_no_timer() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        loop = asyncio.get_running_loop()
-        assert [timer for timer in loop._scheduled if not timer.cancelled()][1:] == []  # type: ignore[attr-defined]
         alarm.set()
         await alarm.wait(LONG_S)
+        alarm.close()
+        alarm.close()
+        assert not timers()
 
     run(scenario())
+
+
+def timers() -> list[asyncio.TimerHandle]:
+    """Return the loop's timers, but for that of the scenario's own limit."""
+    scheduled = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    return [one for one in scheduled if not one.cancelled() and isinstance(one._callback.__self__, Alarm)]
