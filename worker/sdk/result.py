@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 __all__ = ["NotAResult", "encode_result", "encode_value"]
+
+
+NULL: Final = b"null"
 
 
 class NotAResult(Exception):  # noqa: N818 - what the value is
@@ -28,7 +31,7 @@ def encode_result(value: Any, max_bytes: int) -> bytes:
             than `max_bytes`.
     """
     plain = {} if value is None else builtins_of(value, "result")
-    return encode_value(plain if isinstance(plain, dict) else {"value": plain}, max_bytes, "result")
+    return encode_plain(plain if isinstance(plain, dict) else {"value": plain}, max_bytes, "result")
 
 
 def encode_value(value: Any, max_bytes: int, name: str) -> bytes:
@@ -37,20 +40,30 @@ def encode_value(value: Any, max_bytes: int, name: str) -> bytes:
     Raises:
         NotAResult: as for `encode_result`.
     """
-    plain = builtins_of(value, name)
-    for path, part in parts_of(plain, name):
-        if isinstance(part, float) and not math.isfinite(part):
-            raise NotAResult(f"{path} is {part}, which JSON cannot carry; return None where unknown")
+    return encode_plain(builtins_of(value, name), max_bytes, name)
+
+
+def encode_plain(plain: Any, max_bytes: int, name: str) -> bytes:
+    """Return what `builtins_of` made as JSON, or raise as `encode_value`."""
     try:
         encoded = msgspec.json.encode(plain)
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise NotAResult(f"{culprit(plain, name)} cannot be written as JSON: {exc}") from exc
+    if NULL in encoded:  # as msgspec writes infinity and "not a number", too
+        refuse_infinite(plain, name)
     if len(encoded) > max_bytes:
         raise NotAResult(
             f"{name} has {len(encoded)} bytes as JSON, more than {max_bytes}; "
             "write it to a file and hand that over with ctx.artifact"
         )
     return encoded
+
+
+def refuse_infinite(plain: Any, name: str) -> None:
+    """Raise NotAResult where a number is infinite or none."""
+    for path, part in parts_of(plain, name):
+        if isinstance(part, float) and not math.isfinite(part):
+            raise NotAResult(f"{path} is {part}, which JSON cannot carry; return None where unknown")
 
 
 def builtins_of(value: Any, name: str) -> Any:
