@@ -7,6 +7,7 @@ them. They are written by hand in the kernel's formats, after real ones.
 from __future__ import annotations
 
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,7 +76,8 @@ def test_the_memory_that_all_runs_share_is_that_of_the_tightest_limit(path: Path
     """Used and limit, by which the minder guards; none where there is no limit."""
     expected = recorded(path, tmp_path)
     pool = expected.get("pool")
-    assert PoolMemory.open(str(tmp_path)).read() == (None if pool is None else (pool["used"], pool["limit"]))
+    with closing(PoolMemory.open(str(tmp_path))) as memory:
+        assert memory.read() == (None if pool is None else (pool["used"], pool["limit"]))
 
 
 def test_the_kinds_of_machines_that_matter_are_there() -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -179,7 +179,9 @@ def burner(group: Group | None) -> Iterator[Rig]:
     assert process.stdin is not None
     try:
         assert process.stdout.readline() == "ready\n"
-        yield Rig(process, group)
+        rig = Rig(process, group)
+        with closing(rig.group):
+            yield rig
     finally:
         if process.returncode is None:
             process.kill()
