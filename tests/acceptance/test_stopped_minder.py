@@ -57,12 +57,15 @@ def test_a_stopped_minder_is_told_replaced_and_its_run_made_up_for(tmp_path: Pat
     def minders() -> list[int]:
         return [int(text) for path in tmp_path.glob("*.minder") if (text := path.read_text())]
 
-    async def healths(url: str) -> list[str]:
+    async def health(client: httpx.AsyncClient) -> str:
+        return (await client.get(f"http://127.0.0.1:{port}/healthz")).text
+
+    async def healths() -> list[str]:
         """Look until there is another minder; return what was said."""
         said = []
         async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client, asyncio.timeout(LIMIT_S):
             while len(minders()) < 2:
-                said.append((await client.get(url)).text)
+                said.append(await health(client))
                 await asyncio.sleep(0.2)
         return said
 
@@ -77,9 +80,11 @@ def test_a_stopped_minder_is_told_replaced_and_its_run_made_up_for(tmp_path: Pat
                 await until(minders, "the run does not start")
                 [minder] = minders()
                 assert minder in (child_pids(agent.pid) or ())
+                async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
+                    before = await health(client)
                 os.kill(minder, signal.SIGSTOP)
                 try:
-                    said = await healths(f"http://127.0.0.1:{port}/healthz")
+                    said = [before, *await healths()]
                 finally:
                     if read_stat(minder) is not None:  # else it would stay for ever
                         os.kill(minder, signal.SIGCONT)
