@@ -16,6 +16,7 @@ from worker.agent.job_states import JobStates, Wish
 from worker.agent.operators.activity import Activity
 from worker.agent.reporters import Reporters
 from worker.agent.reporting_task import Reporting
+from worker.agent.shared_timer import SharedTimer
 from worker.api.client import JobsApi
 from worker.api.models import Task
 from worker.api.wire import ErrorKind, ResultCode
@@ -74,6 +75,7 @@ class Attempts:
         self._gpus = gpus
         self._activity = activity
         self._on_settled = on_settled
+        self._first_reports = SharedTimer()
         self._log = log.bind()  # one for all: the module's makes one for each line, told or not
 
     async def run(self, task: Task, on_over: Callable[[], None] = lambda: None) -> bool:
@@ -122,7 +124,7 @@ class Attempts:
             claim.run, claim.identity, claim.task.job_id,
             on_lost=lambda why: stop.request(ErrorKind.LOST_CLAIM, why, 0.0), lease=lease,
         )  # fmt: skip
-        reporting = Reporting(reporter)
+        reporting = Reporting(reporter, self._first_reports)
         stop.listen(lambda: tell_interruption(stop, reporter, reporting))
         end_watch = self._jobs.watch(claim.task.job_id, lambda: self._cancel(stop))
         end_drain = self._drain.follow(stop)

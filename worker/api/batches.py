@@ -52,7 +52,7 @@ class Batches:
         self._sending: set[asyncio.Task[None]] = set()
         self._first_rest_s = rest_s
         self._rest_s = rest_s  # after the next failure
-        self._rests_until = float("-inf")
+        self._rests_until: float | None = None  # None: no batch has failed
         self._is_closed = False
 
     @property
@@ -88,8 +88,9 @@ class Batches:
     @property
     def _is_open(self) -> bool:
         """Tell whether the server takes several at once, and what it was last sent so was answered."""
-        is_taken = self._connection.traits.batch_most > 1 and not self._is_closed
-        return is_taken and asyncio.get_running_loop().time() >= self._rests_until
+        if self._connection.traits.batch_most <= 1 or self._is_closed:
+            return False
+        return self._rests_until is None or asyncio.get_running_loop().time() >= self._rests_until
 
     async def _join(self, write: Waiting) -> Answered | None:
         self._waiting.append(write)
@@ -192,7 +193,7 @@ class Batches:
     def _rest(self, error: ApiError) -> None:
         """Let writes go alone for a while: one that hangs or is refused holds up no other then."""
         now = asyncio.get_running_loop().time()
-        if now < self._rests_until:  # several were under way
+        if self._rests_until is not None and now < self._rests_until:  # several were under way
             return
         self._rests_until = now + self._rest_s
         log.info("batch.failed", error=str(error), alone_s=self._rest_s)

@@ -232,8 +232,9 @@ def is_brief(headers: Mapping[str, str]) -> bool:
 
 
 def segment(id_: str) -> str:
-    """Return an id as one segment of a path."""
-    return quote(id_, safe="")
+    """Return an id as one segment of a path; most are UUIDs, and need nothing."""
+    is_plain = id_.isascii() and id_.replace("-", "").isalnum()
+    return id_ if is_plain else quote(id_, safe="")
 
 
 def read_all(raw: Iterable[dict[str, Any]], read: Callable[[dict[str, Any]], M | None]) -> list[M]:

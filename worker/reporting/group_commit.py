@@ -59,23 +59,26 @@ class GroupCommit:
         if self._flushing is not None:
             await asyncio.wait([self._flushing], timeout=limit_s)
 
-    def add(
-        self, change: Change | None, block: bytes, *, is_durable: bool = False, is_patient: bool = False
-    ) -> Write:
-        """Change the memory at once and queue the block; its `done` is for who waits until it is written."""
+    def add(self, change: Change | None, block: bytes, *, is_durable: bool = False) -> asyncio.Future[None]:
+        """Change the memory at once and queue the block; what is returned is done when it is written."""
+        replaced = self._entries.get(change.entry.run_id) if isinstance(change, EntryRecord) else None
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._take_up(Write(change, block, is_durable, done, replaced))
+        self._begin_flush()
+        return done
+
+    def add_patiently(self, change: Change, block: bytes) -> None:
+        """Change the memory at once; the block goes along with another one, or soon by itself."""
+        self._take_up(Write(change, block, is_durable=False, is_patient=True))
+        if self._patience is None:
+            self._patience = asyncio.get_running_loop().call_later(PATIENT_S, self._lose_patience)
+
+    def _take_up(self, write: Write) -> None:
         if self._is_closed:
             raise JournalError("the journal is closed")
-        loop = asyncio.get_running_loop()
-        replaced = self._entries.get(change.entry.run_id) if isinstance(change, EntryRecord) else None
-        write = Write(change, block, is_durable, loop.create_future(), replaced, is_patient=is_patient)
-        if change is not None:
-            apply(self._entries, change)
+        if write.change is not None:
+            apply(self._entries, write.change)
         self._queue.append(write)
-        if not is_patient:
-            self._begin_flush()
-        elif self._patience is None:
-            self._patience = loop.call_later(PATIENT_S, self._lose_patience)
-        return write
 
     def _begin_flush(self) -> None:
         if self._flushing is None or self._flushing.done():
@@ -144,7 +147,7 @@ class GroupCommit:
 
     def _refuse(self, intents: list[Write], exc: OSError) -> None:
         """Forget intents that found no room; those whose callers went on already are kept."""
-        intents = [write for write in intents if not write.done.done()]
+        intents = [write for write in intents if write.is_waited_for]
         for write in intents:
             self._entries.pop(write.run_id, None)
             if write.replaced is not None:

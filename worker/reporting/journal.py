@@ -87,7 +87,7 @@ class Journal:
                 " `millhand journal` shows what is not delivered, and why"
             )
         block = encode_bounded(entry, self._limits.intent_bytes)
-        await self._commits.add(EntryRecord(entry), block).done
+        await self._commits.add(EntryRecord(entry), block)
 
     def checkpoint(self, run_id: str, usage: Usage | None = None, child: Child | None = None) -> None:
         """Write down what a run consumed so far, or its child.
@@ -95,7 +95,7 @@ class Journal:
         Not synced, and written within a moment; skipped on a full disk.
         """
         record = UsageRecord(run_id, usage, child)
-        self._commits.add(record, encode(record), is_patient=True)
+        self._commits.add_patiently(record, encode(record))
 
     def must_fit(self, run_id: str, report: dict[str, Any], *, spare_bytes: int = 0) -> None:
         """See that a report will find room, with so much to spare; changes nothing.
@@ -131,7 +131,7 @@ class Journal:
             entry, ended=report, files=files, usage=usage or entry.usage, requeue=requeue
         )
         block = encode_bounded(entry, self._limits.reserve_bytes)
-        await self._commits.add(EntryRecord(entry), block, is_durable=True).done
+        await self._commits.add(EntryRecord(entry), block, is_durable=True)
 
     async def terminal(
         self,
@@ -154,12 +154,12 @@ class Journal:
             self._entries[run_id], terminal=report, ended=None, files=unstored, requeue=requeue
         )
         block = encode_bounded(entry, self._limits.reserve_bytes)
-        await self._commits.add(EntryRecord(entry), block, is_durable=True).done
+        await self._commits.add(EntryRecord(entry), block, is_durable=True)
 
     async def mark(self, run_id: str, mark: str) -> None:
         """Note a word about an entry, once. Not synced."""
         record = MarkRecord(run_id, mark)
-        await self._commits.add(record, encode(record)).done
+        await self._commits.add(record, encode(record))
 
     async def unmark(self, run_id: str, marks: Collection[str]) -> None:
         """Take words about an entry back; on stable storage when this returns.
@@ -171,7 +171,7 @@ class Journal:
         left = tuple(mark for mark in entry.marks if mark not in marks)
         entry = msgspec.structs.replace(entry, marks=left)
         block = encode_bounded(entry, self._limits.reserve_bytes)
-        await self._commits.add(EntryRecord(entry), block, is_durable=True).done
+        await self._commits.add(EntryRecord(entry), block, is_durable=True)
 
     async def close_entry(self, run_id: str) -> None:
         """Be done with an entry. Not synced, and written within a moment.
@@ -179,7 +179,7 @@ class Journal:
         At worst it is looked up at the server again.
         """
         record = ClosedRecord(run_id)
-        self._commits.add(record, encode(record), is_patient=True)
+        self._commits.add_patiently(record, encode(record))
 
     async def sync(self) -> None:
         """Make everything so far durable; the way to try again after a failure.
@@ -187,7 +187,7 @@ class Journal:
         Raises:
             JournalError: the disk still refuses.
         """
-        await self._commits.add(None, b"", is_durable=True).done
+        await self._commits.add(None, b"", is_durable=True)
 
     async def flush(self, limit_s: float | None = None) -> None:
         """Write what is queued, closings too, and wait for that, so long at most; never raises."""

@@ -19,9 +19,14 @@ class Write(Struct):
     change: Change | None  # None: only a sync is wanted
     block: bytes
     is_durable: bool
-    done: asyncio.Future[None]
+    done: asyncio.Future[None] | None = None  # None: nobody waits for it
     replaced: Entry | None = None  # comes back where the intent is refused
-    is_patient: bool = False  # nobody waits for it: it goes along with another, or soon by itself
+    is_patient: bool = False  # it goes along with another, or soon by itself
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Tell whether a caller waits for it still."""
+        return self.done is not None and not self.done.done()
 
     @property
     def is_intent(self) -> bool:
@@ -42,10 +47,9 @@ class Write(Struct):
 def settle(writes: list[Write], error: JournalError | None = None) -> None:
     """Let the callers go on, those that still wait."""
     for write in writes:
-        if write.done.done():
+        if write.done is None or write.done.done():
             continue
         if error is None:
             write.done.set_result(None)
         else:
             write.done.set_exception(error)
-            write.done.exception()  # of a closing nobody waits for it

@@ -19,6 +19,7 @@ from worker.agent.ending import ANSWER_S, Endings
 from worker.agent.policies import Policies
 from worker.agent.reporters import Held
 from worker.agent.reporting_task import Reporting
+from worker.agent.shared_timer import SharedTimer
 from worker.agent.uploads import Uploads
 from worker.api.models import Identity
 from worker.api.wire import ErrorKind, ResultCode, parse_instant
@@ -94,7 +95,7 @@ def ended(
             stub.api, clock, run("r"), identity, report_interval_s=1.0, heartbeat_s=2.0, lag_s=0.1,
             machine=dict, on_answer=lambda _: None, on_lost=lambda _: None,
         )  # fmt: skip
-        reporting = Reporting(reporter)
+        reporting = Reporting(reporter, SharedTimer())
         await asyncio.sleep(10.0)
         before(desk)
         if answer_s is not None:

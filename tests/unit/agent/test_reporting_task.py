@@ -8,6 +8,7 @@ from tests.simulation.loop import run_virtual
 from tests.unit.agent.stub_api import StubApi
 from tests.unit.agent.test_reporter import LIVE, Desk
 from worker.agent.reporting_task import Reporting
+from worker.agent.shared_timer import SharedTimer
 from worker.executor.executor import ProgressEvent
 
 
@@ -24,7 +25,7 @@ def times_of(*notes_s: float, until_s: float) -> list[float]:
 
         desk = Desk(StubApi(answer))
         began = loop.time()
-        reporting = Reporting(desk.reporter)
+        reporting = Reporting(desk.reporter, SharedTimer())
         for at_s in notes_s:
             loop.call_at(began + at_s, desk.reporter.note, ProgressEvent(at_s / 100, None))
         await asyncio.sleep(until_s)
@@ -50,7 +51,7 @@ def test_a_run_that_ends_within_the_first_interval_has_no_task() -> None:
     async def main() -> None:
         desk = Desk(stub)
         tasks = asyncio.all_tasks()
-        reporting = Reporting(desk.reporter)
+        reporting = Reporting(desk.reporter, SharedTimer())
         await asyncio.sleep(1.9)
         assert asyncio.all_tasks() == tasks
         await reporting.end()
@@ -66,7 +67,7 @@ def test_why_a_run_is_to_stop_is_told_before_the_first_interval_too() -> None:
 
     async def main() -> list[object]:
         desk = Desk(stub)
-        reporting = Reporting(desk.reporter)
+        reporting = Reporting(desk.reporter, SharedTimer())
         await asyncio.sleep(0.5)
         desk.reporter.tell_stop("drained", "SIGTERM received")
         reporting.begin()
