@@ -12,6 +12,7 @@ __all__ = [
     "Refused",
     "StoreBusy",
     "StoreFailed",
+    "TookTooLong",
 ]
 
 
@@ -53,6 +54,13 @@ class StoreBusy(Exception):  # noqa: N818 - a state, and it passes
 
 class StoreFailed(Exception):  # noqa: N818
     """The database could not make the write durable (disk full, I/O error); nothing was changed."""
+
+
+class TookTooLong(StoreFailed):
+    """The database took longer than a statement may, and was stopped; nothing was changed."""
+
+    def __init__(self, what: str = "The database took too long for it, and was stopped") -> None:
+        super().__init__(what)
 
 
 class OutcomeUnknown(StoreFailed):

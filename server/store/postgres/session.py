@@ -20,7 +20,7 @@ from server.store.postgres.commands import Jumps, execute
 from server.store.postgres.counters import SHARDS
 from server.store.postgres.dialect import psycopg_form
 from server.store.postgres.transaction import PostgresTransaction
-from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed
+from server.store.refusal import OutcomeUnknown, Refused, StoreBusy, StoreFailed, TookTooLong
 from server.store.sql.dialect import Row
 from server.times import to_ms
 from worker.clock import Clock
@@ -180,7 +180,7 @@ def _translated() -> Any:
     except errors.LockNotAvailable as exc:
         raise StoreBusy("Another change of the same task or job takes too long") from exc
     except errors.QueryCanceled as exc:
-        raise StoreFailed("The database took too long for it, and was stopped") from exc
+        raise TookTooLong from exc
     except errors.FeatureNotSupported as exc:  # a cached plan, of before a migration
         raise Again(exc, is_connection_useless=True) from exc
     except (errors.OperationalError, errors.InternalError, errors.InterfaceError) as exc:

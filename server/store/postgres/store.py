@@ -249,7 +249,8 @@ class PostgresStore:
         """Read a page; only some connections at once for those that may take long."""
         if not reads.may_take_long(query):
             return await self._read(*statement)
-        return await self._slowly(*statement)
+        with reads.named(query):
+            return await self._slowly(*statement)
 
     async def _slowly(self, sql: str, values: list[Any]) -> list[Row]:
         async with self._slow_reads:

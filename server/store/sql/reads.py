@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
 from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
+from server.store.refusal import TookTooLong
 from server.store.sql.dialect import Dialect
 from server.store.sql.rows import REPORT, TASK, select_run
 from worker.api.wire import RunStatus
@@ -21,6 +24,7 @@ __all__ = [
     "count_pending",
     "count_running",
     "may_take_long",
+    "named",
     "select_jobs",
     "select_reports",
     "select_runs",
@@ -99,6 +103,18 @@ def may_take_long(query: AnyQuery) -> bool:
     if isinstance(query, RunQuery):
         return len(query.job_ids) > 1
     return isinstance(query, TaskQuery) and _walks_past_others(query)
+
+
+@contextmanager
+def named(query: AnyQuery) -> Iterator[None]:
+    """Have a page that takes too long say what it was sorted by, and what is quicker."""
+    try:
+        yield
+    except TookTooLong as exc:
+        sort = query.page.sort or BY_CREATION
+        raise TookTooLong(
+            f"A list sorted by {sort.field} took too long; sort by createdAt, or ask for fewer"
+        ) from exc
 
 
 def _is_by_status(query: AnyQuery) -> bool:

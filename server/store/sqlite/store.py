@@ -41,6 +41,7 @@ from server.store.sql.following import FollowJob
 from server.store.sqlite.database import all_rows, database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
+from server.store.sqlite.slow_reads import SlowReads
 from server.store.sqlite.writer import Writer
 from server.store.usage import SpanQuery, Spans, Usage, UsageQuery, Waiting
 from server.times import to_ms
@@ -79,8 +80,7 @@ class SqliteStore:
         self._read_lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         self._open_writer: Writer | None = None
         self._open_reader: sqlite3.Connection | None = None
-        self._slow_reader: sqlite3.Connection | None = None  # a file's second one, for a thread
-        self._slow_reads = asyncio.Lock()
+        self._slow_reads: SlowReads | None = None  # of a file, by a connection of their own
         self._following = Following(self.apply)
         self._listener: Listener = lambda _changes: None
         self._tokens: dict[str, KnownToken] = {}
@@ -118,8 +118,9 @@ class SqliteStore:
             self._open_reader, self._read_lock = db, self._write_lock
         else:
             self._open_reader = open_reader(path)
-            self._slow_reader = open_reader(path)
-            self._opened += (self._open_reader, self._slow_reader)
+            slow_reader = open_reader(path)
+            self._opened += (self._open_reader, slow_reader)
+            self._slow_reads = SlowReads(slow_reader)
         return db
 
     async def close(self) -> None:
@@ -130,7 +131,7 @@ class SqliteStore:
         await asyncio.to_thread(self._close_connections)
 
     def _close_connections(self) -> None:
-        self._open_reader = self._slow_reader = None
+        self._open_reader = self._slow_reads = None
         while self._opened:
             self._opened.pop().close()
 
@@ -284,17 +285,14 @@ class SqliteStore:
         """Read a page here if that is quick, else in a thread, one after another."""
         if not is_long and not reads.may_take_long(query):
             return self._all(*statement)
-        return await self._slowly(*statement)
+        with reads.named(query):
+            return await self._slowly(*statement)
 
     async def _slowly(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
-        """Read in a thread, one after another."""
-        async with self._slow_reads:
-            return await asyncio.to_thread(self._read_slowly, sql, values)
-
-    def _read_slowly(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
-        if self._slow_reader is None:
-            return self._all(sql, values)
-        return all_rows(self._slow_reader.execute(sql, values))
+        """Read in a thread, one after another, for a bounded time; in memory little is to be read."""
+        if self._slow_reads is None:
+            return await asyncio.to_thread(self._all, sql, values)
+        return await self._slow_reads.all(sql, values)
 
     def _one(self, sql: str, *values: object) -> dict[str, Any] | None:
         found = self._all(sql, list(values))
