@@ -86,7 +86,7 @@ def test_the_message_of_a_stop_is_clean(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with bench(tmp_path, redactor=lambda: Redactor([OWN])) as it:
             stop = StopRequest()
-            stop.request(ErrorKind.CANCELLED, f"because of {OWN}", 10)
+            stop.request(ErrorKind.CANCELLED, f"because of {OWN}", 0.1)
             outcome = await it.run("deaf", stop=stop)
             assert outcome.error is not None
             assert REDACTED in outcome.error.message

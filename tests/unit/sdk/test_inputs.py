@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.sdk import Cancelled, Fail, Retry
+from worker.sdk import Cancelled, Fail, Retry, download
 from worker.sdk.testing import make_context
 
 
@@ -80,8 +80,11 @@ def test_a_download_lands_in_the_runs_folder(tmp_path: Path) -> None:
     assert len(list(first.parent.iterdir())) == 2
 
 
-def test_a_failed_download_tells_whether_to_try_again(tmp_path: Path) -> None:
+def test_a_failed_download_tells_whether_to_try_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """404 is final, 503 and a refused connection are not; secrets of the URL are not shown."""
+    monkeypatch.setattr(download, "PAUSES_S", (0.0,) * 4)  # they would only be waited for
     ctx = make_context(tmp_path)
     with file_server() as url:
         with pytest.raises(Fail, match="404") as missing:
