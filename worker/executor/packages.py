@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 from worker.executor.installed import normal_name
@@ -62,8 +64,13 @@ def lacks_of(found: Distribution) -> Iterator[Lack]:
 
 
 def modules_of(found: Distribution) -> set[str]:
-    """Return the modules at the top of a package."""
-    return {file.parts[0].removesuffix(".py") for file in found.files or ()}
+    """Return the modules at the top of a package, as it was installed.
+
+    `Distribution.files` leaves out what is missing from Python 3.12 on, and so what is asked for here.
+    """
+    recorded = [row[0] for row in csv.reader((found.read_text("RECORD") or "").splitlines()) if row]
+    paths = [*map(PurePosixPath, recorded), *(found.files or ())]
+    return {path.parts[0].removesuffix(".py") for path in paths}
 
 
 def is_installed(name: str) -> bool:

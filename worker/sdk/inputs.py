@@ -136,7 +136,7 @@ def local_file(source: str) -> Path:
     )
     host = socket.gethostname()
     try:
-        is_there = path.exists()
+        is_there = is_anything(path)
     except OSError as exc:  # as of a name that is too long
         raise Fail(
             f"input {str(path)[:MAX_PATH_CHARS]} cannot be looked for on {host}: {exc.strerror}"
@@ -148,6 +148,18 @@ def local_file(source: str) -> Path:
     if not os.access(path, os.R_OK):
         raise Fail(f"input {path} on {host} may not be read by the user of the worker (uid {os.geteuid()})")
     return path.absolute()
+
+
+def is_anything(path: Path) -> bool:
+    """Tell whether there is something at a path; raise OSError where that cannot be told.
+
+    `Path.exists` says False from Python 3.14 on where it could not look.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a path with a null byte
+        return False
+    return True
 
 
 def with_checksum(path: Path, bounds: Bounds) -> Path:
