@@ -20,8 +20,8 @@ from worker.executor.frames import EXIT_CHANNEL_LOST, Assign, Down
 
 __all__ = ["Listening"]
 
-LOOK_S: Final = 0.02  # a stop may be seen so much later, and only at the beginning of a run …
-LOOK_MOST_S: Final = 0.1  # … or twice this: while short runs follow each other, each pause is twice the last
+LOOK_S: Final = 0.02  # after a run began in a child that had none: so much later a stop may be seen …
+LOOK_AGAIN_S: Final = 0.1  # … and twice this where other runs were shortly before, as long as none lasts
 FLUSH_INTERVAL_MS: Final = 250  # progress that was held back goes out within this time
 
 
@@ -90,16 +90,19 @@ class Listening:
             runs, wait_s = self._runs, LOOK_S
             while self._is_awake:
                 sleep(wait_s)
-                before, runs = runs, self._look(runs)
-                wait_s = LOOK_S if runs == before else min(2 * wait_s, LOOK_MOST_S)
+                runs = self._look(runs, may_sleep=wait_s != LOOK_S)
+                wait_s = LOOK_AGAIN_S
 
-    def _look(self, runs_before: int) -> int:
-        """Listen if a run has lasted since the look before; sleep if there was none; return their number."""
+    def _look(self, runs_before: int, *, may_sleep: bool) -> int:
+        """Listen if a run has lasted since the look before; sleep if there was none; return their number.
+
+        Not to sleep after the first look spares runs that follow each other to wake the thread each time.
+        """
         with self._lock:
             runs = self._runs
             if runs == runs_before:
                 self._is_listening = self._is_running
-                self._is_awake = self._is_running
+                self._is_awake = self._is_running or not may_sleep
         if self._is_listening:
             self._listen()
         return runs

@@ -87,6 +87,7 @@ def test_a_stop_of_a_run_that_is_over_is_not_taken_for_another(scene: Scene) -> 
 def test_no_frame_is_lost_between_the_two(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs that end before, while and after the thread takes the channel over, one after the other."""
     monkeypatch.setattr(listening, "LOOK_S", 0.001)  # so that many of its looks fall into these runs
+    monkeypatch.setattr(listening, "LOOK_AGAIN_S", 0.0011)
     rng = random.Random(7)
     for number in range(300):
         scene.say(assign(str(number)))
@@ -101,6 +102,7 @@ def test_no_frame_is_lost_between_the_two(scene: Scene, monkeypatch: pytest.Monk
 def test_what_cannot_be_taken_leaves_the_run_its_end(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a thread that has ended, and what comes next is taken, in later runs too."""
     monkeypatch.setattr(listening, "LOOK_S", 0.001)
+    monkeypatch.setattr(listening, "LOOK_AGAIN_S", 0.0011)
     seen: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def refuse(frame: Down) -> None:
@@ -135,33 +137,36 @@ def test_the_thread_sleeps_while_there_is_no_run(scene: Scene, monkeypatch: pyte
     monkeypatch.setattr(listening, "sleep", looks.put)
     scene.listening.begin()
     scene.listening.end()
-    assert looks.get(timeout=LIMIT_S) == listening.LOOK_S
+    expected = [listening.LOOK_S, listening.LOOK_AGAIN_S]
+    assert [looks.get(timeout=LIMIT_S) for _ in range(2)] == expected
     scene.listening.begin()  # after its sleep, or instead of that
     scene.listening.end()
     looks.get(timeout=LIMIT_S)
 
 
-def test_short_runs_at_work_are_looked_at_less_and_less_often(
+def test_runs_that_follow_each_other_do_not_wake_the_thread_each_time(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To a bound; when one of them lasted, and there is another, it begins anew."""
+    """It stays awake, and looks seldom, until a whole pause goes by without a run."""
     pauses: queue.SimpleQueue[float] = queue.SimpleQueue()
-    left = iter("sssss-s-")  # a short run falls into the pause, or none does
+    left = iter("-sss-")  # a short run falls into the pause, or none does
 
     def pause(wait_s: float) -> None:
-        pauses.put(wait_s)
-        if next(left, "-") == "s":
+        if next(left) == "s":
             scene.listening.begin()
             scene.listening.end()
+        pauses.put(wait_s)
 
     monkeypatch.setattr(listening, "sleep", pause)
     scene.listening.begin()
     scene.listening.end()
-    first, most = listening.LOOK_S, listening.LOOK_MOST_S
-    assert [pauses.get(timeout=LIMIT_S) for _ in range(6)] == [first, 2 * first, 4 * first, most, most, most]
-    scene.listening.begin()
-    scene.listening.end()
-    assert [pauses.get(timeout=LIMIT_S) for _ in range(2)] == [first, 2 * first]
+    expected = [listening.LOOK_S, *[listening.LOOK_AGAIN_S] * 4]
+    assert [pauses.get(timeout=LIMIT_S) for _ in range(5)] == expected
+    until = time.monotonic() + LIMIT_S
+    while scene.listening._is_awake and time.monotonic() < until:
+        time.sleep(0.001)
+    assert not scene.listening._is_awake
+    assert pauses.empty()
 
 
 @pytest.mark.parametrize(
