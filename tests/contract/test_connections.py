@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.accepting import stop_accepting
 from tests.contract.misbehaving import (
     Asked,
     MisbehavingServer,
@@ -197,7 +198,7 @@ def test_an_answer_that_ends_before_the_request_was_sent_is_whole() -> None:
             finally:
                 is_told.set()
                 await is_over.wait()
-                listening.close()
+                await stop_accepting(listening)
 
     asyncio.run(main())
 
@@ -336,7 +337,7 @@ def test_a_connection_that_nobody_uses_is_closed(monkeypatch: pytest.MonkeyPatch
                 await body_of(transport, request_to(server))
                 await ended.wait()
         finally:
-            listening.close()
+            await stop_accepting(listening)
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.accepting import stop_accepting
 from tests.contract.calls import CALLS, LISTS, OBJECTS, Call, failure_of
 from tests.contract.misbehaving import (
     Act,
@@ -157,7 +158,7 @@ def test_a_server_that_answers_without_reading_holds_nobody() -> None:
                         await api.update_run("r", body)
         finally:
             closed.set()
-            listening.close()
+            await stop_accepting(listening)
 
     asyncio.run(main())
 
