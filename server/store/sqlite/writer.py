@@ -121,13 +121,15 @@ class Writer:
 
     def _deliver(self, group: list[Waiting], results: list[Result], changes: list[Change]) -> None:
         self._waiting -= len(results)
-        if changes:
-            self._listener(changes)
-        left = iter(results)
-        for waiting in group:
-            own = list(islice(left, len(waiting.commands)))
-            if not waiting.future.done():
-                waiting.future.set_result(own)
+        try:
+            if changes:
+                self._listener(changes)
+        finally:  # what is durable is told, whatever becomes of the word of it
+            left = iter(results)
+            for waiting in group:
+                own = list(islice(left, len(waiting.commands)))
+                if not waiting.future.done():
+                    waiting.future.set_result(own)
 
 
 def apply_all(

@@ -171,6 +171,28 @@ def test_a_caller_that_goes_away_disturbs_nobody() -> None:
     run_async(body)
 
 
+def test_a_write_is_answered_although_the_word_of_it_fails() -> None:
+    """What is durable is told to who asked; the fault is the loop's to log."""
+
+    @run_async
+    async def _() -> None:
+        faults: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda loop, context: faults.append(str(context["exception"]))
+        )
+
+        def fail(_: object) -> None:
+            raise RuntimeError("who listens has a fault")
+
+        async with opened("sqlite://") as world:
+            assert isinstance(world.store, SqliteStore)
+            job = await world.job()
+            world.store._listener = fail
+            task = await world.task(job)
+            assert await world.store.task(world.org_id, task.id) is not None
+        assert faults == ["who listens has a fault"]
+
+
 def test_the_database_itself_refuses_a_second_live_run() -> None:
     """One live run per task holds by an index, not only by the rules above it."""
 
