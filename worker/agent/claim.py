@@ -18,12 +18,12 @@ from worker.agent.claim_rules import (
     checkpoint_of,
     is_race_lost,
     open_placeholders,
-    rule_probe,
     rule_taken,
 )
 from worker.agent.deferrals import Deferrals
 from worker.agent.election import Elections
 from worker.agent.identity import Identities
+from worker.agent.probe import is_first_kept
 from worker.agent.server_kind import ServerKind
 from worker.agent.wire_run import DENIED, RunWire
 from worker.api.errors import Rejected, Unknown
@@ -35,8 +35,6 @@ from worker.reporting.journal import Journal
 __all__ = ["Claim", "Claimer"]
 
 REFUSALS_MAX = 20  # of a body, after a try that was not answered, until they are believed: minutes
-ID_TAKEN = frozenset({400, 409, 422})  # how servers refuse a run whose id is known; the body was fine before
-ID_TAKEN_FAULT, ID_TAKEN_FAULTS = 500, 3  # some fail at a known id: believed when they do it every time
 log = structlog.get_logger()
 
 
@@ -227,7 +225,7 @@ class Claimer:
             return identity
         probe = self._identities.probe(identity)
         await self._journal.mark(run.id, self._runs.probe_mark(probe))
-        if not await self._is_kept(run.id, identity, {**body, **self._runs.identity_fields(probe)}):
+        if not await is_first_kept(self._runs, identity, {**body, **self._runs.identity_fields(probe)}):
             self._find(ServerKind.OVERWRITES)
             return probe
         if self.kind.elects:
@@ -251,25 +249,6 @@ class Claimer:
         await self._runs.close_lost(run.id, owner, "the server replaces runs that have the same id")
         await self._journal.close_entry(run.id)
         return claim
-
-    async def _is_kept(self, run_id: str, identity: Identity, body: dict[str, Any]) -> bool:
-        """Post the probe until the API itself has decided on it."""
-        backoff = self._runs.backoff(PATIENT)
-        faults = 0
-        while True:
-            try:
-                return rule_probe(await self._runs.create(body), identity)
-            except Rejected as error:
-                if error.status in ID_TAKEN:
-                    return True
-                await backoff.sleep(error)  # a proxy said it, or the token is denied
-            except Unknown as error:
-                faults += error.status == ID_TAKEN_FAULT
-                if faults >= ID_TAKEN_FAULTS:
-                    found = await self._runs.look(run_id)
-                    if found is not None:
-                        return rule_probe(found, identity)
-                await backoff.sleep(error)
 
     async def _elect(self, task: Task, adopted: tuple[str, Run, Identity] | None = None) -> Claim | None:
         won = await self._elections.claim(task, adopted, overwrites=self._kind is ServerKind.OVERWRITES)
