@@ -82,12 +82,12 @@ class Children:
             raise
         return link
 
-    def fate(self, link: ChildLink, seen: Evidence, left: Left | None, type_: str) -> Fate:
+    async def fate(self, link: ChildLink, seen: Evidence, left: Left | None, type_: str) -> Fate:
         """Decide what becomes of a child; log once per type what its handler does to them.
 
         `left` is what was found in it at the end of its run, where somebody looked.
         """
-        fate, fault = self._reuse.fate(link, seen, left, lambda: self._is_alone(link, left))
+        fate, fault = await self._reuse.fate(link, seen, left, lambda: self._is_alone(link, left))
         if fault is not None and type_ not in self._replaced_types:
             self._replaced_types.add(type_)
             log.warning("child.replaced", type=type_, pid=link.pid, reason=self._redact(fault[:MAX_CHARS]))
@@ -110,12 +110,12 @@ class Children:
         self.let_idle_go()
         await self._leaving.aclose()
 
-    def _is_alone(self, link: ChildLink, left: Left | None) -> bool:
+    async def _is_alone(self, link: ChildLink, left: Left | None) -> bool:
         try:
             kept = () if link.ready is None else link.ready.processes
             listed = None if left is None else left.child_pids
             is_alone = has_just(link.pid, kept) if listed is None else listed == frozenset(kept)
-            return is_alone and not self._spawner.has_strangers()
+            return is_alone and not await self._spawner.has_strangers()
         except OSError:  # it cannot be looked at now
             return False
 

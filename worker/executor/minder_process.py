@@ -73,10 +73,22 @@ class Minder:
         """The pid of the minder; 0 while there is none."""
         return self._process.pid if self._process is not None else 0
 
-    def has_strangers(self) -> bool:
-        """Tell whether the minder has children that it was not asked for: orphans of a child's tree."""
-        known = {life.pid for life in self._lives.values()}
-        return not known.issuperset(self._child_pids())
+    async def has_strangers(self) -> bool:
+        """Tell whether the minder has children that it was not asked for: orphans of a child's tree.
+
+        A child that is just being started is seen before the minder has told its pid: where that may be who
+        is seen, its start is waited for. Taken for a stranger it would cost a run's child, the next run would
+        start another, and so on.
+        """
+        seen = self.strangers()
+        if seen and (starts := [life.started for life in self._lives.values() if not life.started.done()]):
+            await asyncio.wait(starts, timeout=START_TIMEOUT_S)
+            seen &= self.strangers()
+        return bool(seen)
+
+    def strangers(self) -> set[int]:
+        """Return the pids of children that are not known: orphans, and whoever is just being started."""
+        return set(self._child_pids()).difference(life.pid for life in self._lives.values())
 
     def _child_pids(self) -> list[int]:
         told = None if self._children is None else self._children.read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ from worker.usage.usage import Usage, unmeasured
 
 __all__ = ["OneRun", "Ran", "RunParts", "outcome_of"]
 
-JudgeChild = Callable[[Evidence, Left | None], Fate]
+JudgeChild = Callable[[Evidence, Left | None], Awaitable[Fate]]
 
 
 class RunParts(NamedTuple):
@@ -112,7 +112,7 @@ class OneRun:
         link.runs += 1
         # The last sight of the peak of RAM, and of what the handler left behind.
         left = self._meter.look_last() if link.exit is None else None
-        fate = judge(evidence, left)
+        fate = await judge(evidence, left)
         if fate is Fate.KEEP:
             link.baseline = self._meter.baseline()
         if fate is Fate.END and link.exit is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum, auto
 
 from msgspec import Struct
@@ -30,8 +30,8 @@ class Reuse(Struct, frozen=True, kw_only=True):
     max_runs: int
     growth_bytes: int  # of private memory, since its first run
 
-    def fate(
-        self, link: ChildLink, seen: Evidence, left: Left | None, is_alone: Callable[[], bool]
+    async def fate(
+        self, link: ChildLink, seen: Evidence, left: Left | None, is_alone: Callable[[], Awaitable[bool]]
     ) -> tuple[Fate, str | None]:
         """Return what becomes of a child after a run, and the fault of its handler that costs it.
 
@@ -39,7 +39,7 @@ class Reuse(Struct, frozen=True, kw_only=True):
         the processes below it are those that its `setup` started, each of them.
         """
         ready, ended = link.ready, seen.ended
-        if ready is None or ended is None or not is_sound(link, seen) or not is_alone():
+        if ready is None or ended is None or not is_sound(link, seen) or not await is_alone():
             return Fate.END, None
         is_done = ready.isolation != "warm" or link.runs >= self.max_runs
         fault = None if is_done else ended.unclean or self._growth(link, left)

@@ -42,7 +42,7 @@ class Spawner(Protocol):
         """
         ...
 
-    def has_strangers(self) -> bool:
+    async def has_strangers(self) -> bool:
         """Tell whether a process lives on that belongs to no child that is known; about 20 µs."""
         ...
 
@@ -114,9 +114,9 @@ class ProcessSpawner:
             near_ends.pop_all()
         return Spawned(life, near, outputs[0], outputs[1])
 
-    def has_strangers(self) -> bool:
+    async def has_strangers(self) -> bool:
         """Tell whether the minder has children that nobody knows; see `Spawner`."""
-        return self.minder.has_strangers()
+        return await self.minder.has_strangers()
 
     def not_ending(self) -> int:
         """Return how many trees were to be killed long ago, and are still there."""

@@ -55,9 +55,9 @@ class CountingSpawner:
         self._born.append((spawned.life.pid, born_at(spawned.life.pid)))
         return spawned
 
-    def has_strangers(self) -> bool:
+    async def has_strangers(self) -> bool:
         """Ask the real one."""
-        return self._real.has_strangers()
+        return await self._real.has_strangers()
 
     def oom_kills(self) -> int | None:
         """Ask the real one."""

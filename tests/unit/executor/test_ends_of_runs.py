@@ -173,7 +173,7 @@ def test_a_spawner_that_fails_is_an_outcome(tmp_path: Path) -> None:
         async def spawn(self, gpus: tuple[str, ...]) -> Spawned:
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        def has_strangers(self) -> bool:
+        async def has_strangers(self) -> bool:
             return False
 
         def oom_kills(self) -> int | None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ import pytest
 
 from tests.unit.minder.cradle import MARK, cradle, is_alive, until, within_limit
 from worker.executor.environment import TREE_MARK
+from worker.executor.minder_process import Minder
 from worker.executor.sweep import end_marked
 from worker.minder.trees import read_stat
 
@@ -172,11 +174,38 @@ def test_an_orphan_of_a_living_child_is_a_stranger(tmp_path: Path) -> None:
         async with cradle(tmp_path) as it:
             life = await it.start("told('on')\n" + WAIT)
             await it.told("on")
-            assert not it.minder.has_strangers()
+            assert not await it.minder.has_strangers()
             await it.start(ESCAPES["daemon"])
             await it.told("pid")
-            await until(it.minder.has_strangers)
+            await until(lambda: bool(it.minder.strangers()))
+            assert await it.minder.has_strangers()
             await life.end()
+
+    within_limit(scenario())
+
+
+def seen_at_once(minder: Minder) -> bool:
+    """Look, without a round of the loop, until a child is seen that is not known."""
+    end = time.monotonic() + 10.0
+    while not (strangers := minder.strangers()) and time.monotonic() < end:
+        os.sched_yield()
+    return bool(strangers)
+
+
+def test_a_child_that_is_being_started_is_no_stranger(tmp_path: Path) -> None:
+    """It is there before the minder has told of it: who asks then waits for that word, not for less."""
+
+    async def scenario() -> None:
+        async with cradle(tmp_path) as it:
+            await it.start("told('on')\n" + WAIT)
+            await it.told("on")
+            starting = asyncio.create_task(it.start(WAIT))
+            await asyncio.sleep(0)  # the order is given, and nothing the minder says is heard before we wait
+            assert seen_at_once(it.minder)
+            assert not starting.done()
+            assert not await it.minder.has_strangers()
+            assert not it.minder.strangers()
+            await starting
 
     within_limit(scenario())
 
