@@ -1,5 +1,6 @@
 """Folders that go from run to run as they were made, and those that must not."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.unit.workdir.scenes import assigned, made, run, there
 from tests.unit.workdir.test_kept_workdirs import FAILED, keeping
+from worker.executor import workdir
 from worker.executor.spare_folders import Made
 from worker.executor.workdir import Workdirs
 
@@ -144,5 +146,43 @@ def test_what_stands_in_the_place_of_a_folder_is_kept_out_of_it(tmp_path: Path) 
         assert there(made(workdirs, "run-2")) == []
         await workdirs.aclose()
         assert not (tmp_path / "runs" / "run-1").exists()
+
+    run(scenario())
+
+
+def test_a_folder_that_is_found_unfit_is_not_made_again_before_it_is_gone(tmp_path: Path) -> None:
+    """It is about to be removed, with whatever a run of that name would have put there."""
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        first = workdirs.make("run-1")
+        await workdirs.leave(first, assigned("run-1"), None, is_clean=True)
+        left_a_file(Path(first))  # by who was no process of the run
+        second, again = made(workdirs, "run-2"), made(workdirs, "run-1")
+        left_a_file(again)
+        await workdirs.sweep()
+        assert there(again) == ["file"]
+        assert there(tmp_path / "runs") == sorted((again.name, second.name))
+        await workdirs.aclose()
+
+    run(scenario())
+
+
+def test_a_folder_that_was_taken_meanwhile_goes_a_moment_after_its_second_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is too young when the first moment is over: that is no reason to forget it."""
+    monkeypatch.setattr(workdir, "SPARE_S", 0.1)
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_clean=True)
+        second = workdirs.make("run-2")
+        await asyncio.sleep(0.05)  # a run that takes so long
+        await workdirs.leave(second, assigned("run-2"), None, is_clean=True)
+        async with asyncio.timeout(10.0):
+            while there(tmp_path / "runs"):  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        await workdirs.aclose()
 
     run(scenario())
