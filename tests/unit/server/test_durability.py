@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from server.ids import ordered_ids
+from server.store.changes import TasksPending
 from server.store.commands import CreateJob, CreateTask, EnsureOrganisation
 from server.store.queries import JobQuery, Page, Sort
 from server.store.records import JobRecord
-from server.store.refusal import DatabaseError, Refused, StoreBusy, StoreFailed
+from server.store.refusal import DatabaseError, Reason, Refused, StoreBusy, StoreFailed
 from server.store.sql import execute
 from server.store.sql.transaction import Transaction
 from server.store.sqlite import writer
@@ -86,14 +87,16 @@ def test_a_refused_command_undoes_no_other_of_its_group(tmp_path: Path) -> None:
         db.close()
 
 
+@pytest.mark.parametrize("fault", [ZeroDivisionError(), Refused(Reason.CONFLICT, "late", "too late")])
 def test_a_command_that_fails_halfway_leaves_nothing_and_undoes_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    """Even a command with a fault of ours, which wrote before it failed, is taken back whole."""
+    """One that wrote before it failed, by a fault of ours, is taken back whole, and nobody hears of it."""
 
     def fail_halfway(tx: Transaction, command: CreateTask) -> None:
         tx.insert("organisations", id="half", name="half", created_at=1)
-        raise ZeroDivisionError
+        tx.changes.append(TasksPending("a", "t"))
+        raise fault
 
     # No command of ours fails after a write, so one is made to.
     monkeypatch.setitem(execute.FUNCTIONS, CreateTask, fail_halfway)
@@ -101,7 +104,7 @@ def test_a_command_that_fails_halfway_leaves_nothing_and_undoes_no_other(
     try:
         migrate(db, migrations(), 1)
         new_id = ordered_ids(clock)
-        results, _ = writer.apply_all(
+        results, changes = writer.apply_all(
             db,
             [
                 EnsureOrganisation(id="a", name="a"),
@@ -111,7 +114,8 @@ def test_a_command_that_fails_halfway_leaves_nothing_and_undoes_no_other(
             clock,
             new_id,
         )
-        assert [type(result) for result in results] == [str, ZeroDivisionError, str]
+        assert [type(result) for result in results] == [str, type(fault), str]
+        assert changes == []
         assert [row["id"] for row in db.execute("SELECT id FROM organisations ORDER BY id")] == ["a", "b"]
     finally:
         db.close()
