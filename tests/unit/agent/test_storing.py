@@ -17,7 +17,7 @@ from tests.unit.reporting.memory import MemoryIO
 from worker.agent.drain import Drain
 from worker.agent.ending import ANSWER_S
 from worker.agent.job_states import JobStates
-from worker.agent.reporters import Held
+from worker.agent.reporters import Held, Saying
 from worker.agent.storing import Storing
 from worker.agent.uploads import Uploads, Waits, mark_of
 from worker.api.wire import ErrorKind
@@ -311,3 +311,8 @@ def test_waits_grow_and_start_over_where_something_was_stored() -> None:
     assert max(refused[:4]) <= 60.0
     assert min(refused[4:]) >= 300.0
     assert waits.after(Round(deque(), stored=1, refused=StoreRefused("403"))) <= 1.0
+
+
+def test_nothing_is_on_its_way_of_a_run_that_was_not_seen_yet() -> None:
+    """Its reports have not begun."""
+    assert asyncio.run(Saying(0.0).answered(1.0))

@@ -116,3 +116,13 @@ def test_writes_that_go_together_ask_as_each_would(is_brief: bool) -> None:
     virtually(lambda: gathered(server.claim("new"), server.end("a")))
     assert server.requests == [[CLAIM, END_A]]
     assert server.preferred == ["return=minimal" if is_brief else None]
+
+
+def test_a_write_of_a_batch_that_is_answered_by_nothing_ends_the_wish_too() -> None:
+    """Whoever takes the body away may be behind the one that takes batches."""
+    server = Server()
+    server.traits._learn_batches("32")
+    server.claims._is_brief = server.reports._is_brief = True
+    server.of_paths["/api/jobs/runs/a"] = (204, None)
+    virtually(lambda: gathered(server.claim("new"), server.end("a")))
+    assert (server.claims._is_brief, server.reports._is_brief) == (True, False)

@@ -13,14 +13,16 @@ import pytest
 
 from server.ids import ordered_ids
 from server.store.changes import TasksPending
-from server.store.commands import CreateJob, CreateTask, EnsureOrganisation
+from server.store.commands import CreateJob, CreateTask, EnsureOrganisation, UpdateJob
 from server.store.queries import JobQuery, Page, Sort
 from server.store.records import JobRecord
 from server.store.refusal import DatabaseError, Reason, Refused, StoreBusy, StoreFailed
 from server.store.sql import execute
+from server.store.sql.rows import job_record
 from server.store.sql.transaction import Transaction
 from server.store.sqlite import writer
 from server.store.sqlite.database import open_writer
+from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
 from server.store.sqlite.store import SqliteStore
 from tests.unit.server.world import LIMIT_S, FakeClock, opened, rows, run_async
@@ -117,6 +119,29 @@ def test_a_command_that_fails_halfway_leaves_nothing_and_undoes_no_other(
         assert [type(result) for result in results] == [str, type(fault), str]
         assert changes == []
         assert [row["id"] for row in db.execute("SELECT id FROM organisations ORDER BY id")] == ["a", "b"]
+    finally:
+        db.close()
+
+
+def test_a_group_that_is_done_again_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first try of it had counted is forgotten with what it had written."""
+
+    def fail_halfway(tx: Transaction, command: UpdateJob) -> None:
+        tx.insert("organisations", id="half", name="half", created_at=1)
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(execute.FUNCTIONS, UpdateJob, fail_halfway)
+    clock, db = FakeClock(), open_writer(tmp_path / "jobs.db")
+    new_id = ordered_ids(clock)
+    try:
+        migrate(db, migrations(), 1)
+        first = [EnsureOrganisation(id="o", name="o"), CreateJob(org_id="o", created_by="me", id="j")]
+        writer.apply_all(db, first, clock, new_id)
+        task = CreateTask(org_id="o", created_by="me", job_id="j", type="noop")
+        results, _ = writer.apply_all(db, [task, UpdateJob(org_id="o", id="j"), task], clock, new_id)
+        assert [isinstance(one, Exception) for one in results] == [False, True, False], results
+        (row,) = db.execute(SQLITE.job, ("o", "j")).fetchall()
+        assert job_record(row).task_status_pending == 2
     finally:
         db.close()
 
