@@ -10,8 +10,8 @@ import pytest
 from msgspec import structs
 
 from tests.simulation.loop import VirtualClock, run_virtual
+from tests.unit.agent.claim_case import INGRESS, LOST, Shelf
 from tests.unit.agent.stub_api import Answer, Request, StubApi, error
-from tests.unit.agent.test_claim import INGRESS, LOST, Shelf
 from tests.unit.reporting.memory import MemoryIO, no_space
 from worker.agent.policies import INTERRUPTIONS_MAX, Policies
 from worker.agent.recovery import Recovery, last_bill
