@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import subprocess
 import sys
 from typing import Final
 
 import pytest
+
+from worker.signals import signals_to_the_end
 
 LIMIT_S: Final = 60.0  # a bound for a hang, not a measure
 FLOODED: Final = '''
@@ -75,3 +79,21 @@ def test_a_signal_to_another_thread_wakes_the_loop() -> None:
         [sys.executable, "-c", ASLEEP], timeout=LIMIT_S, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_block_that_fails_leaves_signals_to_who_had_them() -> None:
+    """Also one that was taken twice; what is started afterwards inherits no deafness."""
+
+    async def fail() -> None:
+        with signals_to_the_end() as signals:
+            signals.take(signal.SIGUSR2, lambda: None)
+            signals.take(signal.SIGUSR2, lambda: None)
+            raise ZeroDivisionError
+
+    first = signal.signal(signal.SIGUSR2, signal.SIG_DFL)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(fail())
+        assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR2, first)
