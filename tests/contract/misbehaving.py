@@ -92,6 +92,13 @@ class MisbehavingServer:
             self._open.discard(task)
             writer.close()
 
+    async def until_left(self) -> None:
+        """Wait until the other side has closed every connection that was opened before."""
+        reader, writer = await asyncio.open_connection(*self.url.removeprefix("http://").split(":"))
+        writer.close()  # they come in their order: those before it are here when it is
+        await reader.read()
+        await asyncio.gather(*self._open)
+
     async def end(self) -> None:
         """End every connection."""
         for task in list(self._open):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -201,6 +202,27 @@ def test_an_answer_that_ends_before_the_request_was_sent_is_whole() -> None:
                 await stop_accepting(listening)
 
     asyncio.run(main())
+
+
+def test_a_request_that_is_cancelled_leaves_no_connection_open() -> None:
+    """Whenever it is: in the step in which the connection comes too."""
+
+    async def main() -> None:
+        async with misbehaving(send(b"")) as server, opened(server) as transport:
+            for steps in range(24):
+                asking = asyncio.ensure_future(body_of(transport, request_to(server)))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait([asking])
+            await server.until_left()
+            assert len(server.asked) > 0, "none of them came as far as that"
+
+    gc.disable()  # which would close what is lost
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 def test_a_reason_that_is_no_text_is_not_read() -> None:

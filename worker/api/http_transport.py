@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from typing import Final, Self
 
+from worker.api.dial import dial
 from worker.api.faults import NotConnected, Unsendable
 from worker.api.http_connection import Answer, HttpConnection, NoAnswer
 from worker.api.request import Origin, Request
@@ -18,7 +19,6 @@ __all__ = ["HttpTransport"]
 
 CONNECT_S: Final = 10.0  # a host that does not accept in this time is treated as down
 KEPT_S: Final = 30.0  # without a request; most servers close sooner
-EYEBALLS_S: Final = 0.25  # before the next address of a host is tried beside the first (RFC 8305)
 REPEATABLE: Final = frozenset({"GET", "PUT", "DELETE"})  # twice is the same as once
 
 
@@ -81,11 +81,9 @@ class HttpTransport:
             async with asyncio.timeout(limit_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: HttpConnection(self._free, self._lost),
-                    origin.host,
-                    origin.port or (443 if is_tls else 80),
+                    sock=await dial(origin.host, origin.port or (443 if is_tls else 80)),
                     ssl=self._tls if is_tls else None,
                     server_hostname=origin.host if is_tls else None,
-                    happy_eyeballs_delay=EYEBALLS_S,
                 )
         except TimeoutError as exc:
             raise NotConnected(f"no connection within {limit_s:g} s") from exc
