@@ -58,9 +58,7 @@ class DiskLedger:
         now = counters(readings)
         unread = len(readings) - len(now)
         self.reason = f"{unread} processes of the tree could not be read: another user's" if unread else ""
-        if (
-            self._untold or now.keys() != self._last.keys()
-        ):  # else nobody came, went, or told for the first time
+        if self._untold or now.keys() != self._last.keys():  # somebody came, went, or may tell at last
             now = self._carried(readings) | now
             self._begin_with(now)
             self._lost = plus(self._lost, self._shortfall(now))
