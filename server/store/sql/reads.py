@@ -252,7 +252,9 @@ def select_runs(dialect: Dialect, query: RunQuery) -> Statement:
         where += " AND r.started_at IS NOT NULL AND r.stopped_at IS NULL"
     where, values = _after(where, values, query.page, "r")
     page, limits = _limit(query.page)
-    run = select_run(dialect, has_results=query.has_results)
+    is_all_live = query.is_live and not query.job_ids and not query.task_ids
+    along = dialect.live_runs() if is_all_live else ""  # newer SQLite takes the index of ended runs, too
+    run = select_run(dialect, has_results=query.has_results, along=along)
     return (
         f"{run} WHERE {where} ORDER BY {_order(dialect, RUN_ORDER, query.page, 'r')} {page}",
         values + limits,

@@ -60,12 +60,12 @@ RESULTS: Final = "LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id
 
 
 @cache
-def select_run(dialect: Dialect, *, has_results: bool = True) -> str:
+def select_run(dialect: Dialect, *, has_results: bool = True, along: str = "") -> str:
     """Return the statement that selects runs, with their jobs' states."""
     results, joined = ("b.body", RESULTS) if has_results else ("NULL", "")
     return f"""
 SELECT r.*, {results} AS results, {dialect.machine} AS machine_told, j.scheduler_state
-FROM runs r {joined} {dialect.join_machine}
+FROM runs r {along} {joined} {dialect.join_machine}
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id"""  # noqa: S608 - built from constants
 
 
