@@ -67,6 +67,7 @@ def confine(wish: dict[str, Any]) -> None:
         with Step("landlock"):
             landlock.restrict(ruleset)
             os.close(ruleset)
+            landlock.check_hidden(wish["hide"], wish.get("keep") or (), wish.get("read") or ())
 
 
 def prepare_landlock(wish: dict[str, Any], uid: int) -> int:

@@ -17,12 +17,14 @@ import os
 import stat
 import struct
 
+from worker.minder.aliases import mounts, nearest, with_aliases
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import NoReturn
 
-__all__ = ["MIN_ABI", "abi", "make_ruleset", "restrict"]
+__all__ = ["MIN_ABI", "abi", "check_hidden", "make_ruleset", "restrict"]
 
 # The numbers are the same on every architecture (include/uapi/asm-generic/unistd.h).
 SYS_CREATE_RULESET, SYS_ADD_RULE, SYS_RESTRICT_SELF = 444, 445, 446
@@ -42,6 +44,7 @@ SCOPE_ABSTRACT_SOCKETS, SCOPE_SIGNALS = 1 << 0, 1 << 1  # ABI 6
 MIN_ABI = 2  # before, nothing can be moved or linked between folders at all, which breaks too much
 WITHOUT_DISKS = frozenset({"/dev/hugepages", "/dev/mqueue", "/dev/pts", "/dev/shm"})  # noqa: S108
 RULES_MAX = 65_536  # a folder with more entries than this beside a hidden path costs too much at each start
+OPEN_ROOT = "the root of this process (a chroot?) lies in a folder that is mounted in it as well; move it"
 TODO = "take landlock out of the hardening setting, or boot a kernel ≥ 5.19 with landlock in its lsm= list"
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +72,8 @@ def make_ruleset(hide: Iterable[str], keep: Iterable[str], read: Iterable[str], 
         no_disks: block devices are out of reach too; what belongs to root can read them.
 
     Raises:
-        OSError: the kernel has no Landlock, or something on the way to a path cannot be looked at.
+        OSError: the kernel has no Landlock, or the mounts, or something on the way to a path, cannot be
+            looked at.
     """
     known = abi()
     if known < MIN_ABI:
@@ -77,7 +81,8 @@ def make_ruleset(hide: Iterable[str], keep: Iterable[str], read: Iterable[str], 
     rights = EXECUTE | WRITE_FILE | READ_FILE | CHANGE_FOLDER | REFER | (TRUNCATE if known >= 3 else 0)
     ruleset = create(rights, known)
     try:
-        for count, (path, mask) in enumerate(openings(masks(hide, keep, read), no_disks=no_disks)):
+        special, ways = with_aliases(masks(hide, keep, read), mounts())
+        for count, (path, mask) in enumerate(openings(special, ways, no_disks=no_disks)):
             if count == RULES_MAX:
                 raise OSError(f"landlock: more than {RULES_MAX} files lie beside what is to be hidden")
             allow(ruleset, path, rights & mask)
@@ -96,14 +101,63 @@ def restrict(ruleset: int) -> None:
     call(SYS_RESTRICT_SELF, ruleset, 0)
 
 
-def openings(special: Mapping[str, int], *, no_disks: bool) -> Iterator[tuple[str, int]]:
+def check_hidden(hide: Iterable[str], keep: Iterable[str], read: Iterable[str]) -> None:
+    """Try whether what was hidden is: open a file of each path, after `restrict`.
+
+    It is not where the root is a chroot below a folder that is mounted in it as well: allowing that folder
+    allows the root, and nothing in there tells where the root lies.
+
+    Raises:
+        OSError: a file could be opened.
+    """
+    special = masks(hide, keep, read)
+    for path in [path for path, mask in special.items() if not mask]:
+        if (file := hidden_file(path, special)) is not None and can_open(file):
+            raise OSError(errno.EPERM, f"landlock: {path} cannot be hidden: {OPEN_ROOT}")
+
+
+def can_open(file: str) -> bool:
+    """Tell whether a file can be read."""
+    try:
+        os.close(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def hidden_file(path: str, special: Mapping[str, int]) -> str | None:
+    """Return a hidden path that is a file, or a file in it or in a folder of it; None if none is seen."""
+    if os.path.isfile(path):
+        return path
+    inner = []
+    for entry in hidden_entries(path, special):
+        if entry.is_file(follow_symlinks=False):
+            return entry.path
+        inner.append(entry.path)
+    further = (entry for folder in inner for entry in hidden_entries(folder, special))
+    return next((entry.path for entry in further if entry.is_file(follow_symlinks=False)), None)
+
+
+def hidden_entries(folder: str, special: Mapping[str, int]) -> Iterator[os.DirEntry[str]]:
+    """Yield what is hidden in a folder; nothing if it is none, or not to be listed."""
+    try:
+        with os.scandir(folder) as found:
+            yield from (entry for entry in found if nearest(entry.path, special) == 0)
+    except OSError:
+        return
+
+
+def openings(
+    special: Mapping[str, int], more_ways: Iterable[str] = (), *, no_disks: bool
+) -> Iterator[tuple[str, int]]:
     """Yield what is allowed, each path with the rights below it: as few paths as can be.
 
     Args:
         special: real paths, each with the rights from there down; elsewhere everything is allowed.
+        more_ways: folders that are not allowed as a whole, beside those on the way to special ones.
         no_disks: leave block devices out.
     """
-    ways = {way for path in special for way in parents(path)}
+    ways = {way for path in [*special, *more_ways] for way in parents(path)} | set(more_ways)
     if no_disks:
         ways |= {"/", "/dev"}
     pending = [("/", EVERYTHING)]

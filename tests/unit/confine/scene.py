@@ -9,16 +9,32 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import worker
+from worker.minder import landlock
 
 HERE = Path(__file__).parent
 ROOT = Path(worker.__file__).parents[1]
 LIMIT_S = 60.0
+START = """
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from worker.minder.confine import confine
+if os.fork() == 0:
+    try:
+        confine(json.loads(sys.argv[2]))
+    except OSError as exc:
+        print(exc, flush=True)
+        os._exit(7)
+    os.execv(sys.executable, [sys.executable, "-I", *sys.argv[3:]])
+_, status = os.wait()
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 IS_ROOT = os.geteuid() == 0
 IS_OPEN = all(folder.stat().st_mode & 0o001 for folder in (ROOT, *ROOT.parents))  # others can reach our code
@@ -60,6 +76,26 @@ def python_for_all() -> str | None:
         if ran.returncode == 0:
             return candidate
     return None
+
+
+@cache
+def is_open_above() -> bool:
+    """Tell whether nothing can be hidden here: the root lies in a folder that is mounted in it as well."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "file").touch()
+        command = [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            START,
+            str(ROOT),
+            json.dumps({"hide": [folder]}),
+            "-c",
+            "",
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return landlock.OPEN_ROOT in ran.stdout
 
 
 class Scene:

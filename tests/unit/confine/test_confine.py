@@ -14,24 +14,10 @@ from typing import Any
 import pytest
 
 from tests.unit.confine.conftest import needs_landlock, needs_root
-from tests.unit.confine.scene import LIMIT_S, ROOT, nobody
+from tests.unit.confine.scene import LIMIT_S, ROOT, START, nobody
 from worker.agent.task_user import NEEDED_CAPABILITIES
 from worker.minder import confine, landlock
 
-START = """
-import json, os, sys
-sys.path.insert(0, sys.argv[1])
-from worker.minder.confine import confine
-if os.fork() == 0:
-    try:
-        confine(json.loads(sys.argv[2]))
-    except OSError as exc:
-        print(exc, flush=True)
-        os._exit(7)
-    os.execv(sys.executable, [sys.executable, "-I", *sys.argv[3:]])
-_, status = os.wait()
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 HONEST = Path(__file__).parent / "honest.py"
 
 
