@@ -16,7 +16,7 @@ from worker.minder.hierarchy import is_below, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["Mount", "mounts", "other_names", "with_aliases"]
 
@@ -47,7 +47,9 @@ def mounts() -> list[Mount]:
     return [Mount(field[2], plain(field[3]), plain(field[4])) for field in fields]
 
 
-def with_aliases(special: Mapping[str, int], known: list[Mount]) -> tuple[dict[str, int], set[str]]:
+def with_aliases(
+    special: Mapping[str, int], known: list[Mount], parted: Iterable[str] = ()
+) -> tuple[dict[str, int], set[str]]:
     """Return the rights of paths and of their other names, and further folders not to be allowed as a whole.
 
     Where rights of the same files differ, the fewest count: a hidden file has no open name. What is
@@ -56,6 +58,7 @@ def with_aliases(special: Mapping[str, int], known: list[Mount]) -> tuple[dict[s
     Args:
         special: real paths, each with its rights.
         known: the mounts.
+        parted: further folders that are not allowed as a whole.
     """
     found, ways = dict(special), set()
     inner = {mount.point: 0 for mount in known if nearest(mount.point, special) == 0}
@@ -66,6 +69,8 @@ def with_aliases(special: Mapping[str, int], known: list[Mount]) -> tuple[dict[s
                 ways.add(alias)
             elif mask != OPEN and mask is not None and mask != nearest(alias, found):
                 found[alias] = found.get(alias, mask) & mask
+    for path in parted:
+        ways |= {alias for original, alias, _ in other_names(path, known) if original == path}
     return found, ways
 
 

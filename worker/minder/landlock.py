@@ -81,7 +81,7 @@ def make_ruleset(hide: Iterable[str], keep: Iterable[str], read: Iterable[str], 
     rights = EXECUTE | WRITE_FILE | READ_FILE | CHANGE_FOLDER | REFER | (TRUNCATE if known >= 3 else 0)
     ruleset = create(rights, known)
     try:
-        special, ways = with_aliases(masks(hide, keep, read), mounts())
+        special, ways = with_aliases(masks(hide, keep, read), mounts(), ["/dev"] if no_disks else [])
         for count, (path, mask) in enumerate(openings(special, ways, no_disks=no_disks)):
             if count == RULES_MAX:
                 raise OSError(f"landlock: more than {RULES_MAX} files lie beside what is to be hidden")
@@ -180,12 +180,20 @@ def entries(folder: str, no_disks: bool, ways: set[str]) -> Iterator[str]:
     for entry in found:
         if entry.is_symlink():
             continue
-        if is_device_folder:
-            if stat.S_ISBLK(entry.stat(follow_symlinks=False).st_mode):
-                continue
-            if entry.is_dir(follow_symlinks=False) and entry.path not in WITHOUT_DISKS:
-                ways.add(entry.path)
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if no_disks and not is_folder and not entry.is_file(follow_symlinks=False) and is_disk(entry):
+            continue
+        if is_device_folder and is_folder and entry.path not in WITHOUT_DISKS:
+            ways.add(entry.path)
         yield entry.path
+
+
+def is_disk(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a block device."""
+    try:
+        return stat.S_ISBLK(entry.stat(follow_symlinks=False).st_mode)
+    except OSError:  # gone meanwhile
+        return True
 
 
 def parents(path: str) -> Iterator[str]:

@@ -151,6 +151,20 @@ def test_folder_that_a_volume_is_mounted_in_opens_nothing_elsewhere(volume: Path
 
 @needs_landlock
 @needs_mounts
+@pytest.mark.parametrize("what", ["/", "/dev"])
+def test_disks_are_out_of_reach_where_the_root_or_dev_is_mounted_again(volume: Path, what: str) -> None:
+    """Neither opens a disk to root, under any name, though nothing else is hidden."""
+    disk = next((path for path in sorted(Path("/dev").iterdir()) if path.is_block_device()), None)
+    if disk is None:
+        pytest.skip("no disk here")
+    place = Path("/mnt") if what == "/" else volume / "again"  # beside the way to a disk
+    again = place / disk.relative_to(what)
+    files = ((disk, "rb"), *([(again, "rb")] if what == "/dev" else []))
+    assert looked(f"mount --bind {what} {place}", {"hide": []}, *files) == [DENIED] * len(files)
+
+
+@needs_landlock
+@needs_mounts
 def test_chroot_whose_place_is_mounted_in_it_fails_the_start(volume: Path) -> None:
     """What cannot be hidden is said, not left open: the way up from that root is allowed."""
     root, state = volume / "volume" / "other", volume / "state"
