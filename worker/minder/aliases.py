@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Mount", "mounts", "other_names", "with_aliases"]
 
 MOUNTINFO = "/proc/self/mountinfo"
-OPEN = ~0  # allowed under one name is allowed under all: such paths need no rule for the others
+OPEN = ~0  # all rights
 MOST_BYTES = 16 * 1024 * 1024  # some ten thousand mounts
 
 
@@ -62,15 +62,18 @@ def with_aliases(
     """
     found, ways = dict(special), set()
     inner = {mount.point: 0 for mount in known if nearest(mount.point, special) == 0}
-    for path in {**special, **inner}:
+    pending = list({**special, **inner, **dict.fromkeys(parted, 0)})
+    for path in pending:  # which grows: other names have other names
         for original, alias, is_same in other_names(path, known):
-            mask = nearest(original, special)
-            if not is_same:
+            mask = nearest(original, found)
+            if is_same and mask is None and original != path:
+                continue  # a part of a folder that is only on the way
+            if not is_same or mask is None:
                 ways.add(alias)
-            elif mask != OPEN and mask is not None and mask != nearest(alias, found):
+            elif mask == OPEN or mask != nearest(alias, found):
                 found[alias] = found.get(alias, mask) & mask
-    for path in parted:
-        ways |= {alias for original, alias, _ in other_names(path, known) if original == path}
+            if alias not in pending:
+                pending.append(alias)
     return found, ways
 
 
@@ -81,21 +84,33 @@ def other_names(path: str, known: list[Mount]) -> Iterator[tuple[str, str, bool]
         A path that is this one or below, its other name, and whether it is the same file. If it is not,
         the name is that of a folder that a mount on the way to the path covers, or nothing is there yet.
     """
-    for holder in known:
-        if not is_below(path, holder.point):
+    holders = sorted(
+        (mount for mount in known if is_below(path, mount.point)), key=lambda mount: len(mount.point)
+    )
+    covers = [mount.point for mount in holders[1:]]
+    for holder, cover in zip(holders, [*covers, path], strict=True):
+        for original, alias, _ in shown_by(holder, path, known):
+            if is_same_file(original, alias):
+                yield original, alias, True
+        for original, alias, point in shown_by(holder, cover, known):
+            if original == cover and not is_same_file(cover, alias) and shares(cover, alias, point):
+                yield path, alias, False
+
+
+def shown_by(holder: Mount, path: str, known: list[Mount]) -> Iterator[tuple[str, str, str]]:
+    """Yield what other mounts show of a path on a mount, or of its parts: path, other name, mount's place."""
+    place = joined(holder.within, path, holder.point)
+    for mount in known:
+        if mount.device != holder.device:
             continue
-        place = joined(holder.within, path, holder.point)
-        for mount in known:
-            if mount.device != holder.device:
-                continue
-            if is_below(place, mount.within):
-                original, alias = path, joined(mount.point, place, mount.within)
-            elif is_below(mount.within, place):
-                original, alias = joined(path, mount.within, place), mount.point
-            else:
-                continue
-            if alias != original and shares(original, alias, mount.point):
-                yield original, alias, is_same_file(original, alias)
+        if is_below(place, mount.within):
+            original, alias = path, joined(mount.point, place, mount.within)
+        elif is_below(mount.within, place):
+            original, alias = joined(path, mount.within, place), mount.point
+        else:
+            continue
+        if alias != original:
+            yield original, alias, mount.point
 
 
 def shares(path: str, alias: str, point: str) -> bool:

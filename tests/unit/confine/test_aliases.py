@@ -165,6 +165,22 @@ def test_disks_are_out_of_reach_where_the_root_or_dev_is_mounted_again(volume: P
 
 @needs_landlock
 @needs_mounts
+def test_other_names_of_other_names_open_nothing(volume: Path) -> None:
+    """A second name is hidden although the folders above it are shown once more elsewhere."""
+    again = volume / "again" / "deep"
+    again.mkdir()
+    script = f"mount --bind {volume}/volume/state {again}; mount --bind / /mnt"
+    wish = {"hide": [str(volume / "volume" / "state")]}
+    files = [
+        volume / "volume/state/journal/1",
+        again / "journal/1",
+        Path(f"/mnt{volume}/volume/state/journal/1"),
+    ]
+    assert looked(script, wish, *((file, "r") for file in files)) == [DENIED] * 3
+
+
+@needs_landlock
+@needs_mounts
 def test_chroot_whose_place_is_mounted_in_it_fails_the_start(volume: Path) -> None:
     """What cannot be hidden is said, not left open: the way up from that root is allowed."""
     root, state = volume / "volume" / "other", volume / "state"
@@ -189,11 +205,11 @@ def linked(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_other_names_have_the_rights_of_the_first(tmp_path: Path) -> None:
-    """A file that two mounts show is hidden in both; what is open needs no rule."""
+    """A file that two mounts show is hidden in both, or open in both."""
     one, two = linked(tmp_path)
     known = [Mount("8:1", "/", one), Mount("8:1", "/", two), Mount("8:2", "/", str(tmp_path))]
     assert with_aliases({f"{one}/token": 0}, known)[0] == {f"{one}/token": 0, f"{two}/token": 0}
-    assert with_aliases({f"{one}/token": OPEN}, known)[0] == {f"{one}/token": OPEN}
+    assert with_aliases({f"{one}/token": OPEN}, known)[0] == {f"{one}/token": OPEN, f"{two}/token": OPEN}
 
 
 def test_mounts_that_only_seem_to_show_the_same_are_left_alone(tmp_path: Path) -> None:
