@@ -76,7 +76,7 @@ class Delivery:
             await self._requeues.requeue(entry)
         try:
             delivered = await self._stop(entry, entry.terminal)
-            if delivered in ON_SERVER and LATE_MARK in entry.marks and not self._api.traits.claims_unique:
+            if delivered in ON_SERVER and await self._may_be_replaced(entry, delivered):
                 await asyncio.sleep(LATE_S)  # a live report may have been the last word
                 await self._stop(entry, entry.terminal)
         except ApiError as error:
@@ -89,6 +89,23 @@ class Delivery:
         elif delivered is not Delivered.UNDELIVERED:
             await self._journal.mark(entry.run_id, delivered.value)
         return delivered
+
+    async def _may_be_replaced(self, entry: Entry, delivered: Delivered) -> bool:
+        """Tell whether a live report may arrive yet, and the server takes those on runs that are over.
+
+        The same report once more shows that it does.
+        """
+        if LATE_MARK not in entry.marks or self._api.traits.claims_unique:
+            return False
+        if delivered is not Delivered.ACCEPTED:  # to refuse the whole report says nothing of the run
+            return True
+        try:
+            await self._api.update_run(entry.run_id, entry.terminal or {})
+        except (Conflict, Refused) as error:
+            return isinstance(error, Refused) and error.status not in BODY_REFUSED
+        except ApiError:  # nobody knows
+            return True
+        return True
 
     async def _end(self, run_id: str) -> None:
         """Close an entry; one with files that are not stored yet is closed by who stores them."""

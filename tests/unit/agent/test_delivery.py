@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,20 +24,44 @@ def test_an_accepted_outcome_closes_its_entry() -> None:
     assert len(case.stub.requests) == 1
 
 
-@pytest.mark.parametrize("marks", [(), (LATE_MARK,)])
-@pytest.mark.parametrize("is_ours", [False, True])
+@pytest.mark.parametrize(
+    ("later", "is_again"),
+    [((200, DONE), True), ((503, {}), True), ((404, {}), True), ((409, {}), False), ((422, {}), False)],
+)
 def test_an_outcome_is_sent_again_where_a_live_report_may_have_come_after_it(
-    marks: tuple[str, ...], is_ours: bool
+    later: Answer, is_again: bool
 ) -> None:
-    """A minute later, on servers that may take reports on runs that are over; its entry stays until then."""
-    headers = {"Millhand-Claims": "unique"} if is_ours else {}
-    case = deliver(lambda _: (200, DONE, headers), marks=marks)
-    is_again = bool(marks) and not is_ours
-    assert [one.body for one in case.stub.asked("PUT")] == [REPORT] * (1 + is_again)
+    """A minute later, and its entry stays until then; not where reports on ended runs are refused."""
+
+    def answers() -> Callable[[Request], Answer]:
+        left = iter([(200, DONE), later])
+        return lambda _: next(left, (200, DONE))
+
+    case = deliver(answers(), marks=(LATE_MARK,))
+    assert [one.body for one in case.stub.asked("PUT")] == [REPORT] * (2 + is_again)
     assert (case.delivered, case.entries) == (Delivered.ACCEPTED, {})
     assert case.took_s == pytest.approx(LATE_S if is_again else 0.0, abs=1.0)
-    if is_again:
-        assert "r" in deliver(lambda _: (200, DONE), marks=marks, limit_s=LATE_S / 2).entries
+    assert ("r" in deliver(answers(), marks=(LATE_MARK,), limit_s=LATE_S / 2).entries) is is_again
+
+
+def test_an_outcome_is_sent_once_where_nothing_can_come_after_it() -> None:
+    """Neither where every live report was answered, nor where one that comes later is refused for sure."""
+    ours = (200, DONE, {"Millhand-Claims": "unique"})
+    for case in (deliver(lambda _: (200, DONE)), deliver(lambda _: ours, marks=(LATE_MARK,))):
+        assert [one.body for one in case.stub.asked("PUT")] == [REPORT]
+        assert (case.delivered, case.entries) == (Delivered.ACCEPTED, {})
+
+
+def test_an_outcome_that_was_cut_down_is_sent_again_without_a_question() -> None:
+    """That the whole of it is refused says nothing of the run."""
+
+    def answer(request: Request) -> Answer:
+        return (413, {}) if "value" in request.body.get("results", {}) else (200, LIVE | request.body)
+
+    case = deliver(answer, marks=(LATE_MARK,))
+    sent = [one for one in case.stub.asked("PUT") if "note" in one.body["results"]]
+    assert (case.delivered, len(sent)) == (Delivered.REDUCED, 2)
+    assert case.took_s == pytest.approx(LATE_S, abs=1.0)
 
 
 def test_results_that_were_cut_down_to_be_accepted_stay_on_disk() -> None:

@@ -160,10 +160,9 @@ def test_a_folder_that_is_found_unfit_is_not_made_again_before_it_is_gone(tmp_pa
         left_a_file(Path(first))  # by who was no process of the run
         second, again = made(workdirs, "run-2"), made(workdirs, "run-1")
         left_a_file(again)
-        await workdirs.sweep()
+        await workdirs.aclose()  # which waits for what is not empty, too
         assert there(again) == ["file"]
         assert there(tmp_path / "runs") == sorted((again.name, second.name))
-        await workdirs.aclose()
 
     run(scenario())
 
