@@ -41,7 +41,7 @@ from server.store.records import (
     SampleRecord,
     TaskAnswer,
 )
-from server.store.sql import matrix, outcomes, reads, retention, rows, usage
+from server.store.sql import long_reads, matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.dialect import Row
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
@@ -245,11 +245,11 @@ class PostgresStore:
         """Tell whether an agent that fell silent may still tell how a run of the job ended."""
         return await retention.awaits_results(self._slowly, org_id, job_id, since_ms)
 
-    async def _page(self, query: reads.AnyQuery, statement: reads.Statement) -> list[Row]:
+    async def _page(self, query: long_reads.AnyQuery, statement: reads.Statement) -> list[Row]:
         """Read a page; only some connections at once for those that may take long."""
-        if not reads.may_take_long(query):
+        if not long_reads.may_take_long(query):
             return await self._read(*statement)
-        with reads.named(query):
+        with long_reads.named(query):
             return await self._slowly(*statement)
 
     async def _slowly(self, sql: str, values: list[Any]) -> list[Row]:

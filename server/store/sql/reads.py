@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
-from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, Sort, TaskQuery
-from server.store.refusal import TookTooLong
+from server.store.queries import JobQuery, Page, ReportQuery, RunQuery, TaskQuery
 from server.store.sql.dialect import Dialect
+from server.store.sql.long_reads import BY_CREATION, MOST_MERGED, PENDING, is_by_status
 from server.store.sql.rows import REPORT, TASK, select_run
 from worker.api.wire import RunStatus
 
@@ -23,8 +21,6 @@ __all__ = [
     "Statement",
     "count_pending",
     "count_running",
-    "may_take_long",
-    "named",
     "select_jobs",
     "select_reports",
     "select_runs",
@@ -68,8 +64,6 @@ REPORT_ORDER: Final = {
     "progress": "r.progress",
 }
 MAY_BE_NULL: Final = frozenset({"title", "type", "startedAt", "stoppedAt", "progress"})
-BY_CREATION: Final = Sort("createdAt")
-NEWEST_FIRST: Final = Sort("createdAt", descending=True)
 
 STATES: Final = {  # `queries.TASK_STATES`, by the index of a job's tasks by status
     "pending": "t.run_status = 'pending'",
@@ -84,55 +78,7 @@ STATUS_OF_STATE: Final = {
     "failed": "stopped",
 }
 BY_PRIORITY: Final = "priority DESC, created_at, id"
-PENDING: Final = ("pending",)
 ALL_STATUSES: Final = ("pending", "running", "stopped")
-INDEXED: Final = ((), ("running",))  # statuses that tasks of all jobs are found by
-MOST_MERGED: Final = 32  # types, each with a walk of its own along the index
-
-AnyQuery = JobQuery | TaskQuery | RunQuery | ReportQuery
-
-
-LONG_OFFSET: Final = 3_000  # rows that are stepped over; a few milliseconds
-
-
-def may_take_long(query: AnyQuery) -> bool:
-    """Tell whether a page needs more than a short walk along an index."""
-    is_ordered = query.page.sort in (None, BY_CREATION, NEWEST_FIRST) or _is_by_status(query)
-    if query.page.offset > LONG_OFFSET or not is_ordered:
-        return True
-    if isinstance(query, RunQuery):
-        return len(query.job_ids) > 1
-    return isinstance(query, TaskQuery) and _walks_past_others(query)
-
-
-@contextmanager
-def named(query: AnyQuery) -> Iterator[None]:
-    """Have a page that takes too long say what it was sorted by, and what is quicker."""
-    try:
-        yield
-    except TookTooLong as exc:
-        sort = query.page.sort or BY_CREATION
-        raise TookTooLong(
-            f"A list sorted by {sort.field} took too long; sort by createdAt, or ask for fewer"
-        ) from exc
-
-
-def _is_by_status(query: AnyQuery) -> bool:
-    """Tell whether tasks of one job are wanted by status: an index has those of each in order."""
-    if not isinstance(query, TaskQuery) or query.page.sort is None:
-        return False
-    return query.page.sort.field == "runStatus" and len(query.job_ids) == 1 and not query.state
-
-
-def _walks_past_others(query: TaskQuery) -> bool:
-    """Tell whether no index leads to these tasks only, so that any number of others may lie between."""
-    if query.statuses == PENDING and query.page.sort is None:
-        return bool(query.job_ids) or len(query.types) > MOST_MERGED
-    return (
-        bool(query.types or query.results or query.state)
-        or len(query.job_ids) > 1
-        or not (query.job_ids or query.statuses in INDEXED)
-    )
 
 
 def select_jobs(dialect: Dialect, query: JobQuery) -> Statement:
@@ -157,7 +103,7 @@ def select_tasks(dialect: Dialect, query: TaskQuery, closing: frozenset[str] = f
         closing: jobs whose pending tasks may not be marked yet as not claimable.
     """
     page, limits = _limit(query.page)
-    if _is_by_status(query) and not dialect.has_tasks_by_status:
+    if is_by_status(query) and not dialect.has_tasks_by_status:
         return _by_status(dialect, query, closing)
     if query.statuses != PENDING or query.page.sort is not None:
         tasks, values = _after(*_tasks(dialect, query, closing), query.page, "t")

@@ -35,7 +35,7 @@ from server.store.records import (
     TaskAnswer,
 )
 from server.store.refusal import DatabaseError
-from server.store.sql import matrix, outcomes, reads, retention, rows, usage
+from server.store.sql import long_reads, matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
 from server.store.sqlite.database import all_rows, database_path, lock_file, open_reader, open_writer
@@ -280,12 +280,12 @@ class SqliteStore:
         return await retention.awaits_results(self._slowly, org_id, job_id, since_ms)
 
     async def _page(
-        self, query: reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False
+        self, query: long_reads.AnyQuery, statement: reads.Statement, *, is_long: bool = False
     ) -> list[dict[str, Any]]:
         """Read a page here if that is quick, else in a thread, one after another."""
-        if not is_long and not reads.may_take_long(query):
+        if not is_long and not long_reads.may_take_long(query):
             return self._all(*statement)
-        with reads.named(query):
+        with long_reads.named(query):
             return await self._slowly(*statement)
 
     async def _slowly(self, sql: str, values: list[object]) -> list[dict[str, Any]]:

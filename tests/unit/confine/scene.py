@@ -78,23 +78,19 @@ def python_for_all() -> str | None:
     return None
 
 
+def started(wish: dict[str, Any], code: str, *arguments: str) -> list[str]:
+    """Return a command that runs code of Python as a wish confines it."""
+    return [sys.executable, "-I", "-S", "-c", START, str(ROOT), json.dumps(wish), "-c", code, *arguments]
+
+
 @cache
 def is_open_above() -> bool:
     """Tell whether nothing can be hidden here: the root lies in a folder that is mounted in it as well."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "file").touch()
-        command = [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            START,
-            str(ROOT),
-            json.dumps({"hide": [folder]}),
-            "-c",
-            "",
-        ]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        ran = subprocess.run(
+            started({"hide": [folder]}, ""), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
     return landlock.OPEN_ROOT in ran.stdout
 
 

@@ -6,14 +6,13 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.confine.conftest import needs_landlock
-from tests.unit.confine.scene import LIMIT_S, ROOT, START
+from tests.unit.confine.scene import LIMIT_S, started
 from worker.minder.aliases import OPEN, Mount, mounts, with_aliases
 
 LOOK = """
@@ -43,18 +42,7 @@ needs_mounts = pytest.mark.skipif(
 
 def within(script: str, wish: dict[str, Any], *looks: tuple[str, str]) -> subprocess.CompletedProcess[str]:
     """Make mounts that nobody else sees, and open files under a wish; `exec` of the script ends in that."""
-    child = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        START,
-        str(ROOT),
-        json.dumps(wish),
-        "-c",
-        LOOK,
-        json.dumps(looks),
-    ]
+    child = started(wish, LOOK, json.dumps(looks))
     whole = f"set -e; mount --make-rprivate /; {script} {shlex.join(child)}"
     return subprocess.run(
         ["unshare", "-m", "sh", "-c", whole], capture_output=True, text=True, timeout=LIMIT_S, check=False

@@ -10,7 +10,7 @@ import pytest
 from server.store.migration import Migration
 from server.store.queries import TASK_STATES, JobQuery, Page, RunQuery, Sort, TaskQuery
 from server.store.refusal import DatabaseError
-from server.store.sql import reads, reaping
+from server.store.sql import long_reads, reads, reaping
 from server.store.sqlite.database import database_path, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
@@ -142,7 +142,7 @@ def test_tasks_of_a_job_by_status_are_walked_along_an_index_for_each(
         assert len(searched) == (len(statuses) or 3)
         assert all("USING INDEX tasks_" in step for step in searched)
         assert not [step for step in plan if "TEMP B-TREE" in step]
-        assert not reads.may_take_long(query)
+        assert not long_reads.may_take_long(query)
     finally:
         connection.close()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.http.query import several
 from server.store.queries import Page, RunQuery, Sort, TaskQuery
-from server.store.sql import reads
+from server.store.sql import long_reads, reads
 from server.store.sqlite.database import open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
@@ -90,9 +90,9 @@ def test_a_poll_for_several_types_walks_along_those_only(tmp_path: Path) -> None
         (RunQuery(org_id="o", job_ids=("i", "j")), True),
     ],
 )
-def test_lists_that_no_index_serves_leave_the_event_loop(query: reads.AnyQuery, long: bool) -> None:
+def test_lists_that_no_index_serves_leave_the_event_loop(query: long_reads.AnyQuery, long: bool) -> None:
     """What may step over any number of other rows is read in a thread."""
-    assert reads.may_take_long(query) is long
+    assert long_reads.may_take_long(query) is long
 
 
 def test_more_values_than_a_statement_takes_are_refused() -> None:
