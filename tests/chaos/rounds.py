@@ -103,8 +103,22 @@ async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
         task = {"id": id_, "jobId": trap.job_id, "type": "chaos", "parameters": parameters}
         await it.api.create_task(task)
     if not it.is_foreign:
-        await it.api.update_job(trap.job_id, {"schedulerState": "active"})
+        await activate(it, trap.job_id)
     return tasks
+
+
+async def activate(it: World, job_id: str) -> None:
+    """Let agents see the tasks; the server may be killed at what a quick one does before it answers."""
+    until_mono = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            await it.api.update_job(job_id, {"schedulerState": "active"})
+        except ApiError:
+            if time.monotonic() > until_mono:
+                raise
+            await asyncio.sleep(LOOK_S)
+        else:
+            return
 
 
 async def until_done(it: World, job_id: str, count: int) -> None:
