@@ -42,6 +42,7 @@ def test_a_new_token_is_valid_at_once_and_a_revoked_one_soon_not_any_more(tmp_pa
 def test_the_last_use_of_a_token_is_known_after_a_stop(tmp_path: Path) -> None:
     """It is no write for each request, and a stop loses none."""
     with serving(tmp_path) as server:
+        assert server.url  # it is up: a command that has the database meanwhile would keep it from starting
         made = create(tmp_path)
         assert status(server, made["token"]) == 200
         assert server.end() == 0
