@@ -64,7 +64,7 @@ def test_the_warm_up_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("last", "says"),
     [
-        (census(40, 100 * MIB, descriptors=20), "20 descriptors at the end, 10 after the warm-up"),
+        (census(40, 100 * MIB, descriptors=30), "30 descriptors at the end, 10 after the warm-up"),
         (census(40, 100 * MIB, processes=5), "5 processes at the end, 4 after the warm-up"),
         (census(40, 100 * MIB, zombies=2), "2 zombies"),
     ],

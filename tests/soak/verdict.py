@@ -13,7 +13,7 @@ __all__ = ["MAX_SLOPE_BYTES", "Slope", "problems_of", "rest_of", "slope_of"]
 MAX_SLOPE_BYTES: Final = 1024 * 1024  # more of the agent's RSS per 1,000 runs
 SURE_RUNS: Final = 1000  # after the warm-up: below, the slope counts only where it is clear beyond its error
 FEWEST: Final = 4  # censuses for a slope
-SPARE_DESCRIPTORS: Final = 2  # pools of threads and caches of the loop open some late
+SPARE_DESCRIPTORS: Final = 14  # an idle child that had a run has four, a fresh one none; pools open late
 WARM_UP_S: Final = 60.0
 
 
