@@ -214,13 +214,20 @@ def test_a_result_of_a_run_that_is_anothers_stays_with_its_files() -> None:
 
 def test_a_disk_that_refuses_the_end_does_not_lose_it() -> None:
     """It is held from memory, and the journal tries again."""
-
-    def fail(desk: Desk) -> None:
-        desk.io.fail = lambda call, name: OSError(5, "Input/output error") if call != "names" else None
-
-    desk = ended(success, files=1, before=fail)
+    desk = ended(success, files=1, before=refuse)
     assert len(desk.held) == 1
     assert desk.entries["r"].ended is not None
+
+
+def refuse(desk: Desk) -> None:
+    """Let the disk fail from now on."""
+    desk.io.fail = lambda call, name: OSError(5, "Input/output error") if call != "names" else None
+
+
+def test_a_disk_that_refuses_all_keeps_no_outcome_from_being_told() -> None:
+    """Not the note either that a live report was not answered; who delivers finds it in memory."""
+    desk = ended(success, before=refuse, answer_s=30.0)
+    assert [entry.marks for entry in desk.ended] == [(LATE_MARK,)]
 
 
 def test_an_outcome_is_not_sent_beside_a_live_report() -> None:
