@@ -85,12 +85,16 @@ def test_a_folder_that_was_changed_is_no_other_runs(
     run(scenario())
 
 
-def test_a_folder_is_looked_into_where_the_clock_tells_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of what happens within one step of it."""
+@pytest.fixture
+def coarse_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have everything happen within one step of the kernel's clock."""
     real = Made.seen
-    monkeypatch.setattr(Made, "seen", lambda path: real(path)._replace(changed_ns=0))  # a coarse clock
+    monkeypatch.setattr(Made, "seen", lambda path: real(path)._replace(changed_ns=0))
+
+
+@pytest.mark.usefixtures("coarse_clock")
+def test_a_folder_is_looked_into_where_the_clock_tells_nothing(tmp_path: Path) -> None:
+    """Of what happens within one step of it."""
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
@@ -104,12 +108,9 @@ def test_a_folder_is_looked_into_where_the_clock_tells_nothing(
     run(scenario())
 
 
-def test_a_failed_run_that_left_nothing_behind_has_its_folder_kept_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("coarse_clock")
+def test_a_failed_run_that_left_nothing_behind_has_its_folder_kept_all_the_same(tmp_path: Path) -> None:
     """Where that is wanted: a folder that is for people is never taken for one that nobody changed."""
-    real = Made.seen
-    monkeypatch.setattr(Made, "seen", lambda path: real(path)._replace(changed_ns=0))  # a coarse clock
 
     async def scenario() -> None:
         workdirs = Workdirs(tmp_path / "runs")
