@@ -32,7 +32,7 @@ CODE: Final = (
 )
 NEEDED: Final = ("LD_LIBRARY_PATH",)  # an interpreter may need it to start at all
 LOOK_AGAIN_S: Final = 0.1
-PIECE_CHARS: Final = 1024  # of a list of pids; of a longer one the kernel gives a page or so at a time
+PIECE_BYTES: Final = 1024  # of a list of pids; of a longer one the kernel gives a page or so at a time
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Minder:
 
     def _child_pids(self) -> list[int]:
         told = None if self._children is None else self._children.read()
-        if told is not None and len(told) < PIECE_CHARS:
+        if told is not None and len(told) < PIECE_BYTES:
             return [int(pid) for pid in told.split()]
         return child_pids(self.pid) or [] if self.pid else []
 

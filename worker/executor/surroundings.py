@@ -28,7 +28,7 @@ __all__ = ["MORE_DESCRIPTORS", "Surroundings"]
 MORE_DESCRIPTORS: Final = 32  # than after the first run; pools and caches of libraries grow that far
 
 SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})))
-TABLE_HEAD: Final = "Limit "  # proc_pid_limits(5)
+TABLE_HEAD: Final = b"Limit "  # proc_pid_limits(5)
 RLIMITS: Final = tuple(sorted({v for name, v in vars(resource).items() if name.startswith("RLIMIT_")}))
 TIMERS: Final = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 STANDARD: Final = ("stdin", "stdout", "stderr")
@@ -207,7 +207,7 @@ class ResourceLimits:
     def __init__(self) -> None:
         """Open nothing yet."""
         self._table = KeptFile("/proc/self/limits")
-        self._told: str | None = None
+        self._told: bytes | None = None
         self._limits: list[tuple[int, int]] = []
 
     def read(self) -> list[tuple[int, int]]:

@@ -39,12 +39,12 @@ class CpuGroup:
         self._stat.close()
 
     def _used_v1_s(self) -> tuple[float, float] | None:
-        total_ns = (self._usage.read() or "").strip()
-        ticks = flat_numbers(self._stat.read(), "system")
-        if not total_ns.isdecimal() or ticks is None:
+        total_ns = (self._usage.read() or b"").strip()
+        ticks = flat_numbers(self._stat.read(), b"system")
+        if not total_ns.isdigit() or ticks is None:
             return None
         return int(total_ns) / 1e9, ticks[0] / os.sysconf("SC_CLK_TCK")
 
     def _used_v2_s(self) -> tuple[float, float] | None:
-        used_us = flat_numbers(self._stat.read(), "usage_usec", "system_usec")
+        used_us = flat_numbers(self._stat.read(), b"usage_usec", b"system_usec")
         return None if used_us is None else (used_us[0] / 1e6, used_us[1] / 1e6)

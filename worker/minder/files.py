@@ -28,8 +28,8 @@ def read_text(path: str, most_bytes: int = READ_BYTES) -> str | None:
         os.close(descriptor)
 
 
-def read_once(path: str) -> str | None:
-    """Return the text of a counter; None where it is not there, or vanished.
+def read_once(path: str) -> bytes | None:
+    """Return what a counter says; None where it is not there, or vanished.
 
     The kernel makes such a file as a whole, so that one call gives all of it; a list it gives in pieces.
     """
@@ -45,7 +45,7 @@ def read_once(path: str) -> str | None:
         os.close(descriptor)
 
 
-def whole(descriptor: int) -> str:
+def whole(descriptor: int) -> bytes:
     """Read a counter from its beginning to its end.
 
     Raises:
@@ -55,7 +55,7 @@ def whole(descriptor: int) -> str:
     while len(piece) == ONCE_BYTES:
         piece = os.pread(descriptor, ONCE_BYTES, len(data))
         data += piece
-    return data.decode(errors="replace")
+    return data
 
 
 def pieces(descriptor: int, left_bytes: int) -> Iterator[bytes]:
@@ -88,12 +88,10 @@ def numbers(path: str) -> list[int]:
     return [int(line) for line in (read_text(path) or "").split() if line.isdecimal()]
 
 
-def flat_numbers(text: str | None, *names: str) -> tuple[int, ...] | None:
+def flat_numbers(data: bytes | None, *names: bytes) -> list[int] | None:
     """Return values of a file of lines "name value"; None where one of them is not there."""
-    lines, found = f"\n{text or ''}", []
-    for name in names:
-        try:
-            found.append(int(lines.partition(f"\n{name} ")[2].partition("\n")[0]))
-        except ValueError:  # it is not there, or no number
-            return None
-    return tuple(found)
+    lines = b"\n%b" % (data or b"")
+    try:
+        return [int(lines.partition(b"\n%b " % name)[2].partition(b"\n")[0]) for name in names]
+    except ValueError:  # one is not there, or no number
+        return None

@@ -12,7 +12,7 @@ import os
 
 from worker.minder.base import Base, pids_below, remove_tree
 from worker.minder.cpu_group import CpuGroup
-from worker.minder.files import flat_numbers, read_text, write_text
+from worker.minder.files import flat_numbers, read_once, write_text
 from worker.minder.hierarchy import NoCgroup, find_hierarchy, find_unified
 from worker.minder.memory_group import MemoryGroup
 from worker.minder.unified import may_write, prepare
@@ -119,7 +119,7 @@ class Group:
         """
         if self._unified is None:
             return False
-        if flat_numbers(read_text(f"{self._unified}/cgroup.events"), "populated") != (1,):
+        if flat_numbers(read_once(f"{self._unified}/cgroup.events"), b"populated") != [1]:
             return False
         try:
             write_text(f"{self._unified}/cgroup.kill", "1")

@@ -30,8 +30,8 @@ class KeptFile:
         self._descriptor: int | None = None
         self._is_closed = False
 
-    def read(self) -> str | None:
-        """Return its text; None where it is not there, not ours, closed, or vanished."""
+    def read(self) -> bytes | None:
+        """Return what it says; None where it is not there, not ours, closed, or vanished."""
         descriptor = self._descriptor
         if descriptor is None:
             return self._read_first()
@@ -62,7 +62,7 @@ class KeptFile:
             self._descriptor = None
             KeptFile.kept -= 1
 
-    def _read_first(self) -> str | None:
+    def _read_first(self) -> bytes | None:
         descriptor = None
         try:
             descriptor = self._opened()

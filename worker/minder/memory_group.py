@@ -16,8 +16,8 @@ __all__ = ["MemoryGroup"]
 
 # v1 says "no limit" with LONG_MAX rounded down to a page; 64 KiB is the largest page of any machine.
 V1_NO_LIMIT_BYTES = (1 << 63) - (1 << 16)
-V1_USED = ("total_rss", "total_shmem")
-V2_USED = ("anon", "shmem")
+V1_USED = (b"total_rss", b"total_shmem")
+V2_USED = (b"anon", b"shmem")
 
 
 class MemoryGroup:
@@ -45,7 +45,7 @@ class MemoryGroup:
         """
         if self.version == 2:
             return number(read_once(f"{self.folder}/memory.max"))
-        above = flat_numbers(self._stat.read(), "hierarchical_memory_limit") or (None,)
+        above = flat_numbers(self._stat.read(), b"hierarchical_memory_limit") or (None,)
         limits = [number(read_once(f"{self.folder}/memory.limit_in_bytes")), *above]
         return min(
             (limit for limit in limits if limit is not None and limit < V1_NO_LIMIT_BYTES), default=None
@@ -56,7 +56,7 @@ class MemoryGroup:
 
         Where it kills a group as a whole it may count one of them twice: whether it is 0 is certain.
         """
-        kills = flat_numbers(self._events.read(), "oom_kill")
+        kills = flat_numbers(self._events.read(), b"oom_kill")
         return None if kills is None else kills[0]
 
     def peak_bytes(self) -> int | None:
@@ -115,7 +115,7 @@ def refusal(path: str, value: str) -> OSError | None:
     return None
 
 
-def number(text: str | None) -> int | None:
+def number(data: bytes | None) -> int | None:
     """Return the number that a file holds; None for "max", for no file and for junk."""
-    text = (text or "").strip()
-    return int(text) if text.isdecimal() else None
+    data = (data or b"").strip()
+    return int(data) if data.isdigit() else None

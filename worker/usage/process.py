@@ -22,10 +22,11 @@ MAX_LIST_BYTES = 131_072  # 16,000 pids of seven digits in `children`
 PIECE_BYTES = 16 * 1024  # a page is what comes; to make room for all of the list takes 10 µs
 MAX_PROCESSES = 10_000  # a bound against a fork bomb; what is beyond is seen when it was reaped
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-UNKNOWN: tuple[None, None, None, None] = (None, None, None, None)
-DISK = re.compile(r"\nread_bytes: (\d+)\nwrite_bytes: (\d+)\n")
+Memory = tuple[int | None, int | None, int | None, int | None]  # of a process; see `memory_of`
+UNKNOWN: Memory = (None, None, None, None)
+DISK = re.compile(rb"\nread_bytes: (\d+)\nwrite_bytes: (\d+)\n")
 MEMORY = re.compile(
-    r"\nVmHWM:\s*(\d+) kB\nVmRSS:\s*\d+ kB\nRssAnon:\s*(\d+) kB\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n"
+    rb"\nVmHWM:\s*(\d+) kB\nVmRSS:\s*\d+ kB\nRssAnon:\s*(\d+) kB\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n"
 )
 
 
@@ -110,44 +111,55 @@ def read_process(pid: int, *, is_full: bool = True) -> ProcessReading | None:
     if not (stat := read_once(f"/proc/{pid}/stat")):
         return None
     if not is_full:
-        return reading_of(pid, stat)
-    return reading_of(pid, stat, read_once(f"/proc/{pid}/status"), read_once(f"/proc/{pid}/io"))
+        return reading_of(pid, fields_of(stat))
+    memory = memory_of(read_once(f"/proc/{pid}/status"))
+    return reading_of(pid, fields_of(stat), memory, read_once(f"/proc/{pid}/io"))
 
 
-def reading_of(pid: int, stat: str, status: str | None = None, disk: str | None = None) -> ProcessReading:
-    """Return what the texts of `stat`, `status` and `io` say of a process."""
-    fields = fields_of(stat)
+def reading_of(
+    pid: int, fields: list[bytes], memory: Memory = UNKNOWN, disk: bytes | None = None
+) -> ProcessReading:
+    """Return what the fields of `stat`, the memory of `status` and the text of `io` say of a process."""
     system_s = int(fields[12]) * TICK_S
-    reaped_system_s = int(fields[14]) * TICK_S
+    reaped_s = reaped_system_s = 0.0
+    if has_reaped := not fields[8] == fields[10] == fields[13] == fields[14] == b"0":
+        reaped_system_s = int(fields[14]) * TICK_S
+        reaped_s = int(fields[13]) * TICK_S + reaped_system_s
     exact_s = cpu_clock_s(pid)
-    hwm, anonymous, files, shared = memory_of(status) if status else UNKNOWN
+    hwm, anonymous, files, shared = memory
     told = DISK.search(disk) if disk else None
-    return ProcessReading(
-        key=Key(pid, int(fields[19])),
-        parent_pid=int(fields[1]),
-        threads=int(fields[17]),
-        own_s=int(fields[11]) * TICK_S + system_s if exact_s is None else exact_s,
-        own_system_s=system_s,
-        reaped_s=int(fields[13]) * TICK_S + reaped_system_s,
-        reaped_system_s=reaped_system_s,
-        has_reaped=not (fields[8] == fields[10] == fields[13] == fields[14] == "0"),
-        is_exact=exact_s is not None,
-        ram_bytes=None if anonymous is None or shared is None else anonymous + shared,
-        anonymous_bytes=anonymous,
-        file_bytes=files,
-        hwm_bytes=hwm,
-        read_bytes=None if told is None else int(told[1]),
-        written_bytes=None if told is None else int(told[2]),
+    return ProcessReading(  # in their order: by name it takes as long as to read all of them
+        Key(pid, int(fields[19])),
+        int(fields[1]),
+        int(fields[17]),
+        int(fields[11]) * TICK_S + system_s if exact_s is None else exact_s,
+        system_s,
+        reaped_s,
+        reaped_system_s,
+        has_reaped,
+        exact_s is not None,
+        None if anonymous is None or shared is None else anonymous + shared,
+        anonymous,
+        files,
+        hwm,
+        None if told is None else int(told[1]),
+        None if told is None else int(told[2]),
     )
 
 
-def memory_of(status: str) -> tuple[int | None, int | None, int | None, int | None]:
+def memory_of(status: bytes | None) -> Memory:
     """Return the bytes of VmHWM, RssAnon, RssFile and RssShmem; they stand together since Linux 4.5."""
+    if not status:
+        return UNKNOWN
     if (found := MEMORY.search(status)) is not None:
-        return int(found[1]) * 1024, int(found[2]) * 1024, int(found[3]) * 1024, int(found[4]) * 1024
-    names = ("VmHWM:", "RssAnon:", "RssFile:", "RssShmem:")
-    hwm_or_none, *rest = (kib_field(status, name) for name in names)
-    return hwm_or_none, rest[0], rest[1], rest[2]
+        hwm, anonymous, files, shared = map(int, found.groups())
+        return hwm * 1024, anonymous * 1024, files * 1024, shared * 1024
+    return (
+        kib_field(status, b"VmHWM:"),
+        kib_field(status, b"RssAnon:"),
+        kib_field(status, b"RssFile:"),
+        kib_field(status, b"RssShmem:"),
+    )
 
 
 def read_tree(
@@ -196,7 +208,7 @@ def child_pids(pid: int, threads: int) -> list[int]:
     texts = [read_list(f"/proc/{pid}/task/{tid}/children") for tid in tids]
     if tids and all(text is None for text in texts) and Path(f"/proc/{pid}/stat").exists():
         return children_by_scan(pid)  # a kernel without CONFIG_PROC_CHILDREN
-    whole = (text.rpartition(" ")[0] for text in texts if text)  # a space follows each: none is cut in two
+    whole = (text.rpartition(b" ")[0] for text in texts if text)  # a space follows each: none is cut in two
     return [int(child) for text in whole for child in text.split()]
 
 
@@ -222,14 +234,14 @@ def cpu_clock_s(pid: int) -> float | None:
         return None
 
 
-def fields_of(stat: str) -> list[str]:
-    """Return the fields of `/proc/<pid>/stat` from the third on (state), as far as the start time."""
-    return stat.rpartition(")")[2].split(None, 20)  # the name before may hold anything
+def fields_of(stat: bytes) -> list[bytes]:
+    """Return the fields of `/proc/<pid>/stat` from the third on (state), as far as the resident pages."""
+    return stat.rpartition(b")")[2].split(None, 22)  # the name before may hold anything
 
 
 def vm_hwm_bytes(pid: int) -> int | None:
     """Return the highest RSS that a process had, None where that cannot be read."""
-    return kib_field(read_once(f"/proc/{pid}/status") or "", "VmHWM:")
+    return kib_field(read_once(f"/proc/{pid}/status") or b"", b"VmHWM:")
 
 
 def pss_bytes(pid: int) -> int | None:
@@ -238,14 +250,14 @@ def pss_bytes(pid: int) -> int | None:
     The kernel walks all its pages: a tenth of a millisecond, more with its size. None where it is gone,
     not ours to read, or the kernel does not tell (before 5.9).
     """
-    text = read_once(f"/proc/{pid}/smaps_rollup") or ""
-    anonymous, shared = kib_field(text, "Pss_Anon:"), kib_field(text, "Pss_Shmem:")
+    rollup = read_once(f"/proc/{pid}/smaps_rollup") or b""
+    anonymous, shared = kib_field(rollup, b"Pss_Anon:"), kib_field(rollup, b"Pss_Shmem:")
     return None if anonymous is None or shared is None else anonymous + shared
 
 
-def kib_field(text: str, name: str) -> int | None:
+def kib_field(status: bytes, name: bytes) -> int | None:
     """Return one `Name:  123 kB` line of a status file in bytes."""
-    _, found, rest = text.partition("\n" + name)
+    _, found, rest = status.partition(b"\n" + name)
     return int(rest.split(None, 1)[0]) * 1024 if found else None
 
 
@@ -262,14 +274,14 @@ def reset_peak(pid: int) -> str:
     return ""
 
 
-def read_list(path: str) -> str | None:
+def read_list(path: str) -> bytes | None:
     """Return the text of a list, which the kernel gives a page or so at a time; None where it is gone."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return b"".join(pieces(fd)).decode()
+        return b"".join(pieces(fd))
     except OSError:
         return None
     finally:

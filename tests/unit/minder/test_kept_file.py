@@ -19,10 +19,10 @@ def test_each_reading_is_of_now(tmp_path: Path) -> None:
     path = tmp_path / "counter"
     path.write_text("1\n")
     file = KeptFile(str(path))
-    assert file.read() == "1\n"
+    assert file.read() == b"1\n"
     with path.open("r+") as same:
         same.write("22\n")
-    assert file.read() == "22\n"
+    assert file.read() == b"22\n"
     file.close()
 
 
@@ -31,7 +31,7 @@ def test_one_that_is_not_there_yet_is_read_when_it_is(tmp_path: Path) -> None:
     file = KeptFile(str(tmp_path / "counter"))
     assert file.read() is None
     (tmp_path / "counter").write_text("1")
-    assert file.read() == "1"
+    assert file.read() == b"1"
     file.close()
 
 
@@ -40,7 +40,7 @@ def test_nothing_is_read_after_its_end(tmp_path: Path) -> None:
     path = tmp_path / "counter"
     path.write_text("1")
     file = KeptFile(str(path))
-    assert file.read() == "1"
+    assert file.read() == b"1"
     file.close()
     with path.open() as other:
         file.close()
@@ -62,7 +62,7 @@ def test_no_more_are_kept_than_the_bound_and_all_are_read(
     before = open_descriptors()
     files = [KeptFile(str(path)) for path in paths]
     for _ in range(2):
-        assert [file.read() for file in files] == ["0", "1", "2", "3", "4"]
+        assert [file.read() for file in files] == [b"0", b"1", b"2", b"3", b"4"]
     assert open_descriptors() == before + 3
     for file in files:
         file.close()
@@ -75,7 +75,7 @@ def test_a_long_one_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "status"
     path.write_text(text)
     file = KeptFile(str(path))
-    assert file.read() == read_once(str(path)) == text
+    assert file.read() == read_once(str(path)) == text.encode()
     file.close()
 
 
@@ -87,7 +87,7 @@ def test_a_process_that_is_gone_is_not_read() -> None:
         assert file.read()
         os.kill(burner.pid, 9)
         os.waitid(os.P_PID, burner.pid, os.WEXITED | os.WNOWAIT)
-        assert ") Z " in (file.read() or "")
+        assert b") Z " in (file.read() or b"")
         os.waitpid(burner.pid, 0)
         assert file.read() is None
         file.close()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 from tests.unit.usage.burner import Burner
 from worker.clock import SystemClock
-from worker.usage import process
+from worker.usage import process, process_files
 from worker.usage.meter import Meter
-from worker.usage.process import Key, read_process, read_tree
+from worker.usage.process import Key, memory_of, read_process, read_tree
 from worker.usage.process_files import ProcessFiles
 from worker.usage.source import Source, source_of, source_of_this_system
 
@@ -44,6 +45,28 @@ def test_they_say_what_is_said_by_pid(burner: Burner, files: ProcessFiles) -> No
             assert plain is not None
             assert files.read(is_full=is_full) == plain
     assert files.read(is_full=True) is not None
+
+
+def test_the_memory_of_a_process_is_read_again_where_a_page_came_or_went(
+    burner: Burner, files: ProcessFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is half of what a look costs; who stood still holds what it held, and so after its mark was set back."""
+    read: list[bool] = []
+    # Patched: what is not read shows in nothing that is told.
+    monkeypatch.setattr(process_files, "memory_of", lambda status: (read.append(True), memory_of(status))[1])
+    with tempfile.NamedTemporaryFile(dir=".", prefix=".mapped-") as file:
+        file.write(bytes(16 * MIB))
+        file.flush()
+        for order in ("1 + 1", f"map_file({file.name!r})", "unmap_file()", "hold(8)"):
+            burner.order(order)
+            assert files.read(is_full=True) == read_process(burner.pid)
+            assert read.pop()
+            assert files.read(is_full=True) == read_process(burner.pid)
+            assert not read
+    for _ in range(2):
+        assert files.reset_peak() == ""
+        assert files.read(is_full=True) == read_process(burner.pid)
+    assert read  # once, or twice where the mark is beside what it holds: kernels add up both in their own way
 
 
 def test_children_of_each_of_its_threads_are_found(burner: Burner, files: ProcessFiles) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.workdir.scenes import assigned, made, run, there
 from tests.unit.workdir.test_kept_workdirs import FAILED, keeping
-from worker.executor import workdir
-from worker.executor.spare_folders import Made
+from worker.executor import spare_folders, workdir
+from worker.executor.spare_folders import Made, tells_changes
 from worker.executor.workdir import Workdirs
 
 
@@ -186,3 +186,44 @@ def test_a_folder_that_was_taken_meanwhile_goes_a_moment_after_its_second_run(
         await workdirs.aclose()
 
     run(scenario())
+
+
+def test_a_folder_is_looked_into_but_once_where_the_clock_tells_every_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it does is found out with the first folder; until then, and where it does not, each is."""
+    looked: list[str] = []
+    real = spare_folders.is_empty
+
+    def counted(path: str) -> bool:
+        looked.append(path)
+        return real(path)
+
+    monkeypatch.setattr(spare_folders, "is_empty", counted)  # patched: nobody else sees a look
+    tells = tells_changes(str(tmp_path))
+    before = Made.seen(str(tmp_path))
+    left_a_file(tmp_path)
+    assert not tells or Made.seen(str(tmp_path)) != before
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        for number in range(5):
+            folder = workdirs.make(f"run-{number}")
+            await workdirs.leave(folder, assigned(f"run-{number}"), None, is_clean=True)
+        await workdirs.aclose()
+
+    run(scenario())
+    assert len(looked) == (1 if tells else 5)
+
+
+@pytest.mark.usefixtures("coarse_clock")
+def test_a_clock_of_steps_is_seen_to_be_one(tmp_path: Path) -> None:
+    """What changed within one of them shows in no time."""
+    assert not tells_changes(str(tmp_path))
+
+
+def test_what_is_no_folder_tells_nothing(tmp_path: Path) -> None:
+    """The mode of what somebody put in its place is not touched."""
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(OSError, match=r"Not a directory|Too many"):
+        tells_changes(str(tmp_path / "link"))
