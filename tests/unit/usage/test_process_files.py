@@ -13,7 +13,7 @@ from tests.unit.usage.burner import Burner
 from worker.clock import SystemClock
 from worker.usage import process, process_files
 from worker.usage.meter import Meter
-from worker.usage.process import Key, memory_of, read_process, read_tree
+from worker.usage.process import Key, Memory, memory_of, read_process, read_tree
 from worker.usage.process_files import ProcessFiles
 from worker.usage.source import Source, source_of, source_of_this_system
 
@@ -50,10 +50,14 @@ def test_they_say_what_is_said_by_pid(burner: Burner, files: ProcessFiles) -> No
 def test_the_memory_of_a_process_is_read_again_where_a_page_came_or_went(
     burner: Burner, files: ProcessFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is half of what a look costs; who stood still holds what it held, and so after its mark was set back."""
+    """Half of what a look costs; who stood still holds what it held, also after its mark was set back."""
     read: list[bool] = []
-    # Patched: what is not read shows in nothing that is told.
-    monkeypatch.setattr(process_files, "memory_of", lambda status: (read.append(True), memory_of(status))[1])
+
+    def counted(status: bytes | None) -> Memory:
+        read.append(True)
+        return memory_of(status)
+
+    monkeypatch.setattr(process_files, "memory_of", counted)  # patched: what is not read shows in no figure
     with tempfile.NamedTemporaryFile(dir=".", prefix=".mapped-") as file:
         file.write(bytes(16 * MIB))
         file.flush()
