@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -51,22 +51,20 @@ class FrameReader(Generic[T]):
         self._decoder = decoder
         self._bytes = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[T]:
-        """Yield every frame that is whole now.
+    def feed(self, data: bytes) -> Iterable[T]:
+        """Give every frame that is whole now; those before one that is broken come first.
 
         Raises:
             ChannelError: a frame is too large or not readable.
         """
+        if data and not self._bytes and len(data) == frame_bytes(data):  # as mostly
+            return (self._decode(data[LENGTH.size :]),)
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterator[T]:
+        """Yield the frames that are whole now; what is left is held."""
         self._bytes += data
-        while len(self._bytes) >= LENGTH.size:
-            (size_bytes,) = LENGTH.unpack_from(self._bytes)
-            if size_bytes > MAX_FRAME_BYTES:
-                raise ChannelError(
-                    f"a frame of {size_bytes} bytes was announced; {MAX_FRAME_BYTES} are allowed"
-                )
-            end = LENGTH.size + size_bytes
-            if len(self._bytes) < end:
-                return
+        while (end := frame_bytes(self._bytes)) and end <= len(self._bytes):
             body = bytes(self._bytes[LENGTH.size : end])
             del self._bytes[:end]
             yield self._decode(body)
@@ -76,6 +74,20 @@ class FrameReader(Generic[T]):
             return self._decoder.decode(body)
         except (msgspec.DecodeError, RecursionError) as exc:
             raise ChannelError(f"a frame of {len(body)} bytes could not be read: {exc}") from exc
+
+
+def frame_bytes(data: bytes | bytearray) -> int:
+    """Return how long the first frame of a stream is, its length included; 0 where that is not there yet.
+
+    Raises:
+        ChannelError: it is too large.
+    """
+    if len(data) < LENGTH.size:
+        return 0
+    (size_bytes,) = LENGTH.unpack_from(data)
+    if size_bytes > MAX_FRAME_BYTES:
+        raise ChannelError(f"a frame of {size_bytes} bytes was announced; {MAX_FRAME_BYTES} are allowed")
+    return LENGTH.size + int(size_bytes)
 
 
 def up_reader() -> FrameReader[Up]:
@@ -113,7 +125,7 @@ class BlockingChannel:
             data = self._socket.recv(READ_BYTES)
             if not data:
                 return None
-            self._frames.extend(self._reader.feed(data))
+            self._frames += self._reader.feed(data)
         return self._frames.pop(0)
 
     @property

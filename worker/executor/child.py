@@ -13,12 +13,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from worker.executor.channel import BlockingChannel
-from worker.executor.child_run import LoadedHandler, clean_up, end_of, limits_of, make_run_context
+from worker.executor.child_run import LoadedHandler, clean_up, end_of, make_run_context
 from worker.executor.child_sink import ChannelSink
 from worker.executor.frames import (
     EXIT_CHANNEL_LOST,
@@ -66,14 +67,15 @@ class Child:
     def serve(self, loaded: LoadedHandler) -> None:
         """Run what comes until the agent closes the channel."""
         self._interrupt.install()
-        surroundings = Surroundings.note()
         self._listening.start()
+        surroundings = Surroundings.note()
         while (assign := self._listening.next_run()) is not None:
             ended = self._run(assign, loaded)
             clean_up()
-            receipt = msgspec.structs.replace(ended, unclean=surroundings.restore())
+            if (unclean := surroundings.restore()) is not None:
+                ended = msgspec.structs.replace(ended, unclean=unclean)
             try:
-                self._channel.send(receipt)
+                self._channel.send(ended)
             except OSError:
                 os._exit(EXIT_CHANNEL_LOST)
 
@@ -103,7 +105,7 @@ class Child:
         self._interrupt.arm(self._stop)
         try:
             value = function(context, **arguments)
-            return self._complete(value, loaded.state) if inspect.iscoroutine(value) else value
+            return self._complete(value, loaded.state) if isinstance(value, CoroutineType) else value
         finally:
             self._interrupt.disarm()
 
@@ -161,7 +163,7 @@ def ready(loaded: LoadedHandler) -> Ready:
     """Tell the options of the handler, where it lies, and which processes its `setup` started."""
     spec = loaded.spec
     return Ready(
-        limits_of(spec),
+        loaded.limits,
         spec.isolation,
         handler_sources(inspect.unwrap(spec.function).__code__.co_filename),
         spec.teardown is not None,

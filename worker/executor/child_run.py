@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import os
 import sys
 import time
@@ -26,7 +24,7 @@ from worker.sdk.parameters import RESERVED, Signature
 from worker.sdk.result import NotAResult, encode_result
 from worker.sdk.stop_signal import StopSignal
 
-__all__ = ["LoadedHandler", "end_of", "limits_of", "make_run_context"]
+__all__ = ["LoadedHandler", "clean_up", "end_of", "make_run_context"]
 
 MAX_MESSAGE_CHARS = 4096
 MAX_TYPES = 32  # names of the classes of an exception
@@ -44,7 +42,8 @@ class LoadedHandler:
         self.inputs = inputs
         self.signature = signature
         self.state = state
-        self.is_async = inspect.iscoroutinefunction(spec.function)
+        self.limits = limits_of(spec)
+        self.takes_secrets = signature.takes_secrets  # to find out takes longer than most runs
 
 
 def limits_of(spec: HandlerSpec) -> Limits:
@@ -55,7 +54,7 @@ def limits_of(spec: HandlerSpec) -> Limits:
 def make_run_context(assign: Assign, sink: ChannelSink, stop: StopSignal, loaded: LoadedHandler) -> Context:
     """Return the context of an assignment; its deadline is the one that the agent holds the run to."""
     given = assign.assignment
-    limits = effective_limits(assign.wished, limits_of(loaded.spec), assign.most)
+    limits = effective_limits(assign.wished, loaded.limits, assign.most)
     return Context(
         run_id=given.run_id,
         task_id=given.task_id,
@@ -84,8 +83,9 @@ def end_of(
     """Call the handler and return the receipt; nothing that it raises passes."""
     try:
         check_secrets(loaded.spec, context)
-        for secret in loaded.signature.secrets_in(context.parameters):
-            context.secret(secret)
+        if loaded.takes_secrets:
+            for secret in loaded.signature.secrets_in(context.parameters):
+                context.secret(secret)
         arguments = loaded.signature.check(context.parameters)
         value = call(loaded, context, arguments)
         encoded = encode_result(value, loaded.spec.max_result_bytes)
@@ -147,11 +147,20 @@ def account_of(exc: BaseException) -> tuple[str, str, str | None]:
 
 def clean_up() -> None:
     """Leave nothing of a run behind in this process: text that was not written, its folder, zombies."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # the handler closed it
-            stream.flush()
+    flush(sys.stdout)
+    flush(sys.stderr)
     flush_c_streams()
     os.chdir("/")
-    with contextlib.suppress(ChildProcessError):  # there are none
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:  # there are none
+        pass
+
+
+def flush(stream: Any) -> None:
+    """Write out what a stream holds back."""
+    try:  # noqa: SIM105 - after each run, and `suppress` takes as long as the rest
+        stream.flush()
+    except (OSError, ValueError):  # the handler closed it
+        pass

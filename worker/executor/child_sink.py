@@ -34,14 +34,16 @@ MAX_CHECKPOINT_BYTES: Final = 256 * 1024
 class ChannelSink:
     """Send what one run's handler tells; closed at the run's end, so that no thread tells for the next."""
 
+    # What most runs leave as it is costs them nothing here.
+    _is_open = True
+    _second = 0
+    _lines = 0
+    _dropped = 0
+
     def __init__(self, channel: BlockingChannel, interrupt: Interrupt) -> None:
         self._channel = channel
         self._interrupt = interrupt
         self._lock = threading.Lock()
-        self._is_open = True
-        self._second = 0
-        self._lines = 0
-        self._dropped = 0
 
     def progress(self, ratio: float, message: str | None) -> None:
         """Send the progress so far."""

@@ -7,6 +7,7 @@ everything, because the note is taken after it.
 
 from __future__ import annotations
 
+import _locale  # what `locale` wraps, to say the same
 import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enums, which costs ten times as much
 import gc
 import locale
@@ -18,6 +19,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any, Final, NamedTuple
 
@@ -57,7 +59,7 @@ class Surroundings:
     @classmethod
     def note(cls) -> Surroundings:
         """Note how everything is now: after `setup`, before the first run."""
-        noted = [(one.read, one.read(), one) for one in ATTRIBUTES]
+        noted = [(one.read, noted_value(one.read()), one) for one in ATTRIBUTES]
         return cls(noted, read_umask(), set(threading.enumerate()))
 
     def restore(self) -> str | None:
@@ -80,7 +82,10 @@ class Surroundings:
 
     def _threads_left(self) -> list[str]:
         """Name threads that may still work for the run; daemons are libraries' own affair."""
-        left = [one for one in threading.enumerate() if one not in self._threads and not one.daemon]
+        threads = threading.enumerate()
+        if self._threads.issuperset(threads):  # as mostly
+            return []
+        left = [one for one in threads if one not in self._threads and not one.daemon]
         frames = sys._current_frames() if left else {}  # only where there is somebody to look at
         busy = sorted(ascii(one.name) for one in left if not is_idle_worker(frames.get(one.ident or 0)))
         return [f"it left threads running: {', '.join(busy)[:200]}"] if busy else []
@@ -119,10 +124,15 @@ def open_descriptors() -> int:
     return count or len(os.listdir(descriptors))  # noqa: PTH208 - Linux before 6.2 tells no size
 
 
+def noted_value(value: Any) -> Any:
+    """Return what was read as it is now: some attributes are read where they live, and change there."""
+    return value.copy() if isinstance(value, dict | list) else value
+
+
 def read_environment() -> dict[bytes, bytes]:
-    """Return the environment as it is kept; its public face decodes all of it, which takes 40 µs."""
+    """Return the environment where it is kept; its public face decodes all of it, which takes 40 µs."""
     kept: dict[bytes, bytes] = os.environ._data  # type: ignore[attr-defined]
-    return kept.copy()
+    return kept
 
 
 def write_environment(noted: dict[bytes, bytes]) -> None:
@@ -157,9 +167,12 @@ def write_signals(noted: list[Any]) -> None:
 
 
 def read_streams() -> tuple[Any, ...]:
-    """Return the standard streams, and whether each is open."""
-    return tuple(
-        (stream, stream is None or not stream.closed) for name in STANDARD for stream in [getattr(sys, name)]
+    """Return the standard streams, and whether each is open; written out, since it is done after each run."""
+    one, out, err = sys.stdin, sys.stdout, sys.stderr
+    return (
+        (one, one is None or not one.closed),
+        (out, out is None or not out.closed),
+        (err, err is None or not err.closed),
     )
 
 
@@ -171,9 +184,13 @@ def write_streams(noted: tuple[Any, ...]) -> None:
             raise ValueError(f"{name} was closed")
 
 
-def read_targets() -> list[tuple[int, int] | None]:
-    """Return what descriptors 0, 1 and 2 lead to."""
-    return [target_of(descriptor) for descriptor in range(3)]
+def read_targets() -> tuple[tuple[int, int] | None, ...]:
+    """Return what descriptors 0, 1 and 2 lead to; written out, since it is done after each run."""
+    try:
+        one, out, err = os.fstat(0), os.fstat(1), os.fstat(2)
+    except OSError:
+        return tuple(map(target_of, range(3)))
+    return (one.st_dev, one.st_ino), (out.st_dev, out.st_ino), (err.st_dev, err.st_ino)
 
 
 def target_of(descriptor: int) -> tuple[int, int] | None:
@@ -185,12 +202,14 @@ def target_of(descriptor: int) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
-def read_timers() -> list[bool]:
-    """Tell of each interval timer whether it runs."""
-    return [signal.getitimer(timer)[0] > 0 for timer in TIMERS]
+def read_timers() -> tuple[bool, ...]:
+    """Tell of each interval timer whether it runs; written out, since it is done after each run."""
+    real, virtual, profiling = TIMERS
+    read = _signal.getitimer
+    return read(real)[0] > 0, read(virtual)[0] > 0, read(profiling)[0] > 0
 
 
-def write_timers(noted: list[bool]) -> None:
+def write_timers(noted: tuple[bool, ...]) -> None:
     """Stop the timers that did not run."""
     for timer, was_running in zip(TIMERS, noted, strict=True):
         if not was_running:
@@ -242,21 +261,21 @@ ATTRIBUTES: Final = (
     Attribute("signal handlers", read_signals, write_signals),
     Attribute(
         "signal mask",
-        lambda: _signal.pthread_sigmask(_signal.SIG_BLOCK, ()),
+        partial(_signal.pthread_sigmask, _signal.SIG_BLOCK, ()),
         lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted),
     ),
     Attribute(
         "locale",
-        lambda: locale.setlocale(locale.LC_ALL),
+        partial(_locale.setlocale, _locale.LC_ALL),
         lambda noted: locale.setlocale(locale.LC_ALL, noted),
     ),
     Attribute("resource limits", ResourceLimits().read, write_limits),
-    Attribute("priority", lambda: os.getpriority(os.PRIO_PROCESS, 0), None),
-    Attribute("CPU set", lambda: os.sched_getaffinity(0), lambda noted: os.sched_setaffinity(0, noted)),
+    Attribute("priority", partial(os.getpriority, os.PRIO_PROCESS, 0), None),
+    Attribute("CPU set", partial(os.sched_getaffinity, 0), lambda noted: os.sched_setaffinity(0, noted)),
     Attribute("standard streams", read_streams, write_streams),
     Attribute("standard descriptors", read_targets, None),
     Attribute("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
     Attribute("garbage collection", gc.isenabled, set_collection),
-    Attribute("filters of warnings", lambda: list(warnings.filters), write_filters),
+    Attribute("filters of warnings", lambda: warnings.filters, write_filters),
     Attribute("time limit of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout),
 )

@@ -85,7 +85,7 @@ class Signature(NamedTuple):
                     problems += find_problems(value, parameter.type, parameter.name, convert)
             elif parameter.is_required:
                 problems.append(f"{parameter.name}: {MISSING}")
-        if not self.takes_others:
+        if fields and not self.takes_others:
             problems += unexpected(fields, [parameter.name for parameter in self.parameters])
             fields = {}
         return arguments | fields, problems
@@ -102,6 +102,11 @@ class Signature(NamedTuple):
         except ValueError:
             found = find_problems(fields, whole.type, "", convert)
             return {}, [one.removeprefix(".").removeprefix(": ") for one in found] + problems
+
+    @property
+    def takes_secrets(self) -> bool:
+        """Tell whether a value, or a part of one, may be a secret: without, there is nothing to look for."""
+        return any(one.is_secret for one in (self.parameters if self.whole is None else (self.whole,)))
 
     def secrets_in(self, given: Mapping[str, Any]) -> list[str]:
         """Return what of a task's parameters must not be shown, before they are checked."""

@@ -67,6 +67,17 @@ def test_a_frame_at_the_bound_passes_and_one_above_does_not() -> None:
         list(up_reader().feed(struct.pack(">I", MAX_FRAME_BYTES + 1)))
 
 
+def test_frames_before_a_broken_one_are_taken() -> None:
+    """A receipt is not lost to what a dying process says behind it, in one piece with it or not."""
+    whole, broken = encode_frame(Ended("run", "returned")), struct.pack(">I", 1) + b"{"
+    for pieces in ([whole + broken], [whole, broken], [whole[:5], whole[5:] + broken]):
+        reader = up_reader()
+        fed = (frame for piece in pieces for frame in reader.feed(piece))
+        assert next(fed) == Ended("run", "returned")
+        with pytest.raises(ChannelError, match="could not be read"):
+            next(fed)
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"frame":"unknown"}', b'{"frame":"progress","ratio":"x"}', b"\xff"]
 )

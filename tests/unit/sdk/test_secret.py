@@ -1,5 +1,6 @@
 """Parameters that must not be shown: annotated, described, told before anything else."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -70,6 +71,24 @@ def handled(
 def test_secrets_are_found_by_the_annotations(given: dict[str, Any], secrets: list[str]) -> None:
     """Wherever they are inside, and also in what does not fit the type."""
     assert read_signature(handled).secrets_in(given) == secrets
+
+
+def test_a_handler_is_known_to_take_secrets_wherever_they_may_be() -> None:
+    """Runs of one that takes none are not searched for any, which takes longer than most of them."""
+
+    def taking(type_: Any, *, is_whole: bool = False) -> bool:
+        def handled_one(ctx: Context, *, it: Any) -> None: ...
+
+        def handled_whole(ctx: Context, *, params: Any) -> None: ...
+
+        one: Callable[..., Any] = handled_whole if is_whole else handled_one
+        one.__annotations__["params" if is_whole else "it"] = type_
+        return read_signature(one).takes_secrets
+
+    inside = (Secret, Secret | None, list[Secret], dict[str, Secret], dict[Secret, int], tuple[str, Secret])
+    assert all(map(taking, (*inside, Login, Key, Pair, list[Login])))
+    assert taking(Login, is_whole=True)
+    assert not any(map(taking, (str, Any, int | None, list[str], dict[str, Any])))
 
 
 def test_the_schema_says_which_are_secret_and_shows_no_default() -> None:
