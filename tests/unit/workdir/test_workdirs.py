@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from tests.skipping import run_skipping, skip
 from tests.unit.workdir import hostile
 from tests.unit.workdir.scenes import LIMIT_S, assigned, made, run, there
 from worker.api.wire import ErrorKind
@@ -120,6 +121,35 @@ def test_a_run_whose_folder_is_on_its_way_out_gets_another_one(tmp_path: Path) -
         assert there(tmp_path / "runs") == []
 
     run(scenario())
+
+
+def test_while_folders_hang_on_their_way_out_no_others_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs leave meanwhile is the next run's; all of it goes when the disk is back."""
+    released, is_removed = threading.Event(), workdir_module.is_removed
+
+    def hangs(workdir: str) -> bool:
+        return released.wait(LIMIT_S) and is_removed(workdir)
+
+    monkeypatch.setattr(workdir_module, "is_removed", hangs)  # a network disk that is away
+
+    async def scenario() -> None:
+        workdirs = Workdirs(tmp_path / "runs")
+        await workdirs.leave(workdirs.make("run-1"), assigned("run-1"), None, is_clean=True)
+        sweeping = asyncio.create_task(workdirs.sweep())
+        await asyncio.sleep(0)  # the thread is at it
+        await workdirs.leave(workdirs.make("run-2"), assigned("run-2"), None, is_clean=True)
+        await skip(workdir_module.SPARE_S)
+        made(workdirs, "run-3")
+        assert there(tmp_path / "runs") == ["run-1", "run-3"]
+        await workdirs.leave(str(tmp_path / "runs" / "run-3"), assigned("run-3"), None, is_clean=True)
+        released.set()
+        await sweeping
+        await workdirs.aclose()
+        assert there(tmp_path / "runs") == []
+
+    run_skipping(scenario())
 
 
 def test_more_folders_than_the_bound_are_removed_at_once(
