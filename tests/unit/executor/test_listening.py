@@ -173,21 +173,32 @@ def test_runs_that_follow_each_other_do_not_wake_the_thread_each_time(
     ("end", "code"), [("near.close()", -9), ("os.close(far.fileno())", EXIT_CHANNEL_LOST)]
 )
 def test_a_run_whose_channel_goes_ends_with_it(end: str, code: int) -> None:
-    """With its whole group where the agent is gone; with its own code where the handler closed it."""
+    """With its whole group where the agent is gone; with its own code where the handler closed it.
+
+    The thread has the channel by then: it has taken a frame.
+    """
     program = f"""
-import os, socket, time
-from worker.executor.channel import BlockingChannel
+import contextlib, os, socket, threading, time
+from worker.executor.channel import BlockingChannel, encode_frame
+from worker.executor.frames import Stop
 from worker.executor.listening import Listening
 near, far = socket.socketpair()
-one = Listening(BlockingChannel(far), print, lambda: None)
+taken = threading.Event()
+one = Listening(BlockingChannel(far), lambda frame: taken.set(), lambda: None)
 one.start()
 one.begin()
-time.sleep(0.1)
+near.sendall(encode_frame(Stop("1", "drained", "why", 3.0, is_urgent=False)))
+assert taken.wait({LIMIT_S})
 {end}
-near.send(b"x") if near.fileno() >= 0 else None
+with contextlib.suppress(OSError):  # who does not wait for the channel yet sees that it is closed
+    near.send(b"x")
 time.sleep({LIMIT_S})
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program], start_new_session=True, cwd=Path.cwd(), check=False, timeout=LIMIT_S
+        [sys.executable, "-c", program],
+        start_new_session=True,
+        cwd=Path.cwd(),
+        check=False,
+        timeout=3 * LIMIT_S,
     )
     assert ended.returncode == code
