@@ -7,7 +7,7 @@ body is limited where it is read.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
@@ -20,7 +20,9 @@ from server.http.date import date_now
 from server.http.exchange import offer
 from server.http.failure import ApiError
 from server.http.load import RETRY_AFTER_S
-from server.joined import JoinedWrites, WholeExchange
+from server.http.request import ask
+from server.joined import JoinedWrites, WholeCycle, WholeExchange
+from server.known_heads import KnownHeads, KnownRequest
 
 __all__ = ["HEAD_BYTES", "HEAD_S", "Connection", "ConnectionLimits"]
 
@@ -53,7 +55,10 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None  # of a head, or of an answer that is not taken
         self._watcher: asyncio.TimerHandle | None = None  # of a reader who lets what is sent pile up
         self._is_in_head = False
+        self._is_in_message = False  # some of a request has been read, and not all of it
+        self._begun = 0  # requests, by the parser
         self._head_bytes = 0
+        self._heads = KnownHeads()
         self._is_last = False  # no request comes after the next one: the server ends
 
     @property
@@ -91,8 +96,14 @@ class Connection(HttpToolsProtocol):
         self._stop_watching()
 
     def data_received(self, data: bytes) -> None:
-        """Read a part of a request."""
+        """Read a part of a request, or a whole one."""
+        is_between, begun = self._is_between_requests, self._begun
+        if is_between and (request := self._heads.find(data)) is not None:
+            self._begin(request)
+            return
         super().data_received(data)
+        if is_between and self._begun == begun + 1 and not self._is_in_message:
+            self._heads.learn(data, self.headers)
         self._head_bytes = self._head_bytes + len(data) if self._is_in_head else 0
         if self._head_bytes > HEAD_BYTES:
             self._refuse(431, f"The head of a request must not be larger than {HEAD_BYTES} bytes")
@@ -101,10 +112,58 @@ class Connection(HttpToolsProtocol):
         elif self._timer is None:
             self._set_timer(self._limits.head_s)
 
+    @property
+    def _is_between_requests(self) -> bool:
+        return not (self._is_in_message or self.pipeline or self._is_last) and self.is_idle
+
+    def _begin(self, request: KnownRequest) -> None:
+        """Begin to answer a request that needs no parser."""
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        scope = self._scope_of(request)
+        cycle = self.cycle = WholeCycle(scope, request.content, self)  # type: ignore[arg-type]
+        offer(scope, cycle)
+        self._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(self._answer(cycle, app))
+        self.tasks.add(task)
+
+    async def _answer(self, cycle: RequestResponseCycle, app: Any) -> None:
+        try:
+            await cycle.run_asgi(app)
+        finally:  # not by a callback of the task, for which the loop would go round once more
+            self.tasks.discard(asyncio.current_task(self.loop))
+
+    def _scope_of(self, request: KnownRequest) -> Scope:
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": request.headers,
+            "state": self.app_state.copy(),
+            "method": request.method,
+            "path": self.root_path + request.path.decode(),
+            "raw_path": self.root_path.encode() + request.path,
+            "query_string": b"",
+        }
+        ask(scope, request.asked)
+        return scope
+
     def on_message_begin(self) -> None:
         """Begin a request."""
-        self._is_in_head = True
+        self._is_in_head = self._is_in_message = True
+        self._begun += 1
         super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._is_in_message = False
+        super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
@@ -113,7 +172,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         joined = JoinedWrites(self.transport, self.loop)
         self.cycle.transport = joined  # type: ignore[assignment]
-        offer(self.scope, WholeExchange(self.cycle, self.flow, joined))  # type: ignore[arg-type]
+        offer(self.scope, WholeExchange(self.cycle, joined))  # type: ignore[arg-type]
         if self._is_last:
             self.cycle.keep_alive = False
 

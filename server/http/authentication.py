@@ -6,7 +6,7 @@ from typing import Final
 
 from server.http.failure import ApiError, not_authenticated
 from server.http.query import Parameters
-from server.http.request import Request
+from server.http.request import Headers, Request
 from server.store.records import Principal
 from server.store.store import Store
 from server.tokens import hash_token, may
@@ -22,10 +22,10 @@ async def authenticate(request: Request, query: Parameters, store: Store) -> Pri
     Raises:
         ApiError: 403 without a token, 401 with one that is not valid.
     """
-    token = _token(request, query)
-    if token is None:
+    sha256 = request.headers.once(_hash_in) or _hash_in_query(query)
+    if sha256 is None:
         raise ApiError(403, "forbidden", "No token: send Authorization: Bearer, or bearer_token in the query")
-    principal = await store.principal(hash_token(token))
+    principal = await store.principal(sha256)
     if principal is None:
         raise not_authenticated()
     return principal
@@ -41,8 +41,11 @@ def check_scope(principal: Principal, needed: str) -> None:
         raise ApiError(403, "forbidden", f"This token lacks the scope {needed}")
 
 
-def _token(request: Request, query: Parameters) -> str | None:
-    scheme, _, token = (request.headers.get("authorization") or "").strip().partition(" ")
-    if scheme.lower() == BEARER and token.strip():
-        return token.strip()
-    return query.get("bearer_token", [None])[-1]
+def _hash_in(headers: Headers) -> str | None:
+    scheme, _, token = (headers.get("authorization") or "").strip().partition(" ")
+    return hash_token(token.strip()) if scheme.lower() == BEARER and token.strip() else None
+
+
+def _hash_in_query(query: Parameters) -> str | None:
+    token = query.get("bearer_token", [None])[-1]
+    return None if token is None else hash_token(token)

@@ -169,7 +169,7 @@ async def body_of(request: Request, body: Body, most_bytes: int, load: Load) -> 
             422, the client went away. It does not count as load then.
     """
     exchange = exchange_of(request.scope)
-    content = exchange.body() if exchange is not None else None
+    content = exchange.take_body() if exchange is not None else None
     if content is None:
         return await _receive(request, body, most_bytes, load)
     if len(content) > most_bytes:

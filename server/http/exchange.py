@@ -18,7 +18,7 @@ KEY: Final = "millhand.exchange"
 class Exchange(Protocol):
     """One request on its connection."""
 
-    def body(self) -> bytes | None:
+    def take_body(self) -> bytes | None:
         """Return the body if all of it is there, once; None: receive it."""
         ...
 

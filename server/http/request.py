@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope
 
-__all__ = ["Headers", "Request"]
+__all__ = ["Headers", "Request", "ask"]
+
+KEY: Final = "millhand.headers"
+T = TypeVar("T")
 
 
 class Headers:
-    """Headers by their names, in any case of letters."""
+    """Headers by their names, in any case of letters.
 
-    __slots__ = ("_first", "_raw")
+    Many requests of a connection may have the same: `once` keeps what was read out of them.
+    """
+
+    __slots__ = ("_first", "_kept", "_raw")
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         """Take them as ASGI has them, with names in small letters."""
         self._raw = raw
         self._first = dict(reversed(raw))  # where one comes twice, the first counts
+        self._kept: dict[Any, Any] = {}
+
+    def once(self, read: Callable[[Headers], T]) -> T:
+        """Return what a function reads out of them, which is called for the first request alone."""
+        if read in self._kept:
+            kept: T = self._kept[read]
+            return kept
+        found = self._kept[read] = read(self)
+        return found
 
     def __contains__(self, name: str) -> bool:
         """Tell whether there is such a header."""
@@ -43,10 +59,15 @@ class Request:
         """Look at a request."""
         self.scope = scope
         self.receive = receive
-        self.headers = Headers(scope["headers"])
+        self.headers = scope.get(KEY) or Headers(scope["headers"])
 
     @property
     def path_params(self) -> dict[str, Any]:
         """Return what the path names."""
         found: dict[str, Any] = self.scope.get("path_params", {})
         return found
+
+
+def ask(scope: Scope, headers: Headers) -> None:
+    """Let a request have these headers, which those of other requests may be as well."""
+    scope[KEY] = headers

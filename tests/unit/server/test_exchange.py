@@ -150,10 +150,10 @@ def test_what_cannot_be_sent_at_once_is_left_to_messages(state: str) -> None:
 
     async def scenario() -> None:
         cycle, flow, transport = cycle_of()
-        exchange = WholeExchange(cycle, flow, transport_of(transport))
-        assert exchange.body() is None
+        exchange = WholeExchange(cycle, transport_of(transport))
+        assert exchange.take_body() is None
         cycle.more_body = False
-        assert exchange.body() == b""
+        assert exchange.take_body() == b""
         cycle.response_started = state == "started"
         cycle.disconnected = state == "gone"
         flow.write_paused = state == "paused"
@@ -171,11 +171,11 @@ def test_what_is_held_of_an_earlier_write_comes_before_the_answer(monkeypatch: p
     """
 
     async def scenario() -> None:
-        cycle, flow, transport = cycle_of()
+        cycle, _, transport = cycle_of()
         monkeypatch.setattr(date, "time", SimpleNamespace(time=lambda: NOON_S))
         joined = transport_of(transport)
         joined.write(b"first ")
-        assert WholeExchange(cycle, flow, joined).answer(200, b"a: b\r\n", b"body")
+        assert WholeExchange(cycle, joined).answer(200, b"a: b\r\n", b"body")
         dated = b"date: " + formatdate(NOON_S, usegmt=True).encode()
         assert b"".join(transport.writes) == b"first HTTP/1.1 200 OK\r\n" + dated + b"\r\na: b\r\n\r\nbody"
         assert cycle.response_complete
