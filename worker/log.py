@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Collection, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,13 +30,13 @@ PLAIN_MAX: Final = 500  # texts that are known to hold no secret; then it begins
 PLAIN_CHARS: Final = 40  # of each: events, words, ids
 KEYS_KEPT: Final = 500  # names of fields, of which there are some hundred
 PLAIN: Final = frozenset({type(None), bool, int, float})  # types of values without a text
-OFFSET_CHARS: Final = len("+00:00")
 
 SECRET_KEYS: Final = re.compile(
     r"(?i)(^|[_-])(token|secret|password|passwd|api_?key|authorization|cookie)$|^bearer"
 )
 
 EventDict = MutableMapping[str, Any]
+Processor = Callable[[Any, str, EventDict], Any]  # of structlog: logger, method, event
 Format = Literal["auto", "text", "json"]
 
 
@@ -63,35 +64,54 @@ def configure(
     if color is None:
         color = stream.isatty() and not os.environ.get("NO_COLOR")
     number = logging.getLevelNamesMapping()[level.upper()]
-    before: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.StackInfoRenderer(),
-    ]
-    clean = CleanEvents(redactor or fixed(secrets))
     writer = structlog.WriteLogger(stream)  # one for all: structlog's factory makes one for each line
-    after = [*rendered_exceptions(is_text), clean, stamped, renderer(is_text, color)]
+    clean = CleanEvents(redactor or fixed(secrets))
+    lines = Lines(rendered_exception(is_text), clean, renderer(is_text, color))
     structlog.configure(
-        processors=[*before, *after],
+        processors=[lines],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,  # a cached one would outlive its stream
     )
-    adopt_logging([*before, *after], stream, max(number, logging.WARNING))
+    adopt_logging(lines, stream, max(number, logging.WARNING))
 
 
-def rendered_exceptions(is_text: bool) -> list[Any]:
+class Lines:
+    """Make the line of an event by one processor; what few lines need is done only for those."""
+
+    def __init__(self, exception: Processor, clean: CleanEvents, render: Processor) -> None:
+        """Take what renders an exception, takes secrets out, and writes what is left as text."""
+        self._stack = structlog.processors.StackInfoRenderer()
+        self._exception = exception
+        self._clean = clean
+        self._render = render
+        self._stamp = Stamp()
+
+    def __call__(self, logger: Any, method: str, event: EventDict) -> Any:
+        """Return the line."""
+        event = structlog.contextvars.merge_contextvars(logger, method, event)
+        structlog.processors.add_log_level(logger, method, event)
+        if "stack_info" in event:
+            event = self._stack(logger, method, event)
+        if "exc_info" in event:
+            event = self._exception(logger, method, event)
+        event = self._clean(event)
+        event["at"] = self._stamp()
+        return self._render(logger, method, event)
+
+
+def rendered_exception(is_text: bool) -> Processor:
     """Return what turns an exception into text or values, before secrets are taken out of it.
 
     Without local variables: secrets may be in them, and they are long.
     """
     if is_text:
-        return [structlog.processors.format_exc_info]
+        return structlog.processors.format_exc_info
     shape = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=FRAMES_MAX)
-    return [structlog.processors.ExceptionRenderer(shape)]
+    return structlog.processors.ExceptionRenderer(shape)
 
 
-def renderer(is_text: bool, color: bool) -> Any:
+def renderer(is_text: bool, color: bool) -> Processor:
     """Return what writes the line."""
     if not is_text:
         return JsonLines()
@@ -102,10 +122,22 @@ def renderer(is_text: bool, color: bool) -> Any:
     )
 
 
-def stamped(logger: Any, method: str, event: EventDict) -> EventDict:
-    """Add when it happened; structlog's own takes five times as long."""
-    event["at"] = datetime.now(UTC).isoformat("T", "microseconds")[:-OFFSET_CHARS] + "Z"
-    return event
+class Stamp:
+    """The time of a line, UTC with microseconds; the part of it that lasts a second is written once."""
+
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
+        """`now_ns` gives the nanoseconds since 1970. Any thread may ask."""
+        self._now_ns = now_ns
+        self._last = (-1, "")
+
+    def __call__(self) -> str:
+        """Return the time now."""
+        second, below_us = divmod(self._now_ns() // 1000, 1_000_000)
+        known, text = self._last
+        if second != known:
+            text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._last = (second, text)
+        return f"{text}.{below_us:06d}Z"
 
 
 class JsonLines:
@@ -114,11 +146,24 @@ class JsonLines:
     def __init__(self) -> None:
         """Make it; what is no value of JSON is told as text."""
         encoder = json.JSONEncoder(ensure_ascii=False, default=str, check_circular=False)
-        self._encode = encoder.encode  # what holds itself does not get past the cleaner
+        self._encode = quick(encoder)  # what holds itself does not get past the cleaner
 
     def __call__(self, logger: Any, method: str, event: EventDict) -> str:
         """Return the line."""
         return self._encode(event)
+
+
+def quick(encoder: json.JSONEncoder) -> Callable[[Any], str]:
+    """Return `encoder.encode` without the encoder in C that it makes for each value; the texts are the same.
+
+    Its default is used, not its other settings: they are those of `JsonLines`.
+    """
+    make = getattr(json.encoder, "c_make_encoder", None)  # of 3.11 to 3.14; there may be none
+    if make is None:
+        return encoder.encode
+    texts = json.encoder.encode_basestring
+    encode = make(None, encoder.default, texts, None, ": ", ", ", False, False, True)
+    return lambda value: "".join(encode(value, 0))
 
 
 def fixed(secrets: Collection[str]) -> Callable[[], Redactor]:
@@ -135,19 +180,22 @@ class CleanEvents:
         self._redactor = redactor
         self._cleaner = Cleaner(Redactor())
 
-    def __call__(self, logger: Any, method: str, event: EventDict) -> EventDict:
+    def __call__(self, event: EventDict) -> EventDict:
         """Return the event with each value cleaned."""
         known, cleaner = self._redactor(), self._cleaner
         if cleaner.known is not known:
             cleaner = self._cleaner = Cleaner(known)
+        plain, new = cleaner.plain, []
         for key, value in event.items():
             if value is not None and is_secret(key):
                 event[key] = REDACTED
             elif type(value) is str:
-                if value not in cleaner.plain:
-                    event[key] = cleaner.text(value)
+                if value not in plain:
+                    new.append(key)
             elif type(value) not in PLAIN:
                 event[key] = cleaner.value(value)
+        if new:
+            cleaner.texts(event, new)
         return event
 
 
@@ -174,6 +222,15 @@ class Cleaner:
             return value
         return short_text(self.known.text(str(value)))
 
+    def texts(self, event: EventDict, keys: list[str]) -> None:
+        """Clean those texts of an event; most are a few ids, which are looked at together."""
+        texts = [event[key] for key in keys]
+        if max(map(len, texts)) <= PLAIN_CHARS and self.known.are_plain_words(texts):
+            self._remember(texts)
+            return
+        for key in keys:
+            event[key] = self.text(event[key])
+
     def text(self, text: str) -> str:
         """Return a text without secrets, and cut."""
         if text in self.plain:
@@ -181,10 +238,13 @@ class Cleaner:
         shown = self.known.text(text)
         if len(text) > PLAIN_CHARS or shown != text:
             return short_text(shown)
-        if len(self.plain) >= PLAIN_MAX:
-            self.plain.clear()
-        self.plain.add(text)
+        self._remember([text])
         return shown
+
+    def _remember(self, texts: list[str]) -> None:
+        if len(self.plain) + len(texts) > PLAIN_MAX:
+            self.plain.clear()
+        self.plain.update(texts)
 
 
 @lru_cache(KEYS_KEPT)
@@ -200,12 +260,12 @@ def short_text(value: str) -> str:
     return value
 
 
-def adopt_logging(processors: list[Any], stream: TextIO, level: int) -> None:
+def adopt_logging(lines: Lines, stream: TextIO, level: int) -> None:
     """Let lines of libraries come out in the same form; theirs count from warnings on."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *processors]
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, lines]
         )
     )
     root = logging.getLogger()

@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import structlog
@@ -132,3 +133,46 @@ def test_lines_of_libraries_have_the_same_form(stream: io.StringIO) -> None:
     assert events[0] == f"sent {REDACTED}"
     assert "DeprecationWarning" in events[1]
     assert len(events) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {},
+        {"a": [1, 1.5e-7, True, None]},
+        {"ä": "\u2028\x00\"'\\", "deep": {"x": ()}},
+        {"at": object},
+        {1: 1e300},
+    ],
+)
+def test_a_line_is_the_json_that_the_library_writes(value: dict[object, object]) -> None:
+    """Whoever reads lines sees none of how they are made: the same blanks, escapes and numbers."""
+    assert log.JsonLines()(None, "info", value) == json.dumps(  # type: ignore[arg-type]
+        value, ensure_ascii=False, default=str
+    )
+
+
+def test_the_time_of_a_line_is_utc_with_microseconds() -> None:
+    """What lasts a second is written once; each line has its own time, also if the clock steps."""
+    times = [0, 1_999, 999_999_999, 1_764_500_000_000_001_000, 1_764_500_000_999_999_999, 5_000_000_000]
+    left = iter(times)
+    stamp = log.Stamp(lambda: next(left))
+    told = [stamp() for _ in times]
+    assert told == [
+        (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=ns // 1000)).strftime(
+            "%Y-%m-%dT%H:%M:%S.%fZ"
+        )
+        for ns in times
+    ]
+    assert told[0] == "1970-01-01T00:00:00.000000Z"
+
+
+def test_a_secret_among_harmless_ids_is_found(stream: io.StringIO) -> None:
+    """New texts of a line are looked at together; none of them comes out for the sake of the others."""
+    log.configure(stream=stream, secrets=[SECRET])
+    structlog.get_logger().info("seen", run_id="a-1", said=SECRET, task_id="b-2")
+    structlog.get_logger().info("seen", run_id="a-2", said=f"x\n{SECRET}", task_id="b-3")
+    assert [(line["run_id"], line["said"], line["task_id"]) for line in lines(stream)] == [
+        ("a-1", REDACTED, "b-2"),
+        ("a-2", f"x\n{REDACTED}", "b-3"),
+    ]
