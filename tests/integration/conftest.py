@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.integration.dashboard import Site, site
+from tests.integration.files import Place
 from tests.postgres.databases import database
 from tests.wheels import PROJECT, build_wheel, pack_libraries, requirements_of
 
@@ -41,3 +43,19 @@ def here(request: pytest.FixtureRequest) -> Iterator[Site]:
         return
     with database() as url, site(db=url) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Path]]:
+    """Give one server to all tests, with the folder that it shows; the store is a folder in another one."""
+    folder = tmp_path_factory.mktemp("shown") / "store"
+    with site(files=[folder.parent / "never there", folder]) as made:
+        yield made, folder
+
+
+@pytest.fixture
+def place(shown: tuple[Site, Path]) -> Iterator[Place]:
+    """Give a run of its own."""
+    made = Place(*shown)
+    yield made
+    shutil.rmtree(made.folder, ignore_errors=True)

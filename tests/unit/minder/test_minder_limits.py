@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import resource
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.unit.minder.cradle import boot_s, cradle, is_alive, until, within_limit
 from worker.executor import minder_process
-from worker.minder.freezing import thaw_tree
 from worker.minder.guard import Pool, look_again_s, measure_tree
 from worker.minder.trees import read_stat
-from worker.minder.wire import MAX_PACKET_BYTES, pack
 
 MIB = 1024**2
 WAIT = "while True: time.sleep(1)\n"
@@ -183,93 +176,6 @@ def test_one_run_ends_for_a_full_container_not_two(tmp_path: Path, monkeypatch: 
     within_limit(scenario())
 
 
-COUNTING = """
-if os.fork() == 0:
-    os.setsid()
-    while True:
-        with open(os.path.join(folder, 'count'), 'a') as file: file.write('.')
-        time.sleep(0.001)
-"""
-
-
-def test_a_frozen_tree_stands_still_until_it_may_go_on(tmp_path: Path) -> None:
-    """Everything below the child stops, in other sessions too; what its handler had stopped stays stopped."""
-    stopped = "if (pid := os.fork()) == 0:\n    os.kill(os.getpid(), signal.SIGSTOP)\n"
-    stopped += "    told('woken')\n    os._exit(0)\ntold('sleeper', pid)\n"
-
-    async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            life = await it.start(COUNTING + stopped + WAIT)
-            sleeper = int(await it.told("sleeper"))
-            await until(lambda: state_of(sleeper) == "T")
-            await until(lambda: size_of(tmp_path / "count") > 3)
-            life.guard(None, None, boot_s() - 1)
-            await until(lambda: life.is_frozen)
-            assert {state_of(pid) for pid in it.processes()} == {"T"}
-            before = size_of(tmp_path / "count")
-            life.guard(None, None, boot_s() - 0.5)
-            life.guard(None, None, boot_s() + 100)
-            await until(lambda: not life.is_frozen)
-            await until(lambda: size_of(tmp_path / "count") > before)
-            assert state_of(sleeper) == "T"
-            assert not (tmp_path / "woken").exists()
-            life.guard(boot_s() + 0.05, None, boot_s() - 1)
-            await until(lambda: life.overrun)  # its deadline counts while it stands
-            await life.end()
-            assert it.processes() == []
-
-    within_limit(scenario())
-
-
-def test_a_tree_that_stood_still_by_itself_counts_as_frozen_and_thawed(tmp_path: Path) -> None:
-    """Where there was nothing to stop the agent still hears that the run may go on."""
-
-    async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            life = await it.start("os.kill(os.getpid(), signal.SIGSTOP)\n" + WAIT)
-            await until(lambda: state_of(life.pid) == "T")
-            life.guard(None, None, boot_s() - 1)
-            await until(lambda: life.is_frozen)
-            life.guard(None, None, boot_s() + 100)
-            await until(lambda: not life.is_frozen)
-            assert state_of(life.pid) == "T"
-
-    within_limit(scenario())
-
-
-def test_a_tree_that_cannot_be_looked_at_now_goes_on_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no descriptor is free nothing is forgotten: who stands still is let go the next time."""
-
-    def refuse(pid: int) -> int:
-        raise OSError(errno.ENFILE, "no descriptor is free")
-
-    with subprocess.Popen(["sleep", "1000"]) as process:
-        stat = read_stat(process.pid)
-        assert stat is not None
-        os.kill(process.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        frozen = {stat.key: stat}
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "pidfd_open", refuse)
-            with pytest.raises(OSError, match="no descriptor"):
-                thaw_tree(frozen)
-        thaw_tree(frozen)
-        assert frozen == {}
-        assert os.waitid(os.P_PID, process.pid, os.WCONTINUED) is not None
-        process.kill()
-
-
-def state_of(pid: int) -> str:
-    """Return the state of a process; "" where there is none."""
-    stat = read_stat(pid)
-    return "" if stat is None else stat.state
-
-
-def size_of(path: Path) -> int:
-    """Return how much a file holds."""
-    return path.stat().st_size if path.exists() else 0
-
-
 def test_a_run_in_a_group_ends_whole_at_its_limit(tmp_path: Path) -> None:
     """Whether guard or kernel was first: the rest of a run does not go on with half of it."""
 
@@ -339,76 +245,3 @@ def test_memory_is_looked_at_before_it_can_be_full() -> None:
     assert look_again_s(None) == look_again_s(100 * 1024 * MIB) == 1.0
     assert look_again_s(1024 * MIB) == 0.5
     assert look_again_s(0) == look_again_s(-5) == 0.02
-
-
-def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
-    """A program that is not there, and an environment that is too large, are errors of that start alone."""
-
-    async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            with pytest.raises(OSError, match="No such file"):
-                await it.start("", argv=[str(tmp_path / "missing")])
-            with pytest.raises(OSError, match="environment is too large"):
-                await it.start("", env={"A": "x" * MAX_PACKET_BYTES})
-            before = descriptors()
-            life = await it.start("told('fine')")
-            await it.told("fine")
-            assert (await life.end()).code in (0, None)
-            assert descriptors() == before
-            assert it.processes() == []
-
-    within_limit(scenario())
-
-
-def test_the_minder_is_small(tmp_path: Path) -> None:
-    """It maps no third-party code, and its own memory is a few MiB."""
-
-    async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            await it.start("told('on')")
-            await it.told("on")
-            maps = proc_text(it.minder.pid, "maps")
-            assert "site-packages" not in maps
-            status = proc_text(it.minder.pid, "status")
-            anonymous_kib = int(status.partition("RssAnon:")[2].split()[0])
-            assert anonymous_kib < 16 * 1024
-            environment = proc_text(it.minder.pid, "environ")
-            assert environment == "" or environment.startswith("LD_LIBRARY_PATH=")
-
-    within_limit(scenario())
-
-
-def test_a_bill_is_what_wait4_said(tmp_path: Path) -> None:
-    """CPU and peak of an ended child arrive as the kernel has them; the peak is not the agent's own."""
-    held = bytearray(300 * MIB)  # a child of this process would inherit this as its peak
-
-    async def scenario() -> None:
-        async with cradle(tmp_path) as it:
-            life = await it.start(
-                "end = time.process_time() + 0.1\nwhile time.process_time() < end: pass\ntold('done')"
-            )
-            await it.told("done")
-            rusage = (await life.end()).rusage
-            assert rusage is not None
-            assert 0.1 <= rusage.ru_utime + rusage.ru_stime < 30
-            assert 0 < rusage.ru_maxrss * 1024 < 100 * MIB
-
-    within_limit(scenario())
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > len(held)
-
-
-def descriptors() -> set[str]:
-    """Return the descriptors of this process."""
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
-
-
-def proc_text(pid: int, name: str) -> str:
-    """Return a file of a process."""
-    return Path(f"/proc/{pid}/{name}").read_text()
-
-
-def test_a_packet_is_json_with_a_bound() -> None:
-    """What is sent can be read by anything that reads JSON, and is never cut."""
-    assert json.loads(pack({"do": "end", "id": 7})) == {"do": "end", "id": 7}
-    with pytest.raises(OSError, match=str(MAX_PACKET_BYTES)):
-        pack({"env": os.urandom(MAX_PACKET_BYTES).hex()})
