@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from pathlib import Path
@@ -19,6 +20,9 @@ from tests.postgres.databases import empty_database
 LATER = Migration(
     99, "0099_later.sql", "CREATE TABLE later (x INTEGER); ALTER TABLE jobs ADD COLUMN later TEXT;"
 )
+LATER_INDEX = "INDEX{} IF NOT EXISTS later ON runs (org_id, updated_at)"
+FIRST_RELEASE = 9  # the last step before the first release: nobody had rows yet
+INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX (?!IF NOT EXISTS )", re.IGNORECASE)
 
 
 def test_the_shipped_files_are_numbered_without_gaps() -> None:
@@ -64,6 +68,27 @@ def test_a_step_that_waits_for_a_table_does_not_hold_up_who_uses_it(monkeypatch:
             long.rollback()
             thread.join(30)
             assert version_of(db) == LATER.version
+
+
+def test_an_index_that_was_made_beforehand_is_not_made_again() -> None:
+    """Who makes that of a release before its update, without holding up who writes, has a short update."""
+    step = Migration(99, "0099_index.sql", f"CREATE {LATER_INDEX.format('')};")
+    with empty_database() as url, connect(target_of(url), Limits()) as db:
+        migrate(db, migrations(), 1)
+        db.execute(f"CREATE {LATER_INDEX.format(' CONCURRENTLY')}".encode())
+        place = "SELECT pg_relation_filenode('later') AS place"
+        before = db.execute(place).fetchone()
+        assert migrate(db, [*migrations(), step], 1) == step.version
+        assert db.execute(place).fetchone() == before
+
+
+def test_every_index_of_a_later_step_may_be_there_already() -> None:
+    """Else an update would fail for whoever made it beforehand."""
+    assert INDEX.search("CREATE INDEX later ON runs (id)")
+    assert not INDEX.search(f"CREATE {LATER_INDEX.format('')}")
+    assert [
+        step.name for step in migrations() if step.version > FIRST_RELEASE and INDEX.search(step.sql)
+    ] == []
 
 
 def waits_for_a_lock(connection: psycopg.Connection) -> bool:
