@@ -21,7 +21,7 @@ from msgspec import structs
 from tests.bench import steps
 from tests.bench.figure import Figure
 from tests.bench.guard import GUARD, keep, spreads, worse
-from tests.bench.host import describe_host
+from tests.bench.host import busy_note, describe_host
 from tests.bench.plan import Played, Step, play, say
 from tests.bench.report import as_json, as_summary, as_table, durability, save
 from tests.bench.store import KINDS, Sizes
@@ -128,7 +128,8 @@ def tell(figures: Sequence[Figure], kind: str, path: Path = GUARD) -> int:
     lines = worse(figures, path) if kind == KINDS[0] else []  # what the other store asks of it is not kept
     if lines:
         said = "\n".join(f"!! {line}" for line in lines)
-        print(f"{BAR}\n!! bench: WORSE by more than a tenth\n{said}\n{BAR}", file=sys.stderr, flush=True)
+        title = f"!! bench: WORSE by more than a tenth{busy_note()}"
+        print(f"{BAR}\n{title}\n{said}\n{BAR}", file=sys.stderr, flush=True)
     return IS_WORSE if lines else 0
 
 

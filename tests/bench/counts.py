@@ -1,6 +1,7 @@
 """What a task costs in counts: requests, calls of functions, system calls, syncs, writes, rounds of the loop.
 
-They hold on a busy machine too, unlike times; `tests.bench.guard` compares them with committed ones.
+They hold on a busy machine too, unlike times, as long as runs stay short; `tests.bench.guard` compares them
+with committed ones.
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from typing import Final
 from tests.bench.figure import Figure
 from tests.bench.world import environment
 
-__all__ = ["describe_host", "measure_help", "measure_sync"]
+__all__ = ["busy_note", "describe_host", "measure_help", "measure_sync"]
 
 SYNCS: Final = 100
 STARTS: Final = 7
+BUSY: Final = 4.0  # who waits for each CPU; the bench itself is two
 
 
 def describe_host() -> str:
@@ -32,6 +33,14 @@ def describe_host() -> str:
     )
     cpus = len(os.sched_getaffinity(0))
     return f"{cpus} CPUs ({model}), Linux {platform.release()}, Python {platform.python_version()}"
+
+
+def busy_note() -> str:
+    """Return what to think of counts of the last minute; "" where the machine had time for them."""
+    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load / cpus < BUSY:
+        return ""
+    return f" (at a load of {load:.0f} on {cpus} CPUs, where runs last and are told of: count again without)"
 
 
 def measure_sync(folder: Path) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -54,6 +55,23 @@ def test_what_is_worse_is_told_loudly_and_by_the_exit_code(
     assert bar == end == "!" * 78
     assert "WORSE" in title
     assert "requests" in line
+
+
+@pytest.mark.parametrize(("load", "is_told"), [(2.0, False), (4.0, True)])
+def test_a_busy_machine_is_told_beside_what_is_worse(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    load: float,
+    is_told: bool,
+) -> None:
+    """There, runs last long enough to be reported and noted while they go on, which counts too."""
+    cpus = len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (load * cpus, 0.0, 0.0))  # the machine's own is what it is
+    known = counts(requests=2.0)
+    path = kept(tmp_path / "guard.json", known, known)
+    assert tell(counts(requests=2.5), "SQLite", path) == IS_WORSE
+    assert (f"a load of {load * cpus:.0f} on {cpus} CPUs" in capsys.readouterr().err) is is_told
 
 
 def test_what_is_not_worse_is_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
