@@ -23,8 +23,8 @@ class Gathering(batches.Batches):
         """Rest for a moment only."""
         super().__init__(connection, rest_s=REST_S)
 
-    async def _moment(self) -> None:
-        await asyncio.sleep(MOMENT_S)
+    def _gather(self) -> None:
+        asyncio.get_running_loop().call_later(MOMENT_S, self._flush)
 
 
 if __name__ == "__main__":

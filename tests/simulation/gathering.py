@@ -23,5 +23,5 @@ class Gathering(Batches):
         super().__init__(connection, rest_s=REST_S)
         self._random = random
 
-    async def _moment(self) -> None:
-        await asyncio.sleep(self._random.uniform(0.0, MOMENT_S))
+    def _gather(self) -> None:
+        asyncio.get_running_loop().call_later(self._random.uniform(0.0, MOMENT_S), self._flush)

@@ -54,10 +54,10 @@ class WatchedJournal(Journal):
         await super().ended(run_id, *args, **options)
         self.watch.written(self.machine, self.entries[run_id])
 
-    async def close_entry(self, run_id: str) -> None:
+    def close_soon(self, run_id: str) -> None:
         """Be done with an entry, and say so."""
         entry = self.entries.get(run_id)
-        await super().close_entry(run_id)
+        super().close_soon(run_id)
         if entry is not None:
             self.watch.closed(self.machine, entry)
 

@@ -8,17 +8,18 @@ they are written down and when they are repeated is decided where they are made,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from worker.api import wire
 from worker.api.body import decode, read_bytes
 from worker.api.connection import Answered, Connection, error_of
 from worker.api.errors import ApiError, EmptyAnswer, RateLimited, Rejected, TransportError
+from worker.api.writes import Told, Waiting, Write
 
 __all__ = ["Batches"]
 
@@ -32,23 +33,13 @@ ENCODER: Final = msgspec.json.Encoder()
 log = structlog.get_logger()
 
 
-class Waiting(Struct, eq=False):
-    """A write that goes with others; its answer is None where it is to be made alone."""
-
-    method: str
-    path: str
-    body: bytes
-    prefer: str | None
-    answer: asyncio.Future[Answered | None]
-
-
 class Batches:
     """Collect the writes of one moment; used on one event loop by the clients of one server."""
 
     def __init__(self, connection: Connection, *, rest_s: float = REST_S) -> None:
         """Send on this connection what goes together; after one that failed none for `rest_s`."""
         self._connection = connection
-        self._waiting: list[Waiting] = []
+        self._waiting: list[Waiting | Told] = []
         self._sending: set[asyncio.Task[None]] = set()
         self._first_rest_s = rest_s
         self._rest_s = rest_s  # after the next failure
@@ -72,10 +63,32 @@ class Batches:
         if not self._is_open:
             return await alone.answer(method, path, body, prefer=prefer)
         encoded = ENCODER.encode(body)
-        write = Waiting(method, path, encoded, prefer, asyncio.get_running_loop().create_future())
-        if len(encoded) <= ALONE_BYTES and (answer := await self._join(write)) is not None:
-            return answer
+        if len(encoded) <= ALONE_BYTES:
+            write = Waiting(method, path, encoded, prefer, asyncio.get_running_loop().create_future())
+            self._join(write)
+            if (answer := await write.answer) is not None:
+                return answer
         return await alone.answer(method, path, Raw(encoded), prefer=prefer)
+
+    def begin(
+        self,
+        alone: Connection,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        on_answer: Callable[[Answered | ApiError], None],
+        *,
+        prefer: str | None = None,
+    ) -> bool:
+        """Make a write as `answer` does, and return at once: a task for each costs more than the write.
+
+        `on_answer` is told once, later, what came of it; never, where this is closed before. Returns False,
+        and does nothing, where none go together now, or this one is too large for it.
+        """
+        if not self._is_open or len(encoded := ENCODER.encode(body)) > ALONE_BYTES:
+            return False
+        self._join(Told(method, path, encoded, prefer, alone, on_answer))
+        return True
 
     async def aclose(self) -> None:
         """Give up what is under way: nobody waits for it any more."""
@@ -92,56 +105,71 @@ class Batches:
             return False
         return self._rests_until is None or asyncio.get_running_loop().time() >= self._rests_until
 
-    async def _join(self, write: Waiting) -> Answered | None:
+    def _join(self, write: Waiting | Told) -> None:
         self._waiting.append(write)
         if len(self._waiting) == 1:
-            try:
-                await self._moment()
-            except asyncio.CancelledError:
-                write.answer.cancel()
-                raise
-            finally:
-                self._flush()
-        return await write.answer
+            self._gather()
 
-    async def _moment(self) -> None:
+    def _gather(self) -> None:
         """Let what else is ready to run now come with its writes; wait no longer."""
-        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         """Send what waits; who has gone meanwhile sends nothing."""
-        waiting = [write for write in self._waiting if not write.answer.done()]
+        waiting = [write for write in self._waiting if not write.is_given_up]
         self._waiting = []
         most = self._connection.traits.batch_most if self._is_open else 1
         for writes in parted(waiting, most):
             if len(writes) == 1:
-                leave_alone(writes)
+                self._leave_alone(writes)
             else:
-                sending = asyncio.create_task(self._send(writes))
-                self._sending.add(sending)
-                sending.add_done_callback(self._sending.discard)
+                self._start(self._send(writes))
 
-    async def _send(self, writes: Sequence[Waiting]) -> None:
+    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _leave_alone(self, writes: Iterable[Waiting | Told]) -> None:
+        """Have each write made by itself."""
+        for write in writes:
+            if isinstance(write, Told):
+                self._start(self._send_alone(write))
+            else:
+                write.tell(None)
+
+    async def _send_alone(self, write: Told) -> None:
+        try:
+            answer = await write.alone.answer(write.method, write.path, Raw(write.body), prefer=write.prefer)
+        except ApiError as error:
+            write.fail(error)
+        except BaseException as fault:
+            write.fail(given_up(f"{write.method} {write.path}", fault))
+            raise
+        else:
+            write.tell(answer)
+
+    async def _send(self, writes: Sequence[Waiting | Told]) -> None:
         try:
             answers, headers = await self._answers(writes)
         except RateLimited as error:
             self._fail(writes, error)
         except Rejected as error:  # of the whole: none of it was done, and each may be taken by itself
             self._rest(error)
-            leave_alone(writes)
+            self._leave_alone(writes)
         except ApiError as error:
             if not (error.is_documented and error.status == BUSY):
                 self._rest(error)
             self._fail(writes, error)
         except BaseException as fault:
-            self._fail(writes, TransportError(f"POST {PATH} was given up: {type(fault).__name__}"))
+            self._fail(writes, given_up(f"POST {PATH}", fault))
             raise
         else:
             self._rest_s = self._first_rest_s
             for write, raw in zip(writes, answers, strict=True):
                 self._settle(write, raw, headers)
 
-    async def _answers(self, writes: Sequence[Waiting]) -> tuple[list[Any], Mapping[str, str]]:
+    async def _answers(self, writes: Sequence[Write]) -> tuple[list[Any], Mapping[str, str]]:
         """Make the request; return an answer for each write, and the headers of the whole.
 
         Whether the server is there is told of each write, not of what carries it: after a failure that
@@ -160,7 +188,7 @@ class Batches:
             raise TransportError(f"POST {PATH} has no answer for each of {len(writes)} writes")
         return answers, headers
 
-    def _fail(self, writes: Sequence[Waiting], error: ApiError) -> None:
+    def _fail(self, writes: Sequence[Waiting | Told], error: ApiError) -> None:
         """Give each write an error of its own."""
         for write in writes:
             own = type(error)(
@@ -168,7 +196,7 @@ class Batches:
             )
             self._failed(write, self._name_of(write), own)
 
-    def _settle(self, write: Waiting, raw: Any, headers: Mapping[str, str]) -> None:
+    def _settle(self, write: Waiting | Told, raw: Any, headers: Mapping[str, str]) -> None:
         """Give a write its own answer, as a request of its own would have brought it."""
         reach = self._connection.traits.reach
         try:
@@ -178,17 +206,15 @@ class Batches:
             return
         if reach.is_failing:
             reach.answered(self._name_of(write))
-        if not write.answer.done():
-            write.answer.set_result(answer)
+        write.tell(answer)
 
-    def _name_of(self, write: Waiting) -> str:
+    def _name_of(self, write: Write) -> str:
         """Return how a person is told of a write; most are never named."""
         return self._connection.name_of(write.method, write.path)
 
-    def _failed(self, write: Waiting, what: str, error: ApiError) -> None:
+    def _failed(self, write: Waiting | Told, what: str, error: ApiError) -> None:
         self._connection.traits.reach.failed(what, error)
-        if not write.answer.done():
-            write.answer.set_exception(error)
+        write.fail(error)
 
     def _rest(self, error: ApiError) -> None:
         """Let writes go alone for a while: one that hangs or is refused holds up no other then."""
@@ -200,9 +226,9 @@ class Batches:
         self._rest_s = min(2 * self._rest_s, REST_MOST_S)
 
 
-def parted(writes: Iterable[Waiting], most: int) -> list[list[Waiting]]:
+def parted(writes: Iterable[Waiting | Told], most: int) -> list[list[Waiting | Told]]:
     """Return writes by the requests that they go in: no more of them, nor more bytes, than one may have."""
-    parts: list[list[Waiting]] = []
+    parts: list[list[Waiting | Told]] = []
     size = 0
     for write in writes:
         size += len(write.body)
@@ -213,17 +239,15 @@ def parted(writes: Iterable[Waiting], most: int) -> list[list[Waiting]]:
     return parts
 
 
-def preferred(writes: Iterable[Waiting]) -> str | None:
+def preferred(writes: Iterable[Write]) -> str | None:
     """Return what all of them prefer; None where they differ."""
     found = {write.prefer for write in writes}
     return found.pop() if len(found) == 1 else None
 
 
-def leave_alone(writes: Iterable[Waiting]) -> None:
-    """Have each write made by itself."""
-    for write in writes:
-        if not write.answer.done():
-            write.answer.set_result(None)
+def given_up(what: str, fault: BaseException) -> TransportError:
+    """Return the error of a request that ended otherwise than by an answer: nobody knows what it did."""
+    return TransportError(f"{what} was given up: {type(fault).__name__}")
 
 
 def understood(name: Callable[[], str], raw: Mapping[str, Any], headers: Mapping[str, str]) -> Answered:

@@ -13,7 +13,7 @@ from worker.api.batches import Batches
 from worker.api.body import read_list
 from worker.api.connection import Answered, Connection, ServerTraits
 from worker.api.end import End
-from worker.api.errors import EmptyAnswer, TransportError
+from worker.api.errors import ApiError, EmptyAnswer, TransportError
 from worker.api.models import Job, Run, Task
 
 __all__ = ["JobsApi", "Poll", "ServerTraits"]
@@ -160,6 +160,30 @@ class JobsApi:
         """Report on a run."""
         return await self._run("PUT", f"api/jobs/runs/{segment(run_id)}", body)
 
+    def begin_update(
+        self, run_id: str, body: Mapping[str, Any], on_answer: Callable[[dict[str, Any] | ApiError], None]
+    ) -> bool:
+        """Report on a run along with other writes, and return at once; see `Batches.begin`.
+
+        `on_answer` gets the run as the answer shows it, or the error that `update_run` would have raised.
+        """
+        path, prefer = f"api/jobs/runs/{segment(run_id)}", self._preference()
+
+        def told(answer: Answered | ApiError) -> None:
+            if isinstance(answer, EmptyAnswer):
+                self._was_empty(prefer)
+            if isinstance(answer, ApiError):
+                on_answer(answer)
+            else:
+                has_id = wire.as_text(answer[0].get("id")) is not None
+                on_answer(answer[0] if has_id else TransportError(f"PUT {path} answered no run"))
+
+        given = stringly(body, NOT_STRINGS["PUT"]) if self._as_strings else body
+        batches = self._batches
+        return batches is not None and batches.begin(
+            self._connection, "PUT", path, given, told, prefer=prefer
+        )
+
     async def announce_agent(self, agent_id: str, body: Mapping[str, Any]) -> None:
         """Say how this agent stands; an extension of our server, others answer 404."""
         await self._object("PUT", f"api/agents/{segment(agent_id)}", body)
@@ -199,15 +223,22 @@ class JobsApi:
             return await self._connection.answer(method, path)
         if self._as_strings:
             body = stringly(body, NOT_STRINGS[method])
-        # Others that know of this preference may answer without a body, which a claim cannot do with.
-        prefer = wire.BRIEFLY if self._is_brief and self.traits.is_ours else None
+        prefer = self._preference()
         try:
             if self._batches is None:
                 return await self._connection.answer(method, path, body, prefer=prefer)
             return await self._batches.answer(self._connection, method, path, body, prefer=prefer)
-        except EmptyAnswer:  # of a proxy that knows the wish better: whoever repeats this is answered whole
-            self._is_brief = self._is_brief and prefer is None
+        except EmptyAnswer:
+            self._was_empty(prefer)
             raise
+
+    def _preference(self) -> str | None:
+        # Others that know of this preference may answer without a body, which a claim cannot do with.
+        return wire.BRIEFLY if self._is_brief and self.traits.is_ours else None
+
+    def _was_empty(self, prefer: str | None) -> None:
+        """Know of a proxy that knows the wish better: whoever repeats this is answered whole."""
+        self._is_brief = self._is_brief and prefer is None
 
     async def _list(
         self,

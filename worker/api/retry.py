@@ -88,13 +88,19 @@ class Retrier:
         self._reach = reach or Reach()
         self._scout_mono = float("-inf")  # when the wait that was cut last is over
 
-    async def call(self, policy: Policy, request: Callable[[], Awaitable[T]]) -> T:
+    async def call(
+        self, policy: Policy, request: Callable[[], Awaitable[T]], failed: ApiError | None = None
+    ) -> T:
         """Return the request's answer, asking again as the policy says.
 
+        `failed` is what a first try brought that was made already; where repeating cannot mend it, the
+        request is made as if there had been none.
         Raises: the last error where the policy gives up, and at once an error that repeating
         cannot mend.
         """
         started_mono = self._clock.mono()
+        if failed is not None and is_worth_repeating(failed, policy):
+            return await self._again(policy, request, failed, started_mono)
         try:
             return await request()
         except ApiError as error:

@@ -68,14 +68,38 @@ class Delivery:
         self._new_id = new_id
         self._kept_at = kept_at
 
-    async def deliver(self, entry: Entry) -> Delivered:
-        """Deliver one outcome; its entry is closed only when the server has the whole of it."""
+    def begin(
+        self, entry: Entry, on_accepted: Callable[[], None], on_failed: Callable[[ApiError], None]
+    ) -> bool:
+        """Send an outcome of which nothing special is known along with other writes, and return at once.
+
+        One of both is told, later: that the server has the whole of it, and its entry is closed; or why it
+        has to be delivered by `deliver`. Returns False where that has to be done anyway.
+        """
+        if not is_plain(entry) or entry.terminal is None:
+            return False
+
+        def told(answer: dict[str, Any] | ApiError) -> None:
+            if isinstance(answer, ApiError):
+                on_failed(answer)
+                return
+            tell_if_going(entry, answer)
+            self._journal.close_soon(entry.run_id)
+            on_accepted()
+
+        return self._api.begin_update(entry.run_id, entry.terminal, told)
+
+    async def deliver(self, entry: Entry, failed: ApiError | None = None) -> Delivered:
+        """Deliver one outcome; its entry is closed only when the server has the whole of it.
+
+        `failed` is what a first try brought that was made already, by `begin`.
+        """
         if entry.terminal is None:
             raise ValueError(f"the entry of run {entry.run_id} has no outcome")
         if entry.requeue:
             await self._requeues.requeue(entry)
         try:
-            delivered = await self._stop(entry, entry.terminal)
+            delivered = await self._stop(entry, entry.terminal, failed)
             if delivered in ON_SERVER and await self._may_be_replaced(entry, delivered):
                 await asyncio.sleep(LATE_S)  # a live report may have been the last word
                 await self._stop(entry, entry.terminal)
@@ -115,14 +139,14 @@ class Delivery:
         else:
             await self._journal.close_entry(run_id)
 
-    async def _stop(self, entry: Entry, report: dict[str, Any]) -> Delivered:
+    async def _stop(self, entry: Entry, report: dict[str, Any], failed: ApiError | None = None) -> Delivered:
         refusal = Refused("no form of it was tried")
         for level in range(REDUCTIONS + 1):
             body = reduced(report, level, self._kept_at)
             try:
-                return await self._retrier.call(DELIVER, lambda body=body: self._put(entry, body))  # type: ignore[misc]
+                return await self._retrier.call(DELIVER, lambda body=body: self._put(entry, body), failed)  # type: ignore[misc]
             except Refused as error:
-                refusal = error
+                refusal, failed = error, None
                 log.warning("outcome.refused", run_id=entry.run_id, level=level, error=str(error))
         await asyncio.sleep(self._lag_s)  # a server may say 422 of a run that our first report has stopped
         run = await self._retrier.call(DELIVER, lambda: self._surely(entry))
@@ -138,8 +162,7 @@ class Delivery:
             run = await self._api.update_run(entry.run_id, body)
         except (Conflict, NotFound, Refused) as error:
             return await self._after_refusal(entry, body, error)
-        if not run.raw.get("stoppedAt"):
-            log.warning("outcome.not_shown", run_id=entry.run_id, hint="the server kept the run going")
+        tell_if_going(entry, run.raw)
         return accepted(body.get("results", {}))
 
     async def _after_refusal(self, entry: Entry, body: dict[str, Any], error: ApiError) -> Delivered:
@@ -209,6 +232,19 @@ class Delivery:
         run = await self._api.create_run(body)
         if not run.raw.get("stoppedAt"):
             await self._retrier.call(PATIENT, lambda: self._api.update_run(run.id, report))
+
+
+def is_plain(entry: Entry) -> bool:
+    """Tell whether an outcome is delivered by one report that stops its run, and nothing before or after."""
+    report = entry.terminal or {}
+    has_more = entry.requeue or entry.marks or entry.files
+    return not has_more and not is_cut_down(report.get("results", {}))
+
+
+def tell_if_going(entry: Entry, run: Mapping[str, Any]) -> None:
+    """Leave a line where a server took the report that stops a run, and shows it going."""
+    if not run.get("stoppedAt"):
+        log.warning("outcome.not_shown", run_id=entry.run_id, hint="the server kept the run going")
 
 
 def accepted(results: Mapping[str, Any]) -> Delivered:

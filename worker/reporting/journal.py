@@ -174,6 +174,10 @@ class Journal:
         await self._commits.add(EntryRecord(entry), block, is_durable=True)
 
     async def close_entry(self, run_id: str) -> None:
+        """Be done with an entry; see `close_soon`."""
+        self.close_soon(run_id)
+
+    def close_soon(self, run_id: str) -> None:
         """Be done with an entry. Not synced, and written within a moment.
 
         At worst it is looked up at the server again.

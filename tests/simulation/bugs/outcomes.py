@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec import structs
 
@@ -13,6 +14,7 @@ import worker.reporting.delivery
 import worker.reporting.requeue
 from tests.simulation.bugs.change import Change, fresh_id
 from worker.agent.job_states import JobStates
+from worker.api.errors import ApiError
 from worker.api.retry import DELIVER, Backoff
 from worker.reporting.delivery import Delivered, Delivery
 from worker.reporting.records import Entry
@@ -32,21 +34,25 @@ def unsynced() -> Sequence[Change]:
 
 def closed_early() -> Sequence[Change]:
     """Let the journal's entry go when the report is sent, not when it is answered."""
-    real = Delivery.deliver
+    real_begin, real_deliver = Delivery.begin, Delivery.deliver
 
-    async def deliver(self: Delivery, entry: Entry) -> Delivered:
-        await self._journal.close_entry(entry.run_id)
-        return await real(self, entry)
+    def begin(self: Delivery, entry: Entry, *tell: Any) -> bool:
+        self._journal.close_soon(entry.run_id)
+        return real_begin(self, entry, *tell)
 
-    return [(Delivery, "deliver", deliver)]
+    async def deliver(self: Delivery, entry: Entry, failed: ApiError | None = None) -> Delivered:
+        self._journal.close_soon(entry.run_id)
+        return await real_deliver(self, entry, failed)
+
+    return [(Delivery, "begin", begin), (Delivery, "deliver", deliver)]
 
 
 def gives_up() -> Sequence[Change]:
     """Drop a result that could not be delivered for five minutes, as others do."""
     real = Delivery.deliver
 
-    async def deliver(self: Delivery, entry: Entry) -> Delivered:
-        delivered = await real(self, entry)
+    async def deliver(self: Delivery, entry: Entry, failed: ApiError | None = None) -> Delivered:
+        delivered = await real(self, entry, failed)
         if delivered is Delivered.UNDELIVERED:
             await self._journal.close_entry(entry.run_id)
         return delivered
@@ -81,8 +87,8 @@ def requeues_late() -> Sequence[Change]:
     async def nothing(self: Requeues, entry: Entry) -> None:
         return None
 
-    async def deliver(self: Delivery, entry: Entry) -> Delivered:
-        delivered = await real_deliver(self, entry)
+    async def deliver(self: Delivery, entry: Entry, failed: ApiError | None = None) -> Delivered:
+        delivered = await real_deliver(self, entry, failed)
         if entry.requeue:
             await real_requeue(self._requeues, entry)
         return delivered
