@@ -120,7 +120,10 @@ class Endings:
         """Have the outcome on disk; where the disk refuses, deliver it from memory and tell a person."""
         try:
             try:
-                await self._write_whole(run_id, report, outcome, requeue)
+                if outcome.files:
+                    await self._write_with_files(run_id, report, outcome, requeue)
+                else:
+                    await self._journal.terminal(run_id, report, requeue=requeue)
             except EntryTooLarge as error:
                 await self._write_cut(run_id, report, outcome.files, error)
         except JournalError as error:
@@ -128,12 +131,9 @@ class Endings:
                 "journal.refused", error=str(error), hint="free the disk; nothing is claimed until then"
             )
 
-    async def _write_whole(
+    async def _write_with_files(
         self, run_id: str, report: dict[str, Any], outcome: Outcome, requeue: bool
     ) -> None:
-        if not outcome.files:
-            await self._journal.terminal(run_id, report, requeue=requeue)
-            return
         whole = with_files(report, self._uploads.whole(run_id, outcome.files))
         spare_bytes = ERROR_BYTES + FILE_BYTES * len(outcome.files)
         self._journal.must_fit(run_id, whole, spare_bytes=spare_bytes)

@@ -234,7 +234,7 @@ class JobsApi:
 
     def _preference(self) -> str | None:
         # Others that know of this preference may answer without a body, which a claim cannot do with.
-        return wire.BRIEFLY if self._is_brief and self.traits.is_ours else None
+        return wire.BRIEFLY if self._is_brief and self._connection.traits.is_ours else None
 
     def _was_empty(self, prefer: str | None) -> None:
         """Know of a proxy that knows the wish better: whoever repeats this is answered whole."""

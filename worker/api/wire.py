@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "run_status",
 ]
 
+INSTANTS_KEPT: Final = 64  # as they were written last: the start of a run is, four times
 AGENT_HEADER: Final = "Millhand-Agent"  # request: the identity (podId) of who sends it
 BATCH_HEADER: Final = "Millhand-Batch"  # answer: how many writes of runs one request may carry
 BATCH_MOST: Final = 32  # of them that our server takes: what an agent has at one moment, seldom more
@@ -81,6 +83,7 @@ def format_error(kind: ErrorKind | str, message: str) -> str:
     return f"{kind}: {message}" if message else str(kind)
 
 
+@lru_cache(INSTANTS_KEPT)
 def format_instant(at: datetime) -> str:
     """Return an aware time as the wire writes it: UTC, milliseconds (truncated), ``Z``."""
     utc = at if at.tzinfo is UTC else at.astimezone(UTC)

@@ -41,6 +41,7 @@ __all__ = [
 MAGIC: Final = b"MHJRNL\x00\x01"  # the last byte is the version of the segment's form
 VERSION: Final = 1
 HEADER: Final = struct.Struct("<IIB")
+CHECKED: Final = struct.Struct("<IB")  # what the checksum is over beside the payload: length and version
 DELIVERED_MARK: Final = "delivered"  # the server has the report; the entry waits for files
 LATE_MARK: Final = "late reports"  # a live report that was not answered may arrive after the outcome
 STORED_MARK: Final = "stored"  # all files of an entry are; "stored|…" stands for one of them
@@ -159,12 +160,14 @@ DECODER: Final[msgspec.json.Decoder[Record]] = msgspec.json.Decoder(Record)
 def encode(record: Record) -> bytes:
     """Return a record as it stands on disk."""
     payload = ENCODER.encode(record)
-    return HEADER.pack(len(payload), checksum(VERSION, payload), VERSION) + payload
+    length = len(payload)
+    crc = zlib.crc32(payload, zlib.crc32(CHECKED.pack(length, VERSION)))  # as `checksum`, for each write
+    return HEADER.pack(length, crc, VERSION) + payload
 
 
 def checksum(version: int, payload: bytes | memoryview) -> int:
     """Return the CRC-32 over length, version and payload."""
-    return zlib.crc32(payload, zlib.crc32(struct.pack("<IB", len(payload), version)))
+    return zlib.crc32(payload, zlib.crc32(CHECKED.pack(len(payload), version)))
 
 
 def read_records(segment: bytes) -> Iterator[Record | Gap]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -92,8 +93,6 @@ class Reporter:
         self._on_lost = on_lost
         self._on_took = on_took
         self._on_step = on_step
-        self._urgent = asyncio.Event()  # set with news that do not wait for the interval
-        self._news = asyncio.Event()
         self._is_strict = False  # the server refuses what the reference does not name
         self._refused_bytes: int | None = None  # of a checkpoint with which the server refuses reports
         self._accepted = NO_CHECKPOINT  # the last one that the server has taken
@@ -101,8 +100,25 @@ class Reporter:
         self._held_s = 0.0  # how long the server is left alone: it asked for that, or it fails
         self._failures = 0  # of reports, in a row
         self._late_until_mono = float("-inf")  # so long one that was not answered may still arrive
-        self._quiet = asyncio.Event()  # no report is on its way
-        self._quiet.set()
+
+    # Made when first asked for: most runs are short, and have no report but their outcome.
+
+    @cached_property
+    def _news(self) -> asyncio.Event:
+        """Set where there is something to tell."""
+        return asyncio.Event()
+
+    @cached_property
+    def _urgent(self) -> asyncio.Event:
+        """Set with news that do not wait for the interval."""
+        return asyncio.Event()
+
+    @cached_property
+    def _quiet(self) -> asyncio.Event:
+        """Set while no report is on its way."""
+        quiet = asyncio.Event()
+        quiet.set()
+        return quiet
 
     @property
     def untold(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from msgspec import Struct, ValidationError, convert, field
 
 __all__ = ["Usage", "read_details", "rounded", "unmeasured"]
 
+DIGITS: Final = 6  # of seconds: finer ones would pretend a precision that no source has
 # Each figure's name in `results.usage`.
 NAMES: Final = {
     "wall_s": "wallSeconds",
@@ -71,9 +72,11 @@ class Usage(Struct, frozen=True, kw_only=True):
         """Return `results.usage`: every figure with its method or the reason why it is unknown."""
         had_gpus = not GPU_NAMES.keys().isdisjoint(self.methods.keys() | self.reasons.keys())
         names = {**NAMES, **GPU_NAMES} if had_gpus else NAMES
-        figures = {key: getattr(self, name) for name, key in names.items()}
         return {
-            **{key: rounded(value) if isinstance(value, float) else value for key, value in figures.items()},
+            **{
+                key: round(value, DIGITS) if isinstance(value := getattr(self, name), float) else value
+                for name, key in names.items()
+            },
             "complete": self.complete,
             "methods": self.methods,
             "coverage": self.coverage,
@@ -99,5 +102,5 @@ def unmeasured(reason: str) -> Usage:
 
 
 def rounded(seconds: float | None) -> float | None:
-    """Round to microseconds: finer digits would pretend a precision that no source has."""
-    return None if seconds is None else round(seconds, 6)
+    """Round to microseconds."""
+    return None if seconds is None else round(seconds, DIGITS)
