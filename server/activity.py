@@ -27,10 +27,10 @@ class Durations(Struct):
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))  # by range
     sum_s: float = 0.0
 
-    def add(self, took_s: float) -> None:
-        """Count one more."""
-        self.counts[bisect_left(BOUNDS_S, took_s)] += 1
-        self.sum_s += took_s
+    def add(self, took_s: float, times: int = 1) -> None:
+        """Count one more, or so many more that took as long each."""
+        self.counts[bisect_left(BOUNDS_S, took_s)] += times
+        self.sum_s += took_s * times
 
 
 class Activity:

@@ -66,15 +66,9 @@ class App(Starlette):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, and have it observed."""
-        if scope["type"] == "http":
-            await self.observer.serve(self._answer, scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the API's own paths directly, all others through Starlette."""
-        if (endpoint := self.paths.find(scope)) is not None:
-            await endpoint(scope, receive, send)
+        if scope["type"] == "http":  # the API's own paths are answered directly, all others by Starlette
+            answering = self.paths.find(scope) or super().__call__
+            await self.observer.serve(answering, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

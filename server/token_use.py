@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,12 +29,12 @@ class TokenUse:
         """Nothing was used yet."""
         self._store = store
         self._clock = clock
-        self._used: dict[str, int] = {}
+        self._used: dict[str, datetime] = {}
         self._task: asyncio.Task[None] | None = None
 
     def note(self, token_id: str) -> None:
         """Note that a token is used now."""
-        self._used[token_id] = to_ms(self._clock.now())
+        self._used[token_id] = self._clock.now()
 
     async def write(self) -> None:
         """Make durable what was noted; where the store cannot now, it is kept for the next time."""
@@ -41,7 +42,7 @@ class TokenUse:
             return
         used, self._used = self._used, {}
         try:
-            await self._store.apply(NoteTokenUse(used=used))
+            await self._store.apply(NoteTokenUse(used={token: to_ms(at) for token, at in used.items()}))
         except (StoreBusy, StoreFailed) as exc:
             self._used = used | self._used
             log.warning("token_use.delayed", reason=str(exc))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -39,7 +40,9 @@ def _lines(*headers: tuple[bytes, bytes]) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-LINES_OF_ALL: Final = _lines(CLAIMS, BATCH, *ALWAYS)
+LINES_OF_ALL: Final = _lines(CLAIMS, BATCH, *ALWAYS) + REQUEST_ID_HEADER + b": "
+MOST_LINES_KNOWN: Final = 256  # of answers; nearly all of an agent have the same
+LONGEST_KNOWN: Final = 256  # characters of all values; a client chooses some of them
 
 
 class Answer(Struct, frozen=True):
@@ -66,21 +69,34 @@ class Answer(Struct, frozen=True):
         """Send it at once, with the headers of every answer, and note that; False: send it as usual."""
         if "Connection" in self.headers:
             return False
-        head = b"content-type: %b\r\ncontent-length: %d\r\n%b%b: %b\r\n%b" % (
+        head = b"content-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n" % (
             self.content_type.encode(),
             len(self.body),
+            self._own_lines() if self.headers else b"",
             LINES_OF_ALL,
-            REQUEST_ID_HEADER,
             seen.request_id.encode(),
-            _lines(*self._own()) if self.headers else b"",
         )
         if not exchange.answer(self.status, head, self.body):
             return False
         seen.status, seen.sent_bytes = self.status, len(self.body)
         return True
 
+    def _own_lines(self) -> bytes:
+        if sum(map(len, self.headers.values())) > LONGEST_KNOWN:
+            return _lines(*self._own())
+        return _known_lines(tuple(self.headers.items()))
+
     def _own(self) -> list[tuple[bytes, bytes]]:
-        return [(name.lower().encode("latin-1"), _printable(value)) for name, value in self.headers.items()]
+        return [_header(name, value) for name, value in self.headers.items()]
+
+
+def _header(name: str, value: str) -> tuple[bytes, bytes]:
+    return name.lower().encode("latin-1"), _printable(value)
+
+
+@lru_cache(maxsize=MOST_LINES_KNOWN)
+def _known_lines(headers: tuple[tuple[str, str], ...]) -> bytes:
+    return _lines(*(_header(name, value) for name, value in headers))
 
 
 def _printable(value: str) -> bytes:

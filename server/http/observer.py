@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -43,7 +44,7 @@ class Observer:
         seen.put_into(scope)
         begun_s = time.perf_counter()
         try:
-            await answering(scope, receive, _noting(seen, send))
+            await answering(scope, receive, partial(_noting, seen, send))
         finally:
             withdraw(scope)
             self._ended(seen, scope, time.perf_counter() - begun_s)
@@ -66,21 +67,17 @@ class Observer:
             self._audit.write(seen, method, peer)
 
 
-def _noting(seen: Seen, send: Send) -> Send:
-    """Return what sends, adds the headers of every answer, and notes status and size."""
-    added = [(REQUEST_ID_HEADER, seen.request_id.encode()), *ALWAYS]
-
-    async def noting(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            seen.status = message["status"]
-            given = list(message.get("headers", ()))
-            names = {name for name, _ in given}
-            message["headers"] = [*given, *(header for header in added if header[0] not in names)]
-        elif message["type"] == "http.response.body":
-            seen.sent_bytes += len(message.get("body", b""))
-        await send(message)
-
-    return noting
+async def _noting(seen: Seen, send: Send, message: Message) -> None:
+    """Send a message; add the headers of every answer, and note status and size."""
+    if message["type"] == "http.response.start":
+        seen.status = message["status"]
+        given = list(message.get("headers", ()))
+        names = {name for name, _ in given}
+        added = [(REQUEST_ID_HEADER, seen.request_id.encode()), *ALWAYS]
+        message["headers"] = [*given, *(header for header in added if header[0] not in names)]
+    elif message["type"] == "http.response.body":
+        seen.sent_bytes += len(message.get("body", b""))
+    await send(message)
 
 
 def _log(seen: Seen, scope: Scope, took_s: float, peer: str | None) -> None:

@@ -8,13 +8,16 @@ import logging
 import socket
 from email.utils import formatdate
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from server.http import date
+from server.http.answer import Answer, _known_lines
 from server.http.request import Headers
+from server.http.seen import Seen
 from server.joined import JoinedWrites, WholeExchange
 from server.testing import TOKEN, RunningServer, running_server
 from tests.unit.server.test_joined import Recording, run
@@ -129,6 +132,49 @@ def test_a_request_that_is_over_leaves_nothing_to_the_collector() -> None:
         finally:
             gc.enable()
     assert left < 20 * len(asked)
+
+
+def test_headers_of_an_answer_are_made_once_unless_they_take_much_room() -> None:
+    """A job's state, which a client chooses, is among them; it comes as it would in messages."""
+    _known_lines.cache_clear()
+    for state in ("active", "active", "b" * 10_000, "c\r\nd: e"):
+        sent = Sent()
+        answer = Answer(b"{}", headers={"Millhand-Scheduler-State": state})
+        assert answer.send_whole(sent, Seen(request_id="x"))
+        asyncio.run(answer.send(sent.note))
+        assert set(sent.messages) < set(sent.head.removesuffix(b"\r\n").split(b"\r\n"))
+    assert _known_lines.cache_info().currsize == 2
+
+
+class Sent:
+    """What was sent, as a whole and as lines of messages."""
+
+    head = b""
+    messages: tuple[bytes, ...] = ()
+
+    def take_body(self) -> bytes | None:
+        """Return nothing: nobody asks."""
+
+    def answer(self, status: int, head: bytes, body: bytes) -> bool:
+        """Note the head."""
+        self.head = head
+        return True
+
+    async def note(self, message: Any) -> None:
+        """Note the headers."""
+        self.messages += tuple(b": ".join(header) for header in message.get("headers", ()))
+
+
+def test_what_was_read_out_of_headers_is_read_no_second_time() -> None:
+    """Nothing is as good as something."""
+    headers, reads = Headers([(b"x-a", b"b")]), []
+
+    def read(headers: Headers) -> str | None:
+        reads.append(headers)
+        return headers.get("x-b")
+
+    assert headers.once(read) is headers.once(read) is None
+    assert reads == [headers]
 
 
 @pytest.mark.parametrize("path", ["/api/jobs/tasks", "/nothing"])
