@@ -74,7 +74,7 @@ class Body(Struct, frozen=True, kw_only=True):
             force_setattr(self, "decoder", _decoder(self))
             force_setattr(self, "steps", {field.name: _step(field) for field in self.fields})
 
-    def read(self, content: bytes) -> Fields:
+    def read(self, content: bytes | Raw) -> Fields:
         """Read and check a body.
 
         Raises:
@@ -87,7 +87,7 @@ class Body(Struct, frozen=True, kw_only=True):
         fields.values.pop("", None)
         return fields
 
-    def _read_at_once(self, content: bytes) -> Fields | None:
+    def _read_at_once(self, content: bytes | Raw) -> Fields | None:
         """Decode all fields together; None where that fails, and somebody wants to know which one."""
         if self.decoder is None:
             return None
@@ -95,18 +95,19 @@ class Body(Struct, frozen=True, kw_only=True):
             decoded = self.decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        values = dict[str, Any]()
-        for name, value in decoded.items():
-            attribute, is_raw, take = self.steps[name]
-            if value is None or (is_raw and value == RAW_NULL):
-                continue
-            try:
+        values: dict[str, Any] = {}
+        steps, name = self.steps, ""
+        try:
+            for name, value in decoded.items():
+                attribute, is_raw, take = steps[name]
+                if value is None or (is_raw and value == RAW_NULL):
+                    continue
                 values[attribute] = value if take is None else take(value)
-            except ValueError as exc:
-                raise self.error(name, str(exc)) from exc
+        except ValueError as exc:
+            raise self.error(name, str(exc)) from exc
         return Fields(values, {})
 
-    def _read_each(self, content: bytes) -> Fields:
+    def _read_each(self, content: bytes | Raw) -> Fields:
         values, extra = dict[str, Any](), dict[str, str]()
         for name, raw in self._decode(content).items():
             json = bytes(raw)
@@ -121,7 +122,7 @@ class Body(Struct, frozen=True, kw_only=True):
         """Return the refusal of a body because of a field."""
         return ApiError(422, self.code, f"{field}: {wanted}")
 
-    def _decode(self, content: bytes) -> dict[str, Raw]:
+    def _decode(self, content: bytes | Raw) -> dict[str, Raw]:
         try:
             return OBJECT_OF_RAW.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:

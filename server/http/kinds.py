@@ -40,6 +40,8 @@ MOST_KNOWN: Final = 256  # of them; 10 MiB at most with the texts: a character m
 
 # Nothing that a path, a query string or a log line would take apart.
 ID_PATTERN: Final = re.compile(r"[^\s/?#%\\\x00-\x20\x7f]{1,255}")
+LONGEST_INSTANT: Final = 40  # characters of one that is remembered; with microseconds and zone it has 32
+NO_INSTANT: Final = "must be a time like 2020-03-18T21:29:15.899Z"
 PATH_STEPS: Final = frozenset({".", ".."})  # clients take them out of a path
 PATHS_BESIDE_JOBS: Final = frozenset({"tasks", "runs", "reports"})
 
@@ -105,6 +107,8 @@ def _priority(value: Any) -> int:
 
 
 def _progress(value: Any) -> int:
+    if type(value) is int and 0 <= value <= 1:  # as at the begin and at the end
+        return value * MILLION
     number = wire.as_float(value)
     if number is None:
         raise ValueError("must be a number between 0 and 1")
@@ -119,9 +123,21 @@ def _boolean(value: Any) -> bool:
 
 
 def _instant(value: Any) -> int:
-    at = wire.parse_instant(value)
+    if not isinstance(value, str):
+        raise ValueError(NO_INSTANT)
+    return _known_instant(value) if len(value) <= LONGEST_INSTANT else _read_instant(value)
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _known_instant(text: str) -> int:
+    # Each report of a run says again when that started.
+    return _read_instant(text)
+
+
+def _read_instant(text: str) -> int:
+    at = wire.parse_instant(text)
     if at is None:
-        raise ValueError("must be a time like 2020-03-18T21:29:15.899Z")
+        raise ValueError(NO_INSTANT)
     return to_ms(at)
 
 

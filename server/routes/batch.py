@@ -169,12 +169,13 @@ def _command(call: Call, write: Write, part: Part) -> Asked:
     if part.number > 1:  # the first is what the request itself counted as
         services.rates.take(call.principal.token_id)
     check_scope(call.principal, operation.scope)
-    fields = operation.body.read(bytes(write.body))
+    fields = operation.body.read(write.body)
     if seen.is_told:
         tell_before(seen, fields)
-    single = msgspec.structs.replace(call, body=fields, operation=operation)
     run_id = seen.ids.get("runId")
-    return runs.creation(single, seen) if run_id is None else runs.report(single, run_id)
+    if run_id is None:
+        return runs.creation(call, fields.values, seen)
+    return runs.report(call, fields.values, run_id)
 
 
 def _answer(call: Call, write: Write, part: Part, result: RunAnswer | Exception, took_s: float) -> Answer:

@@ -70,8 +70,8 @@ async def list_jobs(call: Call) -> Answer:
 
 async def create_job(call: Call) -> Answer:
     """Make a job."""
-    check_org(call)
-    fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call)}
+    check_org(call, call.body.values)
+    fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call, call.body.values)}
     return one_of_list(await call.services.store.apply(CreateJob(**fields)))
 
 

@@ -13,6 +13,7 @@ from server.http.kinds import BOOLEAN, ID, INSTANT, NUMBER, OBJECT_OR_TEXT, PROG
 from server.http.operation import Call, Operation
 from server.http.preferences import wants_little
 from server.http.query import page_of, paging, several
+from server.http.request import Headers
 from server.http.seen import Seen, seen_of
 from server.routes.shared import ORG_ID, check_org, creator
 from server.store.commands import CreateRun, RunFields, UpdateRun
@@ -96,13 +97,20 @@ ABOUT_THE_RUN: Final = frozenset({"org_id", "created_by", "task_id", "id", "job_
 
 
 def _run_fields(values: dict[str, Any]) -> RunFields:
-    return RunFields(**{name: value for name, value in values.items() if name not in ABOUT_THE_RUN})
+    of_run = dict(values)
+    for name in ABOUT_THE_RUN:
+        of_run.pop(name, None)
+    return RunFields(**of_run)
 
 
 def _lease_ms(call: Call) -> int | None:
     """Return the lease that this request grants: who names itself as an agent knows leases."""
     lease_s = call.services.lease_s
-    return int(lease_s * 1000) if lease_s and AGENT_HEADER in call.request.headers else None
+    return int(lease_s * 1000) if lease_s and call.request.headers.once(_agent) is not None else None
+
+
+def _agent(headers: Headers) -> str | None:
+    return headers.get(AGENT_HEADER)
 
 
 def written(call: Call, run: RunAnswer) -> Answer:
@@ -110,18 +118,17 @@ def written(call: Call, run: RunAnswer) -> Answer:
     return run_shown(run, call.services.lease_s, is_brief=wants_little(call.request))
 
 
-def creation(call: Call, seen: Seen) -> CreateRun:
+def creation(call: Call, values: dict[str, Any], seen: Seen) -> CreateRun:
     """Return what a body asks for: to claim a task, to requeue it, or to add a run that has stopped.
 
     Raises:
         ApiError: 403, it is of another organisation.
     """
-    check_org(call)
-    values = call.body.values
+    check_org(call, values)
     seen.is_claim = "started_at" in values and "stopped_at" not in values
     return CreateRun(
         org_id=call.org_id,
-        created_by=creator(call),
+        created_by=creator(call, values),
         task_id=values["task_id"],
         id=values.get("id"),
         job_id=values.get("job_id"),
@@ -132,7 +139,7 @@ def creation(call: Call, seen: Seen) -> CreateRun:
 
 async def create_run(call: Call) -> Answer:
     """Claim a task, requeue it, or add a run that has stopped."""
-    command = creation(call, seen_of(call.request.scope))
+    command = creation(call, call.body.values, seen_of(call.request.scope))
     return written(call, await call.services.store.apply(command))
 
 
@@ -145,7 +152,7 @@ async def get_run(call: Call) -> Answer:
     return run_shown(run, call.services.lease_s)
 
 
-def report(call: Call, run_id: str) -> UpdateRun:
+def report(call: Call, values: dict[str, Any], run_id: str) -> UpdateRun:
     """Return what a body tells of a run.
 
     Raises:
@@ -153,14 +160,14 @@ def report(call: Call, run_id: str) -> UpdateRun:
     """
     if call.narrows_to_nothing:
         raise not_found(run_id)
-    agent = call.request.headers.get(AGENT_HEADER)
-    fields = _run_fields(call.body.values)
+    agent = call.request.headers.once(_agent)
+    fields = RunFields(**values)
     return UpdateRun(org_id=call.org_id, id=run_id, agent=agent, lease_ms=_lease_ms(call), fields=fields)
 
 
 async def update_run(call: Call) -> Answer:
     """Take a report on a run."""
-    command = report(call, call.request.path_params["runId"])
+    command = report(call, call.body.values, call.request.path_params["runId"])
     return written(call, await call.services.store.apply(command))
 
 

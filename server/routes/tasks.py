@@ -154,8 +154,8 @@ def _end(scope: asyncio.Timeout) -> None:
 
 async def create_task(call: Call) -> Answer:
     """Make a task."""
-    check_org(call)
-    fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call)}
+    check_org(call, call.body.values)
+    fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call, call.body.values)}
     task = await call.services.store.apply(CreateTask(**fields, extra=call.body.extra))
     return Answer(task.as_json())
 

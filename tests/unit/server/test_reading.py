@@ -26,6 +26,9 @@ from server.store.sql import reads
         (kinds.PROGRESS, "0.25", 250_000),
         (kinds.PROGRESS, 7, 1_000_000),
         (kinds.PROGRESS, -1, 0),
+        (kinds.PROGRESS, 0, 0),
+        (kinds.PROGRESS, 1, 1_000_000),
+        (kinds.PROGRESS, 2**62, 1_000_000),
         (kinds.BOOLEAN, "True", True),
         (kinds.PRIORITY, "-3", -3),
         (kinds.INSTANT, "2020-03-18T21:29:15.8999Z", 1584566955899),
@@ -41,6 +44,14 @@ def test_values_are_read_as_the_reference_types_them(kind: kinds.Kind, given: An
     assert kind.read(json.dumps(given).encode()) == kept
 
 
+def test_a_time_is_remembered_for_the_next_report_unless_it_takes_much_room() -> None:
+    """Clients choose how many digits they send."""
+    long = f"2020-03-18T21:29:15.899{'9' * 100_000}Z"
+    kinds._known_instant.cache_clear()
+    assert kinds.INSTANT.take(long) == kinds.INSTANT.take("2020-03-18T21:29:15.899Z") == 1584566955899
+    assert kinds._known_instant.cache_info().currsize == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
@@ -51,10 +62,13 @@ def test_values_are_read_as_the_reference_types_them(kind: kinds.Kind, given: An
         (kinds.NUMBER, 1e300),
         (kinds.PROGRESS, "half"),
         (kinds.PROGRESS, None),
+        (kinds.PROGRESS, True),
+        (kinds.PROGRESS, 10**400),
         (kinds.BOOLEAN, "maybe"),
         (kinds.PRIORITY, 1.5),
         (kinds.PRIORITY, 2**31),
         (kinds.INSTANT, 1584566955),
+        (kinds.INSTANT, None),
         (kinds.INSTANT, "yesterday"),
         (kinds.TEXT, 5),
         (kinds.ID, ""),
