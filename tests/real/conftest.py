@@ -33,6 +33,14 @@ def program() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def chromium() -> Iterator[str]:
+    """Have a browser; CI runs as root, where it becomes nobody."""
+    with engine("with_chromium.sh", "MILLHAND_CHROMIUM") as program, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLHAND_CHROMIUM", program)
+        yield program
+
+
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder whose files the server shows."""
     return tmp_path_factory.mktemp("store")

@@ -20,7 +20,7 @@ from handlers.webgl.chromium import SANDBOX
 from handlers.webgl.studio import Studio
 from tests.real.engine import engine
 from tests.real.pixels import blocks, difference, read_png
-from tests.real.test_webgl import GOLDEN, TOLERANCE
+from tests.real.webgl import GOLDEN, TOLERANCE
 from worker.sdk.testing import ToldContext, make_context
 
 GPUS = ("GPU-1",)
