@@ -16,7 +16,7 @@ from worker.executor.evidence import Exit, Overrun
 from worker.executor.frames import Down, Load, Ready, Up
 from worker.executor.held_limits import HeldLimits
 from worker.executor.spawn import Spawned
-from worker.usage.baseline import Baseline
+from worker.usage.look import Look
 from worker.usage.process_files import ProcessFiles
 from worker.usage.source import source_of
 
@@ -62,7 +62,7 @@ class ChildLink:
         self.ready: Ready | None = None
         self.runs = 0
         self.secrets: dict[str, None] = {}  # told by runs; a later one of the same process may know them too
-        self.baseline: Baseline | None = None  # of the next run: how the last one left it
+        self.baseline: Look | None = None  # of the next run: how the last one left it
         self.first_bytes: int | None = None  # its private memory after its first run
         self.idle_end: asyncio.TimerHandle | None = None  # of a child that may have a run meanwhile
         self.idle_mono = 0.0  # since when it has none, by the loop's time

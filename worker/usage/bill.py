@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from worker.usage.disk import DiskLedger
 from worker.usage.ledger import Cpu
@@ -46,6 +46,13 @@ class Bill(NamedTuple):
     disk: DiskLedger | None
     gpus: float
     seen: Seen
+
+    @classmethod
+    def empty(cls, started_mono: float | None, gpus: float) -> Self:
+        """Return that of a run whose process could not be read at its start."""
+        seen = Seen()
+        seen.started_mono = started_mono
+        return cls(None, "", Ram(), None, gpus, seen)
 
     def usage(self, now_mono: float, *, complete: bool, reason: str) -> Usage:
         """Return the figures at a moment.

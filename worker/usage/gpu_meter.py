@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from worker.clock import Clock
 from worker.machine.gpu_look import Look
-from worker.usage.baseline import Baseline
 from worker.usage.gpu import Owner
 from worker.usage.gpu_bill import GpuFigures, GpuLedger
+from worker.usage.look import Look as ProcessLook
 from worker.usage.meter import Meter
 from worker.usage.outside import Outside, OutsideLedger
 from worker.usage.readings import Left
@@ -135,7 +135,7 @@ class RunMeters:
         """Look at the processes at the end of the run; see `Meter`."""
         return self._meter.look_last()
 
-    def baseline(self) -> Baseline | None:
+    def baseline(self) -> ProcessLook | None:
         """Return what the next run in the process may begin with; see `Meter`."""
         return self._meter.baseline()
 

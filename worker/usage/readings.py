@@ -8,13 +8,15 @@ from typing import NamedTuple
 from worker.usage.process import Key, ProcessReading
 from worker.usage.rusage import Rusage
 
-__all__ = ["Left", "keys_below", "left_in", "root_of", "settled"]
+__all__ = ["Left", "keys_below", "root_of", "settled"]
 
 
 class Left(NamedTuple):
     """What a run leaves in its process."""
 
-    child_pids: frozenset[int] | None  # dead ones too, which nobody has waited for; None: nobody can tell
+    # As the kernel lists them: who was read would be too few, one of them may not be readable just then. Dead
+    # ones too, which nobody has waited for; None: nobody can tell.
+    child_pids: frozenset[int] | None
     anonymous_bytes: int | None  # its memory, without files and shared memory
 
 
@@ -24,15 +26,6 @@ def root_of(readings: Mapping[Key, ProcessReading], pid: int) -> ProcessReading 
         if key.pid == pid:
             return reading
     return None
-
-
-def left_in(readings: Mapping[Key, ProcessReading], pid: int, listed: frozenset[int] | None) -> Left | None:
-    """Return what a process holds, and who is below it as the kernel listed them; None where it was not read.
-
-    Who was read would be too few: one of them may be there and not be readable just then.
-    """
-    root = root_of(readings, pid)
-    return None if root is None else Left(listed, root.anonymous_bytes)
 
 
 def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:

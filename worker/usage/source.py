@@ -33,6 +33,10 @@ class Source(NamedTuple):
         unlisted  # the children of the root, as the kernel named them last
     )
 
+    def cpu_method_of(self, reading: ProcessReading) -> str:
+        """Return how the CPU of a process was read."""
+        return self.cpu_method if reading.is_exact else self.coarse_cpu_method
+
 
 @cache
 def source_of_this_system() -> Source:

@@ -11,7 +11,7 @@ import pytest
 from worker.clock import SystemClock
 from worker.minder.cpu_group import CpuGroup
 from worker.minder.memory_group import MemoryGroup
-from worker.usage.baseline import STILL_CPU_S, STILL_S
+from worker.usage.look import STILL_CPU_S, STILL_S
 from worker.usage.meter import Meter
 from worker.usage.process import Key, ProcessReading
 from worker.usage.run_group import RunGroup

@@ -179,7 +179,7 @@ def test_shared_pages_are_counted_at_most_every_ten_seconds(monkeypatch: pytest.
         counted.append(clock.mono_s - 100.0)
         return 1, "tree_pss_sampled"
 
-    monkeypatch.setattr("worker.usage.meter.held_by_tree", counting)  # what counts them, and when, is asked
+    monkeypatch.setattr("worker.usage.books.held_by_tree", counting)  # what counts them, and when, is asked
     with Burner() as burner:
         below = int(burner.order("nursery(0)"))
         meter = Meter(burner.pid, clock)
