@@ -90,8 +90,10 @@ def numbers(path: str) -> list[int]:
 
 def flat_numbers(data: bytes | None, *names: bytes) -> list[int] | None:
     """Return values of a file of lines "name value"; None where one of them is not there."""
-    lines = b"\n%b" % (data or b"")
+    lines, found = b"\n%b" % (data or b""), []
     try:
-        return [int(lines.partition(b"\n%b " % name)[2].partition(b"\n")[0]) for name in names]
-    except ValueError:  # one is not there, or no number
+        for name in names:
+            found.append(int(lines.partition(b"\n%b " % name)[2].partition(b"\n")[0]))  # noqa: PERF401
+    except ValueError:  # it is not there, or no number
         return None
+    return found

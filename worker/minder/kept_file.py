@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from worker.minder.files import whole
+from worker.minder.files import ONCE_BYTES, whole
 
 __all__ = ["KeptFile"]
 
@@ -36,7 +36,8 @@ class KeptFile:
         if descriptor is None:
             return self._read_first()
         try:
-            return whole(descriptor)
+            data = os.pread(descriptor, ONCE_BYTES, 0)
+            return data if len(data) < ONCE_BYTES else whole(descriptor)
         except OSError:
             return None
 

@@ -171,10 +171,14 @@ def read_tree(
     the process itself, where somebody has its files open.
     """
     readings: dict[Key, ProcessReading] = {}
-    known = tuple(known)
-    root = root or AnyRoot(pid)
-    gather(root, next((key for key in known if key.pid == pid), None), readings, is_full)
+    root_key, others = None, []
     for key in known:
+        if key.pid == pid and root_key is None:
+            root_key = key
+        else:
+            others.append(key)
+    gather(root or AnyRoot(pid), root_key, readings, is_full)
+    for key in others:
         if key not in readings:
             gather(AnyRoot(key.pid), key, readings, is_full)
     return readings
@@ -186,7 +190,7 @@ def gather(root: Root, key: Key | None, readings: dict[Key, ProcessReading], is_
     if reading is None or key not in (None, reading.key) or len(readings) >= MAX_PROCESSES:
         return
     readings[reading.key] = reading
-    waiting = read_new(root.child_pids(reading.threads), readings, is_full)
+    waiting = read_new(pids, readings, is_full) if (pids := root.child_pids(reading.threads)) else []
     while waiting and len(readings) < MAX_PROCESSES:
         reading = waiting.pop()
         readings[reading.key] = reading
