@@ -1,19 +1,21 @@
 """One connection of HTTP/1.1: a request is written, its answer read as it comes.
 
-The parser is httptools (llhttp); asyncio gives the bytes. Nothing is retried and no time limited here.
+The parser is httptools (llhttp), of an answer that is not plain (`plain_answer`); asyncio gives the bytes.
+Nothing is retried here, and who sends ends in time what takes too long.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
 import httptools
 
 from worker.api.faults import Cut, NotHttp
+from worker.api.plain_answer import plain_answer
 
 __all__ = ["NOT_HTTP", "Answer", "HttpConnection", "NoAnswer"]
 
@@ -30,10 +32,14 @@ class NoAnswer(NotHttp):
 class Answer:
     """The answer to one request: its head, then its body piece by piece, for one reader."""
 
-    def __init__(self, on_close: Callable[[], None], on_taken: Callable[[], None]) -> None:
-        """Wait for a head; `on_close` is called when nobody reads any more, `on_taken` when there is room."""
+    def __init__(self, connection: HttpConnection, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """Wait for a head on a connection, which is told when there is room, and when nobody reads any more.
+
+        `until` is when it must be whole, in the time of the loop; `fail` is to be called then.
+        """
         self.status = 0
-        self.headers: dict[str, str] = {}  # names in lower case; of several of one name, the last
+        self.headers: Mapping[str, str] = {}  # names in lower case; of several of one name, the last
+        self.until = until
         self.held_bytes = 0
         self.has_begun = False  # a byte of it came
         self.has_head = False
@@ -41,42 +47,32 @@ class Answer:
         self._pieces: deque[bytes] = deque()
         self._fault: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._on_close: Callable[[], None] | None = on_close
-        self._on_taken = on_taken
-        self._limit: asyncio.TimerHandle | None = None
+        self._connection: HttpConnection | None = connection
+        self._loop = loop
 
-    def end_at(self, until: float) -> None:
-        """Bound it: what has not come by then, in the time of the loop, fails with TimeoutError."""
-        self._limit = asyncio.get_running_loop().call_at(until, self.fail, TimeoutError("it took too long"))
+    def coming(self) -> asyncio.Future[None]:
+        """Return what is done when more of it has come, or nothing will.
 
-    def unbound(self) -> None:
-        """Bound it no more: nobody waits."""
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
-
-    async def head(self) -> None:
-        """Wait for status and headers.
-
-        Raises: `worker.api.faults.NotHttp` where none come; TimeoutError.
+        Raises: what nothing more comes for: `worker.api.faults.NotHttp` where no head does, `Cut` where it is
+        cut, or not as the head says; TimeoutError.
         """
-        while not self.has_head:
-            await self._more()
+        if self._fault is not None:
+            raise self._fault
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give the body.
-
-        Raises: `worker.api.faults.Cut` where it is cut, or not as the head says; TimeoutError.
-        """
+        """Give the body. Raises: as `coming`."""
         while True:
             while self._pieces:
                 piece = self._pieces.popleft()
                 self.held_bytes -= len(piece)
-                self._on_taken()
+                if self._connection is not None:
+                    self._connection.resume()
                 yield piece
             if self.is_whole:
                 return
-            await self._more()
+            await self.coming()
 
     def whole(self) -> bytes | None:
         """Take the body where all of it is here; None where more is to come."""
@@ -88,24 +84,20 @@ class Answer:
 
     async def aclose(self) -> None:
         """Read no more. Twice does no harm."""
-        self.unbound()
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-
-    async def _more(self) -> None:
-        if self._fault is not None:
-            raise self._fault
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.free()
 
     def add(self, piece: bytes) -> None:
         """Take a piece of the body."""
         self._pieces.append(piece)
         self.held_bytes += len(piece)
+
+    def take(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Take all of a 200 at once."""
+        self.status, self.headers = 200, headers
+        self._pieces.append(body)
+        self.has_head = self.is_whole = True
 
     def fail(self, fault: Exception) -> None:
         """Know that nothing more comes, and why."""
@@ -123,27 +115,31 @@ class HttpConnection(asyncio.Protocol):
     """A connection, for one request after another."""
 
     def __init__(
-        self, on_free: Callable[[HttpConnection], None], on_lost: Callable[[HttpConnection], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_free: Callable[[HttpConnection], None],
+        on_lost: Callable[[HttpConnection], None],
     ) -> None:
         """`on_free` is called when an answer's reader is done, see `is_reusable`; `on_lost` at its end."""
         self.is_lost = False
         self.origin = ("", "")  # scheme, and host with port
         self.kept_at = 0.0  # loop time since when it has no request
+        self._loop = loop
         self._on_free = on_free
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._answer: Answer | None = None
+        self.answer: Answer | None = None  # that is read from it now
         self._head_bytes = 0  # that came since the last piece of a body
         self._has_length = False
+        self._headers: dict[str, str] = {}  # so far
         self._keeps_alive = False
         self._is_paused = False
 
-    def send(self, request: bytes) -> Answer:
-        """Write a whole request; return its answer, which is yet to come."""
-        answer = self._answer = Answer(self._free, self._resume)
-        self._head_bytes, self._has_length, self._keeps_alive = 0, False, False
-        self._parser = httptools.HttpResponseParser(self)
+    def send(self, request: bytes, until: float) -> Answer:
+        """Write a whole request; return its answer, which is yet to come, and must until then."""
+        answer = self.answer = Answer(self, self._loop, until)
+        self._keeps_alive = False
         if self.is_lost or self._transport is None:
             answer.fail(NoAnswer("the server closed the connection"))
         else:
@@ -161,15 +157,17 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _free(self) -> None:
-        answer, self._answer, self._parser = self._answer, None, None
+    def free(self) -> None:
+        """Know that nobody reads the answer any more."""
+        answer, self.answer, self._parser = self.answer, None, None
         is_sent = self._transport is not None and not self._transport.get_write_buffer_size()
         if answer is None or not answer.is_whole or not is_sent or not self._keeps_alive:
             self.close()
         self._on_free(self)
 
-    def _resume(self) -> None:
-        if self._is_paused and self._answer is not None and self._answer.held_bytes < HELD_BYTES:
+    def resume(self) -> None:
+        """Read on, where there is room again."""
+        if self._is_paused and self.answer is not None and self.answer.held_bytes < HELD_BYTES:
             self._is_paused = False
             if self._transport is not None and not self.is_lost:
                 self._transport.resume_reading()
@@ -183,10 +181,21 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read a part of an answer; what nobody asked for ends the connection."""
-        answer, parser = self._answer, self._parser
-        if answer is None or parser is None or answer.is_whole:
+        answer = self.answer
+        if answer is None or answer.is_whole:
             self.close()
-            return
+        elif not answer.has_begun and (plain := plain_answer(data)) is not None:
+            self._keeps_alive = True
+            answer.take(*plain)
+            answer.wake()
+        else:
+            self._parse(answer, data)
+
+    def _parse(self, answer: Answer, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            self._head_bytes, self._has_length, self._headers = 0, False, {}
+            parser = self._parser = httptools.HttpResponseParser(self)
         answer.has_begun = True
         self._head_bytes += len(data)
         try:
@@ -220,7 +229,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Know that nothing more comes: an answer without a length ends so."""
         self.is_lost = True
-        answer = self._answer
+        answer = self.answer
         if answer is not None and not answer.is_whole:
             if answer.has_head and exc is None and not self._has_length:
                 answer.is_whole = True
@@ -233,39 +242,39 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """See that only one answer comes to a request."""
-        if self._answer is not None and self._answer.is_whole:
+        if self.answer is not None and self.answer.is_whole:
             self._keeps_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers come here too, and are nothing to us."""
-        if self._answer is None or self._answer.has_head:
+        if self.answer is None or self.answer.has_head:
             return
         known = name_of(name)
-        self._answer.headers[known] = value.decode("latin-1")
+        self._headers[known] = value.decode("latin-1")
         if known in ("content-length", "transfer-encoding"):
             self._has_length = True
 
     def on_headers_complete(self) -> None:
         """Take the status; one below 200 only says that the answer is on its way."""
-        answer, parser = self._answer, self._parser
+        answer, parser = self.answer, self._parser
         if answer is None or parser is None or answer.is_whole:
             return
         status = parser.get_status_code()
         if 100 <= status < 200:
-            answer.headers.clear()
+            self._headers.clear()
             self._has_length = False
             return
-        answer.status, answer.has_head = status, True
+        answer.status, answer.headers, answer.has_head = status, self._headers, True
 
     def on_body(self, body: bytes) -> None:
         """Take a piece."""
         self._head_bytes = 0
-        if self._answer is not None and not self._answer.is_whole:
-            self._answer.add(body)
+        if self.answer is not None and not self.answer.is_whole:
+            self.answer.add(body)
 
     def on_message_complete(self) -> None:
         """Know that the answer is whole."""
-        answer = self._answer
+        answer = self.answer
         if answer is not None and answer.has_head and not answer.is_whole and self._parser is not None:
             answer.is_whole = True
             self._keeps_alive = self._parser.should_keep_alive()

@@ -7,7 +7,9 @@ wanted here; see docs/decisions/0001-http-client.md.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
+from collections import deque
 from typing import Final, Self
 
 from worker.api.dial import dial
@@ -28,59 +30,112 @@ class HttpTransport:
     def __init__(self, tls: ssl.SSLContext | None, *, most: int) -> None:
         """`tls` is for https, which is refused without; `most` bounds the requests under way, more wait."""
         self._tls = tls
-        self._turns = asyncio.Semaphore(most)
+        self._most = most
+        self._under_way = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()  # for their turn
         self._idle: dict[tuple[str, str], list[HttpConnection]] = {}
         self._all: set[HttpConnection] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping: asyncio.TimerHandle | None = None
+        self._limiting: asyncio.TimerHandle | None = None
+        self._limits_at = math.inf  # when that goes off: at the earliest limit that there was
         self._is_closed = False
 
     async def ask(self, request: Request, limit_s: float) -> Answer:
         """Return the head of the answer, which must be closed, read or not; see `worker.api.transport`."""
-        until = now() + limit_s
-        if self._turns.locked():
-            async with asyncio.timeout_at(until):
-                await self._turns.acquire()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        until = loop.time() + limit_s
+        if self._under_way < self._most:
+            self._under_way += 1
         else:
-            await self._turns.acquire()
+            await self._turn(loop, until)
         try:
-            return await self._ask(request, until)
-        except BaseException:
-            self._turns.release()
-            raise
-
-    async def _ask(self, request: Request, until: float) -> Answer:
-        """Send on a kept connection or a new one; what a kept one has swallowed, once more on a new one."""
-        sent = request.encoded()
-        kept = self._kept(request.origin.key)
-        if kept is not None:
+            sent = request.encoded()
+            kept = self._kept(request.origin.key)
+            if kept is None:
+                return await self._asked(await self._connect(loop, request.origin, until), sent, until)
             try:
-                return await asked(kept, sent, until)
-            except NoAnswer:
+                return await self._asked(kept, sent, until)
+            except NoAnswer:  # a kept one has swallowed it: once more on a new one
                 if request.method not in REPEATABLE:
                     raise
-        return await asked(await self._connect(request.origin, until), sent, until)
+            return await self._asked(await self._connect(loop, request.origin, until), sent, until)
+        except BaseException:
+            self._pass_turn()
+            raise
+
+    async def _turn(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        """Wait until one of those under way is over."""
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        try:
+            async with asyncio.timeout_at(until):
+                await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():  # it was given one in the same moment
+                self._pass_turn()
+            raise
+
+    def _pass_turn(self) -> None:
+        """Let the next one begin; who waited in vain is passed over."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        self._under_way -= 1
+
+    async def _asked(self, connection: HttpConnection, sent: bytes, until: float) -> Answer:
+        """Return an answer whose head has come; close the connection where none does."""
+        answer = connection.send(sent, until)
+        if until < self._limits_at:
+            self._limit_at(until)
+        try:
+            while not answer.has_head:
+                await answer.coming()
+        except BaseException:
+            connection.close()
+            raise
+        return answer
+
+    def _limit_at(self, at: float) -> None:
+        """Look at a time for answers that took too long: a timer for each would cost more than all else."""
+        if self._limiting is not None:
+            self._limiting.cancel()
+        assert self._loop is not None
+        self._limits_at, self._limiting = at, self._loop.call_at(at, self._end_late)
+
+    def _end_late(self) -> None:
+        """End what took too long; nothing ticks while nothing is under way."""
+        now, self._limits_at = self._limits_at, math.inf
+        under_way = [one.answer for one in self._all if one.answer is not None]
+        for answer in under_way:
+            if answer.until <= now:
+                answer.fail(TimeoutError("it took too long"))
+        if left := [answer.until for answer in under_way if answer.until > now]:
+            self._limit_at(min(left))
 
     def _kept(self, key: tuple[str, str]) -> HttpConnection | None:
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
-            if connection.is_reusable and connection.kept_at + KEPT_S > now():
+            if connection.is_reusable and connection.kept_at + KEPT_S > self._now():
                 return connection
             connection.close()
         return None
 
-    async def _connect(self, origin: Origin, until: float) -> HttpConnection:
+    async def _connect(self, loop: asyncio.AbstractEventLoop, origin: Origin, until: float) -> HttpConnection:
         if origin.scheme not in ("http", "https") or not origin.host:
             raise Unsendable(f"{origin.scheme or 'no'} URL: http or https is possible")
         if self._is_closed:
             raise NotConnected("the connections are closed")
-        is_tls, limit_s = origin.scheme == "https", min(CONNECT_S, until - now())
+        is_tls, limit_s = origin.scheme == "https", min(CONNECT_S, until - loop.time())
         if is_tls and self._tls is None:
             raise Unsendable("there are no settings of TLS for https")
         try:
             async with asyncio.timeout(limit_s):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: HttpConnection(self._free, self._lost),
+                _, connection = await loop.create_connection(
+                    lambda: HttpConnection(loop, self._free, self._lost),
                     sock=await dial(origin.host, origin.port or (443 if is_tls else 80)),
                     ssl=self._tls if is_tls else None,
                     server_hostname=origin.host if is_tls else None,
@@ -98,11 +153,12 @@ class HttpTransport:
 
     def _free(self, connection: HttpConnection) -> None:
         """Keep a connection whose answer was read; one that is closed is lost in a moment."""
-        self._turns.release()
+        self._pass_turn()
         if connection.is_reusable and not self._is_closed:
-            connection.kept_at = now()
+            connection.kept_at = self._now()
             self._idle.setdefault(connection.origin, []).append(connection)
-            self._sweep_later()
+            if self._sweeping is None:
+                self._sweep_later()
         else:
             connection.close()
 
@@ -112,15 +168,19 @@ class HttpTransport:
         if idle and connection in idle:
             idle.remove(connection)
 
+    def _now(self) -> float:
+        assert self._loop is not None
+        return self._loop.time()
+
     def _sweep_later(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(KEPT_S, self._sweep)
+        assert self._loop is not None
+        self._sweeping = self._loop.call_later(KEPT_S, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was not asked for long; nothing ticks when there is none left."""
         self._sweeping = None
         for idle in self._idle.values():
-            for connection in [one for one in idle if one.kept_at + KEPT_S <= now()]:
+            for connection in [one for one in idle if one.kept_at + KEPT_S <= self._now()]:
                 connection.close()
         if any(self._idle.values()):
             self._sweep_later()
@@ -136,26 +196,9 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Close every connection; who waits for an answer is told."""
         self._is_closed = True
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        for timer in (self._sweeping, self._limiting):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._all):
             connection.close()
         await asyncio.sleep(0)  # what is aborted is closed in the next round of the loop
-
-
-async def asked(connection: HttpConnection, sent: bytes, until: float) -> Answer:
-    """Return an answer whose head has come; close the connection where none does."""
-    answer = connection.send(sent)
-    answer.end_at(until)
-    try:
-        await answer.head()
-    except BaseException:
-        answer.unbound()
-        connection.close()
-        raise
-    return answer
-
-
-def now() -> float:
-    """Return the time of the loop."""
-    return asyncio.get_running_loop().time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, Protocol, Self
 
 from worker.api.faults import Cut, Fault
@@ -27,8 +27,8 @@ class Answer(Protocol):
         ...
 
     @property
-    def headers(self) -> dict[str, str]:
-        """By name in lower case; of several of one name, the last."""
+    def headers(self) -> Mapping[str, str]:
+        """By name in lower case; of several of one name, the last. For reading: answers may share it."""
         ...
 
     def whole(self) -> bytes | None:
