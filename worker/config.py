@@ -49,6 +49,9 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     poll_max_s: float = 60.0
     long_poll_s: float = 30.0  # 0: never asked for
     batches: Literal["auto", "off"] = "auto"  # whether writes of one moment go in one request, where they may
+    claim_ahead: Literal["auto", "off"] = (
+        "auto"  # whether more is claimed than slots are free, while runs are short
+    )
     report_interval_s: float = 2.0  # at most one report of progress in this time
     heartbeat_s: float = 15.0  # at least one report in this time
     drain_timeout_s: float = 30.0

@@ -104,7 +104,7 @@ def world_of(mix: Mix, seed: int) -> World:
     if world.server.accepts_stopped:  # a report that comes again after it was answered is the last word there
         world.network.faults = tuple(fault for fault in mix.faults if fault != "twice")
     world.files = mix.files
-    world.run_max_s = mix.run_max_s
+    world.run_max_s, world.short_ratio = mix.run_max_s, mix.short_ratio
     world.store.lost_ratio = 0.1
     return world
 
@@ -166,6 +166,11 @@ def verdict(world: World, mix: Mix, machines: Iterable[Machine]) -> list[str]:
     for machine in machines:
         world.watch.at_end(machine.name, machine.entries)
     found = [f"{task} ran twice at once" for task in world.overlaps]
+    found += [
+        f"{most} runs at once on {machine.name}, which has {machine.config.concurrency} slots"
+        for machine in machines
+        if (most := world.most_on_stage[machine.name]) > machine.config.concurrency
+    ]
     found += world.watch.found
     found += [f"the result of {task} is lost" for task in set(world.finished) - set(world.successes())]
     runs = world.server.runs.values()

@@ -114,7 +114,7 @@ class Machine:
             facts=lambda: FACTS, machine=lambda: FACTS | {"machine": {"host": self.name}},
             gpus=Gpus(machine(), self.config),
             kind=self.kind, on_kind=keep, space=self.space,
-            watches=self.watches,
+            watches=self.watches, streak=2,
         )  # fmt: skip
         return assemble(parts, self.config)
 

@@ -32,6 +32,7 @@ class Mix(Struct, frozen=True, kw_only=True):
     is_cancelled: bool = False  # the job is cancelled in the middle
     poll_max_s: float = 20.0  # between two polls; less where it matters how soon a task is taken
     run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
+    short_ratio: float = 0.0  # share of executions that are over within moments: claims go ahead of them
     tasks: int = 4
     has_batches: bool = False  # the server takes them whatever the seed; without, of every other seed
 
@@ -137,6 +138,27 @@ MIXES: Final = {
         tasks=24,
         run_max_s=20.0,
         has_batches=True,
+    ),
+    "claims ahead, kills, drains and faults": Mix(
+        fault_ratio=0.1,
+        ends=ALL_ENDS,
+        is_leased=True,
+        tasks=40,
+        run_max_s=3.0,
+        short_ratio=0.8,
+        has_batches=True,
+    ),
+    "claims ahead, everything": Mix(
+        fault_ratio=0.05,
+        ends=(*ALL_ENDS, "power"),
+        is_leased=True,
+        is_cut_off=True,
+        is_parted=True,
+        freezes=True,
+        has_odd_clocks=True,
+        tasks=40,
+        run_max_s=20.0,
+        short_ratio=0.9,
     ),
     "overwritten, drains": Mix(ids="overwrite", lags=True, ends=("drain", "hurry")),
     "overwritten, all": Mix(ids="overwrite", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS),

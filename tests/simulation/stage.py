@@ -65,6 +65,7 @@ class BookKeepingExecutor:
     ) -> None:
         """Write into the world's book; keep files in a spool."""
         self.world, self.life, self.spool, self.clock, self.machine = world, life, spool, clock, machine
+        self._going = 0
 
     async def execute(
         self, assignment: Assignment, stop: StopRequest, on_event: EventSink, lease: Lease | None = None
@@ -75,6 +76,8 @@ class BookKeepingExecutor:
         stage = Stage(world, task_id, lease or Lease(), self.clock)
         world.executions.append(task_id)
         world.on_stage.add(assignment.run_id)
+        self._going += 1
+        world.most_on_stage[self.machine] = max(world.most_on_stage[self.machine], self._going)
         standing = asyncio.create_task(stage.follow_lease())
         try:
             if task_id in world.fails_once and world.executions.count(task_id) == 1:
@@ -88,7 +91,7 @@ class BookKeepingExecutor:
             if world.is_deaf:
                 await until(lambda: self.life.is_over.is_set() or not world.is_deaf, 1e6)
                 raise TimeoutError  # it has come to its end
-            async with asyncio.timeout(world.random.uniform(0.1, world.run_max_s)):
+            async with asyncio.timeout(world.takes_s()):
                 await first(stop.changed(), self.life.is_over.wait())
             stage.leave()
             await self.life.check()
@@ -108,6 +111,7 @@ class BookKeepingExecutor:
             world.finished.append(task_id)
             return Outcome(code=ResultCode.SUCCESS, value={"task": task_id}, files=files)
         finally:
+            self._going -= 1
             standing.cancel()
             stage.leave()
             world.on_stage.discard(assignment.run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -45,6 +46,8 @@ class World:
         self.overlaps: list[str] = []  # tasks that ran twice at once: never one
         self.executions: list[str] = []
         self.run_max_s = 30.0  # how long an execution takes at most
+        self.short_ratio = 0.0  # of executions, that are over within moments
+        self.most_on_stage = Counter[str]()  # executions at once, by machine
         self.is_deaf = False  # executions go on while this is so, and succeed, whatever they are told
         self.fails_once: set[str] = set()  # tasks whose first execution fails, and may be tried again
         self.fail_ratio = 0.0  # of executions, that may be tried again
@@ -53,6 +56,12 @@ class World:
         self.store = VirtualStore(self.random)
         for at in range(tasks):
             self.server.add_task(f"task-{at}", parameters)
+
+    def takes_s(self) -> float:
+        """Return how long the next execution takes."""
+        if self.short_ratio and self.random.random() < self.short_ratio:
+            return self.random.uniform(0.001, 0.04)
+        return self.random.uniform(0.1, self.run_max_s)
 
     def successes(self) -> list[str]:
         """Return the tasks of the runs that the server shows as succeeded."""

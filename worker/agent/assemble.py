@@ -24,6 +24,7 @@ from worker.agent.job_states import JobStates
 from worker.agent.operators.activity import Activity
 from worker.agent.operators.survey import Survey
 from worker.agent.outbox import Outbox
+from worker.agent.places import STREAK, Places
 from worker.agent.policies import Policies
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
@@ -74,6 +75,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     watches: Sequence[Watch] = ()  # what else is watched while it works
     standing: Mapping[str, Callable[[], bool]] = field(default_factory=dict)  # what may be stuck beside it
     version: str = "not installed"  # of millhand
+    streak: int = STREAK  # short runs in a row, before claims go ahead of free slots
     not_ending: Callable[[], int] = lambda: 0  # trees of processes that were killed, and are still there
 
 
@@ -138,6 +140,12 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         on_ended=outbox.send,
         on_held=storing.hold,
     )
+    places = Places(
+        config.concurrency,
+        parts.clock,
+        may=lambda: config.claim_ahead == "auto" and parts.claim_api.traits.claims_unique,
+        streak=parts.streak,
+    )
     attempts = Attempts(
         claimer=claimer_of(parts, config, runs, deferrals),
         executor=parts.executor,
@@ -151,6 +159,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         endings=endings,
         gpus=parts.gpus,
         activity=activity,
+        places=places,
         on_settled=settled,
     )
     supervisor = Supervisor(
@@ -168,6 +177,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         watches=parts.watches,
         turns=turns,
         slots=config.concurrency,
+        places=places,
         exit_when_idle=config.exit_when_idle,
     )
     recovery = Recovery(

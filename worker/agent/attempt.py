@@ -14,6 +14,7 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.job_states import JobStates, Wish
 from worker.agent.operators.activity import Activity
+from worker.agent.places import Places
 from worker.agent.reporters import Reporters
 from worker.agent.reporting_task import Reporting
 from worker.agent.shared_timer import SharedTimer
@@ -59,6 +60,7 @@ class Attempts:
         endings: Endings,
         gpus: Gpus,
         activity: Activity,
+        places: Places,
         on_settled: Callable[[str, bool], None],
     ) -> None:
         """Take the parts; `on_settled` is told when a claim is decided: the task's id, whether it is ours."""
@@ -74,6 +76,7 @@ class Attempts:
         self._endings = endings
         self._gpus = gpus
         self._activity = activity
+        self._places = places
         self._on_settled = on_settled
         self._first_reports = SharedTimer()
         self._log = log.bind()  # one for all: the module's makes one for each line, told or not
@@ -167,9 +170,17 @@ class Attempts:
     async def _outcome(
         self, assignment: Assignment, stop: StopRequest, reporter: Reporter, lease: Lease
     ) -> Outcome:
-        """Run the handler; what was stopped before it began ends without having run."""
-        if stop.is_requested:
+        """Run the handler in its place; what was stopped before it had one ends without having run."""
+        if stop.is_requested or not await self._places.take(assignment.run_id, stop):
             return stopped_before_start(stop)
+        try:
+            return await self._outcome_in_place(assignment, stop, reporter, lease)
+        finally:
+            self._places.leave(assignment.run_id, is_short=not assignment.gpus)
+
+    async def _outcome_in_place(
+        self, assignment: Assignment, stop: StopRequest, reporter: Reporter, lease: Lease
+    ) -> Outcome:
         started_mono = self._clock.mono()
         checkpoint_at_mono = started_mono + FIRST_CHECKPOINT_S
 
@@ -217,6 +228,6 @@ def tell_interruption(stop: StopRequest, reporter: Reporter, reporting: Reportin
 
 def stopped_before_start(stop: StopRequest) -> Outcome:
     """Return the outcome of a run that was told to stop before its handler began."""
-    kind = stop.kind or ErrorKind.INTERNAL
-    message = stop.message or "stopped before the handler began"
+    kind = stop.kind or ErrorKind.DRAINED  # claimed ahead, and no slot became free soon
+    message = stop.message or "given back before it began: another run takes longer than those before it"
     return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=True))

@@ -17,6 +17,7 @@ from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds, Watch
 from worker.agent.job_states import JobStates
 from worker.agent.outbox import Outbox
+from worker.agent.places import Places
 from worker.agent.poller import Poller
 from worker.agent.recovery import KEPT, Recovery
 from worker.agent.storing import Storing
@@ -57,6 +58,7 @@ class Supervisor:
         watches: Sequence[Watch],
         turns: Turns,
         slots: int,
+        places: Places,
         exit_when_idle: bool,
     ) -> None:
         """`slots` is how many runs may go on at once; `watches` go on until the agent has drained."""
@@ -75,6 +77,7 @@ class Supervisor:
         self._watching = Errands()
         self._turns = turns
         self._slots = slots
+        self._places = places
         self._exit_when_idle = exit_when_idle
         self.is_recovering = True  # until what an earlier life left is brought to its end
         self._changed = asyncio.Event()  # a slot became free, or an outcome was delivered
@@ -88,7 +91,17 @@ class Supervisor:
 
     @property
     def busy(self) -> int:
-        """How many slots have a task, be it only being claimed.
+        """How many slots have a task, be it only being claimed."""
+        return min(self._under_way, self._slots)
+
+    @property
+    def may_claim(self) -> bool:
+        """Tell whether a slot is free, or a claim may go ahead of one (`Places`)."""
+        return self._under_way < self._slots + self._places.ahead
+
+    @property
+    def _under_way(self) -> int:
+        """How many tasks are claimed or executed; more than slots where claims go ahead.
 
         The slot of a run that is over is free while its outcome is written: the next claim's intent goes into
         the same write, and its request is on the way while the disk syncs. The journal bounds how many are
@@ -129,7 +142,7 @@ class Supervisor:
         await self._gpus.look()
         while not self._is_idle():
             await self._wait_until_free()
-            task = await self._next(self._slots - self.busy)
+            task = await self._next(self._slots + self._places.ahead - self._under_way)
             if task is not None and self._is_held():  # the poll may have waited for long
                 self._poller.leave(task.id)
             elif task is not None:
@@ -174,7 +187,7 @@ class Supervisor:
         log.info("journal.accepts", hint="tasks are claimed again")
 
     def _is_full(self) -> bool:
-        is_busy = self.busy >= self._slots or not self._poller.rooms.has_any
+        is_busy = not self.may_claim or not self._poller.rooms.has_any
         return is_busy or self._outbox.is_full or self._storing.is_full or self._is_held()
 
     def _is_held(self) -> bool:
@@ -220,7 +233,7 @@ class Supervisor:
     def _tell_change(self) -> None:
         """Have the work go on, where a slot is free; while none is, it would look in vain."""
         self._poller.rouse()
-        if self.busy < self._slots:
+        if self.may_claim:
             self._changed.set()
 
     async def _finish(self) -> None:

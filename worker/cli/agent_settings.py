@@ -93,6 +93,8 @@ AGENT_SETTINGS: Final = (
     Setting(name="batches", type=click.Choice(["auto", "off"]), default=AGENT["batches"],
             help="Whether claims and reports of one moment go in one request, where there are several slots"
                  " and the server takes that."),
+    Setting(name="claim_ahead", type=click.Choice(["auto", "off"]), default=AGENT["claim_ahead"],
+            help="Whether more is claimed than slots are free, while runs are over within moments."),
     Setting(name="report_interval", type=DURATION, default=AGENT["report_interval_s"], metavar="TIME",
             help="At most one report of progress per run in this time."),
     Setting(name="heartbeat", type=DURATION, default=AGENT["heartbeat_s"], metavar="TIME",

@@ -13,7 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct
 
-from tests.simulation.bugs import batches, claims, leases, outcomes, recovery, retries
+from tests.simulation.bugs import batches, claims, leases, outcomes, places, recovery, retries
 from tests.simulation.bugs.change import Change
 
 __all__ = ["BUGS", "Bug", "reintroduced"]
@@ -22,6 +22,7 @@ KILLS: Final = "kills and faults"
 AWAY: Final = "server away while runs end"
 PARTED: Final = "leases, machines parted"
 LATE: Final = "leases, answers come late"
+AHEAD: Final = "claims ahead, kills, drains and faults"
 BATCHES: Final = "batches, kills, drains and faults"
 
 
@@ -112,4 +113,5 @@ BUGS: Final = {
     "an answer for each": Bug(
         "a handler starts on a claim that another has", BATCHES, batches.one_answer_for_all
     ),
+    "place": Bug("more handlers run at once than there are slots", AHEAD, places.no_places),
 }

@@ -20,6 +20,7 @@ from worker.agent.drain import Drain
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds
 from worker.agent.operators.activity import Activity
+from worker.agent.places import Places
 from worker.agent.reporting_task import Reporting
 from worker.api.models import Identity, Task
 from worker.api.wire import ErrorKind, ResultCode
@@ -78,6 +79,7 @@ def test_what_comes_while_the_gpus_are_looked_at_keeps_a_task_unclaimed(act: Act
     attempts = Attempts(
         claimer=by_us, executor=nobody, api=api, journal=nobody, jobs=nobody, drain=drain, holds=holds,
         clock=clock, reporters=nobody, endings=nobody, gpus=gpus, activity=Activity(clock),
+        places=Places(1, clock),
         on_settled=lambda task_id, is_won: None,
     )  # fmt: skip
     wanting = task(parameters={"requires": {"gpus": 1}})
@@ -122,7 +124,7 @@ def test_an_attempt_cancelled_while_the_next_claim_is_made_writes_its_outcome() 
         }  # fmt: skip
         attempts = Attempts(
             **parts, drain=Drain(clock, 30.0), holds=Holds(), clock=clock, gpus=Gpus(machine(), CONFIG),
-            activity=Activity(clock), on_settled=lambda task_id, is_won: None,
+            activity=Activity(clock), places=Places(1, clock), on_settled=lambda task_id, is_won: None,
         )  # fmt: skip
         going = asyncio.create_task(attempts.run(task(), lambda: void(going.cancel())))
         await asyncio.wait({going})

@@ -103,7 +103,7 @@ class Survey(Struct, frozen=True, kw_only=True):
             yield Hold("drain", self.drain.message)
         if self.supervisor.is_recovering:
             yield Hold("recovery", "what an earlier life left is brought to its end first")
-        if self.supervisor.busy >= self.slots:
+        if not self.supervisor.may_claim:
             yield Hold("slots", f"no slot is free, of {self.slots}")
         elif not self.poller.rooms.has_any:
             yield Hold("types", f"of every type as many runs go on as may ({self.poller.rooms.told()})")
