@@ -68,6 +68,11 @@ class WholeExchange:
         self._cycle = cycle
         self._joined = joined
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the other side has not gone."""
+        return not self._cycle.disconnected
+
     def take_body(self) -> bytes | None:
         """Return the body if all of it is there, once."""
         return _body(self._cycle)
@@ -121,6 +126,11 @@ class WholeCycle(RequestResponseCycle):
     def default_headers(self) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
         """Return the headers of the server."""
         return [(b"date", date_now())]
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the other side has not gone."""
+        return not self.disconnected
 
     def take_body(self) -> bytes | None:
         """Return the body, once."""

@@ -52,6 +52,7 @@ class AgentConfig(Struct, frozen=True, kw_only=True):
     claim_ahead: Literal["auto", "off"] = (
         "auto"  # whether more is claimed than slots are free, while runs are short
     )
+    offers: Literal["auto", "off"] = "auto"  # whether a run is offered while it waits, where that may be
     report_interval_s: float = 2.0  # at most one report of progress in this time
     heartbeat_s: float = 15.0  # at least one report in this time
     drain_timeout_s: float = 30.0

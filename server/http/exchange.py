@@ -18,6 +18,11 @@ KEY: Final = "millhand.exchange"
 class Exchange(Protocol):
     """One request on its connection."""
 
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the other side has not gone, as far as is known."""
+        ...
+
     def take_body(self) -> bytes | None:
         """Return the body if all of it is there, once; None: receive it."""
         ...

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from server.pending.deferred import Deferred
 from server.pending.line import Line, Waiter
+from server.pending.offers import Offer, Offers, is_simple
 from server.pending.reservations import Reservations
 from server.store.changes import Change, TaskDeferred, TasksPending, TaskTaken
+from server.store.commands import CreateTask, GiveTask
 from server.store.queries import TaskQuery
-from server.store.records import TaskAnswer
+from server.store.records import Given, TaskAnswer
 from server.store.store import Store
 
 __all__ = ["Desk"]
@@ -35,6 +38,7 @@ class Desk:
         self._line = Line(store.pass_on)
         self._reservations = Reservations(self._call)
         self._deferred = Deferred(self._call)
+        self._offers = Offers()
 
     @property
     def waiting(self) -> int:
@@ -75,11 +79,64 @@ class Desk:
         """Tell whether one more of an organisation can wait; else it is answered at once."""
         return self._line.has_room_for(org_id)
 
-    async def wait(self, query: TaskQuery, agent: str | None, wait_s: float) -> list[TaskAnswer]:
+    async def create(self, command: CreateTask) -> TaskAnswer:
+        """Make a task; where an agent waits that offered to begin one like it, it has it at once."""
+        waiter = None
+        if command.type is not None and is_simple(command):
+            waiter = self._line.first(command.org_id, command.type)
+        if waiter is None or waiter.offer is None or not waiter.offer.is_there():
+            return await self._store.apply(command)
+        return await self._give(command, waiter, waiter.offer)
+
+    async def _give(self, command: CreateTask, waiter: Waiter, offer: Offer) -> TaskAnswer:
+        offer.begin_giving()
+        given: Given | None = None
+        try:
+            given = await self._store.apply(GiveTask(task=command, claim=offer.claim()))
+        finally:
+            offer.end_giving(given)
+            waiter.ring(waiter.called_for)
+        await asyncio.sleep(0)  # who offered is answered before who made the task
+        return given.task
+
+    async def offer(
+        self, query: TaskQuery, offer: Offer, wait_s: float
+    ) -> tuple[list[TaskAnswer], Given | None]:
+        """Wait as `wait` does, or until a task was claimed for an offer; without a time, tell what it got.
+
+        Raises:
+            Refused: ``offer_outdated``.
+        """
+        last = self._offers.begin(query.org_id, offer)
+        if last is not None:
+            await self._end(last)
+        if last is not None and last.id == offer.id and last.run is not None:
+            offer.run = last.run
+            return [], await self._got(query.org_id, *last.run)
+        found = await self.wait(query, offer.agent, wait_s, offer) if wait_s else []
+        await offer.settled()
+        given, offer.given = offer.given, None
+        return found, given
+
+    async def _end(self, last: Offer) -> None:
+        """Let the last request of an agent wait no longer: it has come again."""
+        last.give_up()
+        await last.settled()
+
+    async def _got(self, org_id: str, task_id: str, run_id: str) -> Given | None:
+        """Return what an offer got when it came first, if that goes on."""
+        task, run = await self._store.task(org_id, task_id), await self._store.run(org_id, run_id)
+        return None if task is None or run is None or run.run.stopped_at is not None else Given(task, run)
+
+    async def wait(
+        self, query: TaskQuery, agent: str | None, wait_s: float, offer: Offer | None = None
+    ) -> list[TaskAnswer]:
         """Return a page of claimable tasks as soon as there are any; empty after the time."""
         if not (self._line.is_open and self.has_room_for(query.org_id)):
             return await self.look(query, agent)
-        waiter = self._line.join(query.org_id, query.types)
+        waiter = self._line.join(query.org_id, query.types, offer)
+        if offer is not None:
+            offer.give_up = partial(self._line.send_away, waiter)
         try:
             async with asyncio.timeout(wait_s):
                 return await self._served(waiter, query, agent)
@@ -95,6 +152,8 @@ class Desk:
             if waiter.is_sent_away or not self._line.is_open:
                 return []
             await waiter.called()
+            if waiter.is_given:
+                return []
         found = self._share(found)
         waiter.use_call()
         self._reserve(query.org_id, found, agent)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
+from server.pending.offers import Offer
 from server.store.changes import TasksPending
 
 __all__ = ["MOST_WAITING", "Line", "Unheard", "Waiter"]
@@ -19,15 +20,27 @@ MOST_WAITING: Final = 10_000  # requests; further ones are answered at once
 class Waiter:
     """One request in the line. It is called when a task came, and keeps its place until it leaves."""
 
-    def __init__(self, place: int, org_id: str, types: frozenset[str]) -> None:
-        """Wait for tasks of these types; of any, if there are none."""
+    def __init__(self, place: int, org_id: str, types: frozenset[str], offer: Offer | None = None) -> None:
+        """Wait for tasks of these types; of any, if there are none. It may have an offer."""
+        self.offer = offer
         self.place = place
         self.org_id = org_id
         self.types = types
         self.called_for: str | None = None  # a task type; no look has begun since
         self.looking_for: str | None = None  # the type of the call that the look under way answers
-        self.is_sent_away = False  # its place was needed
+        self.is_sent_away = False  # its place was needed, or it has come once more
+        self._is_idle = False
         self._bell = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether it does nothing but wait, and nobody has called it."""
+        return self._is_idle and not self._bell.is_set() and not self.is_given
+
+    @property
+    def is_given(self) -> bool:
+        """Tell whether it has got a task, or one is being claimed for it."""
+        return self.offer is not None and (self.offer.is_giving or self.offer.run is not None)
 
     def fits(self, task_type: str) -> bool:
         """Tell whether a task of that type is of use here."""
@@ -40,7 +53,11 @@ class Waiter:
 
     async def called(self) -> None:
         """Wait until it was called since the last look began."""
-        await self._bell.wait()
+        self._is_idle = True
+        try:
+            await self._bell.wait()
+        finally:
+            self._is_idle = False
 
     def begin_look(self) -> None:
         """Look for what came until now. What comes from here on may be missed, and is another call."""
@@ -73,11 +90,11 @@ class Line:
         organisations = len(self._waiters) + (org_id not in self._waiters)
         return self._length < MOST_WAITING or self.length(org_id) < MOST_WAITING // organisations
 
-    def join(self, org_id: str, types: Iterable[str]) -> Waiter:
+    def join(self, org_id: str, types: Iterable[str], offer: Offer | None = None) -> Waiter:
         """Stand at the end of the line; where it is full, one of the organisation with the most goes."""
         if self._length >= MOST_WAITING:
-            self._send_away(next(iter(max(self._waiters.values(), key=len).values())))
-        waiter = Waiter(next(self._places), org_id, frozenset(types))
+            self.send_away(next(iter(max(self._waiters.values(), key=len).values())))
+        waiter = Waiter(next(self._places), org_id, frozenset(types), offer)
         self._waiters.setdefault(org_id, {})[waiter.place] = waiter
         self._length += 1
         return waiter
@@ -94,7 +111,15 @@ class Line:
             if task_type is not None:
                 self.call(waiter.org_id, task_type)
 
-    def _send_away(self, waiter: Waiter) -> None:
+    def first(self, org_id: str, task_type: str) -> Waiter | None:
+        """Return who would be called next for a task of that type, where it does nothing but wait."""
+        for waiter in self._waiters.get(org_id, {}).values():
+            if waiter.fits(task_type) and waiter.is_idle:
+                return waiter
+        return None
+
+    def send_away(self, waiter: Waiter) -> None:
+        """Answer one with nothing; its calls go to the next ones."""
         self.leave(waiter)
         waiter.is_sent_away = True
         waiter.ring(None)
@@ -111,7 +136,8 @@ class Line:
         for waiter in self._waiters.get(org_id, {}).values():
             if tasks <= 0:
                 return
-            if waiter.place <= after or waiter.called_for is not None or not waiter.fits(task_type):
+            is_busy = waiter.called_for is not None or waiter.is_given
+            if waiter.place <= after or is_busy or not waiter.fits(task_type):
                 continue
             if waiter.looking_for is not None:
                 busy.append(waiter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from server.http.operation import Operation
-from server.routes import agents, batch, jobs, reports, runs, tasks
+from server.routes import agents, batch, jobs, offers, reports, runs, tasks
 
 __all__ = ["OPERATIONS"]
 
@@ -17,4 +17,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *jobs.OPERATIONS,
     *agents.OPERATIONS,
     *batch.OPERATIONS,
+    *offers.OPERATIONS,
 )

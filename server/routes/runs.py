@@ -22,7 +22,7 @@ from server.store.records import RunAnswer, RunBrief, RunRecord
 from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER, BRIEFLY
 
-__all__ = ["OPERATIONS", "creation", "report", "written"]
+__all__ = ["OPERATIONS", "SAID_BY_BOTH", "creation", "report", "run_fields", "written"]
 
 # What both a new run and a report may say.
 SAID_BY_BOTH: Final = (
@@ -96,7 +96,8 @@ async def list_runs(call: Call) -> Answer:
 ABOUT_THE_RUN: Final = frozenset({"org_id", "created_by", "task_id", "id", "job_id"})
 
 
-def _run_fields(values: dict[str, Any]) -> RunFields:
+def run_fields(values: dict[str, Any]) -> RunFields:
+    """Return what a body says of a run itself."""
     of_run = dict(values)
     for name in ABOUT_THE_RUN:
         of_run.pop(name, None)
@@ -133,7 +134,7 @@ def creation(call: Call, values: dict[str, Any], seen: Seen) -> CreateRun:
         id=values.get("id"),
         job_id=values.get("job_id"),
         lease_ms=_lease_ms(call),
-        fields=_run_fields(values),
+        fields=run_fields(values),
     )
 
 

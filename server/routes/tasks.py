@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import hashlib
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
-from server.http.answer import Answer, wrapped
+from server.http.answer import Answer
 from server.http.body import Body, BodyField
 from server.http.failure import ApiError
 from server.http.kinds import BOOLEAN, ID, INSTANT, OBJECT, PRIORITY, TEXT
 from server.http.operation import Call, Operation
 from server.http.preferences import preferred_wait_s
 from server.http.query import choice, page_of, paging, several
-from server.http.request import Request
 from server.http.seen import seen_of
 from server.routes.jobs import STATUSES
 from server.routes.shared import ORG_ID, check_org, creator
+from server.routes.waiting import MOST_WAIT_S, agent_of, shown, unless_gone
 from server.store.commands import CreateTask, UpdateTask
 from server.store.queries import TASK_SORTS, TaskQuery
-from server.store.records import TaskAnswer, TaskRecord
+from server.store.records import TaskRecord
 from server.tokens import READ, SUBMIT
-from worker.api.wire import AGENT_HEADER, RunStatus
+from worker.api.wire import AGENT_HEADER, OFFERS_HEADER, RunStatus
 
 __all__ = ["OPERATIONS"]
-
-LONGEST_NAME: Final = 256  # characters of an agent's; ours have a host's and 37 more
-MOST_WAIT_S: Final = 60  # proxies give up on idle requests not much later
 
 # Fields that the server derives; a client that sends a task back as it got it may hold them.
 DERIVED: Final = frozenset(
@@ -93,70 +86,30 @@ async def list_tasks(call: Call) -> Answer:
         page=page_of(call.query),
     )
     if call.narrows_to_nothing:
-        return _shown([])
+        return shown([])
     if query.statuses != (RunStatus.PENDING,):
-        return _shown(await call.services.store.tasks(query))
+        return shown(await call.services.store.tasks(query))
     return await _list_pending(call, query)
 
 
 async def _list_pending(call: Call, query: TaskQuery) -> Answer:
-    agent = _agent_of(call.request)
+    agent = agent_of(call.request)
     wait_s = preferred_wait_s(call.request, MOST_WAIT_S)
     if not wait_s or not call.services.desk.has_room_for(call.org_id):
-        return _shown(await call.services.desk.look(query, agent))
+        return shown(await call.services.desk.look(query, agent))
     waiting = call.services.desk.wait(query, agent, wait_s)
     seen_of(call.request.scope).is_held = True
     with call.services.load.waiting():
-        found = await _unless_gone(call.request, waiting)
-    return _shown(found, {"Preference-Applied": f"wait={wait_s}"})
-
-
-def _agent_of(request: Request) -> str | None:
-    """Return who asks, if it says so; one that is long by its digest, as it is remembered for a while."""
-    name = request.headers.get(AGENT_HEADER)
-    if name is None or len(name) <= LONGEST_NAME:
-        return name
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-def _shown(tasks: list[TaskAnswer], headers: dict[str, str] | None = None) -> Answer:
-    return wrapped("tasks", (task.as_json() for task in tasks), headers)
-
-
-async def _unless_gone(request: Request, waiting: Coroutine[Any, Any, list[TaskAnswer]]) -> list[TaskAnswer]:
-    """Wait, but stop when the client goes away: its place and its call are of use to others.
-
-    It waits here and not in a task of its own: then the task that came is on its way to an agent before
-    who gave it is answered.
-    """
-    gone, scope = asyncio.create_task(_gone(request)), asyncio.timeout(None)
-    gone.add_done_callback(lambda _: _end(scope))
-    try:
-        async with scope:
-            return await waiting
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        return []
-    finally:
-        gone.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _end(scope: asyncio.Timeout) -> None:
-    with contextlib.suppress(RuntimeError):  # it is over already
-        scope.reschedule(asyncio.get_running_loop().time())
+        found = await unless_gone(call.request, waiting) or []
+    offers = {OFFERS_HEADER: "1"} if call.services.lease_s else {}
+    return shown(found, {"Preference-Applied": f"wait={wait_s}", **offers})
 
 
 async def create_task(call: Call) -> Answer:
     """Make a task."""
     check_org(call, call.body.values)
     fields = {**call.body.values, "org_id": call.org_id, "created_by": creator(call, call.body.values)}
-    task = await call.services.store.apply(CreateTask(**fields, extra=call.body.extra))
+    task = await call.services.desk.create(CreateTask(**fields, extra=call.body.extra))
     return Answer(task.as_json())
 
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from server.store.records import Deletion, JobRecord, Principal, RunAnswer, TaskAnswer
+from server.store.records import Deletion, Given, JobRecord, Principal, RunAnswer, TaskAnswer
 
 __all__ = [
     "AnnounceAgent",
@@ -23,6 +23,7 @@ __all__ = [
     "DeleteJob",
     "DeleteToken",
     "EnsureOrganisation",
+    "GiveTask",
     "NoteTokenUse",
     "ReapRuns",
     "RunFields",
@@ -134,6 +135,16 @@ class CreateRun(Command[RunAnswer], frozen=True, kw_only=True):
     job_id: str | None = None
     lease_ms: int | None = None  # how long it may be silent; None: for ever
     fields: RunFields
+
+
+class GiveTask(Command[Given], frozen=True, kw_only=True):
+    """Make a task, and the run by which an agent that waits for one claims it, where its job is active.
+
+    Refused as `CreateTask` is. A run that is refused leaves a task like any other.
+    """
+
+    task: CreateTask
+    claim: CreateRun  # `task_id` and `id` are made from the new task's id, as by any agent
 
 
 class UpdateRun(Command[RunAnswer], frozen=True, kw_only=True):

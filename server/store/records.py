@@ -18,6 +18,7 @@ __all__ = [
     "Deletion",
     "Depth",
     "Depths",
+    "Given",
     "JobAge",
     "JobRecord",
     "Principal",
@@ -266,6 +267,13 @@ class RunAnswer(Struct, frozen=True):
     run: RunRecord
     scheduler_state: str
     is_leased: bool = False  # it may be silent for the time of a lease only
+
+
+class Given(Struct, frozen=True):
+    """A task as it was made, and the run that claimed it in the same moment; None where it is pending."""
+
+    task: TaskAnswer
+    run: RunAnswer | None
 
 
 ENCODER: Final = msgspec.json.Encoder()

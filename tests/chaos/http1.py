@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from worker.api.wire import ErrorKind
 
-__all__ = ["BAD_GATEWAY", "Kind", "Message", "answers_in", "kind_of", "read_message", "writes_in"]
+__all__ = ["BAD_GATEWAY", "Kind", "Message", "answers_in", "is_offer", "kind_of", "read_message", "writes_in"]
 
 PAGE: Final = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 BAD_GATEWAY: Final = (
@@ -117,11 +117,18 @@ def kind_of(request: Message) -> Kind:
     path = target.partition("?")[0].rstrip("/")
     if method == "GET" and path.endswith("/api/jobs/tasks"):
         return Kind.POLL
+    if is_offer(request):
+        return Kind.CLAIM  # of whatever comes
     if method == "POST" and path.endswith("/api/jobs/runs"):
         return kind_of_post(request.json())
     if method == "PUT" and "/api/jobs/runs/" in path:
         return kind_of_put(request.json())
     return Kind.OTHER
+
+
+def is_offer(request: Message) -> bool:
+    """Tell whether a request offers a run to a task that is still to come."""
+    return request.start.startswith("POST /api/offers")
 
 
 def kind_of_post(body: dict[str, Any]) -> Kind:

@@ -17,6 +17,7 @@ from tests.chaos.http1 import (
     Kind,
     Message,
     answers_in,
+    is_offer,
     kind_of,
     read_message,
     writes_in,
@@ -112,6 +113,7 @@ class Proxy:
         self._held = 0
         self.batches = 0  # requests with several writes that were answered
         self.batches_harmed = 0
+        self.offers = 0  # that were answered with a run
         self.url = ""
 
     async def open(self) -> None:
@@ -194,6 +196,9 @@ class Proxy:
         answers = answers_in(answer, len(exchange.parts)) if exchange.parts else [answer]
         for one, own in zip(exchange.seen, answers, strict=True):
             one.is_refused = int(own.start.split(" ")[1]) >= 300
+            if is_offer(one.request):
+                one.is_refused = "run" not in own.json()  # nothing came while it waited
+                self.offers += not one.is_refused
             await self._director.taken(one, own)
         exchange.obey()
         if exchange.on_answer is not Fault.NONE or exchange.fault is Fault.DROP_ANSWER:
@@ -264,7 +269,8 @@ class Proxy:
         try:
             while not asking.done():
                 await asyncio.wait({asking}, timeout=LOOK_S)
-                if reader.at_eof() and exchange.request.start.startswith("GET "):
+                is_held = exchange.request.start.startswith("GET ") or is_offer(exchange.request)
+                if reader.at_eof() and is_held and exchange.fault not in ARRIVING:
                     return None
             return asking.result()
         finally:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
 
@@ -17,7 +19,7 @@ from tests.chaos.checker import Sort, Story, Violation, check, excused, kept
 from tests.chaos.trap import Kill, Trap
 from tests.chaos.waits import LIMIT_S
 from tests.chaos.world import World
-from worker.api.errors import ApiError
+from worker.api.errors import ApiError, Conflict, Unknown
 
 __all__ = ["Round", "play"]
 
@@ -27,6 +29,8 @@ KEPT: Final = frozenset({"fenced", "reduced", "refused"})  # marks of what stays
 QUIET_S: Final = 60.0  # for the last reports, which are sent with growing waits
 HARM_S: Final = 5.0  # for the next request of who was started again
 LOOK_S: Final = 0.05
+GAP_S: Final = 0.4  # between those, at most
+OPEN_SHARE: Final = 0.5  # of the rounds on our server: agents that wait get tasks as they are made
 REAP_LOOKS: Final = 10  # between two looks at all processes
 
 
@@ -90,30 +94,43 @@ def said_by(it: World) -> list[Violation]:
 async def submit(it: World, trap: Trap, rng: Random) -> dict[str, str]:
     """Create a job and its tasks, whose ids the trap knows before; return the kinds of the tasks.
 
-    On our server nobody sees them before all of them are there.
+    On our server nobody sees them before all of them are there; or, as often, they are claimed as they come.
     """
     kinds = [rng.choice(LONG_KINDS)] if trap.chances.is_long else rng.sample(KINDS, len(KINDS))
     tasks = {str(uuid.uuid4()): kind for kind in kinds}
     trap.job_id, trap.tasks = str(uuid.uuid4()), frozenset(tasks)
     it.watcher = trap
-    state = "active" if it.is_foreign else "paused"  # the documented API cannot change it
+    is_open = it.is_foreign or rng.random() < OPEN_SHARE  # the documented API cannot change it
+    state = "active" if is_open else "paused"
     await it.api.create_job({"id": trap.job_id, "title": "chaos", "type": "chaos", "schedulerState": state})
     for id_, kind in tasks.items():
         parameters = {"folder": str(it.folder), "kind": kind, "beats": rng.randint(*trap.chances.beats)}
         task = {"id": id_, "jobId": trap.job_id, "type": "chaos", "parameters": parameters}
-        await it.api.create_task(task)
-    if not it.is_foreign:
+        await make(it, task)
+        await asyncio.sleep(rng.uniform(0.0, GAP_S) if is_open else 0.0)
+    if not is_open:
         await activate(it, trap.job_id)
     return tasks
 
 
+async def make(it: World, task: dict[str, Any]) -> None:
+    """Make a task, though the server be killed at what an agent does with it before it answers."""
+    with contextlib.suppress(Conflict):  # an earlier try has made it
+        await persistently(lambda: it.api.create_task(task))
+
+
 async def activate(it: World, job_id: str) -> None:
     """Let agents see the tasks; the server may be killed at what a quick one does before it answers."""
+    await persistently(lambda: it.api.update_job(job_id, {"schedulerState": "active"}))
+
+
+async def persistently(request: Callable[[], Awaitable[object]]) -> None:
+    """Make a request until the server does not refuse it for being dead."""
     until_mono = time.monotonic() + LIMIT_S
     while True:
         try:
-            await it.api.update_job(job_id, {"schedulerState": "active"})
-        except ApiError:
+            await request()
+        except Unknown:
             if time.monotonic() > until_mono:
                 raise
             await asyncio.sleep(LOOK_S)

@@ -35,6 +35,7 @@ class Tally:
         self.broken: list[Broken] = []
         self.wanted = wanted
         self.batches = Counter[str]()  # requests that carried several writes: answered, harmed
+        self.offers = 0  # that brought a task that was claimed
 
     def missed(self) -> list[Cell]:
         """Return the cells that were not hit yet."""
@@ -69,6 +70,7 @@ class Tally:
             "kills": dict(kills),
             "faults": {name: count for name, count in faults.items() if count},
             "batches": dict(self.batches),
+            "offers": self.offers,
             **{str(sort): sorts[sort] for sort in Sort},
             "cells": len(self.wanted),
             "cells_hit": len(self.wanted) - len(missed),
@@ -93,6 +95,7 @@ def shown(tally: Tally) -> str:
         "kills",
         "faults",
         "batches",
+        "offers",
         *map(str, Sort),
     ):
         count = summary[name]

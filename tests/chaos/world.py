@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from tests.chaos.book import Book
-from tests.chaos.http1 import Kind, Message
+from tests.chaos.http1 import Kind, Message, is_offer
 from tests.chaos.journals import Journal, Written
 from tests.chaos.processes import TOKEN, Agent, groups_of, kill_all, reap_strays
 from tests.chaos.proxy import Exchange, Proxy
@@ -149,6 +149,8 @@ class World:
         self.watcher.over(exchange)
 
     async def _must_be_written(self, exchange: Exchange) -> None:
+        if is_offer(exchange.request):  # of a task that nobody knows: it is written down once one has come
+            return
         journal = self.journals[exchange.agent]
         if not journal.holds(exchange.kind, exchange.run_id):
             await self._tell(journal.read(is_sure=True))
@@ -167,6 +169,10 @@ class World:
         """Return how many requests carried several writes: that were answered, and that were harmed."""
         proxies = self.proxies.values()
         return sum(one.batches for one in proxies), sum(one.batches_harmed for one in proxies)
+
+    def offers(self) -> int:
+        """Return how many offers of runs brought a task."""
+        return sum(one.offers for one in self.proxies.values())
 
     # the end
 

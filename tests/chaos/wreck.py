@@ -124,6 +124,7 @@ class Wreck:
             left = await it.leave()
             answered, harmed = it.batches()
             self._tally.batches += Counter(answered=answered, harmed=harmed)
+            self._tally.offers += it.offers()
             for one in left:
                 self._break(Sort.LEFTOVER, one, folder, shape)
             if code := await asyncio.to_thread(server.stop):

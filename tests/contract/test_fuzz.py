@@ -29,6 +29,7 @@ HOSTILE: Final = (
     "\ud800", "\uffff", "ß" * 300, "😀", "-1", "0", "9" * 400, "1e400", "NaN", "true", "null",
     "2020-13-45T99:99:99Z", "", " ", "x" * 9_000,
 )  # fmt: skip
+OFFER: Final = {"id": "offer", "podId": "pod", "startedAt": "2026-01-02T03:04:05.678Z"}
 KNOWN_IDS: Final = ("job", "task", "run", "o", "other")
 URL_BYTES: Final = 32_000  # of a query; the client refuses to send a URL of more than twice as much
 EXAMPLES: Final = 50  # for each operation; bounds the time
@@ -110,7 +111,8 @@ def requests(draw: st.DrawFn, path: str, operation: dict[str, Any]) -> httpx.Req
             case "right":
                 few = draw(st.lists(st.sampled_from(sorted(fields)), max_size=2, unique=True))
                 right = {name: draw(values_of(fields[name])) for name in few}
-                content = encoded(right | {"jobId": "job", "taskId": "task", "type": "x"})
+                needed = OFFER if path == "/api/offers" else {"jobId": "job", "taskId": "task", "type": "x"}
+                content = encoded(right | needed)
             case "mixed":
                 content = encoded(draw(mixed(fields)))
             case _:
@@ -207,6 +209,9 @@ def test_a_hostile_text_is_kept_as_it_is_or_refused_by_its_field(
         if path.endswith("/runs"):
             assert api.post("/api/jobs/tasks", json=task).status_code == 200
         needed = {} if path == "/api/jobs" else {"jobId": "job", "taskId": task["id"], "type": "x"}
+        if path == "/api/offers":
+            started = f"2026-01-02T03:04:{at:02}.678Z"
+            needed = {"id": f"offer-{field}-{at}", "podId": f"pod/{field}", "startedAt": started}
         answer = api.post(path, content=encoded({**needed, field: text}))
         assert "set-cookie" not in answer.headers
         if answer.status_code != 200:
@@ -214,6 +219,8 @@ def test_a_hostile_text_is_kept_as_it_is_or_refused_by_its_field(
             assert_error(answer, answer.status_code)
             is_kept_out = field == "orgId" or text == "\ud800"
             assert is_kept_out or not is_plain, f"{text!r}: {answer.text}"
+        elif path == "/api/offers":
+            assert "run" not in answer.json()  # nothing was made while it waited
         elif is_plain and text:  # an empty one may mean the default
             made = answer.json()[0] if isinstance(answer.json(), list) else answer.json()
             assert made[field] == text

@@ -25,6 +25,7 @@ NEEDED: Final = {
     "list_tasks": READ, "get_task": READ, "create_task": SUBMIT, "update_task": SUBMIT,
     "list_runs": READ, "get_run": READ, "create_run": WORK, "update_run": WORK,
     "list_reports": READ, "list_agents": READ, "announce_agent": WORK, "write_batch": WORK,
+    "offer_run": WORK,
 }  # fmt: skip
 MARK: Final = "of-ours-alone"  # stands in everything that the first organisation has
 

@@ -19,11 +19,14 @@ import server.store.sql.run_commands
 import server.store.sqlite.migrate
 import server.store.sqlite.store
 import worker.agent.ending
+import worker.agent.offers
 import worker.agent.operators.control.serving
 import worker.agent.statedir
 import worker.machine.notices
 import worker.reporting.delivery
 import worker.reporting.records
+from server.joined import WholeCycle, WholeExchange
+from server.pending.offers import Offer, Offers
 from server.reaper import Patience
 from server.store.migration import Migration
 from server.store.sql import reaping
@@ -205,6 +208,35 @@ def one_write_fails_all() -> Sequence[Change]:
     return [(server.routes.batch, "failure_of", refuse)]
 
 
+def anybody_is_there() -> Sequence[Change]:
+    """Claim tasks for agents that have gone; the line hears of that later."""
+    return [(one, "is_there", True) for one in (WholeExchange, WholeCycle)]
+
+
+def offers_in_any_order() -> Sequence[Change]:
+    """Take each offer that comes for the newest, and for a new one."""
+
+    def begin(self: Offers, org_id: str, offer: Offer) -> None:
+        return None
+
+    return [(Offers, "begin", begin)]
+
+
+def offers_for_everybody() -> Sequence[Change]:
+    """Offer runs to every server, from the first request on."""
+    return [(worker.agent.offers.Offers, "_may_ask", lambda self, types: True)]
+
+
+def any_run_was_offered() -> Sequence[Change]:
+    """Begin with whatever run an answer to an offer shows."""
+    return [(worker.agent.offers, "is_claim_of", lambda run, task, first: True)]
+
+
+def lease_from_the_answer() -> Sequence[Change]:
+    """Count the lease of a run that an offer brought from when the agent heard of it."""
+    return [(worker.agent.offers.Offers, "_since_mono", lambda self, run, sent: self._clock.mono())]
+
+
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
@@ -302,6 +334,31 @@ SAFEGUARDS: Final = {
         "a run that was given to another is taken for one's own",
         ("tests/contract/test_brief_answers.py",),
         brief_without_identity,
+    ),
+    "who offers is there": Safeguard(
+        "a task is claimed for an agent that has gone",
+        ("tests/unit/server/test_offers.py",),
+        anybody_is_there,
+    ),
+    "one task an offer": Safeguard(
+        "an offer that comes twice, or late, gets a task that its agent never hears of",
+        ("tests/contract/test_offers.py",),
+        offers_in_any_order,
+    ),
+    "offers are asked for": Safeguard(
+        "a server that knows no offers is sent some",
+        ("tests/unit/agent/test_offered_runs.py",),
+        offers_for_everybody,
+    ),
+    "what was offered": Safeguard(
+        "a handler starts on a run that is another's",
+        ("tests/unit/agent/test_offered_runs.py",),
+        any_run_was_offered,
+    ),
+    "lease of an offer": Safeguard(
+        "a claim that was heard of late is held too long",
+        ("tests/unit/agent/test_offered_runs.py",),
+        lease_from_the_answer,
     ),
     "rest of batches": Safeguard(
         "one that hangs holds up what goes with it, again and again",

@@ -36,6 +36,15 @@ def disturbances(
         yield come_and_go(world, random)
     if mix.is_cancelled:
         yield cancel_job(world, random)
+    if mix.comes_later:
+        yield make_tasks(world, random)
+
+
+async def make_tasks(world: World, random: Random) -> None:
+    """Let tasks come one after another, most of them to agents that wait."""
+    while world.later:
+        await asyncio.sleep(random.choice((0.1, 3.0, random.uniform(0.0, 10.0))))
+        world.server.add_task(world.later.pop())
 
 
 async def cut_off(world: World, random: Random) -> None:

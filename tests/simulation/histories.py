@@ -17,6 +17,7 @@ from tests.simulation.leases import LeasingServer
 from tests.simulation.loop import VirtualClock, run_virtual
 from tests.simulation.machine import Machine, work_off
 from tests.simulation.mixes import Mix
+from tests.simulation.offers import OfferingServer
 from tests.simulation.server import VirtualServer
 from tests.simulation.world import LAG_S, World
 from worker.api.wire import ErrorKind
@@ -83,12 +84,14 @@ async def live(mix: Mix, seed: int) -> Told:
 
 def world_of(mix: Mix, seed: int) -> World:
     """Return the world before anything happens."""
-    server = LeasingServer if mix.is_leased else VirtualServer
+    server: type[VirtualServer] = LeasingServer if mix.is_leased else VirtualServer
+    if mix.is_leased and (mix.has_offers or seed % 2 == 0):
+        server = OfferingServer
     world = World(
         seed,
         mix.ids,
         mix.fault_ratio,
-        mix.tasks,
+        mix.tasks - mix.comes_later,
         parameters={"retry": mix.retry} if mix.retry else None,
         lag_s=LAG_S if mix.lags else 0.0,
         server=server,
@@ -100,6 +103,7 @@ def world_of(mix: Mix, seed: int) -> World:
     world.network.empties_brief = seed % 5 == 0
     world.network.old_ratio = OLD_RATIO if mix.has_batches and seed % 3 == 0 else 0.0
     world.limit_s = LIMIT_S
+    world.later = [f"late-{at}" for at in range(mix.comes_later)]
     world.network.faults = mix.faults
     if world.server.accepts_stopped:  # a report that comes again after it was answered is the last word there
         world.network.faults = tuple(fault for fault in mix.faults if fault != "twice")

@@ -138,6 +138,8 @@ async def work_off(world: World, machines: list[Machine]) -> None:
             return True  # it is broken; nothing becomes better
         entries = [entry for machine in machines for entry in machine.entries.values()]
         told = all("fenced" in entry.marks for entry in entries) and not world.stopped_on_stage()
+        if world.later:
+            return False
         if world.server.job_state != "active":
             return told and not world.executing
         return told and all(world.status(task) == "Success" for task in world.server.tasks)

@@ -34,6 +34,8 @@ class Mix(Struct, frozen=True, kw_only=True):
     run_max_s: float = 30.0  # how long an execution takes at most; leases are of 60 s
     short_ratio: float = 0.0  # share of executions that are over within moments: claims go ahead of them
     tasks: int = 4
+    comes_later: int = 0  # of the tasks that are made while agents are at it
+    has_offers: bool = False  # the server takes them; where it grants leases, of every other seed
     has_batches: bool = False  # the server takes them whatever the seed; without, of every other seed
 
 
@@ -159,6 +161,42 @@ MIXES: Final = {
         tasks=40,
         run_max_s=20.0,
         short_ratio=0.9,
+    ),
+    "offers, kills, drains and faults": Mix(
+        fault_ratio=0.1,
+        ends=ALL_ENDS,
+        is_leased=True,
+        has_offers=True,
+        tasks=24,
+        comes_later=22,
+        run_max_s=3.0,
+        short_ratio=0.5,
+    ),
+    "offers, everything": Mix(
+        fault_ratio=0.05,
+        ends=(*ALL_ENDS, "power"),
+        lives=4,
+        is_leased=True,
+        is_cut_off=True,
+        is_parted=True,
+        freezes=True,
+        has_odd_clocks=True,
+        has_offers=True,
+        tasks=24,
+        comes_later=22,
+        run_max_s=20.0,
+    ),
+    "offers, answers come late": Mix(
+        fault_ratio=0.2,
+        faults=("answer late", "late", "twice"),
+        lives=0,
+        is_leased=True,
+        is_parted=True,
+        has_offers=True,
+        poll_max_s=2.0,
+        run_max_s=100.0,
+        tasks=12,
+        comes_later=10,
     ),
     "overwritten, drains": Mix(ids="overwrite", lags=True, ends=("drain", "hurry")),
     "overwritten, all": Mix(ids="overwrite", lags=True, fault_ratio=0.05, faults=PUNCTUAL, ends=ALL_ENDS),

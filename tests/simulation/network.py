@@ -25,6 +25,9 @@ PUNCTUAL: Final = ("lost", "answer lost", *PROXY_SAYS)
 QUICK: Final = (*PUNCTUAL, "late", "twice")  # whoever asks knows soon
 FAULTS: Final = (*QUICK, "answer late")
 BATCH: Final = "/api/batch"
+OFFERS: Final = "/api/offers"
+OFFER_LOOK_S: Final = 0.05
+UNSEEN: Final = 0.5  # of offers that are given up are answered all the same
 BRIEF: Final = ("id", "podId", "startedAt", "stoppedAt")  # of a run, where no more is asked for
 LATE_S: Final = 20.0  # at most, for a request that comes late or again
 SOON_S: Final = 0.05  # at most, for one whose sender does not wait for it any more
@@ -45,6 +48,10 @@ class Server(Protocol):
         """Return what an answer says beside its body."""
         ...
 
+    def has_for_offer(self) -> bool:
+        """Tell whether an offer would be answered at once."""
+        ...
+
 
 class Link(Enum):
     """How one machine reaches the server."""
@@ -52,6 +59,16 @@ class Link(Enum):
     GOOD = "good"
     CUT = "cut"  # nothing gets through
     MUTE = "mute"  # requests arrive, answers do not
+
+
+def is_offer(request: httpx.Request) -> bool:
+    """Tell whether a request offers a run."""
+    return request.url.path == OFFERS
+
+
+def wait_s_of(request: httpx.Request) -> float:
+    """Return for how long a request may be held."""
+    return float(request.headers.get("prefer", "").partition("wait=")[2] or 0.0)
 
 
 class Raw(NamedTuple):
@@ -113,7 +130,7 @@ class FaultyNetwork:
             raise httpx.ReadTimeout("late")
         if what == "twice":
             self._later(request)
-        reply = self._bring(request)
+        reply = await self._held(request) if is_offer(request) else self._bring(request)
         if what == "answer lost":
             raise httpx.RemoteProtocolError("answer lost")
         if what == "answer late":
@@ -122,6 +139,21 @@ class FaultyNetwork:
         if self._link(sender) is not Link.GOOD:
             raise httpx.RemoteProtocolError("parted")
         return reply
+
+    async def _held(self, request: httpx.Request) -> Carried:
+        """Hold an offer until there is a task; of who gives it up the server may know too late."""
+        began_s = asyncio.get_running_loop().time()
+        try:
+            while not self.server.has_for_offer():
+                await asyncio.sleep(OFFER_LOOK_S)
+                waited_s = asyncio.get_running_loop().time() - began_s
+                if waited_s >= wait_s_of(request):
+                    break
+        except asyncio.CancelledError:
+            if self.random.random() < UNSEEN:
+                self._later(request, 0.0, SOON_S)
+            raise
+        return self._bring(request, waited_s=asyncio.get_running_loop().time() - began_s)
 
     def _link(self, sender: str) -> Link:
         return Link.CUT if self.is_down else self.links.get(sender, Link.GOOD)
@@ -138,10 +170,12 @@ class FaultyNetwork:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    def _bring(self, request: httpx.Request) -> Reply:
+    def _bring(self, request: httpx.Request, waited_s: float = 0.0) -> Reply:
         body = msgspec.json.decode(request.content) if request.content else {}
         url = request.url
         query = dict(parse_qsl(url.query.decode())) if url.query else {}
+        if is_offer(request) and wait_s_of(request):
+            query |= {"wait": "1", "waited": f"{waited_s:.3f}"}
         is_old = self.old_ratio > 0.0 and self.random.random() < self.old_ratio
         is_brief = request.headers.get("prefer") == BRIEFLY and not is_old
         if is_brief and not self.server.batch_most:  # who knows this from elsewhere answers so

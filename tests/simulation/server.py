@@ -51,6 +51,10 @@ class VirtualServer:
         """Tell whether the end of a run was told after the run had been given away; asked once."""
         return False
 
+    def has_for_offer(self) -> bool:
+        """Tell that nobody has to wait: it knows no offers."""
+        return True
+
     def headers(self, value: Any) -> dict[str, str]:
         """Return what an answer says beside its body: the time, and that it takes batches, where it does."""
         date = {"Date": format_datetime(self.clock.now(), usegmt=True)} if self.tells_date else {}
@@ -62,7 +66,7 @@ class VirtualServer:
         if denied := self.denies.get(f"{method} {path}"):
             return denied
         parts = path.strip("/").split("/")[2:]
-        if path == "/api/batch":
+        if path in ("/api/batch", "/api/offers"):
             return 404, {"error": {"code": "not_found", "message": "none"}}
         if not parts or parts[0] not in ("tasks", "runs"):
             return 200, [{"id": "job", "schedulerState": self.job_state}]

@@ -54,6 +54,7 @@ class World:
         self.finished: list[str] = []
         self.files = 0  # that each run makes
         self.store = VirtualStore(self.random)
+        self.later: list[str] = []  # tasks that are still to be made
         for at in range(tasks):
             self.server.add_task(f"task-{at}", parameters)
 

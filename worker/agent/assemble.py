@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from worker.agent.attempt import Attempts
 from worker.agent.claim import Claimer
@@ -16,67 +16,32 @@ from worker.agent.deferrals import Deferrals
 from worker.agent.drain import Drain
 from worker.agent.election import Elections
 from worker.agent.ending import Endings
-from worker.agent.free_space import FreeSpace
-from worker.agent.gpus.pool import Gpus
-from worker.agent.holds import Holds, Watch
+from worker.agent.holds import Holds
 from worker.agent.identity import Identities
 from worker.agent.job_states import JobStates
+from worker.agent.offers import Offers
 from worker.agent.operators.activity import Activity
 from worker.agent.operators.survey import Survey
 from worker.agent.outbox import Outbox
-from worker.agent.places import STREAK, Places
+from worker.agent.parts import Parts
+from worker.agent.places import Places
 from worker.agent.policies import Policies
 from worker.agent.poller import Poller
 from worker.agent.recovery import Recovery
 from worker.agent.reporters import Reporters, ReportTimes
-from worker.agent.server_kind import ServerKind
 from worker.agent.storing import Storing
 from worker.agent.supervisor import TASKS, Supervisor
 from worker.agent.turns import PATIENCE_S, Turns
 from worker.agent.undelivered import undelivered
 from worker.agent.uploads import Uploads
 from worker.agent.wire_run import RunWire
-from worker.api.client import JobsApi
+from worker.api.models import Task
 from worker.api.retry import Retrier
 from worker.api.wire import parse_instant
-from worker.clock import Clock
 from worker.config import AgentConfig
-from worker.executor.executor import Executor
 from worker.reporting.delivery import Delivery
-from worker.reporting.journal import Journal
-from worker.storage.spool import Spool
-from worker.storage.store import Store
 
 __all__ = ["Agent", "Parts", "assemble"]
-
-
-class Parts(Struct, frozen=True, kw_only=True):
-    """What an agent is made of: on a real machine, or in a simulation."""
-
-    clock: Clock
-    random: Random
-    poll_api: JobsApi  # connections of their own for each purpose, so that none starves another
-    claim_api: JobsApi
-    report_api: JobsApi
-    executor: Executor
-    journal: Journal
-    spool: Spool
-    store: Store
-    pod_id: str  # the identity: <pod uid or host>/<agent id>
-    types: Collection[str]  # that have a handler here
-    facts: Callable[[], Mapping[str, Any]]  # the machine's fields of a claim
-    machine: Callable[[], Mapping[str, Any]]  # the same for reports, with `machine`: all facts, with sources
-    gpus: Gpus  # that are free, and what the machine lacks for a task
-    kind: ServerKind
-    on_kind: Callable[[ServerKind], None]
-    space: FreeSpace  # on the disks that the agent fills
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of the handlers, by type
-    lacks: Callable[[str], tuple[str, ...]] = lambda _: ()  # what a type's handler asks for and is not here
-    watches: Sequence[Watch] = ()  # what else is watched while it works
-    standing: Mapping[str, Callable[[], bool]] = field(default_factory=dict)  # what may be stuck beside it
-    version: str = "not installed"  # of millhand
-    streak: int = STREAK  # short runs in a row, before claims go ahead of free slots
-    not_ending: Callable[[], int] = lambda: 0  # trees of processes that were killed, and are still there
 
 
 class Agent(Struct, frozen=True):
@@ -112,7 +77,30 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     runs = RunWire(parts.claim_api, retrier, parts.clock, parts.random, parts.facts)
     outbox = Outbox(delivery)
-    poller = poller_of(parts, config, jobs, activity, deferrals, turns=turns)
+    identities = identities_of(parts)
+
+    def unmet(task: Task) -> tuple[str, ...]:
+        return (
+            *parts.lacks(task.type or ""),
+            *parts.gpus.unmet(task),
+            *jobs.unmet(task),
+            *undelivered(task, parts.journal),
+        )
+
+    offers = Offers(
+        claimer_of(parts, config, runs, deferrals, identities),
+        parts.poll_api,
+        runs,
+        parts.journal,
+        identities,
+        clock=parts.clock,
+        new_id=lambda: random_id(parts.random),
+        is_simple=lambda type_: not (parts.lacks(type_) or parts.gpus.are_wanted_by(type_)),
+        unmet=unmet,
+        deliver=outbox.send,
+        is_on=config.offers == "auto" and config.claims != "election",
+    )
+    poller = poller_of(parts, config, activity, deferrals, unmet=unmet, offers=offers, turns=turns)
 
     def took(took_s: float) -> None:
         drain.answered(took_s)
@@ -147,7 +135,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
         streak=parts.streak,
     )
     attempts = Attempts(
-        claimer=claimer_of(parts, config, runs, deferrals),
+        claimer=offers,
         executor=parts.executor,
         api=parts.report_api,
         journal=parts.journal,
@@ -164,6 +152,7 @@ def assemble(parts: Parts, config: AgentConfig) -> Agent:
     )
     supervisor = Supervisor(
         poller=poller,
+        offers=offers,
         attempts=attempts,
         executor=parts.executor,
         outbox=outbox,
@@ -237,10 +226,16 @@ def reporters_of(
     )
 
 
-def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire, deferrals: Deferrals) -> Claimer:
-    """Return what claims; its identities go on after the last one that the journal knows."""
+def identities_of(parts: Parts) -> Identities:
+    """Return the identities of claims: they go on after the last one that the journal knows."""
     used = [at for entry in parts.journal.entries.values() if (at := parse_instant(entry.started_at))]
-    identities = Identities(parts.pod_id, parts.clock, not_before=max(used, default=None))
+    return Identities(parts.pod_id, parts.clock, not_before=max(used, default=None))
+
+
+def claimer_of(
+    parts: Parts, config: AgentConfig, runs: RunWire, deferrals: Deferrals, identities: Identities
+) -> Claimer:
+    """Return what claims."""
     elections = Elections(
         runs,
         parts.journal,
@@ -256,10 +251,11 @@ def claimer_of(parts: Parts, config: AgentConfig, runs: RunWire, deferrals: Defe
 def poller_of(
     parts: Parts,
     config: AgentConfig,
-    jobs: JobStates,
     activity: Activity,
     deferrals: Deferrals,
     *,
+    unmet: Callable[[Task], tuple[str, ...]],
+    offers: Offers,
     turns: Turns,
 ) -> Poller:
     """Return what finds tasks; an agent that ends when idle does not let the server hold its polls."""
@@ -269,12 +265,8 @@ def poller_of(
         parts.random,
         agent_id=parts.pod_id,
         types=parts.types,
-        unmet=lambda task: (
-            *parts.lacks(task.type or ""),
-            *parts.gpus.unmet(task),
-            *jobs.unmet(task),
-            *undelivered(task, parts.journal),
-        ),
+        unmet=unmet,
+        offers=offers,
         poll_interval_s=config.poll_interval_s,
         poll_max_s=config.poll_max_s,
         long_poll_s=0.0 if config.exit_when_idle else config.long_poll_s,

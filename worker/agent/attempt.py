@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from worker.agent.claim import Claim, Claimer
+from worker.agent.claim import Claim, Claiming
 from worker.agent.drain import Drain
 from worker.agent.ending import Endings
 from worker.agent.gpus.pool import Gpus
@@ -48,7 +48,7 @@ class Attempts:
     def __init__(
         self,
         *,
-        claimer: Claimer,
+        claimer: Claiming,
         executor: Executor,
         api: JobsApi,
         journal: Journal,
@@ -115,7 +115,7 @@ class Attempts:
         self._log.debug("run.claimed", type=task.type, attempt=claim.attempt)
         self._jobs.note(task.job_id, claim.run.scheduler_state)
         lease = Lease()
-        lease.renew(asked_mono, claim.run.lease_s)
+        lease.renew(asked_mono if claim.since_mono is None else claim.since_mono, claim.run.lease_s)
         await self._execute(claim, gpus, lease, on_over)
         return True
 

@@ -7,7 +7,7 @@ tells what became of it, and the intent stays in the journal until then.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import structlog
 from msgspec import Struct, field
@@ -32,7 +32,7 @@ from worker.api.models import Identity, Run, Task
 from worker.api.retry import PATIENT
 from worker.reporting.journal import Journal
 
-__all__ = ["Claim", "Claimer"]
+__all__ = ["Claim", "Claimer", "Claiming"]
 
 REFUSALS_MAX = 20  # of a body, after a try that was not answered, until they are believed: minutes
 log = structlog.get_logger()
@@ -48,6 +48,18 @@ class Claim(Struct, frozen=True, kw_only=True):
     resume: Any = None  # the checkpoint of an earlier run
     is_elected: bool = False  # the outcome must be checked to be what the task shows
     known: tuple[Run, ...] = field(default=())  # the task's earlier runs, where they were listed
+    since_mono: float | None = None  # from when on its lease counts, if not from when it was asked for
+
+
+class Claiming(Protocol):
+    """What claims tasks."""
+
+    async def claim(self, task: Task) -> Claim | None:
+        """Return the claim, or None where the task is left.
+
+        Raises: JournalError where the intent cannot be written; the errors of `worker.api.errors`.
+        """
+        ...
 
 
 class Claimer:

@@ -34,6 +34,10 @@ class Identities:
         self._last = now
         return Identity(self.pod_id, now)
 
+    def go_on_after(self, started_at: datetime) -> None:
+        """Use none that is not younger from here on."""
+        self._last = started_at if self._last is None else max(self._last, started_at)
+
     def probe(self, identity: Identity) -> Identity:
         """Return the identity under which a claim is posted once more, to see what the server does."""
         return Identity(identity.pod_id + PROBE, self.next().started_at)

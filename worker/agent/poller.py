@@ -13,7 +13,9 @@ from worker.agent.bounded import remember, within
 from worker.agent.candidates import choose, spread
 from worker.agent.deferrals import Deferrals
 from worker.agent.freshness import FRESH_S, Freshness
+from worker.agent.hold_times import HoldTimes
 from worker.agent.left_tasks import LeftTasks
+from worker.agent.offers import Offers
 from worker.agent.rooms import Rooms
 from worker.api.client import JobsApi
 from worker.api.errors import ApiError
@@ -25,7 +27,6 @@ __all__ = ["Poller"]
 
 PER_PAGE = 100  # of a server that does not hand tasks out; the most that the documented API gives
 SHORT_PAGE = 10  # a shorter page is the last one, whatever size a server gives its pages
-WAIT_JITTER = 0.1  # of how long a server is asked to hold a poll: agents that began together drift apart
 HELD_S = 0.5  # a poll that brings nothing sooner was not held, whatever the answer says of it
 PAGES_MAX = 20  # pages of tasks that are not for us, before we wait
 CLAIM_WAIT_S = 0.5  # how long a poll waits for claims that are under way: it would list their tasks again
@@ -53,6 +54,7 @@ class Poller:
         poll_interval_s: float,
         poll_max_s: float,
         long_poll_s: float,
+        offers: Offers | None = None,
         deferrals: Deferrals | None = None,
         type_limits: Mapping[str, int] | None = None,
         on_poll: Callable[[bool], None] = lambda is_answered: None,
@@ -67,15 +69,14 @@ class Poller:
         self._on_poll = on_poll
         self._on_step = on_step
         self._api = api
+        self._ask = api.poll if offers is None else offers.poll
         self._clock = clock
         self._agent_id = agent_id
         self._types = sorted(types)
         self._unmet = unmet
         self._deferrals = deferrals or Deferrals(clock)
         self.rooms = Rooms(self._types, type_limits or {})
-        self._long_poll_s = long_poll_s
-        self._random = random
-        self._is_in_step = True  # perhaps with all others: they began together, or the server did
+        self._holds = HoldTimes(random, long_poll_s)
         self._backoff = Backoff(random, poll_interval_s, poll_max_s)
         self._faults = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
         self._denials = Backoff(random, min(1.0, poll_interval_s), poll_max_s)
@@ -209,7 +210,7 @@ class Poller:
             wait_s = await self._poll(free)
         except ApiError as error:
             self._on_poll(False)
-            self._is_in_step = True
+            self._holds.begin_anew()
             wait_s = self._faults.next_s(error.retry_after_s)
             log.warning("poll.failed", error=str(error), wait_s=round(wait_s, 2))
             self._on_step(wait_s)
@@ -231,15 +232,19 @@ class Poller:
         types = self.rooms.begin()
         seen: set[str] = set()
         for page in range(1, PAGES_MAX + 1):
-            wait_s = self._wait_s() if page == 1 else 0.0
+            wait_s = self._holds.next_s() if page == 1 else 0.0
             asked_mono = self._clock.mono()
             self._on_step(wait_s)
             poll = await self.rooms.unless_widened(
-                self._api.poll(types=types, page=page, per_page=per_page, wait_s=wait_s)
+                self._ask(types=types, page=page, per_page=per_page, wait_s=wait_s)
             )
             if poll is None:
                 return 0.0  # of another type there is room now: ask for that too
             self._on_poll(True)
+            if poll.is_claimed:
+                self._queue.append(poll.tasks[0])
+                self._fresh.begin(is_shared=False)
+                return 0.0
             choice = choose(
                 poll.tasks, self._types, self._lacking, self._is_tried, self._deferrals.is_waiting
             )
@@ -276,17 +281,6 @@ class Poller:
     def _lacking(self, task: Task) -> tuple[str, ...]:
         """Name what the machine lacks for a task; a place among those of its type counts last."""
         return self._unmet(task) or self.rooms.unmet(task.type or "")
-
-    def _wait_s(self) -> float:
-        """Return how long to ask the server to hold a poll.
-
-        Any part of the usual time for a first one: else a fleet that was started at once would ask at
-        once for ever, and so after each restart of the server.
-        """
-        least = 0.0 if self._is_in_step else 1.0 - WAIT_JITTER
-        self._is_in_step = False
-        wait_s = self._long_poll_s * self._random.uniform(least, 1.0)
-        return min(self._long_poll_s, max(wait_s, 1.0))
 
     def _is_tried(self, task_id: str) -> bool:
         return task_id in self._out or self._tried.get(task_id, 0.0) > self._clock.mono()

@@ -16,6 +16,7 @@ from worker.agent.free_space import FreeSpace
 from worker.agent.gpus.pool import Gpus
 from worker.agent.holds import Holds, Watch
 from worker.agent.job_states import JobStates
+from worker.agent.offers import Offers
 from worker.agent.outbox import Outbox
 from worker.agent.places import Places
 from worker.agent.poller import Poller
@@ -31,6 +32,7 @@ from worker.reporting.journal import Journal, JournalError
 __all__ = ["TASKS", "Supervisor"]
 
 TASKS = "tasks"  # the loop that takes them
+NOT_NOW = "its agent takes no task just now"  # why one is given back that was claimed for an offer
 LOOK_S = 30.0  # how long it waits for a change before it looks by itself
 IDLE_POLLS = 2  # empty polls after which `exit_when_idle` believes that there is nothing
 STORING_SHARE = 0.8  # of what is left of a drain, for files; the rest is for the last reports
@@ -45,6 +47,7 @@ class Supervisor:
         self,
         *,
         poller: Poller,
+        offers: Offers,
         attempts: Attempts,
         executor: Executor,
         outbox: Outbox,
@@ -63,6 +66,7 @@ class Supervisor:
     ) -> None:
         """`slots` is how many runs may go on at once; `watches` go on until the agent has drained."""
         self._poller = poller
+        self._offers = offers
         self._attempts = attempts
         self._executor = executor
         self._outbox = outbox
@@ -129,6 +133,7 @@ class Supervisor:
             self._turns.note(TASKS, None)
             if self._attempting and not self._drain.is_requested:
                 self._drain.request(ErrorKind.DRAINED, "the agent failed")
+            await self._offers.withdraw()
             await self._finish()
             await self._watching.settle(0.0)
             await cancel(watch, gpus)
@@ -144,6 +149,7 @@ class Supervisor:
             await self._wait_until_free()
             task = await self._next(self._slots + self._places.ahead - self._under_way)
             if task is not None and self._is_held():  # the poll may have waited for long
+                await self._offers.give_back(task, NOT_NOW)
                 self._poller.leave(task.id)
             elif task is not None:
                 self._attempting.start(self._attempt(task))
@@ -205,6 +211,7 @@ class Supervisor:
             self._poller.hold(error.retry_after_s)
         finally:
             self._over.discard(task.id)
+            await self._offers.give_back(task, NOT_NOW)  # if it was not begun
             self._poller.leave(task.id)
 
     def _free(self, task: Task) -> None:

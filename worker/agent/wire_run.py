@@ -86,9 +86,16 @@ class RunWire:
             "orgId": task.org_id,
             "reportProgress": True,
             "progress": 0,
-            **self.identity_fields(identity),
-            **{name: value for name, value in self._facts().items() if value is not None},
+            **self._of_agent(identity),
         }
+
+    def offer_body(self, offer_id: str, identity: Identity) -> dict[str, Any]:
+        """Return the body of an offer: its id, and what a claim says of the agent."""
+        return {"id": offer_id, "reportProgress": True, "progress": 0, **self._of_agent(identity)}
+
+    def _of_agent(self, identity: Identity) -> dict[str, Any]:
+        facts = {name: value for name, value in self._facts().items() if value is not None}
+        return {**self.identity_fields(identity), **facts}
 
     def entry(self, task: Task, run_id: str, identity: Identity, body: dict[str, Any]) -> Entry:
         """Return the journal's entry of a claim that is about to be posted."""

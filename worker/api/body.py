@@ -11,7 +11,7 @@ import msgspec
 from worker.api.errors import TransportError
 from worker.api.scan import Scan
 
-__all__ = ["Body", "decode", "read_bytes", "read_list", "unpacked"]
+__all__ = ["Body", "decode", "items_of", "read_bytes", "read_list", "unpacked"]
 
 OBJECT_BYTES_MAX = 32 * 1024 * 1024  # more than any answer about one thing; protects memory
 WHOLE_BYTES_MAX = 1024 * 1024  # a list up to this size is decoded at once, a longer one as a stream

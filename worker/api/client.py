@@ -10,7 +10,7 @@ import msgspec
 
 from worker.api import wire
 from worker.api.batches import Batches
-from worker.api.body import read_list
+from worker.api.body import decode, items_of, read_bytes, read_list
 from worker.api.connection import Answered, Connection, ServerTraits
 from worker.api.end import End
 from worker.api.errors import ApiError, EmptyAnswer, TransportError
@@ -24,9 +24,16 @@ class Poll(msgspec.Struct, frozen=True):
 
     tasks: list[Task]
     waited: bool  # the server held the request, as it was asked to
+    run: Run | None = None  # that has claimed the first of the tasks, for an offer
+
+    @property
+    def is_claimed(self) -> bool:
+        """Tell whether the first of the tasks is ours."""
+        return self.run is not None
 
 
 M = TypeVar("M")
+OFFERS: Final = wire.OFFERS_HEADER.lower()
 PATH_TASKS: Final = "api/jobs/tasks"
 PATH_RUNS: Final = "api/jobs/runs"
 LIST_MAX: Final = 10_000  # objects of one answer; far more than a page
@@ -121,8 +128,23 @@ class JobsApi:
             lambda body: read_list(body, "tasks", per_page, is_part_enough=True),
             connection.limit_s + wait_s,
         )
-        waited = "wait" in headers.get("preference-applied", "").lower()
-        return Poll(read_all(raw, Task.read), waited)
+        self.traits.takes_offers = OFFERS in headers
+        return Poll(read_all(raw, Task.read), has_waited(headers))
+
+    async def offer(
+        self, body: Mapping[str, Any], *, types: Sequence[str], per_page: int, wait_s: float
+    ) -> Poll:
+        """Poll, and offer a run to the task that comes; an extension of our server."""
+        connection, prefer = self._connection, f"wait={int(wait_s)}" if wait_s >= 1 else None
+        params = self._params({"perPage": per_page}, types)
+        request = connection.request(
+            "POST", "api/offers", params=params, body=self._with_org(body), prefer=prefer
+        )
+        content, headers = await connection.exchange(request, read_bytes, connection.limit_s + wait_s)
+        answer = decode(content)
+        tasks = read_all(items_of(answer, "tasks"), Task.read)
+        run = Run.read(wire.as_mapping(answer.get("run")), headers) if isinstance(answer, dict) else None
+        return Poll(tasks, has_waited(headers), run)
 
     async def create_task(self, body: Mapping[str, Any]) -> Task:
         """Create a task."""
@@ -255,6 +277,11 @@ class JobsApi:
             request, lambda body: read_list(body, key, LIST_MAX), connection.limit_s
         )
         return read_all(raw, read)
+
+
+def has_waited(headers: Mapping[str, str]) -> bool:
+    """Tell whether an answer says that its request was held."""
+    return "wait" in headers.get("preference-applied", "").lower()
 
 
 def is_brief(headers: Mapping[str, str]) -> bool:

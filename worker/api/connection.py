@@ -35,6 +35,7 @@ class ServerTraits:
     def __init__(self) -> None:
         """Know nothing yet."""
         self.claims_unique = False  # it says that one live run per task is sure
+        self.takes_offers = False  # of runs, as its last list said
         self.batch_most = 0  # writes of runs that it takes in one request, as its last answer said; 0: none
         self.reach = Reach()
         self._batch_said = ""

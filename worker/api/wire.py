@@ -18,6 +18,7 @@ __all__ = [
     "BRIEFLY",
     "CLAIMS_HEADER",
     "LEASE_HEADER",
+    "OFFERS_HEADER",
     "SCHEDULER_STATE_HEADER",
     "ErrorKind",
     "ResultCode",
@@ -42,6 +43,7 @@ BATCH_MOST: Final = 32  # of them that our server takes: what an agent has at on
 BRIEFLY: Final = "return=minimal"  # Prefer, and Preference-Applied in the answer (RFC 7240)
 CLAIMS_HEADER: Final = "Millhand-Claims"  # answer: "unique" where one live run per task is sure
 LEASE_HEADER: Final = "Millhand-Lease"  # answer about a run: seconds it may stay silent
+OFFERS_HEADER: Final = "Millhand-Offers"  # answer to a held list: "1" where a run may be offered instead
 SCHEDULER_STATE_HEADER: Final = "Millhand-Scheduler-State"  # answer about a run: its job's state
 
 

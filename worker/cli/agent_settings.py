@@ -95,6 +95,8 @@ AGENT_SETTINGS: Final = (
                  " and the server takes that."),
     Setting(name="claim_ahead", type=click.Choice(["auto", "off"]), default=AGENT["claim_ahead"],
             help="Whether more is claimed than slots are free, while runs are over within moments."),
+    Setting(name="offers", type=click.Choice(["auto", "off"]), default=AGENT["offers"],
+            help="Whether an agent that waits offers a run to the next task, where the server takes that."),
     Setting(name="report_interval", type=DURATION, default=AGENT["report_interval_s"], metavar="TIME",
             help="At most one report of progress per run in this time."),
     Setting(name="heartbeat", type=DURATION, default=AGENT["heartbeat_s"], metavar="TIME",

@@ -15,6 +15,7 @@ from server.store.commands import (
     DeleteJob,
     DeleteToken,
     EnsureOrganisation,
+    GiveTask,
     NoteTokenUse,
     ReapRuns,
     UpdateJob,
@@ -24,6 +25,7 @@ from server.store.commands import (
 from server.store.refusal import Reason, Refused
 from server.store.sql.agent_commands import announce_agent
 from server.store.sql.following import FollowJob, follow_job
+from server.store.sql.give_task import give_task
 from server.store.sql.job_commands import create_job, update_job
 from server.store.sql.reaping import reap_runs
 from server.store.sql.retention import delete_job
@@ -62,6 +64,7 @@ FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     DeleteToken: delete_token,
     EnsureOrganisation: ensure_organisation,
     FollowJob: follow_job,
+    GiveTask: give_task,
     NoteTokenUse: note_token_use,
     Probe: probe,
     ReapRuns: reap_runs,

@@ -13,7 +13,7 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct
 
-from tests.simulation.bugs import batches, claims, leases, outcomes, places, recovery, retries
+from tests.simulation.bugs import batches, claims, leases, offers, outcomes, places, recovery, retries
 from tests.simulation.bugs.change import Change
 
 __all__ = ["BUGS", "Bug", "reintroduced"]
@@ -109,6 +109,11 @@ BUGS: Final = {
     "post intents again": Bug("a claim that arrives late stays live", KILLS, recovery.forgets_intents),
     "silence is of each": Bug(
         "a claim that went with others and was taken is forgotten", BATCHES, batches.takes_silence_for_a_no
+    ),
+    "give back": Bug(
+        "a task that came to an agent that drains waits for the end of its lease",
+        "offers, kills, drains and faults",
+        offers.gives_nothing_back,
     ),
     "an answer for each": Bug(
         "a handler starts on a claim that another has", BATCHES, batches.one_answer_for_all

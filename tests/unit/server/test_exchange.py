@@ -151,6 +151,7 @@ class Sent:
 
     head = b""
     messages: tuple[bytes, ...] = ()
+    is_there = True
 
     def take_body(self) -> bytes | None:
         """Return nothing: nobody asks."""

@@ -182,6 +182,7 @@ def test_every_field_of_a_body_has_a_place_in_its_command() -> None:
         "create_run": commands.CreateRun,
         "update_run": commands.UpdateRun,
         "announce_agent": commands.AnnounceAgent,
+        "offer_run": commands.CreateRun,
     }
     for operation in OPERATIONS:
         if operation.body is None or operation.name == "write_batch":  # whose writes have those of runs

@@ -209,6 +209,10 @@ class Gpus:
         is_shut = self._quarantine.reason(uuid) is not None
         return GpuCondition.QUARANTINED if is_shut else GpuCondition.FIT
 
+    def are_wanted_by(self, type_: str) -> bool:
+        """Tell whether a task of a type gets GPUs that says nothing of them."""
+        return bool(self._handlers.get(type_))
+
     def _requires(self, task: Task) -> object:
         """Return what a task requires; where it says nothing of GPUs, its handler's word counts."""
         return with_gpus(task.parameters.get("requires"), self._handlers.get(task.type or ""))
