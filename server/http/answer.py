@@ -13,7 +13,7 @@ from starlette.types import Send
 from server.http.exchange import Exchange
 from server.http.failure import ApiError
 from server.http.seen import REQUEST_ID_HEADER, Seen
-from server.store.records import RunAnswer, RunBrief
+from server.store.records import BriefAnswer, RunAnswer
 from worker.api.wire import (
     BATCH_HEADER,
     BATCH_MOST,
@@ -121,16 +121,14 @@ def wrapped(name: str, items: Iterable[bytes], headers: Headers | None = None) -
     return Answer(b'{"' + name.encode() + b'":[' + b",".join(items) + b"]}", headers=headers or {})
 
 
-def run_shown(answer: RunAnswer, lease_s: float, *, is_brief: bool = False) -> Answer:
+def run_shown(answer: RunAnswer | BriefAnswer, lease_s: float) -> Answer:
     """Answer with a run, and say what is wanted of its job and how long it may be silent."""
     headers = {SCHEDULER_STATE_HEADER: answer.scheduler_state}
     if answer.is_leased and lease_s:
         headers[LEASE_HEADER] = f"{lease_s:g}"
-    if not is_brief:
-        return json_answer(answer.run, headers)
-    run = answer.run
-    brief = RunBrief(id=run.id, started_at=run.started_at, stopped_at=run.stopped_at, pod_id=run.pod_id)
-    return json_answer(brief, headers | {"Preference-Applied": BRIEFLY})
+    if isinstance(answer, BriefAnswer):
+        headers["Preference-Applied"] = BRIEFLY
+    return json_answer(answer.run, headers)
 
 
 def failure(error: ApiError) -> Answer:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import Raw, Struct
 
-from server.http.answer import Answer
+from server.http.answer import Answer, run_shown
 from server.http.authentication import check_scope
 from server.http.body import Body, BodyField
 from server.http.failure import ApiError
@@ -21,8 +21,8 @@ from server.http.operation import Call, Operation, failure_of, tell_after, tell_
 from server.http.seen import Part, Seen, seen_of
 from server.routes import runs
 from server.routes.shared import ORG_ID
-from server.store.commands import CreateRun, UpdateRun
-from server.store.records import RunAnswer
+from server.store.commands import Command
+from server.store.records import BriefAnswer, RunAnswer
 from server.tokens import WORK
 from worker.api.wire import AGENT_HEADER, BATCH_HEADER, BATCH_MOST
 
@@ -31,7 +31,8 @@ __all__ = ["OPERATIONS"]
 KNOWN: Final = {operation.method: operation for operation in runs.OPERATIONS if operation.body is not None}
 RUNS: Final = "/api/jobs/runs"
 
-Asked = CreateRun | UpdateRun
+Asked = Command[RunAnswer | BriefAnswer]
+Result = RunAnswer | BriefAnswer | Exception
 
 
 class Write(Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,16 +174,16 @@ def _command(call: Call, write: Write, part: Part) -> Asked:
     if seen.is_told:
         tell_before(seen, fields)
     run_id = seen.ids.get("runId")
-    if run_id is None:
-        return runs.creation(call, fields.values, seen)
-    return runs.report(call, fields.values, run_id)
+    values = fields.values
+    asked = runs.creation(call, values, seen) if run_id is None else runs.report(call, values, run_id)
+    return runs.as_asked(call, asked)
 
 
-def _answer(call: Call, write: Write, part: Part, result: RunAnswer | Exception, took_s: float) -> Answer:
+def _answer(call: Call, write: Write, part: Part, result: Result, took_s: float) -> Answer:
     try:
         if isinstance(result, Exception):
             raise result
-        answer = runs.written(call, result)
+        answer = run_shown(result, call.services.lease_s)
         if part.seen.is_told:
             tell_after(part.seen, KNOWN[write.method], answer)
     except Exception as exc:  # noqa: BLE001 - every one is answered, and what nobody expected is logged

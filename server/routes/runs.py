@@ -16,13 +16,13 @@ from server.http.query import page_of, paging, several
 from server.http.request import Headers
 from server.http.seen import Seen, seen_of
 from server.routes.shared import ORG_ID, check_org, creator
-from server.store.commands import CreateRun, RunFields, UpdateRun
+from server.store.commands import Briefly, Command, CreateRun, RunFields, UpdateRun
 from server.store.queries import RUN_SORTS, RunQuery
-from server.store.records import RunAnswer, RunBrief, RunRecord
+from server.store.records import BriefAnswer, RunAnswer, RunBrief, RunRecord
 from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER, BRIEFLY
 
-__all__ = ["OPERATIONS", "SAID_BY_BOTH", "creation", "report", "run_fields", "written"]
+__all__ = ["OPERATIONS", "SAID_BY_BOTH", "as_asked", "creation", "report", "run_fields"]
 
 # What both a new run and a report may say.
 SAID_BY_BOTH: Final = (
@@ -114,9 +114,9 @@ def _agent(headers: Headers) -> str | None:
     return headers.get(AGENT_HEADER)
 
 
-def written(call: Call, run: RunAnswer) -> Answer:
-    """Answer a write with its run, or with as little of it as was asked for."""
-    return run_shown(run, call.services.lease_s, is_brief=wants_little(call.request))
+def as_asked(call: Call, write: CreateRun | UpdateRun) -> Command[RunAnswer | BriefAnswer]:
+    """Return a write as the command that answers it with as much as was asked for."""
+    return Briefly(write) if wants_little(call.request) else write
 
 
 def creation(call: Call, values: dict[str, Any], seen: Seen) -> CreateRun:
@@ -140,8 +140,7 @@ def creation(call: Call, values: dict[str, Any], seen: Seen) -> CreateRun:
 
 async def create_run(call: Call) -> Answer:
     """Claim a task, requeue it, or add a run that has stopped."""
-    command = creation(call, call.body.values, seen_of(call.request.scope))
-    return written(call, await call.services.store.apply(command))
+    return await _written(call, creation(call, call.body.values, seen_of(call.request.scope)))
 
 
 async def get_run(call: Call) -> Answer:
@@ -168,8 +167,11 @@ def report(call: Call, values: dict[str, Any], run_id: str) -> UpdateRun:
 
 async def update_run(call: Call) -> Answer:
     """Take a report on a run."""
-    command = report(call, call.body.values, call.request.path_params["runId"])
-    return written(call, await call.services.store.apply(command))
+    return await _written(call, report(call, call.body.values, call.request.path_params["runId"]))
+
+
+async def _written(call: Call, write: CreateRun | UpdateRun) -> Answer:
+    return run_shown(await call.services.store.apply(as_asked(call, write)), call.services.lease_s)
 
 
 OPERATIONS: Final = (

@@ -11,10 +11,11 @@ from typing import Generic, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
 
-from server.store.records import Deletion, Given, JobRecord, Principal, RunAnswer, TaskAnswer
+from server.store.records import BriefAnswer, Deletion, Given, JobRecord, Principal, RunAnswer, TaskAnswer
 
 __all__ = [
     "AnnounceAgent",
+    "Briefly",
     "Command",
     "CreateJob",
     "CreateRun",
@@ -159,6 +160,12 @@ class UpdateRun(Command[RunAnswer], frozen=True, kw_only=True):
     agent: str | None = None  # the podId of who sends it, if it said so
     lease_ms: int | None = None  # how long it may be silent from now on; None: as long as it could before
     fields: RunFields
+
+
+class Briefly(Command[BriefAnswer], frozen=True):
+    """Do a write of a run, for who wants to know of it only what a `RunBrief` tells."""
+
+    write: CreateRun | UpdateRun
 
 
 class ReapRuns(Command[int], frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 __all__ = [
     "AgentName",
     "AgentRecord",
+    "BriefAnswer",
     "Deletion",
     "Depth",
     "Depths",
@@ -274,6 +275,14 @@ class Given(Struct, frozen=True):
 
     task: TaskAnswer
     run: RunAnswer | None
+
+
+class BriefAnswer(Struct, frozen=True):
+    """As `RunAnswer`, for who wants little."""
+
+    run: RunBrief
+    scheduler_state: str
+    is_leased: bool = False
 
 
 ENCODER: Final = msgspec.json.Encoder()

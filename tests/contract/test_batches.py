@@ -12,12 +12,13 @@ import pytest
 from msgspec import structs
 
 from server.audit import Audit
-from server.http.answer import Answer
+from server.http.answer import Answer, run_shown
 from server.http.operation import Call
+from server.routes import batch as batch_routes
 from server.routes import runs
 from server.routes.batch import KNOWN
 from server.store.commands import UpdateRun
-from server.store.records import RunAnswer
+from server.store.records import BriefAnswer, RunAnswer
 from server.testing import TOKEN, RunningServer, running_server
 from server.tokens import ADMIN, WORK
 from tests.contract.caller import STARTED, STOPPED, Caller
@@ -269,16 +270,16 @@ def test_one_that_the_server_fails_at_fails_alone(ours: Caller, monkeypatch: pyt
 
 def test_one_whose_answer_cannot_be_shown_fails_alone(ours: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was done of it is done; the others are answered. The fault is put in."""
-    real, shown = runs.written, list[RunAnswer]()
+    real, shown = run_shown, list[RunAnswer | BriefAnswer]()
 
-    def broken(call: Call, run: RunAnswer) -> Answer:
+    def broken(run: RunAnswer | BriefAnswer, lease_s: float) -> Answer:
         shown.append(run)
         if len(shown) == 1:
             raise ZeroDivisionError
-        return real(call, run)
+        return real(run, lease_s)
 
     first, second = (ours.task()["id"] for _ in range(2))
-    monkeypatch.setattr(runs, "written", broken)
+    monkeypatch.setattr(batch_routes, "run_shown", broken)
     failed, done = batch(ours, claim(first), claim(second))
     assert (failed["status"], done["status"]) == (500, 200)
 

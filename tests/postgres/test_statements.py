@@ -15,7 +15,7 @@ from server.store.postgres.transaction import LOCK
 from server.store.queries import JobQuery, Page, Place, RunQuery, Sort, TaskQuery
 from server.store.refusal import StoreBusy
 from server.store.sql import reads
-from server.store.sql.run_commands import reported
+from server.store.sql.reported import reported, reported_briefly
 from server.testing import running_server
 from tests.contract.caller import Caller
 from tests.postgres.databases import empty_database
@@ -137,7 +137,7 @@ def test_a_young_database_finds_rows_by_their_ids() -> None:
             job = await one.job()
             tasks = [await one.task(job) for _ in range(3)]
             runs = [await one.claim(task) for task in tasks]
-            for sql in (LOCK + POSTGRES.lock_task, reported(POSTGRES)):
+            for sql in (LOCK + POSTGRES.lock_task, reported(POSTGRES), reported_briefly()):
                 rows = await one.store._read(f"EXPLAIN {sql}", [one.org_id, runs[0].id])  # type: ignore[attr-defined]
                 plans.append("\n".join(row["QUERY PLAN"] for row in rows))
 

@@ -15,6 +15,10 @@ class Row(Protocol):
         """Return the value of a column."""
         ...
 
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """Return the value of a column, or the default where that was not read."""
+        ...
+
     def keys(self) -> Collection[str]:
         """Return the names."""
         ...

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from server.store.commands import (
     AnnounceAgent,
+    Briefly,
     Command,
     CreateJob,
     CreateRun,
@@ -29,7 +30,7 @@ from server.store.sql.give_task import give_task
 from server.store.sql.job_commands import create_job, update_job
 from server.store.sql.reaping import reap_runs
 from server.store.sql.retention import delete_job
-from server.store.sql.run_commands import create_run, update_run
+from server.store.sql.run_commands import create_run, update_run, write_briefly
 from server.store.sql.task_commands import create_task, update_task
 from server.store.sql.token_commands import create_token, delete_token, ensure_organisation, note_token_use
 from server.store.sql.transaction import Transaction
@@ -56,6 +57,7 @@ def probe(tx: Transaction, _command: Probe) -> None:
 
 FUNCTIONS: Final[dict[type, Callable[[Transaction, Any], Any]]] = {
     AnnounceAgent: announce_agent,
+    Briefly: write_briefly,
     CreateJob: create_job,
     CreateRun: create_run,
     CreateTask: create_task,

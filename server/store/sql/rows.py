@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from server.store.records import (
     AgentRecord,
+    BriefAnswer,
     Depth,
     Depths,
     JobAge,
@@ -18,6 +19,7 @@ from server.store.records import (
     Principal,
     ReportRecord,
     RunAnswer,
+    RunBrief,
     RunRecord,
     SampleRecord,
     TaskAnswer,
@@ -36,6 +38,7 @@ __all__ = [
     "TASK",
     "TOKENS",
     "agent_record",
+    "brief_answer",
     "depths",
     "job_age",
     "job_record",
@@ -195,8 +198,18 @@ def run_answer(row: Row) -> RunAnswer:
         preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
         report_progress=bool(row["report_progress"]),
     )
-    is_leased = row["lease_until"] is not None and row["stopped_at"] is None
-    return RunAnswer(record, row["scheduler_state"], is_leased)
+    return RunAnswer(record, row["scheduler_state"], _is_leased(row))
+
+
+def brief_answer(row: Row) -> BriefAnswer:
+    """Read what tells whose a run is and how it stands; what was not told of a new one is not there."""
+    brief = RunBrief(
+        id=row["id"],
+        started_at=instant_of(row.get("started_at")),
+        stopped_at=instant_of(row.get("stopped_at")),
+        pod_id=row.get("pod_id"),
+    )
+    return BriefAnswer(brief, row["scheduler_state"], _is_leased(row))
 
 
 def report_record(row: Row) -> ReportRecord:
@@ -211,6 +224,10 @@ def report_record(row: Row) -> ReportRecord:
         title=row["title"],
         type=row["type"],
     )
+
+
+def _is_leased(row: Row) -> bool:
+    return row["lease_until"] is not None and row.get("stopped_at") is None
 
 
 def _instant(at_ms: int) -> str:

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
 from server.store.changes import TaskDeferred
-from server.store.commands import CreateRun, RunFields, UpdateRun
-from server.store.records import RunAnswer
+from server.store.commands import Briefly, CreateRun, RunFields, UpdateRun
+from server.store.records import BriefAnswer, RunAnswer
 from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
-from server.store.sql.dialect import Dialect, Row
+from server.store.sql.dialect import Row
 from server.store.sql.reaping import is_late_result, make_room
-from server.store.sql.rows import one_run, run_answer
+from server.store.sql.reported import columns_of, reported, reported_briefly, store_results, write_report
+from server.store.sql.rows import brief_answer, one_run, run_answer
 from server.store.sql.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sql.transaction import Transaction
 from server.store.sql.usage_samples import add_sample, tells_usage
 from server.times import instant_of
 from worker.api.wire import ErrorKind, ResultCode, RunStatus, format_error
 
-__all__ = ["create_run", "reported", "update_run"]
-
-
-@cache
-def reported(dialect: Dialect) -> str:
-    """Return the statement for a run with its task, as `find_task` shows it, and its job's state."""
-    return f"""
-SELECT r.*, b.body AS results, {dialect.machine} AS machine_told, j.scheduler_state,
-       t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress, t.job_is_active,
-       r.created_at = (SELECT max(created_at) FROM runs
-                       WHERE org_id = r.org_id AND task_id = r.task_id) AS is_latest
-FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
-JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id
-LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id {dialect.join_machine}
-WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"""  # noqa: S608 - built from constants
-
+__all__ = ["create_run", "update_run", "write_briefly"]
 
 IS_THERE: Final = "SELECT 1 AS yes FROM runs WHERE org_id = ? AND id = ?"
 
 
+NOTHING_TOLD: Final[dict[str, Any]] = {
+    name: None for name in RunFields.__struct_fields__ if name != "results"
+}
+
+
 def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
     """Add a run to a task, or answer with the one that an earlier try made."""
+    return run_answer({**NOTHING_TOLD, **_created(tx, command)})
+
+
+def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
+    """Take a report on a run that is not stopped, or the repetition of its last one."""
+    return run_answer(_updated(tx, command, reported(tx.dialect)))
+
+
+def write_briefly(tx: Transaction, command: Briefly) -> BriefAnswer:
+    """Do either, reading of the run what the rules look at alone."""
+    write = command.write
+    if isinstance(write, CreateRun):
+        return brief_answer(_created(tx, write))
+    return brief_answer(_updated(tx, write, reported_briefly()))
+
+
+def _created(tx: Transaction, command: CreateRun) -> dict[str, Any]:
+    """Return the run as `select_run` would, without what was not told of a new one."""
     task = find_task(tx, command.org_id, command.task_id)  # first: from here on its runs stay as they are
     if command.id and (existing := _find(tx, command.org_id, command.id)):
         return _repeated(command, existing)
@@ -60,13 +67,13 @@ def create_run(tx: Transaction, command: CreateRun) -> RunAnswer:
         wait_s = wait_of(command.fields)
         tx.changes.append(TaskDeferred(command.org_id, command.task_id, task["type"], wait_s))
     settle(tx, task, run if run.status is RunStatus.RUNNING else live_run(tx, task), run)
-    return run_answer(written)
+    return written
 
 
-def _repeated(command: CreateRun, existing: Row) -> RunAnswer:
+def _repeated(command: CreateRun, existing: Row) -> dict[str, Any]:
     same = is_same_claim(command.fields, started_at=existing["started_at"], pod_id=existing["pod_id"])
     if same and existing["task_id"] == command.task_id:
-        return run_answer(existing)
+        return dict(existing)
     raise Refused(
         Reason.CONFLICT,
         "run_conflict",
@@ -94,10 +101,9 @@ def _make_room(tx: Transaction, task: Row, fields: RunFields, run_id: str) -> in
 
 
 def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created_at: int) -> dict[str, Any]:
-    """Insert the run and return it as `select_run` would."""
     row = {
         "report_progress": True,
-        **_columns(command.fields),
+        **columns_of(command.fields),
         "org_id": command.org_id,
         "id": run_id,
         "task_id": command.task_id,
@@ -112,18 +118,18 @@ def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created
     if machine is not None:
         row["machine"] = tx.keep_machine(command.org_id, task["job_id"], machine)
     tx.insert("runs", **row)
-    _store_results(tx, command.org_id, run_id, command.fields)
+    store_results(tx, command.org_id, run_id, command.fields)
     if row["usage_samples"]:
         add_sample(tx, command.org_id, run_id, command.fields)
     results = None if command.fields.results is UNSET else command.fields.results
     shown = {"results": results, "machine_told": machine, "scheduler_state": task["scheduler_state"]}
-    return {**NOTHING_TOLD, **row, **shown}
+    return row | shown
 
 
-def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
-    """Take a report on a run that is not stopped, or the repetition of its last one."""
+def _updated(tx: Transaction, command: UpdateRun, statement: str) -> dict[str, Any]:
+    """Return the run as the statement read it, with what was told; it reads what `reported_briefly` does."""
     tx.lock_task_of(command.org_id, command.id)
-    run = tx.one(reported(tx.dialect), command.org_id, command.id)
+    run = tx.one(statement, command.org_id, command.id)
     if run is None:
         raise Refused(Reason.NOT_FOUND, "run_not_found", f"Run not found: {command.id}")
     _check_identity(command, run)
@@ -131,26 +137,26 @@ def update_run(tx: Transaction, command: UpdateRun) -> RunAnswer:
         return _take_late_result(tx, command, run)
     if run["stopped_at"] is not None:
         _check_repetition(command.fields, run)
-        return run_answer(run)
-    told = _columns(command.fields)
+        return dict(run)
+    told = columns_of(command.fields)
     if run["started_at"] is None:
         _check_start(tx, run, command)
         told |= _identity(command)
     told |= _lease(tx, command)
-    written = _write_report(tx, command, run, told)
+    written = write_report(tx, command, run, told)
     state = _run_state(written)
     # Where the youngest run is not this one, `settle` looks for it.
     settle(tx, run, _live_now(tx, run, state), state if run["is_latest"] else None)
-    return run_answer(written)
+    return written
 
 
-def _take_late_result(tx: Transaction, command: UpdateRun, run: Row) -> RunAnswer:
+def _take_late_result(tx: Transaction, command: UpdateRun, run: Row) -> dict[str, Any]:
     """Let a run that was stopped for its silence end as its agent says; nobody else has started the task."""
-    written = _write_report(
-        tx, command, run, {"error": None} | _columns(command.fields) | {"lease_until": None}
+    written = write_report(
+        tx, command, run, {"error": None} | columns_of(command.fields) | {"lease_until": None}
     )
     settle(tx, run, None)
-    return run_answer(written)
+    return written
 
 
 def _is_success(command: UpdateRun) -> bool:
@@ -171,26 +177,6 @@ def _lease_until(tx: Transaction, command: CreateRun | UpdateRun) -> int | None:
 
 def _is_live(fields: RunFields) -> bool:
     return fields.started_at is not UNSET and fields.stopped_at is UNSET
-
-
-def _write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str, Any]) -> dict[str, Any]:
-    """Change what differs (a repeated value costs its indexes), and return the run as `select_run` would."""
-    machine = run["machine_told"]
-    if "machine" in told:
-        machine = told["machine"]
-        told = told | {
-            "machine": tx.keep_machine(command.org_id, run["job_id"], machine, before=run["machine"])
-        }
-    changed = {name: value for name, value in told.items() if value != run[name]}
-    if tells_usage(command.fields):
-        before = run["usage_samples"]
-        changed["usage_samples"] = add_sample(tx, command.org_id, command.id, command.fields, before)
-    changed["updated_at"] = tx.now_ms
-    tx.update("runs", command.org_id, command.id, **changed)
-    if command.fields.results not in (UNSET, run["results"]):
-        _store_results(tx, command.org_id, command.id, command.fields)
-        changed["results"] = command.fields.results
-    return {**run, **changed, "machine_told": machine}
 
 
 def _check_identity(command: UpdateRun, run: Row) -> None:
@@ -247,26 +233,6 @@ def _identity(command: UpdateRun) -> dict[str, Any]:
     return {"pod_id": command.agent}
 
 
-NOTHING_TOLD: Final[dict[str, Any]] = {
-    name: None for name in RunFields.__struct_fields__ if name != "results"
-}
-
-
-def _columns(fields: RunFields) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(fields)  # without what is UNSET
-    told.pop("results", None)
-    return told
-
-
-def _store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
-    if fields.results is not UNSET:
-        tx.execute(
-            "INSERT INTO results VALUES (?, ?, ?)"
-            " ON CONFLICT (org_id, run_id) DO UPDATE SET body = excluded.body",
-            (org_id, run_id, fields.results),
-        )
-
-
 def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
     # As a rule there is none, and its key tells that without the names of forty columns.
     if tx.one(IS_THERE, org_id, run_id) is None:
@@ -274,14 +240,14 @@ def _find(tx: Transaction, org_id: str, run_id: str) -> Row | None:
     return tx.one(one_run(tx.dialect), org_id, run_id)
 
 
-def _run_state(row: Mapping[str, Any]) -> RunState:
+def _run_state(row: Row) -> RunState:
     return RunState(
         id=row["id"],
         created_at=row["created_at"],
-        started_at=row["started_at"],
-        stopped_at=row["stopped_at"],
-        result_code=row["result_code"],
-        progress=row["progress"],
+        started_at=row.get("started_at"),
+        stopped_at=row.get("stopped_at"),
+        result_code=row.get("result_code"),
+        progress=row.get("progress"),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from server.ids import IdSource
@@ -17,12 +18,18 @@ from server.store.sqlite.migrate import newest_version
 __all__ = ["SqliteTransaction"]
 
 DIGEST_BYTES: Final = 16
+DIGESTS: Final = 64  # remembered: what most machines say differs from run to run in nothing
 SHORTEST_KEPT_ONCE: Final = 100  # characters; a digest has 32
 IS_KEPT: Final = "SELECT 1 FROM machines WHERE org_id = ? AND job_id = ? AND digest = ?"
 KEEP_MACHINE: Final = "INSERT INTO machines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 FORGET_MACHINES: Final = """
 DELETE FROM machines WHERE org_id = ? AND job_id = ? AND digest IN (
     SELECT digest FROM machines WHERE org_id = ? AND job_id = ? LIMIT ?)"""
+
+
+@lru_cache(maxsize=DIGESTS)
+def _digest_of(machine: str) -> str:
+    return hashlib.blake2b(machine.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 class SqliteTransaction(Transaction):
@@ -36,6 +43,13 @@ class SqliteTransaction(Transaction):
         super().__init__(new_id, counters)
         self.db = db
         self.now_ms = now_ms
+        self._machines = set[tuple[str, str, str]]()  # that are kept; commands of a group say the same mostly
+
+    def forget_since(self, changes: int) -> None:
+        """Forget what the last command noted, which is taken back; before it there were so many changes."""
+        del self.changes[changes:]
+        self.counters.clear()
+        self._machines.clear()
 
     def is_known_schema(self, version: int) -> bool:
         """Only its own: whoever changed it has taken the database over."""
@@ -62,16 +76,20 @@ class SqliteTransaction(Transaction):
         """
         if len(machine) < SHORTEST_KEPT_ONCE:
             return machine
-        digest = hashlib.blake2b(machine.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        digest = _digest_of(machine)
         key = (org_id, job_id, digest)
+        if key in self._machines:
+            return digest
         if before in (None, digest):
             self.db.execute(KEEP_MACHINE, (*key, machine))
         elif self.db.execute(IS_KEPT, key).fetchone() is None:
             return machine
+        self._machines.add(key)
         return digest
 
     def forget_machines(self, org_id: str, job_id: str, most: int) -> int:
         """Delete them; none of the job's runs is left."""
+        self._machines.clear()
         return self.db.execute(FORGET_MACHINES, (org_id, job_id, org_id, job_id, most)).rowcount
 
     def lock_task_of(self, org_id: str, run_id: str) -> None:

@@ -143,24 +143,10 @@ def apply_all(
     Raises:
         sqlite3.Error: the transaction could not be committed; none of the commands happened.
     """
-    group = Group(db, clock, new_id, Counters(db))
     try:
-        return _apply_group(group, commands, _apply_plainly)
+        return _apply_group(db, commands, clock, new_id, _apply_plainly)
     except FailedHalfway:
-        return _apply_group(group, commands, _apply_safely)
-
-
-class Group(Struct, frozen=True):
-    """What the commands of a transaction have in common."""
-
-    db: sqlite3.Connection
-    clock: Clock
-    new_id: IdSource
-    counters: Counters
-
-    def begin_command(self, now_ms: int) -> SqliteTransaction:
-        """Return what the next command works with."""
-        return SqliteTransaction(self.db, now_ms, self.new_id, self.counters)
+        return _apply_group(db, commands, clock, new_id, _apply_safely)
 
 
 class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
@@ -168,27 +154,24 @@ class FailedHalfway(Exception):  # noqa: N818 - never leaves this module
 
 
 def _apply_group(
-    group: Group,
+    db: sqlite3.Connection,
     commands: Sequence[Command[Any]],
+    clock: Clock,
+    new_id: IdSource,
     apply_one: Callable[[SqliteTransaction, Command[Any]], Result],
 ) -> tuple[list[Result], list[Change]]:
-    db = group.db
     db.execute("BEGIN IMMEDIATE")
     try:
-        results, changes = list[Result](), list[Change]()
-        now_ms = to_ms(group.clock.now())  # of all of them, once nobody else writes
-        for command in commands:
-            tx = group.begin_command(now_ms)
-            results.append(apply_one(tx, command))
-            changes += tx.changes
-        group.counters.write()
+        now_ms = to_ms(clock.now())  # of all of them, once nobody else writes
+        tx = SqliteTransaction(db, now_ms, new_id, Counters(db))
+        results = [apply_one(tx, command) for command in commands]
+        tx.counters.write()
         db.execute("COMMIT")
     except BaseException:
-        group.counters.clear()
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-    return results, changes
+    return results, tx.changes
 
 
 def _apply_plainly(tx: SqliteTransaction, command: Command[Any]) -> Result:
@@ -205,15 +188,15 @@ def _apply_plainly(tx: SqliteTransaction, command: Command[Any]) -> Result:
 
 def _apply_safely(tx: SqliteTransaction, command: Command[Any]) -> Result:
     tx.db.execute("SAVEPOINT command")
+    changes = len(tx.changes)
     try:
         result = execute(tx, command)
         tx.counters.write()
     except Exception as exc:
-        tx.counters.clear()
         if not tx.db.in_transaction:  # SQLite gave the whole transaction up (disk full, I/O error)
             raise
         tx.db.execute("ROLLBACK TO command")
-        tx.changes.clear()
+        tx.forget_since(changes)
         result = _as_result(exc, command)
     tx.db.execute("RELEASE command")
     return result

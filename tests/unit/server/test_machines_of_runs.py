@@ -23,7 +23,9 @@ from server.store.commands import (
 )
 from server.store.queries import RunQuery
 from server.store.records import Deletion, RunAnswer
-from server.store.sql import reads, rows
+from server.store.sql import execute, reads, rows
+from server.store.sql.run_commands import update_run
+from server.store.sql.transaction import Transaction
 from server.store.sqlite.database import open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
@@ -53,11 +55,13 @@ class Place:
             raise answer
         return answer
 
-    def run(self, job_id: str, machine: str) -> str:
-        """Do a task whose run says that of its machine at its end; return the run's id."""
+    def run(self, job_id: str, machine: str, *, is_live: bool = False) -> str:
+        """Do a task whose run says that at its end, unless it lives on; return the run's id."""
         task = self.do(CreateTask(org_id=ORG, created_by="me", job_id=job_id, type="x"))
         claim = RunFields(started_at=1, pod_id="pod")
         run = self.do(CreateRun(org_id=ORG, created_by="me", task_id=task.task.id, fields=claim))
+        if is_live:
+            return str(run.run.id)
         told = RunFields(stopped_at=2, result_code="Success", machine=machine)
         ended = self.do(UpdateRun(org_id=ORG, id=run.run.id, fields=told))
         assert bytes(ended.run.machine).decode() == machine
@@ -144,6 +148,27 @@ def test_a_run_that_says_something_else_with_each_report_leaves_no_texts_behind(
     place.do(UpdateRun(org_id=ORG, id=run, fields=RunFields(machine=LONG)))
     assert place.shown(run) == [LONG] * 3
     assert len(place.db.execute("SELECT machine FROM runs WHERE id = ?", (run,)).fetchone()[0]) < len(LONG)
+
+
+def test_a_text_whose_command_is_taken_back_is_kept_by_the_next_that_says_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands of a group remember what is kept, but not beyond what was undone."""
+    place.do(CreateJob(org_id=ORG, created_by="me", id="a"))
+    first, second = (place.run("a", "{}", is_live=True) for _ in range(2))
+
+    def fail_at_first(tx: Transaction, command: UpdateRun) -> RunAnswer:
+        answer = update_run(tx, command)
+        if command.id == first:
+            raise ZeroDivisionError
+        return answer
+
+    monkeypatch.setitem(execute.FUNCTIONS, UpdateRun, fail_at_first)
+    both = [UpdateRun(org_id=ORG, id=run, fields=RunFields(machine=LONG)) for run in (first, second)]
+    results, _ = apply_all(place.db, both, place.clock, place.ids)
+    assert [type(result) for result in results] == [ZeroDivisionError, RunAnswer]
+    assert place.shown(second) == [LONG] * 3
+    assert place.count() == 1
 
 
 def test_a_run_of_an_older_release_shows_what_lies_in_its_own_row(place: Place) -> None:
