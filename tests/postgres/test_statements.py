@@ -137,7 +137,7 @@ def test_a_young_database_finds_rows_by_their_ids() -> None:
             job = await one.job()
             tasks = [await one.task(job) for _ in range(3)]
             runs = [await one.claim(task) for task in tasks]
-            for sql in (LOCK + POSTGRES.lock_task, reported(POSTGRES), reported_briefly()):
+            for sql in (LOCK + POSTGRES.lock_task, reported(POSTGRES), reported_briefly(POSTGRES)):
                 rows = await one.store._read(f"EXPLAIN {sql}", [one.org_id, runs[0].id])  # type: ignore[attr-defined]
                 plans.append("\n".join(row["QUERY PLAN"] for row in rows))
 

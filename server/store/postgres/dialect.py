@@ -38,6 +38,10 @@ class PostgresDialect:
     new_id = "gen_random_uuid()::text"
     machine = "r.machine"
     join_machine = ""
+    results = "b.body"
+    join_results = "LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id"
+    results_id = "NULL"
+    own_sample = ""
     new_job: Mapping[str, Any] = {}
     job = f"{JOBS} WHERE j.org_id = ? AND j.id = ? AND j.deleted_at IS NULL"
     job_status = STATUS

@@ -223,7 +223,7 @@ class PostgresStore:
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
-        return [rows.sample_record(row) for row in await self._read(rows.SAMPLES, [org_id, run_id])]
+        return rows.sample_records(await self._read(*rows.select_samples(POSTGRES, org_id, run_id)))
 
     async def agents(self, org_id: str) -> list[AgentRecord]:
         """Return the agents of an organisation that said something lately."""

@@ -41,6 +41,12 @@ class Dialect(Protocol):
     new_id: str  # an expression
     machine: str  # of `runs r`: what was said of its machine
     join_machine: str  # what `machine` needs beside them
+    results: str  # of `runs r`: what was told of its results
+    join_results: str  # what `results` needs beside them
+    results_id: str  # of `runs r`: where they lie, if that is by a number
+    own_sample: (
+        str  # a statement to be added to that of a run's samples, or nothing; see `rows.select_samples`
+    )
     job_status: str  # of `jobs j`
     job_updated: str  # of `jobs j`: when it or one of its tasks was last written
     new_job: Mapping[str, Any]  # columns of a new one beyond the common ones

@@ -126,5 +126,6 @@ def make_room(tx: Transaction, run: Row, *, is_success: bool) -> bool:
     if latest.id != placeholder_id or latest.status is not RunStatus.PENDING:
         return False
     if is_success:
+        tx.forget_results(run["org_id"], [placeholder_id])
         tx.execute("DELETE FROM runs WHERE org_id = ? AND id = ?", (run["org_id"], placeholder_id))
     return True

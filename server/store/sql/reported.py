@@ -11,9 +11,9 @@ from msgspec import UNSET
 from server.store.commands import RunFields, UpdateRun
 from server.store.sql.dialect import Dialect, Row
 from server.store.sql.transaction import Transaction
-from server.store.sql.usage_samples import add_sample, tells_usage
+from server.store.sql.usage_samples import keep_sample
 
-__all__ = ["columns_of", "reported", "reported_briefly", "store_results", "write_report"]
+__all__ = ["columns_of", "reported", "reported_briefly", "write_report"]
 
 # What the rules look at, and what an index holds: to write that anew costs the index. Anything else may be
 # written once more as it was, which is cheaper than to read forty columns of each run.
@@ -26,24 +26,24 @@ UNKNOWN: Final = object()  # as no value of a column is
 @cache
 def reported(dialect: Dialect) -> str:
     """Return the statement for a run with its task, as `find_task` shows it, and its job's state."""
-    return _reported(f"r.*, {dialect.machine} AS machine_told", dialect.join_machine)
+    return _reported(dialect, f"r.*, {dialect.machine} AS machine_told", dialect.join_machine)
 
 
 @cache
-def reported_briefly() -> str:
+def reported_briefly(dialect: Dialect) -> str:
     """Return the same without the columns that only a whole answer needs."""
-    return _reported(LOOKED_AT)
+    return _reported(dialect, LOOKED_AT)
 
 
-def _reported(columns: str, joined: str = "") -> str:
+def _reported(dialect: Dialect, columns: str, joined: str = "") -> str:
     return f"""
-SELECT {columns}, b.body AS results, j.scheduler_state,
+SELECT {columns}, {dialect.results} AS results, {dialect.results_id} AS results_id, j.scheduler_state,
        t.type, t.current_run_id, t.run_status, t.run_result, t.run_progress, t.job_is_active,
        r.created_at = (SELECT max(created_at) FROM runs
                        WHERE org_id = r.org_id AND task_id = r.task_id) AS is_latest
 FROM runs r JOIN tasks t ON t.org_id = r.org_id AND t.id = r.task_id
 JOIN jobs j ON j.org_id = r.org_id AND j.id = r.job_id
-LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id {joined}
+{dialect.join_results} {joined}
 WHERE r.org_id = ? AND r.id = ? AND j.deleted_at IS NULL"""  # noqa: S608 - built from constants
 
 
@@ -54,14 +54,16 @@ def write_report(tx: Transaction, command: UpdateRun, run: Row, told: dict[str, 
         kept = tx.keep_machine(command.org_id, run["job_id"], told["machine"], before=run["machine"])
         told = told | {"machine": kept}
     changed = {name: value for name, value in told.items() if value != run.get(name, UNKNOWN)}
-    if tells_usage(command.fields):
-        before = run["usage_samples"]
-        changed["usage_samples"] = add_sample(tx, command.org_id, command.id, command.fields, before)
+    changed |= keep_sample(tx, command.org_id, command.id, command.fields, run["usage_samples"])
+    results = command.fields.results
+    is_new = results not in (UNSET, run["results"])
+    if results is not UNSET and is_new:
+        changed |= tx.place_results(results, run["results_id"])
+        shown["results"] = results
     changed["updated_at"] = tx.now_ms
     tx.update("runs", command.org_id, command.id, **changed)
-    if command.fields.results not in (UNSET, run["results"]):
-        store_results(tx, command.org_id, command.id, command.fields)
-        changed["results"] = command.fields.results
+    if results is not UNSET and is_new:
+        tx.keep_results(command.org_id, command.id, results)
     return {**run, **changed, **shown}
 
 
@@ -70,13 +72,3 @@ def columns_of(fields: RunFields) -> dict[str, Any]:
     told: dict[str, Any] = msgspec.to_builtins(fields)  # without what is UNSET
     told.pop("results", None)
     return told
-
-
-def store_results(tx: Transaction, org_id: str, run_id: str, fields: RunFields) -> None:
-    """Keep the results that were told, in place of those from before."""
-    if fields.results is not UNSET:
-        tx.execute(
-            "INSERT INTO results VALUES (?, ?, ?)"
-            " ON CONFLICT (org_id, run_id) DO UPDATE SET body = excluded.body",
-            (org_id, run_id, fields.results),
-        )

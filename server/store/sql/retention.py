@@ -104,8 +104,9 @@ def _delete_runs(tx: Transaction, org_id: str, job_id: str, room: int) -> int:
         if room <= 0:
             break
     if ids:
+        tx.forget_results(org_id, ids)
         some = {"org": org_id, "ids": tx.dialect.as_list(ids)}
-        for table, key in (("usage_samples", "run_id"), ("results", "run_id"), ("runs", "id")):
+        for table, key in (("usage_samples", "run_id"), ("runs", "id")):
             tx.execute(_delete(tx.dialect, table, key), some)
     return room
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Final
@@ -28,13 +28,13 @@ from server.store.records import (
 )
 from server.store.rules import MILLION, JobTotals, is_finished
 from server.store.sql.dialect import Dialect, Row
+from server.store.sql.usage_samples import gpu_use
 from server.times import instant_of
 
 __all__ = [
     "AGENTS",
     "ONE_TASK",
     "REPORT",
-    "SAMPLES",
     "TASK",
     "TOKENS",
     "agent_record",
@@ -46,8 +46,9 @@ __all__ = [
     "principal",
     "report_record",
     "run_answer",
-    "sample_record",
+    "sample_records",
     "select_run",
+    "select_samples",
     "task_answer",
     "token_record",
 ]
@@ -59,13 +60,11 @@ VISIBLE: Final = (
 )
 ONE_TASK: Final = f"{TASK} WHERE t.org_id = ? AND t.id = ? AND {VISIBLE}"
 
-RESULTS: Final = "LEFT JOIN results b ON b.org_id = r.org_id AND b.run_id = r.id"
-
 
 @cache
 def select_run(dialect: Dialect, *, has_results: bool = True, along: str = "") -> str:
     """Return the statement that selects runs, with their jobs' states."""
-    results, joined = ("b.body", RESULTS) if has_results else ("NULL", "")
+    results, joined = (dialect.results, dialect.join_results) if has_results else ("NULL", "")
     return f"""
 SELECT r.*, {results} AS results, {dialect.machine} AS machine_told, j.scheduler_state
 FROM runs r {along} {joined} {dialect.join_machine}
@@ -83,7 +82,11 @@ TOKENS: Final = (
     "SELECT t.*, o.name AS organisation FROM tokens t JOIN organisations o ON o.id = t.org_id"
     " ORDER BY o.name, t.created_at, t.id"
 )
-SAMPLES: Final = "SELECT * FROM usage_samples WHERE org_id = ? AND run_id = ? ORDER BY at"
+
+
+SAMPLES: Final = """
+SELECT at, cpu_s, ram_bytes, gpu_s, wall_s, progress, gpu_busy_s, gpu_bytes, NULL AS results
+FROM usage_samples WHERE org_id = ? AND run_id = ?"""
 
 REPORT: Final = """
 SELECT r.created_by, r.org_id, r.progress, r.started_at, r.stopped_at, r.created_at,
@@ -275,8 +278,22 @@ def token_record(row: Row) -> TokenRecord:
     )
 
 
-def sample_record(row: Row) -> SampleRecord:
-    """Read a row of `SAMPLES`."""
+def select_samples(dialect: Dialect, org_id: str, run_id: str) -> tuple[str, list[object]]:
+    """Return the statement for the samples of a run; one that is the run's own comes with its results."""
+    key: list[object] = [org_id, run_id]
+    return SAMPLES + dialect.own_sample, key * (2 if dialect.own_sample else 1)
+
+
+def sample_records(rows: Iterable[Row]) -> list[SampleRecord]:
+    """Read the rows of `select_samples`, in the order of time; of two within a millisecond the run's own."""
+    by_time = {row["at"]: row for row in sorted(rows, key=lambda row: row["results"] is not None)}
+    return [_sample_record(by_time[at]) for at in sorted(by_time)]
+
+
+def _sample_record(row: Row) -> SampleRecord:
+    gpu_busy_s, gpu_bytes = row["gpu_busy_s"], row["gpu_bytes"]
+    if row["results"] is not None:
+        gpu_busy_s, gpu_bytes = gpu_use(row["results"])
     return SampleRecord(
         at=_instant(row["at"]),
         cpu_s=row["cpu_s"],
@@ -284,8 +301,8 @@ def sample_record(row: Row) -> SampleRecord:
         gpu_s=row["gpu_s"],
         wall_s=row["wall_s"],
         progress=_progress(row["progress"]),
-        gpu_busy_s=row["gpu_busy_s"],
-        gpu_bytes=row["gpu_bytes"],
+        gpu_busy_s=gpu_busy_s,
+        gpu_bytes=gpu_bytes,
     )
 
 

@@ -14,7 +14,7 @@ from server.store.refusal import Reason, Refused
 from server.store.rules import RunState, check_claim, check_nothing_live, is_same_claim, wait_of
 from server.store.sql.dialect import Row
 from server.store.sql.reaping import is_late_result, make_room
-from server.store.sql.reported import columns_of, reported, reported_briefly, store_results, write_report
+from server.store.sql.reported import columns_of, reported, reported_briefly, write_report
 from server.store.sql.rows import brief_answer, one_run, run_answer
 from server.store.sql.task_state import close_placeholders, find_task, latest_run, live_run, settle
 from server.store.sql.transaction import Transaction
@@ -47,7 +47,7 @@ def write_briefly(tx: Transaction, command: Briefly) -> BriefAnswer:
     write = command.write
     if isinstance(write, CreateRun):
         return brief_answer(_created(tx, write))
-    return brief_answer(_updated(tx, write, reported_briefly()))
+    return brief_answer(_updated(tx, write, reported_briefly(tx.dialect)))
 
 
 def _created(tx: Transaction, command: CreateRun) -> dict[str, Any]:
@@ -117,11 +117,14 @@ def _insert(tx: Transaction, command: CreateRun, run_id: str, task: Row, created
     machine = row.get("machine")
     if machine is not None:
         row["machine"] = tx.keep_machine(command.org_id, task["job_id"], machine)
+    results = None if command.fields.results is UNSET else command.fields.results
+    if results is not None:
+        row |= tx.place_results(results)
     tx.insert("runs", **row)
-    store_results(tx, command.org_id, run_id, command.fields)
+    if results is not None:
+        tx.keep_results(command.org_id, run_id, results)
     if row["usage_samples"]:
         add_sample(tx, command.org_id, run_id, command.fields)
-    results = None if command.fields.results is UNSET else command.fields.results
     shown = {"results": results, "machine_told": machine, "scheduler_state": task["scheduler_state"]}
     return row | shown
 

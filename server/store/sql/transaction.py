@@ -15,6 +15,8 @@ from server.store.sql.dialect import Dialect, Row
 __all__ = ["Counting", "Transaction"]
 
 STATEMENTS: Final = 256  # kept ready; clients tell a few combinations of fields
+RESULTS: Final = """
+INSERT INTO results VALUES (?, ?, ?) ON CONFLICT (org_id, run_id) DO UPDATE SET body = excluded.body"""
 RUN_STATE: Final = "id, created_at, started_at, stopped_at, result_code, progress"
 
 Values = Sequence[object] | Mapping[str, object]
@@ -42,6 +44,7 @@ class Transaction(ABC):
     """The statements that commands share, within a transaction that somebody else opened."""
 
     dialect: Dialect
+    spares_last_sample = False  # what the last report of a run tells of usage lies in the run alone
 
     def __init__(self, new_id: IdSource, counters: Counting) -> None:
         """Work at one point in time; who opened the transaction writes the counters."""
@@ -80,6 +83,24 @@ class Transaction(ABC):
             before: what the column holds now, None for nothing.
         """
         return machine
+
+    def place_results(self, body: str, results_id: int | None = None) -> Mapping[str, Any]:
+        """Keep results where they lie by a number; return the columns of their run that change with it.
+
+        Args:
+            body: of a run that is written afterwards, by who then calls `keep_results`, too.
+            results_id: where the results lie that they take the place of, if that is by a number.
+        """
+        return {}
+
+    def keep_results(self, org_id: str, run_id: str, body: str) -> None:
+        """Keep results where they lie by the ids of their run, which is written."""
+        self.execute(RESULTS, (org_id, run_id, body))
+
+    def forget_results(self, org_id: str, run_ids: Sequence[str]) -> None:
+        """Delete those of some runs, which go afterwards."""
+        of_runs = f"DELETE FROM results WHERE org_id = :org AND run_id IN {self.dialect.in_list(':ids')}"  # noqa: S608 - ours
+        self.execute(of_runs, {"org": org_id, "ids": self.dialect.as_list(run_ids)})
 
     def forget_machines(self, org_id: str, job_id: str, most: int) -> int:
         """Delete what is kept of machines beside the runs of a job; return how many rows these were."""

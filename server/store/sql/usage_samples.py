@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from server.store.commands import RunFields
 from server.store.sql.transaction import Transaction
 
-__all__ = ["MOST_SAMPLES", "add_sample", "tells_usage"]
+__all__ = ["MOST_SAMPLES", "add_sample", "gpu_use", "keep_sample", "tells_usage"]
 
 MOST_SAMPLES: Final = 240  # at this many, every second one goes: older times become coarser
 MOST: Final = 2**62
@@ -46,6 +46,22 @@ NOTHING_TOLD: Final = (UNSET, UNSET, UNSET, UNSET)
 def tells_usage(fields: RunFields) -> bool:
     """Tell whether a report says anything of usage."""
     return _usage(fields) != NOTHING_TOLD
+
+
+def keep_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int) -> dict[str, int]:
+    """Keep what a report says of usage, if anything; return the columns of its run that change with it.
+
+    The last report of a run, if it tells all that a sample holds, leaves the same in the run itself.
+    """
+    if not tells_usage(fields):
+        return {}
+    if tx.spares_last_sample and _is_last_and_whole(fields):
+        return {"sampled_at": tx.now_ms}
+    return {"usage_samples": add_sample(tx, org_id, run_id, fields, before)}
+
+
+def _is_last_and_whole(fields: RunFields) -> bool:
+    return UNSET not in (fields.stopped_at, fields.progress, fields.results, *_usage(fields))
 
 
 def add_sample(tx: Transaction, org_id: str, run_id: str, fields: RunFields, before: int = 0) -> int:

@@ -31,6 +31,20 @@ CLOSING: Final = (
 )
 
 
+# By their number; runs of older releases have theirs in the other table.
+JOIN_RESULTS: Final = """
+LEFT JOIN run_results n ON n.id = r.results_id
+LEFT JOIN results b ON r.results_id IS NULL AND b.org_id = r.org_id AND b.run_id = r.id"""
+# Numbers as the columns of usage_samples would have them: whole bytes are no fractions, seconds are.
+OWN_SAMPLE: Final = f"""
+UNION ALL
+SELECT r.sampled_at AS at, CAST(r.cpu_time AS REAL), CASE r.ram_usage WHEN CAST(r.ram_usage AS INTEGER)
+       THEN CAST(r.ram_usage AS INTEGER) ELSE r.ram_usage END, CAST(r.gpu_time AS REAL),
+       CAST(r.wall_clock_time AS REAL), r.progress, NULL, NULL, coalesce(n.body, b.body) AS results
+FROM runs r {JOIN_RESULTS}
+WHERE r.org_id = ? AND r.id = ? AND r.sampled_at IS NOT NULL"""  # noqa: S608 - built from constants
+
+
 class SqliteDialect:
     """One writer: no locks. A list of texts goes as JSON."""
 
@@ -45,6 +59,10 @@ class SqliteDialect:
     join_machine = (
         "LEFT JOIN machines m ON m.org_id = r.org_id AND m.job_id = r.job_id AND m.digest = r.machine"
     )
+    results = "coalesce(n.body, b.body)"
+    join_results = JOIN_RESULTS
+    results_id = "r.results_id"
+    own_sample = OWN_SAMPLE
     new_job: Mapping[str, Any] = {"status": "pending"}
     job = _with_counters("SELECT * FROM jobs WHERE org_id = ? AND id = ? AND deleted_at IS NULL")
     job_status = "j.status"

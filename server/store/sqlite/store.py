@@ -258,8 +258,7 @@ class SqliteStore:
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
-        found = self._all(rows.SAMPLES, [org_id, run_id])
-        return [rows.sample_record(row) for row in found]
+        return rows.sample_records(self._all(*rows.select_samples(SQLITE, org_id, run_id)))
 
     async def agents(self, org_id: str) -> list[AgentRecord]:
         """Return the agents of an organisation that said something lately."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from server.ids import IdSource
 from server.store.sql.dialect import Row
@@ -26,6 +26,12 @@ FORGET_MACHINES: Final = """
 DELETE FROM machines WHERE org_id = ? AND job_id = ? AND digest IN (
     SELECT digest FROM machines WHERE org_id = ? AND job_id = ? LIMIT ?)"""
 
+PLACE_RESULTS: Final = "INSERT INTO run_results (body) VALUES (?)"
+REPLACE_RESULTS: Final = "UPDATE run_results SET body = ? WHERE id = ?"
+FORGET_RESULTS: Final = """
+DELETE FROM run_results WHERE id IN (
+    SELECT results_id FROM runs WHERE org_id = :org AND id IN (SELECT value FROM json_each(:ids)))"""
+
 
 @lru_cache(maxsize=DIGESTS)
 def _digest_of(machine: str) -> str:
@@ -36,6 +42,7 @@ class SqliteTransaction(Transaction):
     """Statements on the connection that writes."""
 
     dialect = SQLITE
+    spares_last_sample = True
     now_ms = 0  # a plain attribute: each command asks for it often
 
     def __init__(self, db: sqlite3.Connection, now_ms: int, new_id: IdSource, counters: Counting) -> None:
@@ -86,6 +93,21 @@ class SqliteTransaction(Transaction):
             return machine
         self._machines.add(key)
         return digest
+
+    def place_results(self, body: str, results_id: int | None = None) -> Mapping[str, Any]:
+        """Put them into the next place, or into that of the ones before."""
+        if results_id is None:
+            return {"results_id": self.db.execute(PLACE_RESULTS, (body,)).lastrowid}
+        self.db.execute(REPLACE_RESULTS, (body, results_id))
+        return {}
+
+    def keep_results(self, org_id: str, run_id: str, body: str) -> None:
+        """They lie where `place_results` put them."""
+
+    def forget_results(self, org_id: str, run_ids: Sequence[str]) -> None:
+        """Delete those that lie by a number, and those of older releases."""
+        self.db.execute(FORGET_RESULTS, {"org": org_id, "ids": self.dialect.as_list(run_ids)})
+        super().forget_results(org_id, run_ids)
 
     def forget_machines(self, org_id: str, job_id: str, most: int) -> int:
         """Delete them; none of the job's runs is left."""

@@ -1,4 +1,4 @@
-"""What runs say of their machines: shown as it was said, and kept once for a job in SQLite."""
+"""What runs say of their machines and results: shown as it was said, and where SQLite keeps it."""
 
 from __future__ import annotations
 
@@ -80,9 +80,14 @@ class Place:
         ]
         return [machine_of(answer) for answer in answers]
 
-    def count(self) -> int:
-        """Return how many texts are kept."""
-        return int(self.db.execute("SELECT count(*) FROM machines").fetchone()[0])
+    def results(self, run_id: str) -> str:
+        """Return what a run's results are."""
+        (row,) = self.db.execute(rows.one_run(SQLITE), (ORG, run_id))
+        return str(row["results"])
+
+    def count(self, table: str = "machines") -> int:
+        """Return how many texts are kept there."""
+        return int(self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 - ours
 
 
 def machine_of(answer: RunAnswer) -> str:
@@ -177,6 +182,27 @@ def test_a_run_of_an_older_release_shows_what_lies_in_its_own_row(place: Place) 
     run = place.run("a", LONG)
     place.db.execute("UPDATE runs SET machine = ?", (OTHER,))
     assert place.shown(run) == [OTHER] * 3
+
+
+def test_results_of_an_older_release_are_shown_replaced_and_deleted(place: Place) -> None:
+    """They lie in a table of their own, by the run's id; those of today by a number."""
+    place.do(CreateJob(org_id=ORG, created_by="me", id="a"))
+    run = place.run("a", "{}", is_live=True)
+    place.db.execute("INSERT INTO results VALUES (?, ?, ?)", (ORG, run, '{"n": 1}'))
+    assert place.results(run) == '{"n": 1}'
+    same = place.do(UpdateRun(org_id=ORG, id=run, fields=RunFields(results='{"n": 1}')))
+    assert (bytes(same.run.results), place.count("run_results")) == (b'{"n": 1}', 0)
+    place.do(UpdateRun(org_id=ORG, id=run, fields=RunFields(results='{"n": 2}')))
+    assert place.results(run) == '{"n": 2}'
+    end = UpdateRun(org_id=ORG, id=run, fields=RunFields(stopped_at=9, results='{"n": 3}'))
+    for _ in range(2):
+        assert bytes(place.do(end).run.results) == b'{"n": 3}'
+    assert (place.results(run), place.count("run_results"), place.count("results")) == ('{"n": 3}', 1, 1)
+    place.clock.advance(1)
+    job = place.db.execute(SQLITE.job, (ORG, "a")).fetchone()
+    gone = DeleteJob(org_id=ORG, id="a", changed_at=job["changed_at"], age_ms=1, most=100)
+    assert place.do(gone) is Deletion.GONE
+    assert (place.count("run_results"), place.count("results")) == (0, 0)
 
 
 def test_the_texts_of_a_job_go_with_it_in_parts(place: Place) -> None:

@@ -45,10 +45,20 @@ async def finished(world: World, tasks: int = 1, **fields: Any) -> JobRecord:
     return job
 
 
+def results() -> str:
+    """Return the table in which the store keeps the results of new runs."""
+    return "results" if Kind.is_postgres else "run_results"
+
+
+def tables() -> set[str]:
+    """Return the tables that hold what belongs to jobs."""
+    return {*TABLES, results()}
+
+
 async def counts(world: World) -> dict[str, int]:
     """Return how many rows each table has."""
     found = {}
-    for name in TABLES:
+    for name in tables():
         (row,) = await world.ask(f"SELECT count(*) AS n FROM {name}")  # noqa: S608 - a name of ours
         found[name] = row["n"]
     return found
@@ -85,12 +95,12 @@ def test_a_job_goes_after_its_time_with_all_that_belongs_to_it() -> None:
                 3,
                 6,
             )
-            assert (before["results"] - after["results"], before["tasks"] - after["tasks"]) == (3, 3)
+            assert (before[results()] - after[results()], before["tasks"] - after["tasks"]) == (3, 3)
             world.clock.advance(DAY_S * 9)
             await keeping.look()
             assert await ids(world) == {pending.id, running.id, empty.id}
             left = await counts(world)
-            assert [left[name] for name in ("jobs", "tasks", "runs", "results", "usage_samples")] == [
+            assert [left[name] for name in ("jobs", "tasks", "runs", results(), "usage_samples")] == [
                 3,
                 2,
                 1,
@@ -318,14 +328,15 @@ def test_no_job_with_something_to_do_is_ever_touched(
 async def rows_of(world: World, jobs: set[str]) -> dict[str, list[dict[str, Any]]]:
     """Return every row that belongs to some jobs."""
     of_run = "run_id IN (SELECT id FROM runs WHERE job_id IN ({}))"
-    keys = {"jobs": "id IN ({})", "results": of_run, "usage_samples": of_run}
+    by_number = "id IN (SELECT results_id FROM runs WHERE job_id IN ({}))"
+    keys = {"jobs": "id IN ({})", "results": of_run, "usage_samples": of_run, "run_results": by_number}
     names = ", ".join(f"'{job}'" for job in sorted(jobs)) or "''"
     found = {}
-    for table in TABLES:
+    for table in tables():
         where = keys.get(table, "job_id IN ({})").format(names)
         found[table] = [
             dict(row)
-            for row in await world.ask(f"SELECT * FROM {table} WHERE {where} ORDER BY 1, 2, 3")  # noqa: S608 - ids of ours
+            for row in await world.ask(f"SELECT * FROM {table} WHERE {where} ORDER BY 1, 2")  # noqa: S608 - ids of ours
         ]
     return found
 
