@@ -217,7 +217,7 @@ class ChildTask:
             case Ended():
                 if frame.run_id == self.assignment.run_id:
                     self._ended = frame
-                    self._alarm.set()
+                    self._alarm.mark()  # who reads the channel rings
             case ToldUsage():
                 self._meter.take_outside(outside_of(frame, self.heard.redactor))
             case TearDownFailed():

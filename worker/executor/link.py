@@ -61,6 +61,7 @@ class ChildLink:
         self.load: Load | None = None  # not sent yet: what it is to import with its first run
         self.ready: Ready | None = None
         self.runs = 0
+        self.at_rest: Listener | None = None  # who hears it between runs
         self.secrets: dict[str, None] = {}  # told by runs; a later one of the same process may know them too
         self.baseline: Look | None = None  # of the next run: how the last one left it
         self.first_bytes: int | None = None  # its private memory after its first run
@@ -96,9 +97,9 @@ class ChildLink:
     def open(self) -> None:
         """Begin to listen."""
         self.life.on_change = self._on_life
-        self.loop.add_reader(self._socket, self._on_channel)
+        self.loop.add_reader(self._socket, self._on_readable)
         for descriptor in self._outputs:
-            self.loop.add_reader(descriptor, self._on_output, descriptor)
+            self.loop.add_reader(descriptor, self._on_printed, descriptor)
 
     def begin(self) -> None:
         """Have a new child import its handler: once the run is measured, to which that belongs."""
@@ -112,8 +113,11 @@ class ChildLink:
         Raises:
             ChannelError: the frame is too large.
         """
-        self._unsent += encode_frame(frame)
-        self._write()
+        encoded = encode_frame(frame)
+        sent = 0 if self._unsent else self._sent(encoded)
+        if sent < len(encoded):  # which is rare: the child reads what comes, and frames are small
+            self._unsent += encoded[sent:]
+            self._write()
 
     def signal(self, number: int) -> None:
         """Send a signal to the child alone."""
@@ -183,6 +187,20 @@ class ChildLink:
             self._died.set()
         self._tell_change()
 
+    def _on_readable(self) -> None:
+        """Take what was said; who waits for a receipt goes on at once."""
+        try:
+            self._on_channel()
+        finally:
+            self.alarm.ring()
+
+    def _on_printed(self, descriptor: int) -> None:
+        """Take what was printed, and what was said before it."""
+        try:
+            self._on_output(descriptor)
+        finally:
+            self.alarm.ring()
+
     def _on_channel(self) -> bool:
         """Read once; tell whether there was something."""
         try:
@@ -242,14 +260,17 @@ class ChildLink:
             if self.is_closed_by_child or self.channel_error is not None or not self._on_channel():
                 return
 
-    def _write(self) -> None:
+    def _sent(self, data: bytes | bytearray) -> int:
+        """Send as much as the socket takes; return how much."""
         try:
-            sent = self._socket.send(self._unsent)
+            return self._socket.send(data)
         except BlockingIOError:
-            sent = 0
+            return 0
         except OSError:  # it is dead or dying, which its own event tells
-            sent = len(self._unsent)
-        del self._unsent[:sent]
+            return len(data)
+
+    def _write(self) -> None:
+        del self._unsent[: self._sent(self._unsent)]
         if self._unsent and not self._is_behind:
             self.loop.add_writer(self._socket, self._write)
         elif self._is_behind and not self._unsent:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -81,6 +82,60 @@ def test_who_waits_next_does_not_hear_what_was_forgotten() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await alarm.wait(LONG_S)
+
+    run(scenario())
+
+
+def test_who_waits_goes_on_at_once_where_news_is_rung_for() -> None:
+    """Within the callback that brings it, in its own context; without news a ring says nothing."""
+    whose = ContextVar("whose", default="nobody's")
+
+    async def scenario() -> None:
+        alarm, loop, seen = Alarm(asyncio.get_running_loop()), asyncio.get_running_loop(), list[str]()
+
+        async def wait() -> None:
+            whose.set("who waits")
+            await alarm.wait(LONG_S)
+            seen.append(whose.get())
+
+        def bring() -> None:
+            alarm.ring()
+            seen.append("nothing yet")
+            alarm.mark()
+            alarm.set()  # which would have it go on later
+            alarm.ring()
+            alarm.ring()
+            seen.append("gone on")
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        loop.call_soon(bring)
+        await waiting
+        assert seen == ["nothing yet", "who waits", "gone on"]
+        alarm.mark()
+        await alarm.wait(LONG_S)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_who_is_cancelled_hears_of_that_alone(is_set: bool) -> None:
+    """Also where news has come in the same round, before or after; and a ring wakes nobody twice."""
+
+    async def scenario() -> None:
+        for is_first in (True, False):
+            alarm = Alarm(asyncio.get_running_loop())
+            waiting = asyncio.create_task(alarm.wait(LONG_S))
+            await asyncio.sleep(0)
+            if is_set and is_first:
+                alarm.set()
+            waiting.cancel()
+            if is_set and not is_first:
+                alarm.set()
+            asyncio.get_running_loop().call_soon(alarm.ring)
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert waiting.cancelled()
 
     run(scenario())
 
