@@ -120,7 +120,8 @@ class Children:
             return False
 
     def _keep(self, key: ChildKey, link: ChildLink) -> None:
-        link.listener = Idle(self._redact, lambda: self._on_idle_change(link))
+        link.at_rest = link.at_rest or Idle(self._redact, lambda: self._on_idle_change(link))
+        link.listener = link.at_rest
         link.idle_mono = link.loop.time()
         if link.idle_end is None:  # one timer goes on from run to run
             self._look_later(link, link.idle_mono)

@@ -6,7 +6,7 @@ from typing import Final
 
 from worker.api.wire import ErrorKind
 from worker.executor.evidence import StopReason
-from worker.executor.limits import Limits, effective_limits
+from worker.executor.limits import NONE, Limits, effective_limits
 
 __all__ = ["LIMIT_GRACE_S", "RunLimits", "StopPlan"]
 
@@ -22,7 +22,7 @@ class RunLimits:
         self._load_timeout_s = load_timeout_s
         self._task = task
         self._agent = agent
-        self.now = effective_limits(task, Limits(), agent)
+        self.now = effective_limits(task, NONE, agent)
         self.is_ready = False
         self._started_mono = now_mono
         self._progress_mono = now_mono
@@ -56,12 +56,12 @@ class RunLimits:
         """Return when a limit is hit at the earliest; infinity where there is none."""
         if not self.is_ready:
             return self._started_mono + self._load_timeout_s
-        ends = [float("inf")]
-        if self.now.timeout_s is not None:
-            ends.append(self._started_mono + self.now.timeout_s)
-        if self.now.no_progress_s is not None:
-            ends.append(self._progress_mono + self.now.no_progress_s)
-        return min(ends)
+        limits, end_mono = self.now, float("inf")
+        if limits.timeout_s is not None:
+            end_mono = self._started_mono + limits.timeout_s
+        if limits.no_progress_s is not None:
+            end_mono = min(end_mono, self._progress_mono + limits.no_progress_s)
+        return end_mono
 
 
 class StopPlan:

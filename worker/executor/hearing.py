@@ -30,6 +30,15 @@ log = structlog.get_logger(__name__)
 class Hearing:
     """Takes what one run tells and prints, and passes it on as events."""
 
+    # Of a run that tells nothing, as most short ones:
+    checkpoint: object = None
+    checkpoint_bytes = 0
+    _is_checkpoint_told = True  # there is none that is newer
+    _checkpoint_mono = float("-inf")  # from when on the next one is told
+    _ratio = 0.0
+    _limit: RateLimit | None = None
+    _dropped = 0
+
     def __init__(
         self,
         link: ChildLink,
@@ -42,19 +51,12 @@ class Hearing:
         rules: OutputRules,
     ) -> None:
         """Begin with nothing told; `output` is where files of what is printed may be made."""
-        self.redactor = redactor.with_secrets(link.secrets)
+        self.redactor = redactor.with_secrets(link.secrets) if link.secrets else redactor
         self.artifacts: list[ToldArtifact] = []
-        self.checkpoint: object = None
-        self.checkpoint_bytes = 0
-        self._is_checkpoint_told = True  # there is none that is newer
-        self._checkpoint_mono = clock.mono()  # from when on the next one is told
         self._clock = clock
         self._link = link
         self._run_id = run_id
         self._on_event = on_event
-        self._ratio = 0.0
-        self._limit = RateLimit(clock.mono, times=2)  # the child's own seconds begin at other moments
-        self._dropped = 0
         self._tells_steps = rules.tells_steps
         self.output = RunOutput(output, self.redactor, mono=clock.mono, on_line=self._on_line, rules=rules)
 
@@ -120,12 +122,14 @@ class Hearing:
 
     def _shown_in_time(self, text: str) -> str | None:
         """Return a text as people may see it; None where there are too many, which a child of ours drops."""
-        if self._limit.is_spent:
+        # Twice as much as it may tell: the child's own seconds begin at other moments.
+        limit = self._limit = self._limit or RateLimit(self._clock.mono, times=2)
+        if limit.is_spent:
             self._dropped += 1
             return None
         start_s = time.thread_time()
         shown = visible(self.redactor.text(text))
-        self._limit.spend(len(shown), busy_s=time.thread_time() - start_s)
+        limit.spend(len(shown), busy_s=time.thread_time() - start_s)
         return shown
 
     def _on_line(self, stream: str, line: str) -> None:

@@ -32,6 +32,8 @@ class HeldLimits:
         """
         self._idle_s = None
         wished = (deadline_s, memory_bytes, freeze_s)
+        if wished == self._held:  # as mostly: there is none
+            return
         is_same = (
             is_near(deadline_s, self._held[0])
             and memory_bytes == self._held[1]

@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from msgspec import Struct
 
-__all__ = ["Limits", "effective", "effective_limits"]
+__all__ = ["NONE", "Limits", "effective", "effective_limits"]
 
 N = TypeVar("N", int, float)
 

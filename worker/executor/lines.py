@@ -122,20 +122,21 @@ class LineCutter:
 class LogTail:
     """The last lines of a run, of whatever stream."""
 
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=TAIL_LINES)
+    _lines: deque[str] | None = None  # of most short runs
 
     def add(self, line: str) -> None:
         """Take a line."""
+        if self._lines is None:
+            self._lines = deque(maxlen=TAIL_LINES)
         self._lines.append(line)
 
     def last(self, count: int = LAST_LINES) -> list[str]:
         """Return the last lines."""
-        return list(self._lines)[-count:]
+        return list(self._lines or ())[-count:]
 
     def text(self) -> str:
         """Return the last lines that fit."""
-        text = "\n".join(self._lines)
+        text = "\n".join(self._lines or ())
         return text if len(text) <= TAIL_CHARS else "…" + text[1 - TAIL_CHARS :]
 
 

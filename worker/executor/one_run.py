@@ -69,8 +69,11 @@ class OneRun:
         self._parts = parts
         self._bill = steering.bill
         self._meter = self._meters(assign.assignment.gpus)
-        for secret in assign.secrets.values():
-            link.keep_secret(secret)  # for later runs of the process too, where there is room
+        redactor = parts.redactor()
+        if assign.secrets:
+            redactor = redactor.with_secrets(assign.secrets.values())
+            for secret in assign.secrets.values():
+                link.keep_secret(secret)  # for later runs of the process too, where there is room
         self._task = ChildTask(
             link,
             assign,
@@ -78,7 +81,7 @@ class OneRun:
             steering=steering,
             meter=self._meter,
             clock=parts.clock,
-            redactor=parts.redactor().with_secrets(assign.secrets.values()),
+            redactor=redactor,
             output=f"{assign.workdir}.out",
             rules=parts.output,
             watch=parts.workdirs.watch(workdir),
@@ -120,7 +123,7 @@ class OneRun:
         task.finish_output()
         usage = await self._usage()
         self._bill.keep(usage)  # should the rest fail
-        seen = task.evidence()
+        seen = evidence if fate is Fate.KEEP else task.evidence()
         if seen.ended is None:  # a receipt says more than what was killed around it
             seen = replace(seen, pool_oom_kills=increase(kills_before, self._parts.oom_kills()))
         return Ran(await self._outcome(seen, usage), fate)
@@ -137,16 +140,25 @@ class OneRun:
         """Put together what is told of the run, and take its files."""
         heard = self._task.heard
         end = classify(seen)
-        made = handed_over(heard.artifacts) if seen.ended is not None else ()
-        if made or heard.output.has_files:  # which may take long; it is not written down, so not complete yet
-            heard.emit(UsageEvent(replace(usage, complete=False)))
-        printed = await heard.output.close(is_success=end.code is ResultCode.SUCCESS)
-        run_id = self._task.assignment.run_id
-        files, end = await take_files(self._parts.spool, end, [*made, *printed], run_id, self._workdir)
+        files: tuple[SpooledFile, ...] = ()
+        if heard.artifacts or heard.output.is_used:
+            files, end = await self._take_files(end, usage, has_ended=seen.ended is not None)
         if end.error is not None and seen.ended is None:
             end = End(end.code, end.value, with_last_lines(end.error, heard.output.tail.last()))
         outcome = outcome_of(end, usage, files, heard.output.tail.text(), heard.checkpoint)
         return await without_secrets(outcome, heard.redactor, self._task.told_bytes)
+
+    async def _take_files(
+        self, end: End, usage: Usage, *, has_ended: bool
+    ) -> tuple[tuple[SpooledFile, ...], End]:
+        """Take the files that the run handed over, where it came to its end, and those of its output."""
+        heard = self._task.heard
+        made = handed_over(heard.artifacts) if has_ended else ()
+        if made or heard.output.has_files:  # which may take long; it is not written down, so not complete yet
+            heard.emit(UsageEvent(replace(usage, complete=False)))
+        printed = await heard.output.close(is_success=end.code is ResultCode.SUCCESS)
+        run_id = self._task.assignment.run_id
+        return await take_files(self._parts.spool, end, [*made, *printed], run_id, self._workdir)
 
 
 def increase(before: int | None, after: int | None) -> int | None:

@@ -60,7 +60,8 @@ class RunOutput:
         self._redactor = redactor
         self._on_line = on_line
         self._rules = rules
-        self._limit = RateLimit(mono)
+        self._mono = mono
+        self._limit: RateLimit | None = None  # of what is printed, once something is
         self._files: dict[str, OutputFile] = {}  # of streams that were printed to, which most are not
         self._streams: dict[str, StreamOutput] = {}
 
@@ -78,11 +79,12 @@ class RunOutput:
 
     def _begin(self, name: str) -> None:
         """Make what takes a stream."""
+        limit = self._limit = self._limit or RateLimit(self._mono)
         file = self._files[name] = OutputFile(Path(self._folder, name))
         self._streams[name] = StreamOutput(
             self._redactor,
-            LineCutter(self._limit, lambda line: self._on_line(name, line)),
-            self._limit,
+            LineCutter(limit, lambda line: self._on_line(name, line)),
+            limit,
             file.append if self._rules.keep != "none" else len,
             self._rules.head_bytes,
         )
@@ -108,6 +110,11 @@ class RunOutput:
             for name in STREAMS
             if name in self._files and self._files[name].size_bytes
         )
+
+    @property
+    def is_used(self) -> bool:
+        """Tell whether something was printed, so that there is something to `close`."""
+        return bool(self._files)
 
     @property
     def has_files(self) -> bool:

@@ -26,6 +26,8 @@ async def without_secrets(outcome: Outcome, redactor: Redactor, told_bytes: int)
 
 def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:
     """Return the outcome without secrets, in its value, its error, its checkpoint and its log."""
+    if not outcome.value and outcome.error is None and outcome.checkpoint is None and not outcome.log_tail:
+        return outcome
     return replace(
         outcome,
         value=redactor.value(outcome.value) if outcome.value else outcome.value,

@@ -41,7 +41,8 @@ class WarmChildren:
                     gone.append(link)
                 else:
                     found = link
-        self._idle = [pair for pair in self._idle if pair[1] is not found and pair[1] not in gone]
+        if gone or found is not None:
+            self._idle = [pair for pair in self._idle if pair[1] is not found and pair[1] not in gone]
         return found, gone
 
     def put(self, key: ChildKey, link: ChildLink) -> list[ChildLink]:
@@ -70,7 +71,7 @@ class WarmChildren:
 
 def is_in_the_way(one: ChildKey, key: ChildKey) -> bool:
     """Tell whether another child holds a GPU that a run shall have."""
-    return one != key and not set(one.gpus).isdisjoint(key.gpus)
+    return bool(key.gpus) and one != key and not set(one.gpus).isdisjoint(key.gpus)
 
 
 def is_useless(link: ChildLink) -> bool:
