@@ -155,6 +155,8 @@ class Claimer:
             owner = await self._probe(answer, identity, body)
             if owner is not None:
                 return await self._elect_instead(task, answer, owner)
+        if not known:  # as nearly all: never run
+            return Claim(task=task, run=answer, identity=identity)
         await self._runs.close_placeholders(open_placeholders(known), answer.id)
         return Claim(
             task=task,

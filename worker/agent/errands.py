@@ -27,7 +27,7 @@ class Errands:
 
     def start(self, errand: Coroutine[Any, Any, None]) -> None:
         """Start one more."""
-        task = asyncio.create_task(errand)
+        task = asyncio.get_running_loop().create_task(errand)  # `asyncio.create_task` names it too
         self._running.add(task)
         task.add_done_callback(self._ended)
 

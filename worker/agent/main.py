@@ -167,7 +167,7 @@ async def build(
         types=types,
         options=options,
         lacks=lambda type_: secrets_here.lacks(catalogue.secrets_of(type_)),
-        facts=live.as_run_fields,
+        facts=live.as_claim,
         machine=live.as_body,
         gpus=gpus,
         kind=kind_of(config, kinds),

@@ -53,7 +53,7 @@ class RunWire:
         random: Random,
         facts: Callable[[], Mapping[str, Any]],
     ) -> None:
-        """`facts` gives the machine's fields of a claim."""
+        """`facts` gives the machine's fields of a claim that are known."""
         self._api = api
         self._retrier = retrier
         self._clock = clock
@@ -94,8 +94,7 @@ class RunWire:
         return {"id": offer_id, "reportProgress": True, "progress": 0, **self._of_agent(identity)}
 
     def _of_agent(self, identity: Identity) -> dict[str, Any]:
-        facts = {name: value for name, value in self._facts().items() if value is not None}
-        return {**self.identity_fields(identity), **facts}
+        return {**self.identity_fields(identity), **self._facts()}
 
     def entry(self, task: Task, run_id: str, identity: Identity, body: dict[str, Any]) -> Entry:
         """Return the journal's entry of a claim that is about to be posted."""

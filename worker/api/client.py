@@ -219,7 +219,9 @@ class JobsApi:
 
     def _with_org(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Name the organisation, if one is set and the body names none; leave out what is None."""
-        given = {key: value for key, value in body.items() if value is not None}
+        given = dict(body)
+        if None in given.values():
+            given = {key: value for key, value in given.items() if value is not None}
         return {"orgId": self._org_id, **given} if self._org_id else given
 
     def _params(self, query: Mapping[str, Any], types: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -20,8 +20,7 @@ __all__ = ["Identity", "Job", "Run", "Task", "most_recent", "recency"]
 
 LEASE: Final = wire.LEASE_HEADER.lower()  # as answers' headers are read
 SCHEDULER_STATE: Final = wire.SCHEDULER_STATE_HEADER.lower()
-TASK_TEXTS: Final = ("id", "jobId", "type", "title", "orgId", "runStatus", "runResult")
-RUN_TEXTS: Final = ("id", "taskId", "jobId", "podId", "resultCode", "error")
+TASK_TEXTS: Final = ("id", "jobId", "type", "title", "orgId", "runStatus")
 
 
 class Identity(Struct, frozen=True):
@@ -89,25 +88,21 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """One unit of work of a type."""
+    """One unit of work of a type; what an agent does not need of each is read where it is asked for."""
 
     id: str
     job_id: str | None
     type: str | None
     title: str | None
     org_id: str | None
-    priority: int | None
     run_status: str | None
-    run_result: str | None
-    run_progress: float | None
-    created_at: datetime | None
     parameters: dict[str, Any]
     raw: dict[str, Any]
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Self | None:
         """Read a task; None where the object has no id."""
-        id_, job_id, type_, title, org_id, run_status, run_result = wire.as_texts(raw, TASK_TEXTS)
+        id_, job_id, type_, title, org_id, run_status = wire.as_texts(raw, TASK_TEXTS)
         if id_ is None:
             return None
         return cls(
@@ -116,30 +111,39 @@ class Task(Struct, frozen=True, kw_only=True):
             type=type_,
             title=title,
             org_id=org_id,
-            priority=wire.as_int(raw.get("priority")),
             run_status=run_status,
-            run_result=run_result,
-            run_progress=wire.as_float(raw.get("runProgress")),
-            created_at=wire.parse_instant(raw.get("createdAt")),
             parameters=wire.as_mapping(raw.get("parameters")),
             raw=raw,
         )
 
+    @property
+    def priority(self) -> int | None:
+        """Among others; higher comes first."""
+        return wire.as_int(self.raw.get("priority"))
+
+    @property
+    def run_result(self) -> str | None:
+        """`resultCode` of its most recent run."""
+        return wire.as_text(self.raw.get("runResult"))
+
+    @property
+    def run_progress(self) -> float | None:
+        """Of its most recent run."""
+        return wire.as_float(self.raw.get("runProgress"))
+
+    @property
+    def created_at(self) -> datetime | None:
+        """By the server's clock."""
+        return wire.parse_instant(self.raw.get("createdAt"))
+
 
 class Run(Struct, frozen=True, kw_only=True):
-    """One execution of a task: a placeholder (pending), running, or stopped (final)."""
+    """One execution of a task: a placeholder (pending), running, or stopped (final).
+
+    Of the answer to a claim or a report an agent needs a field or two: each is read where it is asked for.
+    """
 
     id: str
-    task_id: str | None
-    job_id: str | None
-    pod_id: str | None
-    created_at: datetime | None
-    started_at: datetime | None
-    stopped_at: datetime | None
-    result_code: str | None
-    error: str | None
-    progress: float | None
-    results: dict[str, Any]
     raw: dict[str, Any]
     lease_s: float | None = None  # how long it may stay silent; None where the server gives no lease
     scheduler_state: str | None = None  # of its job, where the server tells it with the run
@@ -147,26 +151,65 @@ class Run(Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, raw: dict[str, Any], headers: Mapping[str, str] | None = None) -> Self | None:
         """Read a run, and what the answer's headers tell of it; None where the object has no id."""
-        headers = headers or {}
-        id_, task_id, job_id, pod_id, result_code, error = wire.as_texts(raw, RUN_TEXTS)
-        if id_ is None:
+        if (id_ := wire.as_text(raw.get("id"))) is None:
             return None
+        headers = headers or {}
         return cls(
             id=id_,
-            task_id=task_id,
-            job_id=job_id,
-            pod_id=pod_id,
-            created_at=wire.parse_instant(raw.get("createdAt")),
-            started_at=wire.parse_instant(raw.get("startedAt")),
-            stopped_at=wire.parse_instant(raw.get("stoppedAt")),
-            result_code=result_code,
-            error=error,
-            progress=wire.as_float(raw.get("progress")),
-            results=wire.as_mapping(raw.get("results")),
             raw=raw,
             lease_s=wire.as_float(headers.get(LEASE)),
             scheduler_state=wire.as_text(headers.get(SCHEDULER_STATE)),
         )
+
+    @property
+    def task_id(self) -> str | None:
+        """Whose execution it is."""
+        return wire.as_text(self.raw.get("taskId"))
+
+    @property
+    def job_id(self) -> str | None:
+        """Of its task."""
+        return wire.as_text(self.raw.get("jobId"))
+
+    @property
+    def pod_id(self) -> str | None:
+        """Who executes it."""
+        return wire.as_text(self.raw.get("podId"))
+
+    @property
+    def created_at(self) -> datetime | None:
+        """By the server's clock."""
+        return wire.parse_instant(self.raw.get("createdAt"))
+
+    @property
+    def started_at(self) -> datetime | None:
+        """By its agent's clock; None for a placeholder, and where it cannot be read."""
+        return wire.parse_instant(self.raw.get("startedAt"))
+
+    @property
+    def stopped_at(self) -> datetime | None:
+        """By its agent's clock; None while it goes on, and where it cannot be read."""
+        return wire.parse_instant(self.raw.get("stoppedAt"))
+
+    @property
+    def result_code(self) -> str | None:
+        """How it ended: `ResultCode`, or another word of another server."""
+        return wire.as_text(self.raw.get("resultCode"))
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed: ``kind: message``."""
+        return wire.as_text(self.raw.get("error"))
+
+    @property
+    def progress(self) -> float | None:
+        """From 0 to 1."""
+        return wire.as_float(self.raw.get("progress"))
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What it gave; empty where it gave nothing."""
+        return wire.as_mapping(self.raw.get("results"))
 
     @property
     def status(self) -> RunStatus:
@@ -189,7 +232,8 @@ class Run(Struct, frozen=True, kw_only=True):
     @property
     def error_kind(self) -> str | None:
         """The word before the colon in `error`."""
-        return self.error.partition(":")[0].strip() if self.error else None
+        error = self.error
+        return error.partition(":")[0].strip() if error else None
 
 
 def most_recent(runs: Sequence[Run]) -> Run | None:
@@ -199,4 +243,5 @@ def most_recent(runs: Sequence[Run]) -> Run | None:
 
 def recency(run: Run) -> tuple[float, str]:
     """Return the sort key of runs: oldest first; a run whose `createdAt` is unknown is oldest."""
-    return (run.created_at.timestamp() if run.created_at else float("-inf"), run.id)
+    created_at = run.created_at
+    return (created_at.timestamp() if created_at else float("-inf"), run.id)

@@ -29,6 +29,7 @@ class LiveFacts:
         """Begin with what was found out within the limit of the start."""
         self._facts = facts
         self._clouds = clouds
+        self._as_claim = known_fields(facts)
         self._as_body = body_of(facts)
 
     @property
@@ -42,8 +43,12 @@ class LiveFacts:
         return bool(self._facts.gpus.value)
 
     def as_run_fields(self) -> Mapping[str, Any]:
-        """Return the fields of a claim."""
+        """Return the fields of a run; unknown and absent are null."""
         return self._facts.as_run_fields()
+
+    def as_claim(self) -> Mapping[str, Any]:
+        """Return the fields of a claim: those of a run that are known. For reading: all claims share it."""
+        return self._as_claim
 
     def as_body(self) -> Mapping[str, Any]:
         """Return what a report tells of the machine: the known fields, and `machine` with all sources."""
@@ -70,11 +75,16 @@ class LiveFacts:
         before = dict(self._facts.items())
         if changed := sorted(name for name, fact in after.items() if fact != before[name]):
             self._facts = Facts(**after)
+            self._as_claim = known_fields(self._facts)
             self._as_body = body_of(self._facts)
             log.info("facts.came_late", facts=changed)
 
 
 def body_of(facts: Facts) -> Mapping[str, Any]:
     """Return what a report tells of the machine."""
-    known = {name: value for name, value in facts.as_run_fields().items() if value is not None}
-    return {**known, "machine": as_machine(facts)}
+    return {**known_fields(facts), "machine": as_machine(facts)}
+
+
+def known_fields(facts: Facts) -> Mapping[str, Any]:
+    """Return the machine's fields of a run, without those that are null."""
+    return {name: value for name, value in facts.as_run_fields().items() if value is not None}

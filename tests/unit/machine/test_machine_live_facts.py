@@ -60,7 +60,8 @@ def test_what_comes_late_is_used_and_told_from_then_on() -> None:
     with capture_logs() as logs:
         live = completed(clouds)
     assert (before.get("zone"), live.as_run_fields()["zone"]) == (None, "europe-west4-a")
-    assert live.as_run_fields()["machineType"] == "g2-standard-4"
+    assert live.as_run_fields()["machineType"] == live.as_claim()["machineType"] == "g2-standard-4"
+    assert set(live.as_claim()) == {name for name, value in live.as_run_fields().items() if value is not None}
     body = live.as_body()
     assert (body["zone"], body["machine"]["zone"]["source"]) == ("europe-west4-a", "GCE metadata")
     assert [one["facts"] for one in logs if one["event"] == "facts.came_late"] == [["zone"], ["machineType"]]
