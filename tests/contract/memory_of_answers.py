@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from tests.contract.calls import CALLS
-from worker.api.client import Poll
 from worker.api.connect import open_api
 from worker.api.errors import ApiError
+from worker.api.polls import Poll
 from worker.config import ApiConfig
 
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from tests.contract.calls import CALLS
 from tests.contract.misbehaving import MisbehavingServer, answer, hang, json_answer, misbehaving, send
-from worker.api.client import JobsApi, Poll
+from worker.api.client import JobsApi
 from worker.api.connect import open_api
 from worker.api.errors import ApiError
 from worker.api.models import Job, Run, Task
+from worker.api.polls import Poll
 from worker.config import ApiConfig
 
 AT = "2026-01-02T03:04:05.678Z"

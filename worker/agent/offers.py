@@ -17,10 +17,11 @@ from msgspec import Struct
 from worker.agent.claim import Claim, Claiming
 from worker.agent.identity import Identities
 from worker.agent.wire_run import RunWire
-from worker.api.client import JobsApi, Poll
+from worker.api.client import JobsApi
 from worker.api.errors import ApiError, Rejected
 from worker.api.ids import claim_run_id
 from worker.api.models import Identity, Run, Task
+from worker.api.polls import Poll
 from worker.clock import Clock
 from worker.reporting.journal import Journal, JournalError
 from worker.reporting.records import Entry

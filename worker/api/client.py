@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
-
-import msgspec
 
 from worker.api import wire
 from worker.api.batches import Batches
@@ -15,21 +13,10 @@ from worker.api.connection import Answered, Connection, ServerTraits
 from worker.api.end import End
 from worker.api.errors import ApiError, EmptyAnswer, TransportError
 from worker.api.models import Job, Run, Task
+from worker.api.polls import Poll, has_waited
+from worker.api.strings import NOT_STRINGS, stringly
 
-__all__ = ["JobsApi", "Poll", "ServerTraits"]
-
-
-class Poll(msgspec.Struct, frozen=True):
-    """The answer to a poll."""
-
-    tasks: list[Task]
-    waited: bool  # the server held the request, as it was asked to
-    run: Run | None = None  # that has claimed the first of the tasks, for an offer
-
-    @property
-    def is_claimed(self) -> bool:
-        """Tell whether the first of the tasks is ours."""
-        return self.run is not None
+__all__ = ["JobsApi", "ServerTraits"]
 
 
 M = TypeVar("M")
@@ -37,9 +24,6 @@ OFFERS: Final = wire.OFFERS_HEADER.lower()
 PATH_TASKS: Final = "api/jobs/tasks"
 PATH_RUNS: Final = "api/jobs/runs"
 LIST_MAX: Final = 10_000  # objects of one answer; far more than a page
-
-# The fields of run bodies that the reference does not type as strings.
-NOT_STRINGS = {"POST": frozenset({"progress", "reportProgress"}), "PUT": frozenset[str]()}
 
 
 class JobsApi:
@@ -281,11 +265,6 @@ class JobsApi:
         return read_all(raw, read)
 
 
-def has_waited(headers: Mapping[str, str]) -> bool:
-    """Tell whether an answer says that its request was held."""
-    return "wait" in headers.get("preference-applied", "").lower()
-
-
 def is_brief(headers: Mapping[str, str]) -> bool:
     """Tell whether an answer says that it holds no more than asked for."""
     return wire.BRIEFLY in headers.get("preference-applied", "")
@@ -310,13 +289,3 @@ def read_one(raw: dict[str, Any], read: Callable[[dict[str, Any]], M | None]) ->
     if (one := read(raw)) is None:
         raise TransportError("the answer has no id")
     return one
-
-
-def stringly(body: Mapping[str, Any], kept: Collection[str]) -> dict[str, Any]:
-    """Return a run body with every field as a string but for those in `kept`."""
-    return {key: value if key in kept else text_of(value) for key, value in body.items() if value is not None}
-
-
-def text_of(value: Any) -> str:
-    """Return a value as text: strings as they are, everything else as JSON."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

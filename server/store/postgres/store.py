@@ -45,6 +45,7 @@ from server.store.sql import long_reads, matrix, outcomes, reads, retention, row
 from server.store.sql.dialect import Row
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
+from server.store.sql.sample_rows import sample_records, select_samples
 from server.store.usage import SpanQuery, Spans, Usage, UsageQuery, Waiting
 from server.times import to_ms
 from worker.clock import Clock, SystemClock
@@ -223,7 +224,7 @@ class PostgresStore:
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
-        return rows.sample_records(await self._read(*rows.select_samples(POSTGRES, org_id, run_id)))
+        return sample_records(await self._read(*select_samples(POSTGRES, org_id, run_id)))
 
     async def agents(self, org_id: str) -> list[AgentRecord]:
         """Return the agents of an organisation that said something lately."""

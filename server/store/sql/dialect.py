@@ -44,9 +44,7 @@ class Dialect(Protocol):
     results: str  # of `runs r`: what was told of its results
     join_results: str  # what `results` needs beside them
     results_id: str  # of `runs r`: where they lie, if that is by a number
-    own_sample: (
-        str  # a statement to be added to that of a run's samples, or nothing; see `rows.select_samples`
-    )
+    own_sample: str  # to be added to the statement of a run's samples, or nothing; see `sample_rows`
     job_status: str  # of `jobs j`
     job_updated: str  # of `jobs j`: when it or one of its tasks was last written
     new_job: Mapping[str, Any]  # columns of a new one beyond the common ones

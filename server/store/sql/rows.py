@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from operator import itemgetter
 from typing import Final
@@ -21,14 +21,12 @@ from server.store.records import (
     RunAnswer,
     RunBrief,
     RunRecord,
-    SampleRecord,
     TaskAnswer,
     TaskRecord,
     TokenRecord,
 )
 from server.store.rules import MILLION, JobTotals, is_finished
 from server.store.sql.dialect import Dialect, Row
-from server.store.sql.usage_samples import gpu_use
 from server.times import instant_of
 
 __all__ = [
@@ -44,11 +42,10 @@ __all__ = [
     "job_record",
     "one_run",
     "principal",
+    "progress_of",
     "report_record",
     "run_answer",
-    "sample_records",
     "select_run",
-    "select_samples",
     "task_answer",
     "token_record",
 ]
@@ -83,10 +80,6 @@ TOKENS: Final = (
     " ORDER BY o.name, t.created_at, t.id"
 )
 
-
-SAMPLES: Final = """
-SELECT at, cpu_s, ram_bytes, gpu_s, wall_s, progress, gpu_busy_s, gpu_bytes, NULL AS results
-FROM usage_samples WHERE org_id = ? AND run_id = ?"""
 
 REPORT: Final = """
 SELECT r.created_by, r.org_id, r.progress, r.started_at, r.stopped_at, r.created_at,
@@ -150,7 +143,7 @@ def task_answer(row: Row) -> TaskAnswer:
         priority=row["priority"],
         run_status=row["run_status"],
         run_result=row["run_result"],
-        run_progress=_progress(row["run_progress"]),
+        run_progress=progress_of(row["run_progress"]),
         report_progress=bool(row["report_progress"]),
     )
     return TaskAnswer(record, row["extra"])
@@ -195,7 +188,7 @@ def run_answer(row: Row) -> RunAnswer:
         updated_at=_instant(row["updated_at"]),
         started_at=instant_of(row["started_at"]),
         stopped_at=instant_of(row["stopped_at"]),
-        progress=_progress(row["progress"]),
+        progress=progress_of(row["progress"]),
         results=None if row["results"] is None else Raw(row["results"]),
         machine=None if row["machine_told"] is None else Raw(row["machine_told"]),
         preemptible=None if row["preemptible"] is None else bool(row["preemptible"]),
@@ -221,7 +214,7 @@ def report_record(row: Row) -> ReportRecord:
         created_by=row["created_by"],
         job_title=row["job_title"],
         org_id=row["org_id"],
-        progress=_progress(row["progress"]),
+        progress=progress_of(row["progress"]),
         started_at=instant_of(row["started_at"]),
         stopped_at=instant_of(row["stopped_at"]),
         title=row["title"],
@@ -237,7 +230,8 @@ def _instant(at_ms: int) -> str:
     return instant_of(at_ms) or ""
 
 
-def _progress(millionths: int | None) -> float | None:
+def progress_of(millionths: int | None) -> float | None:
+    """Return a progress as the wire shows it, of whole millionths; None stays None."""
     return None if millionths is None else _ratio(millionths, MILLION)
 
 
@@ -275,34 +269,6 @@ def token_record(row: Row) -> TokenRecord:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
-    )
-
-
-def select_samples(dialect: Dialect, org_id: str, run_id: str) -> tuple[str, list[object]]:
-    """Return the statement for the samples of a run; one that is the run's own comes with its results."""
-    key: list[object] = [org_id, run_id]
-    return SAMPLES + dialect.own_sample, key * (2 if dialect.own_sample else 1)
-
-
-def sample_records(rows: Iterable[Row]) -> list[SampleRecord]:
-    """Read the rows of `select_samples`, in the order of time; of two within a millisecond the run's own."""
-    by_time = {row["at"]: row for row in sorted(rows, key=lambda row: row["results"] is not None)}
-    return [_sample_record(by_time[at]) for at in sorted(by_time)]
-
-
-def _sample_record(row: Row) -> SampleRecord:
-    gpu_busy_s, gpu_bytes = row["gpu_busy_s"], row["gpu_bytes"]
-    if row["results"] is not None:
-        gpu_busy_s, gpu_bytes = gpu_use(row["results"])
-    return SampleRecord(
-        at=_instant(row["at"]),
-        cpu_s=row["cpu_s"],
-        ram_bytes=row["ram_bytes"],
-        gpu_s=row["gpu_s"],
-        wall_s=row["wall_s"],
-        progress=_progress(row["progress"]),
-        gpu_busy_s=gpu_busy_s,
-        gpu_bytes=gpu_bytes,
     )
 
 

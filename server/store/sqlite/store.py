@@ -38,6 +38,7 @@ from server.store.refusal import DatabaseError
 from server.store.sql import long_reads, matrix, outcomes, reads, retention, rows, usage
 from server.store.sql.execute import Probe
 from server.store.sql.following import FollowJob
+from server.store.sql.sample_rows import sample_records, select_samples
 from server.store.sqlite.database import all_rows, database_path, lock_file, open_reader, open_writer
 from server.store.sqlite.dialect import SQLITE
 from server.store.sqlite.migrate import migrate, migrations
@@ -258,7 +259,7 @@ class SqliteStore:
 
     async def samples(self, org_id: str, run_id: str) -> list[SampleRecord]:
         """Return how a run's usage grew, in the order of time."""
-        return rows.sample_records(self._all(*rows.select_samples(SQLITE, org_id, run_id)))
+        return sample_records(self._all(*select_samples(SQLITE, org_id, run_id)))
 
     async def agents(self, org_id: str) -> list[AgentRecord]:
         """Return the agents of an organisation that said something lately."""

@@ -17,10 +17,10 @@ from tests.unit.reporting.memory import MemoryIO
 from worker.agent.identity import Identities
 from worker.agent.offers import REST_S, Offers
 from worker.agent.wire_run import RunWire
-from worker.api.client import Poll
 from worker.api.errors import ApiError
 from worker.api.ids import claim_run_id
 from worker.api.models import Task
+from worker.api.polls import Poll
 from worker.api.retry import Retrier
 from worker.reporting.journal import Journal
 from worker.reporting.records import Entry

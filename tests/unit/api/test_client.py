@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.unit.agent.stub_api import Answer, StubApi, error
-from worker.api.client import JobsApi, stringly
+from worker.api.client import JobsApi
 from worker.api.errors import (
     ApiError,
     Conflict,
@@ -24,6 +24,7 @@ from worker.api.errors import (
     Unauthorized,
 )
 from worker.api.models import Job, Run, Task
+from worker.api.strings import stringly
 from worker.api.token import FileToken, FixedToken
 from worker.config import ApiConfig
 
