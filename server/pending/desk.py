@@ -84,7 +84,7 @@ class Desk:
         waiter = None
         if command.type is not None and is_simple(command):
             waiter = self._line.first(command.org_id, command.type)
-        if waiter is None or waiter.offer is None or not waiter.offer.is_there():
+        if waiter is None or waiter.offer is None or not waiter.offer.requester.is_there():
             return await self._store.apply(command)
         return await self._give(command, waiter, waiter.offer)
 
@@ -92,10 +92,14 @@ class Desk:
         offer.begin_giving()
         given: Given | None = None
         try:
-            given = await self._store.apply(GiveTask(task=command, claim=offer.claim()))
+            if await offer.requester.is_allowed():
+                given = await self._store.apply(GiveTask(task=command, claim=offer.claim()))
         finally:
             offer.end_giving(given)
             waiter.ring(waiter.called_for)
+        if given is None:  # its token was revoked while it waited, or has expired
+            self._line.send_away(waiter)
+            return await self._store.apply(command)
         await asyncio.sleep(0)  # who offered is answered before who made the task
         return given.task
 
@@ -113,8 +117,11 @@ class Desk:
         if last is not None and last.id == offer.id and last.run is not None:
             offer.run = last.run
             return [], await self._got(query.org_id, *last.run)
-        found = await self.wait(query, offer.agent, wait_s, offer) if wait_s else []
-        await offer.settled()
+        try:
+            found = await self.wait(query, offer.agent, wait_s, offer) if wait_s else []
+            await offer.settled()
+        finally:
+            offer.forget_request()
         given, offer.given = offer.given, None
         return found, given
 

@@ -9,34 +9,44 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from server.store.commands import CreateRun, CreateTask
 from server.store.records import Given
 from server.store.refusal import Reason, Refused
 from worker.clock import Clock
 
-__all__ = ["Offer", "Offers", "is_simple"]
+__all__ = ["Offer", "Offers", "Requester", "is_simple"]
 
 MOST_REMEMBERED: Final = 10_000  # agents; the one that was not heard of for longest is forgotten first
+
+
+async def allowed() -> bool:
+    """Say yes."""
+    return True
+
+
+class Requester(Struct, frozen=True):
+    """Who sent an offer, for as long as its request waits."""
+
+    is_there: Callable[[], bool]  # it can still be answered
+    is_allowed: Callable[[], Awaitable[bool]] = allowed  # its token holds still
+
+
+NOBODY: Final = Requester(lambda: False)
 
 
 class Offer:
     """One offer of one agent, as it came this time."""
 
-    def __init__(
-        self, id_: str, agent: str, claim: CreateRun, clock: Clock, is_there: Callable[[], bool]
-    ) -> None:
-        """Offer a claim of any task, whose `started_at` is when it was sent by its agent's clock.
-
-        `is_there` tells whether who offers can still be answered.
-        """
+    def __init__(self, id_: str, agent: str, claim: CreateRun, clock: Clock, requester: Requester) -> None:
+        """Offer a claim of any task, whose `started_at` is when it was sent by its agent's clock."""
         self.id = id_
         self.agent = agent
-        self.is_there = is_there
+        self.requester = requester
         self.give_up: Callable[[], None] = lambda: None  # have its request wait no longer
         self.given: Given | None = None  # until it is answered
         self.run: tuple[str, str] | None = None  # the ids of the task that it got, and of the run
@@ -73,6 +83,10 @@ class Offer:
         self._giving.set()
         if given is not None and given.run is not None:
             self.given, self.run = given, (given.task.task.id, given.run.run.id)
+
+    def forget_request(self) -> None:
+        """Hold nothing more of the request by which it came; what it got is known on."""
+        self.requester, self.give_up = NOBODY, lambda: None
 
     async def settled(self) -> None:
         """Wait until no task is being claimed for it."""

@@ -5,27 +5,29 @@ An extension that no client needs: without it a list is held, and who gets it cl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from server.http.answer import Answer, run_shown
-from server.http.authentication import check_scope
+from server.http.authentication import authenticate, check_scope
 from server.http.body import Body, BodyField
 from server.http.exchange import exchange_of
 from server.http.failure import ApiError
 from server.http.kinds import ID, INSTANT, TEXT
 from server.http.operation import Call, Operation
 from server.http.preferences import preferred_wait_s
-from server.http.query import page_of, paging, several
+from server.http.query import page_of, paging, parse, several
 from server.http.seen import seen_of
-from server.pending.offers import Offer
+from server.pending.offers import Offer, Requester
 from server.routes.runs import SAID_BY_BOTH, run_fields
 from server.routes.shared import ORG_ID, check_org, creator
 from server.routes.waiting import MOST_WAIT_S, short, shown, unless_gone
 from server.store.commands import CreateRun
 from server.store.queries import TASK_SORTS, TaskQuery
 from server.store.records import Given, RunRecord, TaskAnswer, TaskRecord
+from server.store.refusal import StoreBusy, StoreFailed
 from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER, OFFERS_HEADER, RunStatus
 
@@ -65,7 +67,7 @@ async def offer_run(call: Call) -> Answer:
     check_scope(call.principal, READ)  # tasks are told
     seen, services = seen_of(call.request.scope), call.services
     seen.is_write = False  # but where there is a run at the end
-    query = TaskQuery(
+    wanted = TaskQuery(
         org_id=call.org_id,
         statuses=(RunStatus.PENDING,),
         types=call.query["type"],
@@ -73,7 +75,7 @@ async def offer_run(call: Call) -> Answer:
     )
     wait_s = preferred_wait_s(call.request, MOST_WAIT_S)
     seen.is_held = wait_s > 0
-    waiting = services.desk.offer(query, _offer(call), wait_s)
+    waiting = services.desk.offer(wanted, _offer(call), wait_s)
     with services.load.waiting():
         tasks, given = await unless_gone(call.request, waiting) or ([], None)
     headers = {"Preference-Applied": f"wait={wait_s}", OFFERS_HEADER: "1"}
@@ -103,8 +105,19 @@ def _offer(call: Call) -> Offer:
         short(values["pod_id"]),
         claim,
         call.services.clock,
-        lambda: exchange is None or exchange.is_there,
+        Requester(lambda: exchange is None or exchange.is_there, partial(_is_allowed, call)),
     )
+
+
+async def _is_allowed(call: Call) -> bool:
+    """Tell whether the token of an offer that waits may claim still; where nobody knows, it may not."""
+    given = parse(call.request.scope["query_string"])
+    try:
+        principal = await authenticate(call.request, given, call.services.store)
+        check_scope(principal, WORK)
+    except (ApiError, StoreBusy, StoreFailed):
+        return False
+    return principal.org_id == call.org_id
 
 
 def _with_run(given: Given, call: Call, tasks: list[TaskAnswer], headers: dict[str, str]) -> Answer:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from server.http.failure import not_authenticated
+from server.store.records import Principal
 from server.testing import running_server
 from tests.contract.caller import STARTED, Caller
 from tests.contract.conftest import calling
@@ -125,6 +127,22 @@ def test_one_offer_after_another_on_a_connection_gets_a_task_each(ours: Caller, 
         made.append(ours.task(job, type="kept")["id"])
     asking.join(LIMIT_S)
     assert [one["run"]["taskId"] for one in told] == made
+
+
+def test_a_token_that_was_revoked_while_its_offer_waited_claims_nothing(
+    ours: Caller, held: Callable[..., Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at again when the task is there."""
+    job = ours.job(type="revoked")
+    waiting = held(body("r-1", "pod/revoked"), "revoked")
+
+    async def refuse(*_: object) -> Principal:
+        raise not_authenticated()
+
+    monkeypatch.setattr("server.routes.offers.authenticate", refuse)
+    task = ours.task(job["id"], type="revoked")
+    assert waiting.end().json()["tasks"] == []
+    assert ours.get_task(task["id"])["runStatus"] == "pending"
 
 
 def test_what_waits_already_is_listed_and_left_to_its_claim(ours: Caller) -> None:

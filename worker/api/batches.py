@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -40,7 +41,7 @@ class Batches:
         """Send on this connection what goes together; after one that failed none for `rest_s`."""
         self._connection = connection
         self._waiting: list[Waiting | Told] = []
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], Sequence[Waiting | Told]] = {}
         self._first_rest_s = rest_s
         self._rest_s = rest_s  # after the next failure
         self._rests_until: float | None = None  # None: no batch has failed
@@ -94,9 +95,13 @@ class Batches:
         """Give up what is under way: nobody waits for it any more."""
         self._is_closed = True
         self._flush()
-        for sending in list(self._sending):
-            sending.cancel()
-        await asyncio.gather(*self._sending, return_exceptions=True)
+        sending = dict(self._sending)
+        for task in sending:
+            task.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+        for write in chain.from_iterable(sending.values()):  # one that was cancelled before it began
+            if isinstance(write, Waiting):
+                write.fail(given_up(f"{write.method} {write.path}", asyncio.CancelledError()))
 
     @property
     def _is_open(self) -> bool:
@@ -123,18 +128,18 @@ class Batches:
             if len(writes) == 1:
                 self._leave_alone(writes)
             else:
-                self._start(self._send(writes))
+                self._start(self._send(writes), writes)
 
-    def _start(self, sending: Coroutine[Any, Any, None]) -> None:
+    def _start(self, sending: Coroutine[Any, Any, None], writes: Sequence[Waiting | Told]) -> None:
         task = asyncio.create_task(sending)
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        self._sending[task] = writes
+        task.add_done_callback(self._sending.pop)
 
     def _leave_alone(self, writes: Iterable[Waiting | Told]) -> None:
         """Have each write made by itself."""
         for write in writes:
             if isinstance(write, Told):
-                self._start(self._send_alone(write))
+                self._start(self._send_alone(write), [write])
             else:
                 write.tell(None)
 

@@ -83,9 +83,11 @@ class Delivery:
             if isinstance(answer, ApiError):
                 on_failed(answer)
                 return
-            tell_if_going(entry, answer)
-            self._journal.close_soon(entry.run_id)
-            on_accepted()
+            try:
+                tell_if_going(entry, answer)
+                self._journal.close_soon(entry.run_id)
+            finally:
+                on_accepted()
 
         return self._api.begin_update(entry.run_id, entry.terminal, told)
 

@@ -18,6 +18,7 @@ __all__ = ["give_task"]
 
 def give_task(tx: Transaction, command: GiveTask) -> Given:
     """Make a task and its first run; nobody is called for a task that nobody else can have."""
+    begun = len(tx.changes)  # before them are those of other commands of the group
     task = create_task(tx, command.task)
     task_id = task.task.id
     claim = structs.replace(command.claim, task_id=task_id, id=claim_run_id(task_id))
@@ -25,5 +26,6 @@ def give_task(tx: Transaction, command: GiveTask) -> Given:
         run = create_run(tx, claim)
     except Refused:  # before it wrote anything: the job is not active, or that id is taken
         return Given(task, None)
-    tx.changes[:] = [change for change in tx.changes if not isinstance(change, TasksPending | TaskTaken)]
+    own = tx.changes[begun:]
+    tx.changes[begun:] = [change for change in own if not isinstance(change, TasksPending | TaskTaken)]
     return Given(task, run)

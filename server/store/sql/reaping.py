@@ -127,5 +127,9 @@ def make_room(tx: Transaction, run: Row, *, is_success: bool) -> bool:
         return False
     if is_success:
         tx.forget_results(run["org_id"], [placeholder_id])
-        tx.execute("DELETE FROM runs WHERE org_id = ? AND id = ?", (run["org_id"], placeholder_id))
+        for table, key in (("usage_samples", "run_id"), ("runs", "id")):  # a client may have told of it
+            tx.execute(
+                f"DELETE FROM {table} WHERE org_id = ? AND {key} = ?",  # noqa: S608 - names are ours
+                (run["org_id"], placeholder_id),
+            )
     return True

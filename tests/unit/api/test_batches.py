@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.api.batching import CLAIM, END_A, END_B, Server, gathered, virtually
 from worker.api.batches import ALONE_BYTES, MOST_BYTES
+from worker.api.errors import TransportError
 from worker.api.models import Run
 
 
@@ -159,5 +160,22 @@ def test_who_gives_up_later_does_not_disturb_the_others() -> None:
         given_up.cancel()
         assert (await other).id == "a"
         assert server.requests == [[CLAIM, END_A]]
+
+    virtually(main)
+
+
+def test_a_write_that_was_about_to_go_when_all_ends_is_told_so() -> None:
+    """Its request was given up before it had begun; whoever waits for it would wait for ever."""
+
+    async def main() -> None:
+        server = Server()
+        waiting = [asyncio.ensure_future(server.claim("c")), asyncio.ensure_future(server.end("a"))]
+        while not server.batches._sending:  # noqa: ASYNC110 - a step of the loop
+            await asyncio.sleep(0)
+        await server.batches.aclose()
+        assert server.requests == []
+        async with asyncio.timeout(60.0):
+            answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [TransportError, TransportError]
 
     virtually(main)

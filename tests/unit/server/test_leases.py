@@ -133,6 +133,26 @@ def test_a_late_result_is_taken_while_nobody_has_started_the_task() -> None:
     run_async(scenario)
 
 
+def test_a_late_result_takes_a_placeholder_back_of_which_somebody_told_something() -> None:
+    """Its results and samples go with it; else the result would be refused for ever."""
+
+    async def scenario() -> None:
+        async with opened() as world:
+            task = await world.task(await world.job())
+            run = await claim(world, task)
+            world.clock.advance(100)
+            assert await reap(world) == 1
+            placeholder = await stored(world, requeue_run_id(run.id))
+            assert placeholder is not None
+            told = RunFields(cpu_time=1.5, ram_usage=2.0, results='{"note":1}')
+            await world.store.apply(UpdateRun(org_id=world.org_id, id=placeholder.id, fields=told))
+            late = (await report(world, run, **SUCCESS)).run
+            assert late.result_code == "Success"
+            assert await stored(world, placeholder.id) is None
+
+    run_async(scenario)
+
+
 @pytest.mark.parametrize(
     ("agent", "fields"),
     [

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import weakref
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from server.joined import WholeExchange
 from server.pending.desk import Desk
-from server.pending.offers import Offer, Offers
+from server.pending.offers import Offer, Offers, Requester, allowed
 from server.store.commands import CreateRun, CreateTask, GiveTask, RunFields
 from server.store.records import JobRecord, TaskRecord
 from server.store.refusal import Refused, StoreFailed
@@ -23,7 +25,13 @@ pytestmark = pytest.mark.usefixtures("each_store")
 Got = tuple[list[str], str | None]  # the tasks, and the run
 
 
-def offer_of(world: World, id_: str, is_there: Callable[[], bool] = lambda: True, at: int = 1) -> Offer:
+def offer_of(
+    world: World,
+    id_: str,
+    is_there: Callable[[], bool] = lambda: True,
+    at: int = 1,
+    is_allowed: Callable[[], Awaitable[bool]] = allowed,
+) -> Offer:
     """Return an offer of an agent that has the name of its offer."""
     claim = CreateRun(
         org_id=world.org_id,
@@ -32,7 +40,7 @@ def offer_of(world: World, id_: str, is_there: Callable[[], bool] = lambda: True
         lease_ms=90_000,
         fields=RunFields(started_at=at, pod_id=id_),
     )
-    return Offer(id_, id_, claim, world.clock, is_there)
+    return Offer(id_, id_, claim, world.clock, Requester(is_there, is_allowed))
 
 
 def waiting(world: World, desk: Desk, offer: Offer) -> asyncio.Task[Got]:
@@ -152,6 +160,69 @@ def test_a_task_that_cannot_be_made_is_refused_as_ever() -> None:
             await idle(desk, world)
             task = await made(desk, world, job)
             assert await offered == ([], claim_run_id(task.id))
+
+    run_async(body)
+
+
+def test_who_waits_for_a_task_is_called_though_an_offer_gets_one_in_the_same_commit() -> None:
+    """What others of the group changed is told, whatever becomes of the task that is given."""
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            job = await world.job()
+            held = structs.replace(pending(world), types=("other",))
+            listed = asyncio.create_task(desk.wait(held, "a", LIMIT_S))
+            await idle(desk, world)
+            offered = waiting(world, desk, offer_of(world, "b"))
+            await idle(desk, world, 2)
+            other = CreateTask(org_id=world.org_id, created_by="me", job_id=job.id, type="other")
+            answer, given = await asyncio.gather(desk.create(other), made(desk, world, job))
+            assert await offered == ([], claim_run_id(given.id))
+            async with asyncio.timeout(LIMIT_S / 2):
+                assert ids(await listed) == [answer.task.id]
+
+    run_async(body)
+
+
+def test_an_offer_whose_token_was_revoked_meanwhile_gets_nothing() -> None:
+    """Its request ends, and the task is pending, for others who wait."""
+
+    async def forbidden() -> bool:
+        return False
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            job = await world.job()
+            offered = waiting(world, desk, offer_of(world, "a", is_allowed=forbidden))
+            await idle(desk, world)
+            listed = asyncio.create_task(desk.wait(pending(world), "b", LIMIT_S))
+            await idle(desk, world, 2)
+            task = await made(desk, world, job)
+            assert await offered == ([], None)
+            assert ids(await listed) == [task.id]
+            assert await world.status(task) == "pending"
+
+    run_async(body)
+
+
+def test_an_offer_that_was_answered_holds_nothing_of_its_request() -> None:
+    """Ten thousand are remembered; their connections are not."""
+
+    class Request:
+        """What a request keeps alive."""
+
+        def is_there(self) -> bool:
+            """Tell that it is."""
+            return True
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            request = Request()
+            gone = weakref.ref(request)
+            offer = offer_of(world, "a", request.is_there)
+            del request
+            await desk.offer(pending(world), offer, 0)
+            assert gone() is None
 
     run_async(body)
 
