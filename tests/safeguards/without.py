@@ -13,8 +13,8 @@ from unittest.mock import patch  # nothing else takes a single safeguard out of 
 
 from msgspec import Struct, structs
 
-import server.http.answer
 import server.routes.batch
+import server.store.sql.rows
 import server.store.sql.run_commands
 import server.store.sqlite.migrate
 import server.store.sqlite.store
@@ -191,7 +191,7 @@ def brief_for_everybody() -> Sequence[Change]:
 
 def brief_without_identity() -> Sequence[Change]:
     """Leave out whose a run is where little of it is asked for."""
-    return [(server.http.answer, "RunBrief", lambda **of: {"id": of["id"], "stoppedAt": of["stopped_at"]})]
+    return [(server.store.sql.rows, "RunBrief", lambda **of: {"id": of["id"], "stoppedAt": of["stopped_at"]})]
 
 
 def batches_never_rest() -> Sequence[Change]:

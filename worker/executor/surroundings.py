@@ -271,7 +271,7 @@ ATTRIBUTES: Final = (
     ),
     Attribute("resource limits", ResourceLimits().read, write_limits),
     Attribute("priority", partial(os.getpriority, os.PRIO_PROCESS, 0), None),
-    Attribute("CPU set", partial(os.sched_getaffinity, 0), lambda noted: os.sched_setaffinity(0, noted)),
+    Attribute("CPU set", lambda: os.sched_getaffinity(0), lambda noted: os.sched_setaffinity(0, noted)),
     Attribute("standard streams", read_streams, write_streams),
     Attribute("standard descriptors", read_targets, None),
     Attribute("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),
