@@ -228,6 +228,6 @@ def tell_interruption(stop: StopRequest, reporter: Reporter, reporting: Reportin
 
 def stopped_before_start(stop: StopRequest) -> Outcome:
     """Return the outcome of a run that was told to stop before its handler began."""
-    kind = stop.kind or ErrorKind.DRAINED  # claimed ahead, and no slot became free soon
+    kind = stop.kind or ErrorKind.LOST_CLAIM  # claimed ahead, and no slot became free soon
     message = stop.message or "given back before it began: another run takes longer than those before it"
     return Outcome(code=ResultCode.FAILED, error=RunError(kind=kind, message=message, retryable=True))

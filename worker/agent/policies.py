@@ -39,6 +39,10 @@ class Policies:
         `known` are the earlier runs of its task, `attempt` counts them all, interrupted ones too.
         """
         rules = self.rules(task)
+        if error.kind is ErrorKind.LOST_CLAIM:  # of our own: nothing was executed, and nobody counts it
+            reason = "given back before it began, which is no attempt; next at once"
+            most = rules.max_attempts or 1
+            return Verdict(attempt=None, max_attempts=most, after_s=0.0, reason=reason, is_worth_it=True)
         if error.kind not in INTERRUPTIONS:
             return decide(rules, error, faults_before=own_faults(known), run_id=run_id)
         is_again = attempt < INTERRUPTIONS_MAX

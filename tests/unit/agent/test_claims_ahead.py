@@ -12,8 +12,15 @@ from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.server import VirtualServer
 from tests.simulation.world import World, until
+from worker.agent.claim_rules import attempts_before
+from worker.api.models import Run
 
 SLOTS = 2
+
+
+def runs_of(world: World, task_id: str) -> list[Run]:
+    """Return the runs of a task as the server shows them."""
+    return [run for raw in world.server.runs_of(task_id) if (run := Run.read(raw, {})) is not None]
 
 
 def worked_off(world: World, **settings: Any) -> int:
@@ -74,6 +81,9 @@ def test_what_was_claimed_ahead_of_a_long_run_is_given_back_and_done_later() -> 
     worked_off(world)
     given_back = [run for run in world.server.runs.values() if "given back" in str(run.get("error"))]
     assert given_back
-    assert {str(run["error"]).partition(":")[0] for run in given_back} == {"drained"}
+    assert {str(run["error"]).partition(":")[0] for run in given_back} == {"lost_claim"}
     assert {run["results"]["retry"]["attempt"] for run in given_back} == {None}
+    assert {attempts_before(runs_of(world, run["taskId"])) for run in given_back} == {
+        1
+    }  # that it was done in
     assert sorted(world.executions) == sorted(world.server.tasks)

@@ -53,6 +53,12 @@ def test_interruptions_are_no_attempts() -> None:
     assert found.reason == "interrupted (drained), which is no attempt; next at once"
 
 
+def test_what_was_given_back_before_it_began_is_never_the_last_run() -> None:
+    """Nothing of it was executed, however many runs there were before."""
+    found = failed(ErrorKind.LOST_CLAIM, attempt=INTERRUPTIONS_MAX)
+    assert (found.is_again, found.attempt, found.after_s) == (True, None, 0.0)
+
+
 @pytest.mark.parametrize("kind", [ErrorKind.DRAINED, ErrorKind.PREEMPTED, ErrorKind.WORKER_LOST])
 def test_interruptions_have_a_bound_of_their_own(kind: ErrorKind) -> None:
     """Then a person must look."""
