@@ -111,6 +111,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     wrapping: str | None = None  # the name of a list, "" for a list of one, None: bare
     query: tuple[Parameter, ...] = ()
     body: Body | None = None
+    most_bytes: int | None = None  # of a body, where that is less than of any
     creates: str | None = None  # the name of the new thing's id in the audit log
     refusals: dict[int, str] = {}  # status beyond 401, 403 -> when
     description: str = ""
@@ -124,6 +125,8 @@ class Endpoint:
         self.operation = operation
         self._services = services
         self._unasked = self._read({})
+        most_bytes = services.max_body_bytes
+        self._most_bytes = min(most_bytes, operation.most_bytes or most_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure has the documented error body."""
@@ -148,7 +151,7 @@ class Endpoint:
         check_scope(principal, operation.scope)
         if body is None:
             return await self._handle(request, principal, given, Fields({}, {}))
-        content = await body_of(request, body, services.max_body_bytes, services.load)
+        content = await body_of(request, body, self._most_bytes, services.load)
         try:
             fields = body.read(content)
             if seen.is_told:

@@ -9,20 +9,23 @@ from functools import partial
 from typing import Final
 
 import msgspec
+import structlog
 
 from server.pending.deferred import Deferred
 from server.pending.line import Line, Waiter
-from server.pending.offers import Offer, Offers, is_simple
+from server.pending.offers import Offer, Offers, is_same_sending, is_simple
 from server.pending.reservations import Reservations
 from server.store.changes import Change, TaskDeferred, TasksPending, TaskTaken
 from server.store.commands import CreateTask, GiveTask
 from server.store.queries import TaskQuery
 from server.store.records import Given, TaskAnswer
+from server.store.refusal import Refused, StoreBusy, StoreFailed
 from server.store.store import Store
 
 __all__ = ["Desk"]
 
 MOST_RESERVED_AT_ONCE: Final = 32  # tasks of one list; an agent takes as many as it has slots
+log = structlog.get_logger(__name__)
 
 
 class Desk:
@@ -92,12 +95,16 @@ class Desk:
         offer.begin_giving()
         given: Given | None = None
         try:
-            if await offer.requester.is_allowed():
+            if await offer.requester.is_allowed() and _waits_still(waiter, offer):
                 given = await self._store.apply(GiveTask(task=command, claim=offer.claim()))
+        except (Refused, StoreBusy, StoreFailed):
+            raise
+        except Exception:  # nothing was written; what an offer says is no matter of who makes a task
+            log.exception("offer.not_given", consequence="its request ends, and the task is made without it")
         finally:
             offer.end_giving(given)
             waiter.ring(waiter.called_for)
-        if given is None:  # its token was revoked while it waited, or has expired
+        if given is None:  # its token does not hold any more, its client has gone, or it failed
             self._line.send_away(waiter)
             return await self._store.apply(command)
         await asyncio.sleep(0)  # who offered is answered before who made the task
@@ -112,18 +119,28 @@ class Desk:
             Refused: ``offer_outdated``.
         """
         last = self._offers.begin(query.org_id, offer)
-        if last is not None:
-            await self._end(last)
-        if last is not None and last.id == offer.id and last.run is not None:
-            offer.run = last.run
-            return [], await self._got(query.org_id, *last.run)
         try:
-            found = await self.wait(query, offer.agent, wait_s, offer) if wait_s else []
-            await offer.settled()
+            return await self._offered(query, offer, last, wait_s)
         finally:
             offer.forget_request()
-        given, offer.given = offer.given, None
-        return found, given
+
+    async def _offered(
+        self, query: TaskQuery, offer: Offer, last: Offer | None, wait_s: float
+    ) -> tuple[list[TaskAnswer], Given | None]:
+        if last is not None:
+            await self._end(last)
+        if not self._offers.is_newest(query.org_id, offer):  # its agent has sent another one meanwhile
+            return [], None
+        if offer.run is not None:
+            return [], await self._got(query.org_id, *offer.run)
+        if not wait_s or is_same_sending(offer, last):
+            return [], None
+        try:
+            found = await self.wait(query, offer.agent, wait_s, offer)
+            await offer.settled()
+        finally:  # also where its client goes meanwhile: what is committed for it is noted
+            await offer.settled()
+        return found, offer.given
 
     async def _end(self, last: Offer) -> None:
         """Let the last request of an agent wait no longer: it has come again."""
@@ -159,7 +176,7 @@ class Desk:
             if waiter.is_sent_away or not self._line.is_open:
                 return []
             await waiter.called()
-            if waiter.is_given:
+            if waiter.is_given or waiter.is_sent_away:  # who may have gone is shown nothing more
                 return []
         found = self._share(found)
         waiter.use_call()
@@ -202,3 +219,7 @@ class Desk:
 
     def _call(self, org_id: str, task_type: str) -> None:
         self._line.call(org_id, task_type)
+
+
+def _waits_still(waiter: Waiter, offer: Offer) -> bool:
+    return offer.requester.is_there() and not waiter.is_sent_away

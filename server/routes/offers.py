@@ -5,6 +5,7 @@ An extension that no client needs: without it a list is held, and who gets it cl
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -19,7 +20,7 @@ from server.http.kinds import ID, INSTANT, TEXT
 from server.http.operation import Call, Operation
 from server.http.preferences import preferred_wait_s
 from server.http.query import page_of, paging, parse, several
-from server.http.seen import seen_of
+from server.http.seen import Seen, seen_of
 from server.pending.offers import Offer, Requester
 from server.routes.runs import SAID_BY_BOTH, run_fields
 from server.routes.shared import ORG_ID, check_org, creator
@@ -28,11 +29,14 @@ from server.store.commands import CreateRun
 from server.store.queries import TASK_SORTS, TaskQuery
 from server.store.records import Given, RunRecord, TaskAnswer, TaskRecord
 from server.store.refusal import StoreBusy, StoreFailed
+from server.times import to_ms
 from server.tokens import READ, WORK
 from worker.api.wire import AGENT_HEADER, OFFERS_HEADER, RunStatus
 
 __all__ = ["OPERATIONS"]
 
+MOST_BYTES: Final = 16 * 1024  # all that can wait stay below what bodies may take; agents send a few KiB
+LATEST_MS: Final = to_ms(datetime.max.replace(tzinfo=UTC)) - MOST_WAIT_S * 1000  # what it waits comes on top
 OF_AN_END: Final = frozenset({"stoppedAt", "resultCode", "resultMessage", "error", "results"})
 OFFER: Final = Body(
     name="offerRunBody",
@@ -66,7 +70,7 @@ async def offer_run(call: Call) -> Answer:
     check_org(call, call.body.values)
     check_scope(call.principal, READ)  # tasks are told
     seen, services = seen_of(call.request.scope), call.services
-    seen.is_write = False  # but where there is a run at the end
+    seen.is_write = False  # but where a run is claimed for it; who gets that again writes nothing
     wanted = TaskQuery(
         org_id=call.org_id,
         statuses=(RunStatus.PENDING,),
@@ -75,21 +79,28 @@ async def offer_run(call: Call) -> Answer:
     )
     wait_s = preferred_wait_s(call.request, MOST_WAIT_S)
     seen.is_held = wait_s > 0
-    waiting = services.desk.offer(wanted, _offer(call), wait_s)
+    waiting = services.desk.offer(wanted, _offer(call, seen), wait_s)
     with services.load.waiting():
         tasks, given = await unless_gone(call.request, waiting) or ([], None)
     headers = {"Preference-Applied": f"wait={wait_s}", OFFERS_HEADER: "1"}
     if given is None or given.run is None:
         return shown(tasks, headers)
-    seen.is_write = seen.is_claim = True
-    seen.ids |= {"taskId": given.task.task.id, "runId": given.run.run.id}
     return _with_run(given, call, tasks, headers)
 
 
-def _offer(call: Call) -> Offer:
+def _note(seen: Seen, given: Given) -> None:
+    """Note a claim, once it is committed."""
+    assert given.run is not None
+    seen.is_write = seen.is_claim = True
+    seen.ids |= {"taskId": given.task.task.id, "runId": given.run.run.id}
+
+
+def _offer(call: Call, seen: Seen) -> Offer:
     values, lease_s = call.body.values, call.services.lease_s
     if call.request.headers.get(AGENT_HEADER) not in (None, values["pod_id"]):
         raise OFFER.error("podId", f"must be what {AGENT_HEADER} says")
+    if values["started_at"] > LATEST_MS:
+        raise OFFER.error("startedAt", "is too late for a wait to come on top")
     if not lease_s:
         raise ApiError(409, "no_offers", "This server grants no leases, and takes no offers without")
     claim = CreateRun(
@@ -105,7 +116,9 @@ def _offer(call: Call) -> Offer:
         short(values["pod_id"]),
         claim,
         call.services.clock,
-        Requester(lambda: exchange is None or exchange.is_there, partial(_is_allowed, call)),
+        Requester(
+            lambda: exchange is None or exchange.is_there, partial(_is_allowed, call), partial(_note, seen)
+        ),
     )
 
 
@@ -140,15 +153,17 @@ OPERATIONS: Final = (
             "Answers as a list of pending tasks does that may be held (`Prefer: wait=N`). A task that is made"
             " meanwhile, that says its type and requires nothing, is claimed by the run that is offered: then"
             " it is the first of `tasks`, and `run` is there. The same offer (`id`) sent again is answered"
-            " with the run that it has got; without a wait only with that. Lists that were held say"
-            f" `{OFFERS_HEADER}: 1` where offers are taken."
+            " with the run that it has got; without a wait, or with the same `startedAt`, only with that."
+            f" Lists that were held say `{OFFERS_HEADER}: 1` where offers are taken."
         ),
         handler=offer_run,
         answer=Offered,
         query=(ORG_ID, several("type", "Type of the task"), *paging(TASK_SORTS)),
         body=OFFER,
+        most_bytes=MOST_BYTES,
         refusals={
             409: "offer_outdated: a younger one of the agent came before; no_offers: nor leases",
+            413: f"body_too_large: more than {MOST_BYTES} bytes",
             422: "offer_run_error: the message names the field",
         },
     ),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from server.audit import Audit
 from server.http.failure import not_authenticated
 from server.store.records import Principal
 from server.testing import running_server
@@ -18,6 +21,7 @@ from tests.contract.conftest import calling
 from tests.contract.reference import RUN, TASK, assert_error, assert_shape
 from worker.api.ids import claim_run_id
 from worker.api.wire import parse_instant
+from worker.clock import SystemClock
 
 LATER = "2026-01-02T03:04:06.000Z"
 LIMIT_S = 20.0
@@ -237,6 +241,38 @@ def test_an_agent_that_has_gone_is_given_nothing(ours: Caller, our_server: Any) 
         )
     task = ours.task(type="gone")
     assert ours.get_task(task["id"])["runStatus"] == "pending"
+
+
+def test_an_offer_is_small(ours: Caller) -> None:
+    """It is held: with large ones a single token would take what all bodies have together."""
+    assert ours.call("POST", "/api/offers", json=body("o-11", "pod/small", machine="x" * 10_000)).is_success
+    answer = ours.call("POST", "/api/offers", json=body("o-12", "pod/large", machine="x" * 17_000))
+    assert_error(answer, 413, "body_too_large")
+
+
+def test_an_offer_of_the_end_of_time_is_refused(ours: Caller) -> None:
+    """What it waits comes on top, and would end the making of a task for others."""
+    late = body("o-13", "pod/end", startedAt="9999-12-31T23:59:59.900Z")
+    assert_error(ours.call("POST", "/api/offers", json=late, headers=WAIT), 422, "offer_run_error")
+
+
+def test_a_claim_is_noted_and_counted_once_however_often_its_offer_is_sent(tmp_path: Path) -> None:
+    """To be told of a run again writes nothing."""
+    path = tmp_path / "audit.log"
+    audit = Audit(str(path), SystemClock())
+    with running_server(audit=audit) as server, calling("ours", server.url, server.token) as api:
+        job, offer = api.job(type="noted")["id"], body("o-14", "pod/noted")
+        waiting = Held(api, offer, "noted")
+        until_waiting(server, "noted")
+        task = api.task(job, type="noted")
+        run = waiting.end().json()["run"]
+        told = api.expect("POST", "/api/offers", json={**offer, "startedAt": LATER}, headers=WAIT)
+        assert told["run"]["id"] == run["id"]
+    audit.close()
+    noted = [json.loads(line) for line in path.read_text().splitlines()]
+    claims = [one["ids"] for one in noted if one["operation"] == "offer_run"]
+    assert claims == [{"taskId": task["id"], "runId": run["id"]}]
+    assert server.app.activity.claims["won"] == 1
 
 
 def test_who_offers_must_be_who_it_says(ours: Caller) -> None:

@@ -13,9 +13,9 @@ from msgspec import structs
 
 from server.joined import WholeExchange
 from server.pending.desk import Desk
-from server.pending.offers import Offer, Offers, Requester, allowed
+from server.pending.offers import Offer, Offers, Requester, allowed, unnoted
 from server.store.commands import CreateRun, CreateTask, GiveTask, RunFields
-from server.store.records import JobRecord, TaskRecord
+from server.store.records import Given, JobRecord, TaskRecord
 from server.store.refusal import Refused, StoreFailed
 from tests.unit.server.test_desk import ids, open_desk, pending
 from tests.unit.server.world import LIMIT_S, World, run_async
@@ -30,17 +30,20 @@ def offer_of(
     id_: str,
     is_there: Callable[[], bool] = lambda: True,
     at: int = 1,
+    *,
     is_allowed: Callable[[], Awaitable[bool]] = allowed,
+    note: Callable[[Given], None] = unnoted,
+    agent: str | None = None,
 ) -> Offer:
-    """Return an offer of an agent that has the name of its offer."""
+    """Return an offer of an agent, which has the name of its offer unless it has another."""
     claim = CreateRun(
         org_id=world.org_id,
         created_by="me",
         task_id="",
         lease_ms=90_000,
-        fields=RunFields(started_at=at, pod_id=id_),
+        fields=RunFields(started_at=at, pod_id=agent or id_),
     )
-    return Offer(id_, id_, claim, world.clock, Requester(is_there, is_allowed))
+    return Offer(id_, agent or id_, claim, world.clock, Requester(is_there, is_allowed, note))
 
 
 def waiting(world: World, desk: Desk, offer: Offer) -> asyncio.Task[Got]:
@@ -200,6 +203,26 @@ def test_an_offer_whose_token_was_revoked_meanwhile_gets_nothing() -> None:
             task = await made(desk, world, job)
             assert await offered == ([], None)
             assert ids(await listed) == [task.id]
+            assert await world.status(task) == "pending"
+
+    run_async(body)
+
+
+def test_an_offer_whose_client_goes_while_its_token_is_looked_at_gets_nothing() -> None:
+    """That may take a while, and nobody would hear of the run."""
+    there = [True]
+
+    async def slowly() -> bool:
+        there.clear()
+        return True
+
+    async def body() -> None:
+        async with open_desk() as (world, desk):
+            job = await world.job()
+            offered = waiting(world, desk, offer_of(world, "a", lambda: bool(there), is_allowed=slowly))
+            await idle(desk, world)
+            task = await made(desk, world, job)
+            assert await offered == ([], None)
             assert await world.status(task) == "pending"
 
     run_async(body)
