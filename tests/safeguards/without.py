@@ -36,6 +36,7 @@ from worker.agent.holds import Holds
 from worker.agent.turns import Turns
 from worker.api.batches import Batches
 from worker.api.connection import ServerTraits
+from worker.api.models import Task
 from worker.api.reach import Reach
 from worker.api.wire import BATCH_MOST, ErrorKind
 from worker.executor.pulse import Pulse
@@ -232,6 +233,26 @@ def any_run_was_offered() -> Sequence[Change]:
     return [(worker.agent.offers, "is_claim_of", lambda run, task, first: True)]
 
 
+def gives_back_within_the_poll() -> Sequence[Change]:
+    """Have a poll that is given up cut the giving back of its task."""
+
+    async def give_back(self: worker.agent.offers.Offers, task: Task, why: str) -> None:
+        if (won := self._won.pop(task.id, None)) is not None:
+            await self._give_back(won, why)
+
+    return [(worker.agent.offers.Offers, "give_back", give_back)]
+
+
+def forgets_refused_offers() -> Sequence[Change]:
+    """Take any refusal of an offer for the word that it has no run."""
+    return [(worker.agent.offers.Offers, "_forget", lambda self, error: setattr(self, "_sent", None))]
+
+
+def any_clock_will_do() -> Sequence[Change]:
+    """Begin with a run whose start was told by a clock that was set since."""
+    return [(worker.agent.offers.Offers, "_steps", lambda self, sent: ())]
+
+
 def lease_from_the_answer() -> Sequence[Change]:
     """Count the lease of a run that an offer brought from when the agent heard of it."""
     return [(worker.agent.offers.Offers, "_since_mono", lambda self, run, sent: self._clock.mono())]
@@ -334,6 +355,21 @@ SAFEGUARDS: Final = {
         "a run that was given to another is taken for one's own",
         ("tests/contract/test_brief_answers.py",),
         brief_without_identity,
+    ),
+    "give back goes on": Safeguard(
+        "a poll that is given up leaves an entry that nobody delivers, and its task stands still",
+        ("tests/unit/agent/test_offers_in_trouble.py",),
+        gives_back_within_the_poll,
+    ),
+    "open offer": Safeguard(
+        "a refusal makes an agent forget an offer that has a task",
+        ("tests/unit/agent/test_offers_in_trouble.py",),
+        forgets_refused_offers,
+    ),
+    "clock of an offer": Safeguard(
+        "a run shows the step of a clock that was set",
+        ("tests/unit/agent/test_offers_in_trouble.py",),
+        any_clock_will_do,
     ),
     "who offers is there": Safeguard(
         "a task is claimed for an agent that has gone",

@@ -25,11 +25,12 @@ class Errands:
         """How many are running."""
         return len(self._running)
 
-    def start(self, errand: Coroutine[Any, Any, None]) -> None:
-        """Start one more."""
+    def start(self, errand: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start one more; who waits for it, with `asyncio.wait`, may be cancelled without harm to it."""
         task = asyncio.get_running_loop().create_task(errand)  # `asyncio.create_task` names it too
         self._running.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def settle(self, limit_s: float) -> None:
         """Let all end within the limit; cancel those that do not."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
 from worker.agent.claim import Claim, Claiming
+from worker.agent.errands import Errands
 from worker.agent.identity import Identities
 from worker.agent.wire_run import RunWire
 from worker.api.client import JobsApi
@@ -32,6 +34,8 @@ WITHDRAW_S: Final = 2.0  # of a drain, to ask what became of an offer
 REST_S: Final = 60.0  # how long none is made after one that failed; longer after each further one
 REST_MOST_S: Final = 900.0
 FAILURES_MAX: Final = 2  # in a row, without an answer, until offers rest
+FINAL: Final = (409, 422)  # by which the API itself says that an offer has no run
+STEP_S: Final = 3.0  # between the clocks while an offer is open; beyond, the time of day was set
 RATE: Final = 0.9  # of the server's word how long it held one: clocks may differ as much as a lease allows
 log = structlog.get_logger()
 
@@ -41,8 +45,10 @@ class Sent(Struct):
 
     id: str
     sent_mono: float
+    sent_at: datetime
     first: Identity
     times: int = 1
+    is_looked_for: bool = False  # since offers rest
 
 
 class Won(Struct, frozen=True):
@@ -51,6 +57,7 @@ class Won(Struct, frozen=True):
     task: Task
     run: Run
     since_mono: float  # from when on its lease counts
+    heard_mono: float  # when it was told; its lease began before
 
 
 class Offers:
@@ -89,6 +96,7 @@ class Offers:
         self._is_on = is_on
         self._sent: Sent | None = None
         self._won: dict[str, Won] = {}
+        self._giving = Errands()
         self._failures = 0
         self._rest_s = REST_S
         self._rests_until_mono = float("-inf")
@@ -100,7 +108,11 @@ class Offers:
 
         Raises: the errors of `worker.api.errors`.
         """
-        poll = await self._ask(types, per_page, wait_s) if wait_s >= 1 and self._may_ask(types) else None
+        poll = None
+        if wait_s >= 1 and self._may_ask(types):
+            poll = await self._ask(types, per_page, wait_s)
+        elif self._sent is not None and not self._sent.is_looked_for:
+            poll = await self._look(self._sent, types, per_page)
         if poll is None:
             poll = await self._api.poll(types=types, page=page, per_page=per_page, wait_s=wait_s)
         return poll
@@ -116,7 +128,7 @@ class Offers:
         try:
             poll, sent = await self._send(types, per_page=per_page, wait_s=wait_s)
         except Rejected as error:
-            self._sent = None
+            self._forget(error)
             self._rest(error)
             return None
         except ApiError as error:
@@ -127,12 +139,31 @@ class Offers:
         self._failures, self._rest_s = 0, REST_S
         return await self._taken(poll, sent)
 
+    async def _look(self, open_: Sent, types: Sequence[str], per_page: int) -> Poll | None:
+        """Ask once, without a wait, what became of an offer; None where a list is to be asked for."""
+        open_.is_looked_for = True
+        try:
+            poll, sent = await self._send(types, per_page=per_page, wait_s=0.0)
+        except ApiError as error:
+            self._forget(error)
+            log.info("offer.not_found", error=str(error))
+            return None
+        poll = await self._taken(poll, sent)
+        return poll if poll.is_claimed else None
+
+    def _forget(self, error: ApiError) -> None:
+        """Be done with an offer that has no run: it was never sent but this once, or the API says so."""
+        is_only = self._sent is not None and self._sent.times == 1 and isinstance(error, Rejected)
+        if is_only or (error.is_documented and error.status in FINAL):
+            self._sent = None
+
     async def claim(self, task: Task) -> Claim | None:
         """Return the claim that an offer brought, its intent written; claim the task where none did.
 
         Raises: JournalError where the intent cannot be written; the run is left to its lease.
         """
-        if (won := self._won.pop(task.id, None)) is None:
+        won = self._won.pop(task.id, None)
+        if won is None or self._is_over(won):
             return await self._claimer.claim(task)
         entry = self._entry(task, won.run)
         if entry.run_id in self._journal.entries:  # the server was set back to before that run
@@ -142,10 +173,20 @@ class Offers:
         return Claim(task=task, run=won.run, identity=identity_of(won.run), since_mono=won.since_mono)
 
     async def give_back(self, task: Task, why: str) -> None:
-        """Have a task pending again that was claimed by an offer and is not begun; else nothing happens."""
-        if (won := self._won.pop(task.id, None)) is None:
-            return
-        entry = self._entry(task, won.run)
+        """Have a task pending again that was claimed by an offer and is not begun; else nothing happens.
+
+        It goes on where who waits for it is cancelled: an entry that nobody delivers would keep its task
+        from this agent for ever. `settle` lets it end.
+        """
+        if (won := self._won.pop(task.id, None)) is not None:
+            await asyncio.wait({self._giving.start(self._give_back(won, why))})
+
+    async def settle(self, limit_s: float) -> None:
+        """Let what is given back be written down, within the limit."""
+        await self._giving.settle(limit_s)
+
+    async def _give_back(self, won: Won, why: str) -> None:
+        entry = self._entry(won.task, won.run)
         if entry.run_id in self._journal.entries:
             return
         try:
@@ -172,7 +213,7 @@ class Offers:
     async def _send(self, types: Sequence[str], *, per_page: int, wait_s: float) -> tuple[Poll, Sent]:
         identity, now = self._identities.next(), self._clock.mono()
         if self._sent is None:
-            sent = self._sent = Sent(self._new_id(), now, identity)
+            sent = self._sent = Sent(self._new_id(), now, self._clock.now(), identity)
         else:
             sent = self._sent
             sent.times += 1
@@ -191,8 +232,8 @@ class Offers:
             return Poll(poll.tasks[1:], poll.waited)
         assert run.started_at is not None
         self._identities.go_on_after(run.started_at)
-        self._won[task.id] = Won(task, run, self._since_mono(run, sent))
-        if reasons := self._unmet(task):
+        self._won[task.id] = Won(task, run, self._since_mono(run, sent), self._clock.mono())
+        if reasons := self._unmet(task) or self._steps(sent):
             await self.give_back(task, f"it cannot begin here: {'; '.join(reasons)}")
             return Poll(poll.tasks[1:], poll.waited)
         return poll
@@ -204,12 +245,24 @@ class Offers:
         waited_s = (run.started_at - sent.first.started_at).total_seconds()
         return min(sent.sent_mono + RATE * waited_s, self._clock.mono())
 
+    def _steps(self, sent: Sent) -> tuple[str, ...]:
+        """Say that the time of day was set since an offer was sent: the run would show a wrong duration."""
+        passed = timedelta(seconds=self._clock.mono() - sent.sent_mono)
+        step_s = (self._clock.now() - sent.sent_at - passed).total_seconds()
+        return (f"the clock was set by {step_s:.0f} s meanwhile",) if abs(step_s) > STEP_S else ()
+
+    def _is_over(self, won: Won) -> bool:
+        """Tell whether a lease is over for certain; where it may be, the attempt waits for a report."""
+        return won.run.lease_s is not None and self._clock.mono() >= won.heard_mono + won.run.lease_s
+
     def _entry(self, task: Task, run: Run) -> Entry:
         identity = identity_of(run)
         return self._runs.entry(task, run.id, identity, self._runs.claim_body(task, run.id, identity))
 
     def _rest(self, why: object) -> None:
         self._failures = 0
+        if self._sent is not None:
+            self._sent.is_looked_for = False
         self._rests_until_mono = self._clock.mono() + self._rest_s
         log.info("offer.failed", error=str(why), rest_s=self._rest_s)
         self._rest_s = min(2 * self._rest_s, REST_MOST_S)

@@ -69,7 +69,7 @@ class Poller:
         self._on_poll = on_poll
         self._on_step = on_step
         self._api = api
-        self._ask = api.poll if offers is None else offers.poll
+        self._offers, self._ask = offers, (offers or api).poll
         self._clock = clock
         self._agent_id = agent_id
         self._types = sorted(types)
@@ -242,8 +242,7 @@ class Poller:
                 return 0.0  # of another type there is room now: ask for that too
             self._on_poll(True)
             if poll.is_claimed:
-                self._queue.append(poll.tasks[0])
-                self._fresh.begin(is_shared=False)
+                await self._begin_with(poll.tasks[0])
                 return 0.0
             choice = choose(
                 poll.tasks, self._types, self._lacking, self._is_tried, self._deferrals.is_waiting
@@ -251,8 +250,7 @@ class Poller:
             self._left.tell(choice.left)
             if choice.candidates:
                 is_ours = self._api.traits.claims_unique  # the first answer says so
-                found = choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
-                self._queue.extend(found)
+                self._queue += choice.candidates if is_ours else spread(choice.candidates, self._agent_id)
                 self._fresh.begin(is_shared=not is_ours)
                 self._echoes.reset()
                 self._others.reset()
@@ -272,6 +270,14 @@ class Poller:
         if ((left or deferred) and is_ours) or (was_held and is_hasty):
             return self._until_due_s(self._others.next_s())
         return 0.0 if was_held else self._until_due_s(self._backoff.next_s())
+
+    async def _begin_with(self, task: Task) -> None:
+        """Have a task that is ours be the next one; who could not begin it must not keep it."""
+        if self._offers is not None and not self._is_free(task):
+            await self._offers.give_back(task, "its agent has no room for it")
+        else:
+            self._queue.append(task)
+            self._fresh.begin(is_shared=False)
 
     def _until_due_s(self, wait_s: float) -> float:
         """Wait no longer than until a task may be tried again that failed."""

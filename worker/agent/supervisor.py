@@ -147,8 +147,10 @@ class Supervisor:
         await self._gpus.look()
         while not self._is_idle():
             await self._wait_until_free()
-            task = await self._next(self._slots + self._places.ahead - self._under_way)
-            if task is not None and self._is_held():  # the poll may have waited for long
+            free, is_ahead = self._slots + self._places.ahead - self._under_way, self.busy == self._slots
+            task = await self._next(max(1, free))  # what was free may be taken since
+            is_late = is_ahead and not self.may_claim  # a long run has begun
+            if task is not None and (is_late or self._is_held()):  # the poll may have waited for long
                 await self._offers.give_back(task, NOT_NOW)
                 self._poller.leave(task.id)
             elif task is not None:
@@ -246,6 +248,7 @@ class Supervisor:
     async def _finish(self) -> None:
         """Let attempts and deliveries end within what is left of the drain; the journal keeps the rest."""
         await self._settle(self._attempting)
+        await self._settle(self._offers)  # what was given back is told with the last reports
         leaving = asyncio.create_task(self._executor.aclose())  # beside the last reports: it takes seconds
         await self._settle(self._storing, STORING_SHARE)
         await self._settle(self._outbox)
@@ -259,7 +262,7 @@ class Supervisor:
             )
             log.warning("journal.open", run_id=entry.run_id, marks=list(entry.marks), hint=hint)
 
-    async def _settle(self, errands: Errands | Outbox | Storing, share: float = 1.0) -> None:
+    async def _settle(self, errands: Errands | Offers | Outbox | Storing, share: float = 1.0) -> None:
         """Let errands end in a share of what is left; when the end is brought nearer meanwhile, of less."""
         is_settled = False
         while not is_settled:

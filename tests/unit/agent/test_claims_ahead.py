@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from tests.simulation.machine import Machine
 from tests.simulation.server import VirtualServer
 from tests.simulation.world import World, until
 from worker.agent.claim_rules import attempts_before
-from worker.api.models import Run
+from worker.api.models import Run, Task
 
 SLOTS = 2
+RUNS = "POST /api/jobs/runs"
 
 
 def runs_of(world: World, task_id: str) -> list[Run]:
@@ -83,7 +85,43 @@ def test_what_was_claimed_ahead_of_a_long_run_is_given_back_and_done_later() -> 
     assert given_back
     assert {str(run["error"]).partition(":")[0] for run in given_back} == {"lost_claim"}
     assert {run["results"]["retry"]["attempt"] for run in given_back} == {None}
-    assert {attempts_before(runs_of(world, run["taskId"])) for run in given_back} == {
-        1
-    }  # that it was done in
+    counted = {attempts_before(runs_of(world, run["taskId"])) for run in given_back}
+    assert counted == {1}  # the one in which it was done
     assert sorted(world.executions) == sorted(world.server.tasks)
+
+
+@pytest.mark.parametrize("ends", ["before the poll", "while it is held"])
+def test_a_poll_that_went_ahead_claims_nothing_once_a_long_run_has_begun(ends: str) -> None:
+    """Its task is left to others, not claimed and given back; and no poll asks for less than one."""
+    world = world_of(3, long=frozenset({0, 1, 2, 3}), server=LeasingServer)
+    asked_for: list[int] = []
+
+    async def main() -> None:
+        agent = await Machine(world, "pod/a", concurrency=1).agent()
+        supervisor = agent.supervisor
+        places = SimpleNamespace(ahead=4)
+        supervisor._places = places  # type: ignore[assignment]
+        wait, ask = supervisor._wait_until_free, supervisor._poller.next
+
+        async def waited() -> None:
+            await wait()
+            if world.executing and ends == "before the poll":
+                places.ahead = -1  # as where claims that went ahead are under way still
+
+        async def asked(free: int) -> Task:
+            asked_for.append(free)
+            task = await ask(free)
+            places.ahead = 0 if len(asked_for) > 1 else 4
+            return task
+
+        supervisor._wait_until_free = waited  # type: ignore[method-assign]
+        supervisor._poller.next = asked  # type: ignore[method-assign]
+        life = asyncio.create_task(agent.run())
+        await asyncio.sleep(10.0)
+        assert len(asked_for) > 1
+        assert world.server.asked.count(RUNS) == 1
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
+
+    run_virtual(main())
+    assert min(asked_for) >= 1
