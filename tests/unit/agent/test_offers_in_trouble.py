@@ -8,10 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from tests.simulation.loop import run_virtual
+from tests.simulation.machine import Machine
+from tests.simulation.world import World
 from tests.unit.agent.stub_api import Answer, Request, error
 from tests.unit.agent.test_offered_runs import HOLD_S, LOST, OURS, Agent, Server, lived
 from worker.agent.poller import Poller
 from worker.api.errors import ApiError
+from worker.api.wire import ErrorKind
 
 LEASE_S = 90.0
 REFUSALS: list[Answer] = [
@@ -56,6 +60,21 @@ def test_a_task_is_given_back_though_its_poll_is_given_up_meanwhile(step: str) -
     (entry,) = agent.given_back
     assert entry.has_outcome
     assert entry.requeue
+
+
+def test_a_drain_waits_until_what_is_given_back_is_written_down() -> None:
+    """On a slow disk too; its report is one of the last."""
+
+    async def main() -> bool:
+        agent = await Machine(World(1, "key", 0.0, 0), "pod/a").agent()
+        life = asyncio.create_task(agent.run())
+        await asyncio.sleep(1.0)
+        writing = agent.supervisor._offers._giving.start(asyncio.sleep(5.0))
+        agent.drain.request(ErrorKind.DRAINED, "SIGTERM")
+        await life
+        return writing.done() and not writing.cancelled()
+
+    assert run_virtual(main())
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda answer: str(answer[0]))
