@@ -213,7 +213,9 @@ class Cleaner:
             return self.text(value)
         if isinstance(value, dict):
             return {
-                key: REDACTED if part is not None and is_secret(str(key)) else self.value(part)
+                self.text(key) if isinstance(key, str) else key: (
+                    REDACTED if part is not None and is_secret(str(key)) else self.value(part)
+                )
                 for key, part in value.items()
             }
         if isinstance(value, list | tuple):

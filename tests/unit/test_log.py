@@ -83,6 +83,16 @@ def test_secrets_never_come_out(stream: io.StringIO) -> None:
     assert "a=1" in text
 
 
+def test_secrets_do_not_come_out_as_keys_of_maps(stream: io.StringIO) -> None:
+    """However deep; other keys stay what they are."""
+    log.configure(stream=stream, secrets=[SECRET])
+    structlog.get_logger().info(
+        "seen", by={f"{SECRET} a": 1, "plain": [{f"{SECRET} b": 2, "token": "t", 3: 4}]}
+    )
+    (line,) = lines(stream)
+    assert line["by"] == {f"{REDACTED} a": 1, "plain": [{f"{REDACTED} b": 2, "token": REDACTED, "3": 4}]}
+
+
 def test_a_text_that_was_harmless_is_looked_at_again_once_it_is_known_to_be_a_secret(
     stream: io.StringIO,
 ) -> None:

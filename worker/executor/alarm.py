@@ -128,7 +128,10 @@ class Wait:
             self._handle = self._loop.call_soon(self.end)
 
     def end(self) -> None:
-        """End it now; no task may be at work."""
+        """End it now; in the loop's next round where a task is at work, beside which no other can be."""
+        if asyncio.current_task(self._loop) is not None:
+            self.end_soon()
+            return
         if self._handle is not None:
             self._handle.cancel()
         callback, self._callback = self._callback, None

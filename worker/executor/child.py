@@ -71,8 +71,8 @@ class Child:
         surroundings = Surroundings.note()
         while (assign := self._listening.next_run()) is not None:
             ended = self._run(assign, loaded)
-            clean_up()
-            if (unclean := surroundings.restore()) is not None:
+            left = clean_up()
+            if (unclean := surroundings.restore() or left) is not None:
                 ended = msgspec.structs.replace(ended, unclean=unclean)
             try:
                 self._channel.send(ended)

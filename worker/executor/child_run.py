@@ -145,22 +145,29 @@ def account_of(exc: BaseException) -> tuple[str, str, str | None]:
     return "raised", f"{type(exc).__name__}: {text}" if text else type(exc).__name__, author_traceback(exc)
 
 
-def clean_up() -> None:
-    """Leave nothing of a run behind in this process: text that was not written, its folder, zombies."""
-    flush(sys.stdout)
-    flush(sys.stderr)
-    flush_c_streams()
-    os.chdir("/")
+def clean_up() -> str | None:
+    """Leave nothing of a run behind in this process: text that was not written, its folder, zombies.
+
+    Returns why something may be left, None where nothing is. Raises nothing: the run ended before, and its
+    receipt must still be sent.
+    """
     try:
+        flush(sys.stdout)
+        flush(sys.stderr)
+        flush_c_streams()
+        os.chdir("/")
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
     except ChildProcessError:  # there are none
-        pass
+        return None
+    except BaseException as exc:  # noqa: BLE001 - whatever a handler has made of its process
+        return f"what it left could not be cleaned up: {type(exc).__name__}"
+    return None
 
 
 def flush(stream: Any) -> None:
     """Write out what a stream holds back."""
     try:  # noqa: SIM105 - after each run, and `suppress` takes as long as the rest
         stream.flush()
-    except (OSError, ValueError):  # the handler closed it
+    except Exception:  # noqa: BLE001, S110 - the handler closed it, or put something else in its place
         pass

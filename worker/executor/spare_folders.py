@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["Made", "SpareFolders", "tells_changes"]
-
-CHANGES: Final = 8  # in a row, each of which must be told from the one before
+__all__ = ["Made", "SpareFolders"]
 
 
 class Made(NamedTuple):
-    """A folder as it was made for a run: who sees the same again sees one that nobody changed.
+    """A folder as it was made for a run: who sees another one again sees one that somebody changed.
 
-    Kernels before 6.13 count time in steps of some milliseconds: what is changed within the first of them
-    may show in nothing but in what is in the folder. Others tell every change from a look before it, where
-    the file system has such times.
+    Who sees the same must look into it. Kernels before 6.13 count time in steps of some milliseconds: what is
+    changed within the first of them may show in nothing but in what is in the folder. Later ones tell most
+    changes from a look before them; on a tmpfs not those of a link(2), an unlink(2) or an rmdir(2).
     """
 
     inode: int
@@ -46,7 +44,6 @@ class SpareFolders:
         """Start with none."""
         self._spares: dict[str, tuple[Made, float]] = {}
         self._unfit: list[str] = []
-        self._tells_changes: bool | None = None  # the file system's clock; None: nobody has asked
 
     def __len__(self) -> int:
         """How many there are."""
@@ -61,11 +58,6 @@ class SpareFolders:
         try:
             if Made.seen(path) != made:
                 return False
-            if self._tells_changes is None:
-                self._tells_changes = tells_changes(path)
-                made = Made.seen(path)
-                if not is_empty(path):  # by somebody who changed it meanwhile
-                    return False
         except OSError:
             return False
         self._spares[path] = (made, now_s)
@@ -77,7 +69,7 @@ class SpareFolders:
             return False
         spare, (made, _) = self._spares.popitem()
         try:
-            if Made.seen(spare) == made and (self._tells_changes or is_empty(spare)):
+            if Made.seen(spare) == made and is_empty(spare):
                 os.rename(spare, path)  # noqa: PTH104 - before every run
                 return True
         except OSError:  # something else has come to one of both places
@@ -94,26 +86,6 @@ class SpareFolders:
             del self._spares[path]
             gone.append(path)
         return gone
-
-
-def tells_changes(path: str) -> bool:
-    """Tell whether each change of a folder shows in its time, however soon it comes after a look at it.
-
-    Steps of the clock, too, lie between a few changes of a process that has to wait each time; not in a row.
-
-    Raises:
-        OSError: it is not there, or no folder, or not ours.
-    """
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        for _ in range(CHANGES):
-            before = Made.seen(path)
-            os.fchmod(folder, before.mode & 0o7777)
-            if Made.seen(path) == before:
-                return False
-    finally:
-        os.close(folder)
-    return True
 
 
 def is_empty(folder: str) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 from worker.usage.disk import DiskLedger
 from worker.usage.ledger import Cpu
-from worker.usage.ram import Ram
+from worker.usage.ram import MISSED, Ram
 from worker.usage.usage import Usage
 
 __all__ = ["Bill", "Seen"]
@@ -15,6 +15,7 @@ __all__ = ["Bill", "Seen"]
 CPU = ("cpu_user_s", "cpu_system_s")
 RAM = ("ram_peak_bytes", "ram_average_bytes")
 DISK = ("disk_read_bytes", "disk_written_bytes")
+COVERAGE_MOST = 0.9999  # of what is not covered in whole
 
 
 class Seen:
@@ -110,6 +111,8 @@ class Bill(NamedTuple):
             for name, seen_mono in self.seen.looks().items():
                 if name in found:
                     found[name] = ratio((seen_mono or started_mono) - started_mono, wall_s)
+        if self.ram.missed_s is not None and "ram_peak_bytes" in found:
+            found["ram_peak_bytes"] = less(found["ram_peak_bytes"], self.ram.missed_s, wall_s)
         return found
 
     def _reasons(self, reason: str) -> dict[str, str]:
@@ -124,6 +127,8 @@ class Bill(NamedTuple):
             return dict.fromkeys(by_tree, reason) | reasons
         if self.ram.reason:
             reasons["ram_peak_bytes"] = self.ram.reason
+        elif self.ram.missed_s is not None:
+            reasons["ram_peak_bytes"] = MISSED
         elif self.ram.peak_bytes is None:
             reasons["ram_peak_bytes"] = "the process had ended before its memory was read"
         if self.ram.average.value is None:
@@ -136,6 +141,11 @@ class Bill(NamedTuple):
 def ratio(part_s: float, whole_s: float) -> float:
     """Return a share to four digits; of nothing, all."""
     return round(min(1.0, part_s / whole_s), 4) if whole_s > 0 else 1.0
+
+
+def less(coverage: float, missed_s: float, whole_s: float) -> float:
+    """Return a coverage without a time in which something may have been missed: never all."""
+    return round(max(0.0, min(coverage - ratio(missed_s, whole_s), COVERAGE_MOST)), 4)
 
 
 def gpu_allocated_s(wall_s: float | None, gpus: float) -> float | None:

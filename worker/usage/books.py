@@ -11,7 +11,7 @@ from worker.usage.look import Look
 from worker.usage.pace import Pace
 from worker.usage.process import Key, ProcessReading
 from worker.usage.ram import Ram, held_by_tree
-from worker.usage.readings import root_of, settled
+from worker.usage.readings import has_reaped_between, root_of, settled
 from worker.usage.run_group import RunGroup
 from worker.usage.rusage import Rusage
 from worker.usage.tree import Tree
@@ -48,6 +48,7 @@ class Books:
         self._disk = DiskLedger(root, first.readings)
         self._ram = Ram()
         self._ram.start(root, first.readings, mark_reason)
+        self._full = first.readings  # the last full reading
         self._cpu_method = cpu_method
         self._group_cpu: GroupCpu | None = None
         if first.cpu_s is not None:
@@ -152,6 +153,9 @@ class Books:
         if self._group_cpu is None:
             self._seen.cpu_mono = now
         if is_full:
+            if has_reaped_between(self._full, readings):
+                self._ram.miss(now - (self._seen.disk_mono or now))
+            self._full = readings
             self._disk.update(readings)
             self._seen.disk_mono = now
             self._ram.see(readings)

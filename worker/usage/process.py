@@ -1,8 +1,7 @@
 """What one process has consumed, and the tree below it, read from Linux' /proc.
 
 Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_io(5), proc_pid_smaps(5). A walk goes by
-`task/*/children`, so it costs by the size of the tree; psutil's `children(recursive=True)` reads every
-process of the machine.
+`task/*/children`, so it costs by the size of the tree; that of psutil reads every process there is.
 """
 
 from __future__ import annotations
@@ -58,6 +57,7 @@ class ProcessReading(NamedTuple):
     hwm_bytes: int | None = None  # the highest of both together since it began, or since `reset_peak`
     read_bytes: int | None = None  # from devices, its own and of the children it has waited for
     written_bytes: int | None = None  # the same: what it made dirty, which is or will be written
+    reaped_faults: int = 0  # pages that the children it has waited for, and theirs, began to use
 
     @property
     def is_at_peak(self) -> bool:
@@ -82,11 +82,9 @@ class Root(Protocol):
 
     def read(self, *, is_full: bool) -> ProcessReading | None:
         """Return what it has consumed; None where it is gone."""
-        ...
 
     def child_pids(self, threads: int) -> list[int]:
         """Return its children, of all its threads."""
-        ...
 
 
 class AnyRoot(NamedTuple):
@@ -121,10 +119,11 @@ def reading_of(
 ) -> ProcessReading:
     """Return what the fields of `stat`, the memory of `status` and the text of `io` say of a process."""
     system_s = int(fields[12]) * TICK_S
-    reaped_s = reaped_system_s = 0.0
+    reaped_s, reaped_system_s, reaped_faults = 0.0, 0.0, 0
     if has_reaped := not fields[8] == fields[10] == fields[13] == fields[14] == b"0":
         reaped_system_s = int(fields[14]) * TICK_S
         reaped_s = int(fields[13]) * TICK_S + reaped_system_s
+        reaped_faults = int(fields[8]) + int(fields[10])
     exact_s = cpu_clock_s(pid)
     hwm, anonymous, files, shared = memory
     told = DISK.search(disk) if disk else None
@@ -144,6 +143,7 @@ def reading_of(
         hwm,
         None if told is None else int(told[1]),
         None if told is None else int(told[2]),
+        reaped_faults,
     )
 
 

@@ -18,6 +18,7 @@ SHARES_MOST = (
 )
 SHARES_BYTES = 4 << 30  # … and this much of pages some 40 ms, while the agent does nothing else
 UNSEEN = "the process ended after the last look at its memory: the peak may have been higher"
+MISSED = "processes came and ended between two looks: the peak may have been higher"
 
 
 class Mark(NamedTuple):
@@ -49,6 +50,9 @@ class Ram:
         self.peak_bytes: int | None = None
         self.peak_method = ""
         self.reason = ""
+        self.missed_s: float | None = (
+            None  # between looks between which processes ended; None: there are none
+        )
         self.is_final = True  # nothing was consumed after the last look
         self.average = Average()
         self._average_methods: list[str] = []
@@ -95,6 +99,10 @@ class Ram:
         if self._marks:
             self._ended_file_bytes = max(self._ended_file_bytes, most_files(self._marks))
         self._marks = now
+
+    def miss(self, between_s: float) -> None:
+        """Take that processes ended between two looks, whose own peaks nobody saw."""
+        self.missed_s = (self.missed_s or 0.0) + between_s
 
     def end(self, maxrss_bytes: int, parent_pid: int, *, is_sampled: bool) -> None:
         """Take `ru_maxrss` of the ended process where it tells more than the samples did.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from worker.usage.process import Key, ProcessReading
 from worker.usage.rusage import Rusage
 
-__all__ = ["Left", "keys_below", "root_of", "settled"]
+__all__ = ["Left", "has_reaped_between", "keys_below", "root_of", "settled"]
 
 
 class Left(NamedTuple):
@@ -37,6 +37,19 @@ def settled(root: ProcessReading, rusage: Rusage) -> ProcessReading:
         ram_bytes=None,
         hwm_bytes=None,
     )
+
+
+def has_reaped_between(before: Mapping[Key, ProcessReading], after: Mapping[Key, ProcessReading]) -> bool:
+    """Tell whether processes were waited for between two looks: nobody saw the most memory that they had.
+
+    Each that runs at all begins to use pages; where those are not told its CPU is, in ticks.
+    """
+    for key, now in after.items():
+        if now.reaped_faults or now.reaped_s:  # mostly there are none
+            then = before.get(key)
+            if then is None or now.reaped_faults > then.reaped_faults or now.reaped_s > then.reaped_s:
+                return True
+    return False
 
 
 def keys_below(pid: int, readings: dict[Key, ProcessReading]) -> set[Key]:

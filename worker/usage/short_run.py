@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, Self
 
-from worker.usage.bill import gpu_allocated_s, ratio
+from worker.usage.bill import gpu_allocated_s, less, ratio
 from worker.usage.ledger import Cpu, split
 from worker.usage.look import Look
 from worker.usage.process import ProcessReading
+from worker.usage.ram import MISSED
+from worker.usage.readings import has_reaped_between
 from worker.usage.usage import Usage
 
 __all__ = ["ShortRun"]
@@ -50,6 +52,8 @@ class ShortRun(NamedTuple):
             held, held_method = (first.held_bytes, last.held_bytes), "cgroup_sampled"
         marked_bytes = self._marked_bytes(before, after)
         is_marked = marked_bytes >= max(held)
+        is_missed = has_reaped_between(first.readings, last.readings)
+        reason = self.mark_reason or (MISSED if is_missed else "")
         return Usage(
             wall_s=wall_s,
             cpu_user_s=cpu.user_s,
@@ -75,12 +79,12 @@ class ShortRun(NamedTuple):
                 "gpu_allocated_s": 1.0,
                 "cpu_user_s": 1.0,
                 "cpu_system_s": 1.0,
-                "ram_peak_bytes": 1.0,
+                "ram_peak_bytes": less(1.0, covered_s, wall_s) if is_missed else 1.0,
                 "ram_average_bytes": ratio(covered_s, wall_s),
                 "disk_read_bytes": 1.0,
                 "disk_written_bytes": 1.0,
             },
-            reasons={"ram_peak_bytes": self.mark_reason} if self.mark_reason else {},
+            reasons={"ram_peak_bytes": reason} if reason else {},
         )
 
     def _cpu(self, before: ProcessReading, after: ProcessReading) -> tuple[Cpu, str]:

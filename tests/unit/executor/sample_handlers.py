@@ -267,3 +267,30 @@ def thread_tells_later(ctx: Context, *, is_first: bool) -> None:
             time.sleep(0.001)
 
     threading.Thread(target=tell, daemon=True).start()
+
+
+class Faulty:
+    """What stands where a stream should."""
+
+    def __init__(self, fault: BaseException) -> None:
+        self._fault = fault
+
+    def flush(self) -> None:
+        """Do harm."""
+        raise self._fault
+
+
+@handler("spoil-stdout")
+def spoil_stdout(ctx: Context, *, how: str) -> int:
+    """Leave no stdout that can be flushed, and return the pid."""
+    if how == "gone":
+        del sys.stdout
+        return os.getpid()
+    places = {
+        "None": None,
+        "no stream": object(),
+        "faulty": Faulty(KeyError()),
+        "exits": Faulty(SystemExit(3)),
+    }
+    sys.stdout = places[how]
+    return os.getpid()

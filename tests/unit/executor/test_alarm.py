@@ -118,6 +118,28 @@ def test_who_waits_goes_on_at_once_where_news_is_rung_for() -> None:
     run(scenario())
 
 
+def test_who_waits_goes_on_a_round_later_where_a_task_rings() -> None:
+    """Beside it no other task can go on; and nobody is forgotten for that."""
+
+    async def scenario() -> None:
+        alarm, seen = Alarm(asyncio.get_running_loop()), list[str]()
+
+        async def wait() -> None:
+            await alarm.wait(LONG_S)
+            seen.append("gone on")
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        alarm.mark()
+        alarm.ring()
+        alarm.ring()
+        assert seen == []
+        await waiting
+        assert seen == ["gone on"]
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("is_set", [False, True])
 def test_who_is_cancelled_hears_of_that_alone(is_set: bool) -> None:
     """Also where news has come in the same round, before or after; and a ring wakes nobody twice."""

@@ -158,7 +158,7 @@ def test_a_fault_after_the_run_leaves_its_bill(tmp_path: Path) -> None:
             assert failed.error.kind is ErrorKind.INTERNAL
             assert (usage.cpu_s or 0) >= 0.3 * (1 - EXACT)
             assert not usage.complete
-            for name in ("wall_s", "cpu_user_s", "ram_peak_bytes"):
+            for name in ("wall_s", "cpu_user_s", "ram_average_bytes"):
                 assert "the executor failed: ZeroDivisionError" in usage.reasons[name]
 
     within_limit(scenario())

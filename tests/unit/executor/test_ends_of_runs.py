@@ -190,3 +190,21 @@ def test_a_spawner_that_fails_is_an_outcome(tmp_path: Path) -> None:
             assert "Resource temporarily unavailable" in error.message
 
     within_limit(scenario())
+
+
+@pytest.mark.parametrize("how", ["None", "no stream", "faulty", "exits", "gone"])
+def test_a_finished_result_is_kept_whatever_the_handler_left_in_the_place_of_stdout(
+    tmp_path: Path, how: str
+) -> None:
+    """The next run finds its stdout again, in the same process or in another one."""
+
+    async def scenario() -> None:
+        async with bench(tmp_path) as it:
+            first = await it.run("spoil-stdout", how=how)
+            assert (first.code, first.error) == (ResultCode.SUCCESS, None)
+            second = await it.run("spoil-stdout", how="None")
+            assert second.code is ResultCode.SUCCESS
+            assert how != "None" or first.value == second.value
+            assert it.is_tidy
+
+    within_limit(scenario())

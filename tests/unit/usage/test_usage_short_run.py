@@ -14,6 +14,7 @@ from worker.usage.books import Books
 from worker.usage.look import Look
 from worker.usage.meter import Meter
 from worker.usage.process import Key, ProcessReading
+from worker.usage.ram import MISSED
 from worker.usage.run_group import RunGroup
 from worker.usage.short_run import ShortRun
 from worker.usage.tree import Tree
@@ -37,10 +38,12 @@ def looks(draw: st.DrawFn) -> tuple[Look, Look]:
         ram, files = draw(PAGES), draw(PAGES)
         cpu_s, own_s = cpu_s + draw(st.floats(-0.01, 5)), own_s + draw(st.floats(-0.01, 5))
         reaped_s = draw(st.sampled_from([0.0, 0.02]))
+        reaped_faults = draw(st.sampled_from([0, 0, 7]))
         disk += draw(st.sampled_from([0, PAGE, 1 << 20]))
         reading = ProcessReading(
             ROOT, 1, 2, own_s, own_s / 3, reaped_s, reaped_s / 2, reaped_s > 0, True, ram, ram, files,
             ram + files + draw(st.sampled_from([0, PAGE, 1 << 24])), disk, 2 * disk,
+            reaped_faults,
         )  # fmt: skip
         group_s = (cpu_s, cpu_s / 4) if in_group[0] else None
         found.append(Look(at_mono, group_s, draw(PAGES) if in_group[1] else None, {ROOT: reading}))
@@ -58,6 +61,19 @@ def test_two_looks_say_what_books_of_them_say(seen: tuple[Look, Look], reason: s
     books.take(last)
     now = last.at_mono + 0.001
     assert short.usage(now, gpus) == books.bill(gpus).usage(now, complete=True, reason="")
+
+
+@given(looks())
+def test_a_peak_is_whole_where_nobody_was_waited_for_between_the_looks(seen: tuple[Look, Look]) -> None:
+    """And only there: else it covers less than all of the time, and says why."""
+    first, last = seen
+    (before,), (after,) = first.readings.values(), last.readings.values()
+    short = ShortRun.between(first, last, SETTLED, "")
+    assert short is not None
+    usage = short.usage(last.at_mono + 0.001, 0)
+    is_whole = after.reaped_s <= before.reaped_s and after.reaped_faults <= before.reaped_faults
+    assert (usage.coverage["ram_peak_bytes"] == 1.0) is is_whole
+    assert usage.reasons == ({} if is_whole else {"ram_peak_bytes": MISSED})
 
 
 READING = ProcessReading(ROOT, 1, 1, 1.0, 0.5, 0, 0, False, True, PAGE, PAGE, PAGE, 2 * PAGE, 0, 0)
@@ -117,3 +133,23 @@ def test_a_short_run_whose_process_vanished_after_its_last_look_keeps_it() -> No
     assert (usage.cpu_s or 0) >= 0.02
     assert "is gone" in usage.reasons["cpu_user_s"]
     assert meter.baseline() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("is_sampled", [False, True])
+def test_a_subprocess_that_no_look_saw_may_have_had_the_peak(is_sampled: bool) -> None:
+    """Its memory is on no bill: the peak says so, and that it does not cover the time."""
+    with Burner() as burner:
+        meter = Meter(burner.pid, SystemClock())
+        meter.start()
+        if is_sampled:
+            assert meter.sample().reasons == {}
+        burner.order("child_holds(64)")
+        usage = meter.sample() if is_sampled else meter.finish()
+        assert (usage.ram_peak_bytes or 0) < 64 << 20
+        assert usage.reasons == {"ram_peak_bytes": MISSED}
+        assert usage.coverage["ram_peak_bytes"] < 1.0
+        if is_sampled:
+            usage = meter.finish()  # nobody came since: the reason stays
+            assert usage.reasons == {"ram_peak_bytes": MISSED}
+        assert usage.complete

@@ -1,16 +1,20 @@
 """Folders that go from run to run as they were made, and those that must not."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.unit.workdir.scenes import assigned, made, run, there
 from tests.unit.workdir.test_kept_workdirs import FAILED, keeping
-from worker.executor import spare_folders, workdir
-from worker.executor.spare_folders import Made, tells_changes
+from worker.executor import workdir
+from worker.executor.spare_folders import Made
 from worker.executor.workdir import Workdirs
+
+SHARED = Path("/dev/shm")
 
 
 def test_the_next_run_gets_a_folder_that_was_left_as_it_was_made(tmp_path: Path) -> None:
@@ -188,42 +192,53 @@ def test_a_folder_that_was_taken_meanwhile_goes_a_moment_after_its_second_run(
     run(scenario())
 
 
-def test_a_folder_is_looked_into_but_once_where_the_clock_tells_every_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether it does is found out with the first folder; until then, and where it does not, each is."""
-    looked: list[str] = []
-    real = spare_folders.is_empty
+@pytest.fixture(params=["disk", "tmpfs"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk, or in memory where the system has that."""
+    if request.param == "disk":
+        yield tmp_path
+        return
+    if not SHARED.is_dir() or " /dev/shm tmpfs " not in Path("/proc/mounts").read_text():
+        pytest.skip("no tmpfs at /dev/shm")
+    with TemporaryDirectory(dir=SHARED) as folder:
+        yield Path(folder)
 
-    def counted(path: str) -> bool:
-        looked.append(path)
-        return real(path)
 
-    monkeypatch.setattr(spare_folders, "is_empty", counted)  # patched: nobody else sees a look
-    tells = tells_changes(str(tmp_path))
-    before = Made.seen(str(tmp_path))
-    left_a_file(tmp_path)
-    assert not tells or Made.seen(str(tmp_path)) != before
+def linked(source: Path, folder: Path) -> None:
+    """Leave a hard link."""
+    os.link(source, folder / "left")
+
+
+def moved_in(source: Path, folder: Path) -> None:
+    """Leave what was made elsewhere."""
+    made_elsewhere = source.with_name(folder.name + ".new")
+    made_elsewhere.touch()
+    made_elsewhere.rename(folder / "left")
+
+
+def cleared_and_linked(source: Path, folder: Path) -> None:
+    """Make and remove, and leave a hard link."""
+    linked(source, folder)
+    (folder / "left").unlink()
+    (folder / "inner").mkdir()
+    (folder / "inner").rmdir()
+    linked(source, folder)
+
+
+@pytest.mark.parametrize("leave", [linked, moved_in, cleared_and_linked])
+def test_no_run_begins_with_what_another_one_left(root: Path, leave: Callable[[Path, Path], None]) -> None:
+    """Also where the file system does not show in the folder's time what was done in it: tmpfs and links."""
+    source = root / "source"
+    source.touch()
 
     async def scenario() -> None:
-        workdirs = Workdirs(tmp_path / "runs")
-        for number in range(5):
+        workdirs = Workdirs(root / "runs")
+        for number in range(200):
             folder = workdirs.make(f"run-{number}")
+            assert there(Path(folder)) == []
+            leave(source, Path(folder))
             await workdirs.leave(folder, assigned(f"run-{number}"), None, is_clean=True)
         await workdirs.aclose()
+        assert there(root / "runs") == []
 
     run(scenario())
-    assert len(looked) == (1 if tells else 5)
-
-
-@pytest.mark.usefixtures("coarse_clock")
-def test_a_clock_of_steps_is_seen_to_be_one(tmp_path: Path) -> None:
-    """What changed within one of them shows in no time."""
-    assert not tells_changes(str(tmp_path))
-
-
-def test_what_is_no_folder_tells_nothing(tmp_path: Path) -> None:
-    """The mode of what somebody put in its place is not touched."""
-    (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(OSError, match=r"Not a directory|Too many"):
-        tells_changes(str(tmp_path / "link"))
