@@ -137,7 +137,6 @@ class Desk:
             return [], None
         try:
             found = await self.wait(query, offer.agent, wait_s, offer)
-            await offer.settled()
         finally:  # also where its client goes meanwhile: what is committed for it is noted
             await offer.settled()
         return found, offer.given

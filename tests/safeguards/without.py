@@ -6,18 +6,12 @@ runs any tests so.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from unittest.mock import patch  # nothing else takes a single safeguard out of code that is running
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-import server.routes.batch
-import server.store.sql.rows
-import server.store.sql.run_commands
-import server.store.sqlite.migrate
-import server.store.sqlite.store
 import worker.agent.ending
 import worker.agent.offers
 import worker.agent.operators.control.serving
@@ -25,26 +19,19 @@ import worker.agent.statedir
 import worker.machine.notices
 import worker.reporting.delivery
 import worker.reporting.records
-from server.joined import WholeCycle, WholeExchange
-from server.pending.offers import Offer, Offers
-from server.reaper import Patience
-from server.store.migration import Migration
-from server.store.sql import reaping
+from tests.safeguards import of_offers, of_server
+from tests.safeguards.change import Change
 from worker.agent.attempt import Attempts
 from worker.agent.drain import Drain
 from worker.agent.holds import Holds
 from worker.agent.turns import Turns
 from worker.api.batches import Batches
 from worker.api.connection import ServerTraits
-from worker.api.models import Task
 from worker.api.reach import Reach
 from worker.api.wire import BATCH_MOST, ErrorKind
 from worker.executor.pulse import Pulse
 
 __all__ = ["SAFEGUARDS", "Safeguard", "without"]
-
-Change = tuple[Any, str, Any]  # of what, which name, and what stands there instead
-INDEX: Final = re.compile(r"CREATE UNIQUE INDEX runs_live[^;]*;")
 
 
 class Safeguard(Struct, frozen=True):
@@ -59,56 +46,6 @@ def without(name: str) -> None:
     """Take a safeguard away, for the rest of this process."""
     for change in SAFEGUARDS[name].changes():
         patch.object(*change).start()
-
-
-def no_unique_index() -> Sequence[Change]:
-    """Let the database have two live runs of a task."""
-    real = server.store.sqlite.migrate.migrations
-
-    def migrations() -> list[Migration]:
-        return [structs.replace(step, sql=INDEX.sub("", step.sql)) for step in real()]
-
-    from server.store.sqlite import store
-
-    assert any(INDEX.search(step.sql) for step in real())
-    return [(server.store.sqlite.migrate, "migrations", migrations), (store, "migrations", migrations)]
-
-
-def no_claim_rules() -> Sequence[Change]:
-    """Let a run start whatever the task's other runs are."""
-    commands = server.store.sql.run_commands
-    nothing = lambda *of: None  # noqa: E731 - two of them
-    return [(commands, "check_claim", nothing), (commands, "check_nothing_live", nothing)]
-
-
-def known_ids_pass() -> Sequence[Change]:
-    """Answer a claim of a known id with the run, whoever asks."""
-    return [(server.store.sql.run_commands, "is_same_claim", lambda *of, **named: True)]
-
-
-def anybody_reports() -> Sequence[Change]:
-    """Take a report from anybody."""
-    return [(server.store.sql.run_commands, "_check_identity", lambda command, run: None)]
-
-
-def stopped_runs_change() -> Sequence[Change]:
-    """Say yes to any report on a stopped run."""
-    return [(server.store.sql.run_commands, "_check_repetition", lambda fields, run: None)]
-
-
-def no_reaper() -> Sequence[Change]:
-    """Let silent runs keep their tasks."""
-    return [(reaping, "SILENT", reaping.SILENT.replace("WHERE", "WHERE false AND"))]
-
-
-def no_patience() -> Sequence[Change]:
-    """Hold silence against runs right after a start or a pause of the server."""
-    return [(Patience, "is_over", lambda self: True)]
-
-
-def always_in_time() -> Sequence[Change]:
-    """Take a late result although somebody has started the task since."""
-    return [(server.store.sql.run_commands, "make_room", lambda tx, run, *, is_success: True)]
 
 
 def no_lock() -> Sequence[Change]:
@@ -190,110 +127,49 @@ def brief_for_everybody() -> Sequence[Change]:
     return [(ServerTraits, "is_ours", True)]
 
 
-def brief_without_identity() -> Sequence[Change]:
-    """Leave out whose a run is where little of it is asked for."""
-    return [(server.store.sql.rows, "RunBrief", lambda **of: {"id": of["id"], "stoppedAt": of["stopped_at"]})]
-
-
 def batches_never_rest() -> Sequence[Change]:
     """Send several writes at once again after a request of them that failed."""
     return [(Batches, "_rest", lambda self, error: None)]
-
-
-def one_write_fails_all() -> Sequence[Change]:
-    """Answer the request with the first refusal, whatever was done of it."""
-
-    def refuse(exc: Exception, *of: Any) -> Any:
-        raise exc
-
-    return [(server.routes.batch, "failure_of", refuse)]
-
-
-def anybody_is_there() -> Sequence[Change]:
-    """Claim tasks for agents that have gone; the line hears of that later."""
-    return [(one, "is_there", True) for one in (WholeExchange, WholeCycle)]
-
-
-def offers_in_any_order() -> Sequence[Change]:
-    """Take each offer that comes for the newest, and for a new one."""
-
-    def begin(self: Offers, org_id: str, offer: Offer) -> None:
-        return None
-
-    return [(Offers, "begin", begin)]
-
-
-def offers_for_everybody() -> Sequence[Change]:
-    """Offer runs to every server, from the first request on."""
-    return [(worker.agent.offers.Offers, "_may_ask", lambda self, types: True)]
-
-
-def any_run_was_offered() -> Sequence[Change]:
-    """Begin with whatever run an answer to an offer shows."""
-    return [(worker.agent.offers, "is_claim_of", lambda run, task, first: True)]
-
-
-def gives_back_within_the_poll() -> Sequence[Change]:
-    """Have a poll that is given up cut the giving back of its task."""
-
-    async def give_back(self: worker.agent.offers.Offers, task: Task, why: str) -> None:
-        if (won := self._won.pop(task.id, None)) is not None:
-            await self._give_back(won, why)
-
-    return [(worker.agent.offers.Offers, "give_back", give_back)]
-
-
-def forgets_refused_offers() -> Sequence[Change]:
-    """Take any refusal of an offer for the word that it has no run."""
-    return [(worker.agent.offers.Offers, "_forget", lambda self, error: setattr(self, "_sent", None))]
-
-
-def any_clock_will_do() -> Sequence[Change]:
-    """Begin with a run whose start was told by a clock that was set since."""
-    return [(worker.agent.offers.Offers, "_steps", lambda self, sent: ())]
-
-
-def lease_from_the_answer() -> Sequence[Change]:
-    """Count the lease of a run that an offer brought from when the agent heard of it."""
-    return [(worker.agent.offers.Offers, "_since_mono", lambda self, run, sent: self._clock.mono())]
 
 
 SAFEGUARDS: Final = {
     "unique live run": Safeguard(
         "a fault of the rules lets two agents have one task",
         ("tests/unit/server/test_durability.py",),
-        no_unique_index,
+        of_server.no_unique_index,
     ),
     "claim rules": Safeguard(
         "a task that is done, or whose job is paused, is started again",
         ("tests/contract/test_claims.py",),
-        no_claim_rules,
+        of_server.no_claim_rules,
     ),
     "unique id": Safeguard(
         "two agents that race are both told that the run is there",
         ("tests/contract/test_claims.py",),
-        known_ids_pass,
+        of_server.known_ids_pass,
     ),
     "whose report it is": Safeguard(
-        "an agent writes over what another reports", ("tests/contract/test_claims.py",), anybody_reports
+        "an agent writes over what another reports",
+        ("tests/contract/test_claims.py",),
+        of_server.anybody_reports,
     ),
     "the end is final": Safeguard(
         "an agent believes that another end than the run's was taken",
         ("tests/contract/test_claims.py",),
-        stopped_runs_change,
+        of_server.stopped_runs_change,
     ),
     "reaper": Safeguard(
-        "a machine that vanishes keeps its tasks", ("tests/unit/server/test_leases.py",), no_reaper
+        "a machine that vanishes keeps its tasks", ("tests/unit/server/test_leases.py",), of_server.no_reaper
     ),
     "patience of the reaper": Safeguard(
         "a server that was away gives every task away",
         ("tests/unit/server/test_leases.py",),
-        no_patience,
+        of_server.no_patience,
     ),
     "too late": Safeguard(
         "a late result counts beside the run that was started since",
-        ("tests/unit/server/test_leases.py",),
-        always_in_time,
+        ("tests/unit/server/test_late_results.py",),
+        of_server.always_in_time,
     ),
     "one agent a folder": Safeguard(
         "two agents write one journal", ("tests/unit/reporting/test_journal_disk.py",), no_lock
@@ -354,47 +230,47 @@ SAFEGUARDS: Final = {
     "identity, in brief": Safeguard(
         "a run that was given to another is taken for one's own",
         ("tests/contract/test_brief_answers.py",),
-        brief_without_identity,
+        of_server.brief_without_identity,
     ),
     "give back goes on": Safeguard(
         "a poll that is given up leaves an entry that nobody delivers, and its task stands still",
         ("tests/unit/agent/test_offers_in_trouble.py",),
-        gives_back_within_the_poll,
+        of_offers.gives_back_within_the_poll,
     ),
     "open offer": Safeguard(
         "a refusal makes an agent forget an offer that has a task",
         ("tests/unit/agent/test_offers_in_trouble.py",),
-        forgets_refused_offers,
+        of_offers.forgets_refused_offers,
     ),
     "clock of an offer": Safeguard(
         "a run shows the step of a clock that was set",
         ("tests/unit/agent/test_offers_in_trouble.py",),
-        any_clock_will_do,
+        of_offers.any_clock_will_do,
     ),
     "who offers is there": Safeguard(
         "a task is claimed for an agent that has gone",
         ("tests/unit/server/test_offers.py",),
-        anybody_is_there,
+        of_offers.anybody_is_there,
     ),
     "one task an offer": Safeguard(
         "an offer that comes twice, or late, gets a task that its agent never hears of",
         ("tests/contract/test_offers.py",),
-        offers_in_any_order,
+        of_offers.offers_in_any_order,
     ),
     "offers are asked for": Safeguard(
         "a server that knows no offers is sent some",
         ("tests/unit/agent/test_offered_runs.py",),
-        offers_for_everybody,
+        of_offers.offers_for_everybody,
     ),
     "what was offered": Safeguard(
         "a handler starts on a run that is another's",
         ("tests/unit/agent/test_offered_runs.py",),
-        any_run_was_offered,
+        of_offers.any_run_was_offered,
     ),
     "lease of an offer": Safeguard(
         "a claim that was heard of late is held too long",
         ("tests/unit/agent/test_offered_runs.py",),
-        lease_from_the_answer,
+        of_offers.lease_from_the_answer,
     ),
     "rest of batches": Safeguard(
         "one that hangs holds up what goes with it, again and again",
@@ -404,7 +280,7 @@ SAFEGUARDS: Final = {
     "each write by itself": Safeguard(
         "one that is refused hides what became of the others",
         ("tests/contract/test_batches.py",),
-        one_write_fails_all,
+        of_server.one_write_fails_all,
     ),
     "last answer": Safeguard(
         "a live report arrives after the outcome, and is the last word",

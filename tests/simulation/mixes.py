@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tests.simulation.network import FAULTS, PUNCTUAL
 from tests.simulation.server import Ids
@@ -42,6 +42,15 @@ class Mix(Struct, frozen=True, kw_only=True):
 SLOW: Final = {"maxAttempts": 100, "backoff": 40.0, "factor": 1.0}
 QUICKER: Final = {"maxAttempts": 100, "backoff": 5.0, "factor": 1.5, "maxBackoff": 30.0}
 ALL_ENDS: Final = ("kill", "kill", "drain", "hurry")
+ALL_AT_ONCE: Final = Mix(
+    fault_ratio=0.05,
+    ends=(*ALL_ENDS, "power"),
+    is_leased=True,
+    is_cut_off=True,
+    is_parted=True,
+    freezes=True,
+    has_odd_clocks=True,
+)
 MIXES: Final = {
     "kills": Mix(ends=("kill",)),
     "answers come late": Mix(fault_ratio=0.2, faults=("answer late",), ends=ALL_ENDS),
@@ -80,15 +89,9 @@ MIXES: Final = {
         poll_max_s=2.0,
         run_max_s=200.0,
     ),
-    "leases, everything": Mix(
-        fault_ratio=0.05,
-        ends=(*ALL_ENDS, "power"),
+    "leases, everything": structs.replace(
+        ALL_AT_ONCE,
         run_max_s=100.0,
-        is_leased=True,
-        is_cut_off=True,
-        is_parted=True,
-        freezes=True,
-        has_odd_clocks=True,
     ),
     "ids ignored, kills": Mix(ids="ignore", lags=True, ends=("kill",)),
     "ids ignored, answers lost": Mix(
@@ -106,16 +109,10 @@ MIXES: Final = {
     "retries, everything, server without time": Mix(
         fault_ratio=0.05, ends=ALL_ENDS, retry=QUICKER, is_cut_off=True, is_parted=True, run_max_s=10.0
     ),
-    "retries, leases, everything": Mix(
-        fault_ratio=0.05,
-        ends=(*ALL_ENDS, "power"),
+    "retries, leases, everything": structs.replace(
+        ALL_AT_ONCE,
         retry=QUICKER,
         tells_date=True,
-        is_leased=True,
-        is_cut_off=True,
-        is_parted=True,
-        freezes=True,
-        has_odd_clocks=True,
     ),
     "retries, ids ignored": Mix(
         ids="ignore",
@@ -129,14 +126,8 @@ MIXES: Final = {
     "batches, kills, drains and faults": Mix(
         fault_ratio=0.1, ends=ALL_ENDS, tasks=24, run_max_s=3.0, has_batches=True
     ),
-    "batches, everything": Mix(
-        fault_ratio=0.05,
-        ends=(*ALL_ENDS, "power"),
-        is_leased=True,
-        is_cut_off=True,
-        is_parted=True,
-        freezes=True,
-        has_odd_clocks=True,
+    "batches, everything": structs.replace(
+        ALL_AT_ONCE,
         tasks=24,
         run_max_s=20.0,
         has_batches=True,
@@ -150,14 +141,8 @@ MIXES: Final = {
         short_ratio=0.8,
         has_batches=True,
     ),
-    "claims ahead, everything": Mix(
-        fault_ratio=0.05,
-        ends=(*ALL_ENDS, "power"),
-        is_leased=True,
-        is_cut_off=True,
-        is_parted=True,
-        freezes=True,
-        has_odd_clocks=True,
+    "claims ahead, everything": structs.replace(
+        ALL_AT_ONCE,
         tasks=40,
         run_max_s=20.0,
         short_ratio=0.9,
@@ -172,15 +157,9 @@ MIXES: Final = {
         run_max_s=3.0,
         short_ratio=0.5,
     ),
-    "offers, everything": Mix(
-        fault_ratio=0.05,
-        ends=(*ALL_ENDS, "power"),
+    "offers, everything": structs.replace(
+        ALL_AT_ONCE,
         lives=4,
-        is_leased=True,
-        is_cut_off=True,
-        is_parted=True,
-        freezes=True,
-        has_odd_clocks=True,
         has_offers=True,
         tasks=24,
         comes_later=22,

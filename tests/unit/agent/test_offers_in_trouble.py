@@ -11,8 +11,8 @@ import pytest
 from tests.simulation.loop import run_virtual
 from tests.simulation.machine import Machine
 from tests.simulation.world import World
+from tests.unit.agent.offering import HOLD_S, LOST, OURS, Agent, Server, lived
 from tests.unit.agent.stub_api import Answer, Request, error
-from tests.unit.agent.test_offered_runs import HOLD_S, LOST, OURS, Agent, Server, lived
 from worker.agent.poller import Poller
 from worker.api.errors import ApiError
 from worker.api.wire import ErrorKind

@@ -114,6 +114,7 @@ def test_an_offer_that_is_not_the_newest_any_more_does_not_wait(monkeypatch: pyt
             run = claim_run_id((await making).id)
             assert await asyncio.gather(*sent[:2]) == [([], run), ([], None)]
             assert await length(desk, world) == 1
+            await idle(desk, world)  # its first look is over
             task = await made(desk, world, job)
             assert await sent[2] == ([], claim_run_id(task.id))
 
